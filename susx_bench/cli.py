@@ -1,0 +1,197 @@
+"""The door: what was asked, checked, and handed on. Nothing slow is imported before it is needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from susx_bench.console import stderr, stdout
+from susx_bench.errors import BenchError, OptionError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from susx_bench.runner.run import Outcome
+
+DEMO = "digits"
+BASELINES = ("zero-shot", "tip-adapter")
+SHOTS = (1, 2, 4, 8, 16)
+SEEDS = (1, 2, 3)
+
+
+class CommaList(click.ParamType[tuple[Any, ...]]):
+    """``a,b,c``, each item of one type and none twice."""
+
+    def __init__(self, item: click.ParamType[Any]) -> None:
+        self.item = item
+        self.name = f"{item.name},..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Split, convert and drop repeats, in the order given."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(parts):
+            self.fail(f"'{value}' has an empty item.", param, ctx)
+        return tuple(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
+
+
+NAMES = CommaList(click.STRING)
+POSITIVE = CommaList(click.IntRange(min=1))
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Try:
+  susx-bench run --method tipx --setting few-shot
+  susx-bench run --method tipx --setting few-shot --features FILE.safetensors
+  susx-bench list methods""",
+)
+@click.version_option(package_name="susx-bench")
+def app() -> None:
+    """Training-free adaptation of CLIP: every method on the same images, prompts and labels."""
+
+
+@app.command(
+    epilog="""\b
+Try:
+  susx-bench run --method tipx --setting few-shot
+  susx-bench run --method tipx --setting name-only
+  susx-bench run --method tipx --setting few-shot --features FILE.safetensors --json"""
+)
+@click.option("--method", type=NAMES, required=True, help="Methods, or ./file.py:Class.")
+@click.option(
+    "--setting",
+    type=click.Choice(["name-only", "few-shot"]),
+    required=True,
+    help="What the support set may be built from.",
+)
+@click.option(
+    "--dataset", type=NAMES, help=f"Datasets. [default: {DEMO}, embedded] Names a bundle's data."
+)
+@click.option("--encoder", help="Encoder. [default: the demo's] Names a bundle's encoder.")
+@click.option("--prompts", default="single", show_default=True, help="What the text encoder reads.")
+@click.option("--support", help="Support set in the name-only setting. [default: the dataset's]")
+@click.option(
+    "--shots", type=POSITIVE, help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]"
+)
+@click.option("--seed", type=POSITIVE, help="Which draws. [default: 1,2,3]")
+@click.option("--tune", help="Which labels choose hyper-parameters. [default: val if there is one]")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="A feature bundle, in place of a dataset and an encoder.",
+)
+@click.option("--logit-scale", type=click.FloatRange(min=0, min_open=True), help="Of a bundle.")
+@click.option(
+    "--classnames", type=click.Path(path_type=Path), help="Of a bundle: a file, one name a line."
+)
+@click.option("--official", is_flag=True, help="Reproduce the authors' code, its faults included.")
+@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--num-nodes", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--accelerator", default="auto", show_default=True, help="cpu, gpu, ...")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Images that travel together. Changes no prediction.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, help="Processes that read images."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the records.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One record a line on stdout, no table.")
+@click.option("--force", is_flag=True, help="Measure again what has a record.")
+def run(**options: Any) -> None:
+    """Measure methods and print them side by side with zero-shot and tip-adapter."""
+    notes = stderr()
+    with notes.status("loading"):
+        from susx_bench.runner.plan import Request, plan
+        from susx_bench.runner.run import run as run_cells
+
+    as_json, force = options.pop("as_json"), options.pop("force")
+    request = Request(**options)
+    cells = plan(request, () if as_json else BASELINES, DEMO, SHOTS, SEEDS, notes)
+    outcomes = run_cells(cells, request.out, request.launch, notes, force=force)
+    if as_json:
+        _print_json(outcomes)
+    else:
+        _print_table(outcomes, request.out, notes)
+
+
+def _print_json(outcomes: list[Outcome]) -> None:
+    from susx_bench.console import is_main_process
+    from susx_bench.records.files import canonical_json
+
+    if not is_main_process():
+        return
+    for outcome in outcomes:
+        if outcome.record is not None:
+            line = outcome.record.as_dict() | {"record": str(outcome.path)}
+            click.echo(canonical_json(line))
+
+
+def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
+    from susx_bench.report.table import choices, results
+
+    console = stdout()
+    order = list(dict.fromkeys(outcome.cell.method.name for outcome in outcomes))
+    records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    for table in results(records, order):
+        console.print(table)
+    for line in choices(records):
+        console.print(line, markup=False)
+    for reason in dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason):
+        console.print(f"left blank: {reason}", markup=False)
+    fresh = sum(outcome.fresh for outcome in outcomes)
+    if fresh:
+        kept = len(records) - fresh
+        there = f", {kept} were there already" if kept else ""
+        console.print(f"wrote {fresh} records{there}: {out}", markup=False)
+    elif records:
+        console.print(
+            f"all {len(records)} records exist with the same inputs; nothing to do "
+            f"(--force to run again): {out}",
+            markup=False,
+        )
+
+
+@app.command("list")
+@click.argument("what", type=click.Choice(["methods", "datasets", "encoders", "prompts"]))
+def list_(what: str) -> None:
+    """List what --method, --dataset, --encoder and --prompts accept."""
+    from susx_bench.report import listing
+
+    stdout().print(getattr(listing, what)())
+
+
+def main() -> None:
+    """Run the command line; see `susx_bench.errors` for the exit codes."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        _fail("stopped; the next run continues from here.", 130)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except BenchError as error:
+        _fail(str(error), error.exit_code)
+
+
+def _fail(message: str, code: int) -> None:
+    stderr().print(f"susx-bench: {' '.join(message.split())}", style="red", markup=False)
+    sys.exit(code)

@@ -1,0 +1,90 @@
+"""Every error a user can cause, and mend.
+
+::
+
+    BenchError                    one line on stderr, exit 2
+    ├── UnknownNameError          a method, dataset, encoder ... that is not registered
+    ├── PluginError               a plugin that cannot be loaded, or two that claim one name
+    ├── OptionError               options that do not fit each other or the data
+    ├── BundleError               a feature bundle that is not what the format says
+    ├── DatasetError              a dataset that is missing, or is not the published one
+    ├── EncoderError              an encoder that cannot be loaded as asked
+    ├── ShotsError                more shots than there are labelled images
+    ├── OutputError               a folder that cannot be written
+    ├── RecordError               a record that cannot be read or believed
+    ├── SuiteError                a suite file with a mistake
+    └── CheckError                a check that ran and found a difference, exit 3
+
+A message names the thing, both numbers, the place and what to do next. Anything that is not a
+`BenchError` is our mistake: it ends with a traceback and exit 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A mistake the user can mend.
+
+    Attributes:
+        exit_code: What the command line exits with.
+    """
+
+    exit_code = 2
+
+
+class UnknownNameError(BenchError):
+    """A name nobody registered; the message offers the nearest known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+        guess = f" Did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(
+            f"no {kind} called '{name}'.{guess} Known: {', '.join(names) or 'none'}."
+            + (f" {hint}" if hint else "")
+        )
+
+
+class PluginError(BenchError):
+    """A plugin that cannot be loaded, or two plugins that claim the same name."""
+
+
+class OptionError(BenchError):
+    """Options that contradict each other, or ask for what the data does not have."""
+
+
+class BundleError(BenchError):
+    """A feature bundle that breaks its format."""
+
+
+class DatasetError(BenchError):
+    """A dataset that is missing, or whose content is not the published one."""
+
+
+class EncoderError(BenchError):
+    """An encoder that cannot be loaded as asked."""
+
+
+class ShotsError(BenchError):
+    """More shots asked for than a class has labelled images."""
+
+
+class OutputError(BenchError):
+    """An output or cache folder that cannot be written."""
+
+
+class RecordError(BenchError):
+    """A record, or the predictions beside it, that cannot be read or believed."""
+
+
+class SuiteError(BenchError):
+    """A suite file with a mistake in it."""
+
+
+class CheckError(BenchError):
+    """A check that ran to its end and found a difference."""
+
+    exit_code = 3

@@ -1,0 +1,199 @@
+"""Feature bundles: features somebody already has, as one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from susx_bench.errors import BundleError
+from susx_bench.features.predict import Launch
+from susx_bench.features.task import Features, Task
+from susx_bench.methods.base import Labelled
+from susx_bench.records.files import sha256_arrays
+
+UNIT_TOLERANCE = 1e-3
+_META = "bundle"
+_REQUIRED = ("text", "support", "support_labels", "test", "test_labels")
+_PAIRS = {"support": "support_labels", "val": "val_labels", "test": "test_labels"}
+
+
+class BundleTask(Task):
+    """A task whose features come from a bundle, used as stored.
+
+    Args:
+        path: The file.
+        dataset: Overrides the bundle's own word, as do the next three.
+        encoder: See above.
+        logit_scale: See above; 100 where neither says.
+        classnames: See above.
+
+    Raises:
+        BundleError: If the file is missing, is no safetensors file, lacks a tensor, or holds
+            shapes that do not fit, NaN, rows that are not unit, or labels out of range.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        dataset: str | None = None,
+        encoder: str | None = None,
+        logit_scale: float | None = None,
+        classnames: Sequence[str] | None = None,
+    ) -> None:
+        tensors, meta = _read(path)
+        self.path = path
+        self.where = f"{path} support"
+        text = _unit_rows(path, "text", tensors["text"], width=None)
+        classes, width = text.shape
+        if classes < 2:
+            raise BundleError(f"{path}: 'text' has {classes} row, a task has at least 2 classes.")
+        parts = {}
+        for name, labels_name in _PAIRS.items():
+            if name not in tensors and labels_name not in tensors:
+                continue
+            for needed in (name, labels_name):
+                if needed not in tensors:
+                    other = labels_name if needed == name else name
+                    raise BundleError(f"{path}: has '{other}' but no '{needed}'.")
+            rows = _unit_rows(path, name, tensors[name], width=width)
+            labels = _labels(path, labels_name, tensors[labels_name], len(rows), classes)
+            parts[name] = Labelled(rows, labels)
+
+        self.dataset = _text(path, "dataset", dataset or meta.get("dataset") or path.stem)
+        self.encoder = _text(path, "encoder", encoder or meta.get("encoder") or "unknown")
+        self.prompts = "bundle"
+        self.protocol = "bundle"
+        self.support = "bundle"
+        self.logit_scale = _scale(path, logit_scale or meta.get("logit_scale", 100.0))
+        names = classnames or meta.get("classnames") or [f"class {i}" for i in range(classes)]
+        if not isinstance(names, Sequence) or len(names) != classes:
+            raise BundleError(
+                f"{path}: {len(names)} class names for {classes} rows of 'text'. "
+                "Give --classnames FILE with one name a line."
+            )
+        self.classnames = tuple(str(name) for name in names)
+
+        self.pool_labels = parts["support"].labels
+        self.val_labels = parts["val"].labels if "val" in parts else None
+        self.test_labels = parts["test"].labels
+        self._features = Features(
+            text=text,
+            pool=parts["support"].features,
+            val=parts.get("val"),
+            test=parts["test"].features,
+            seconds=0.0,
+        )
+        split = {
+            name: part.features.numpy() for name, part in parts.items() if name != "support"
+        } | {f"{name}_labels": part.labels.numpy() for name, part in parts.items() if name != "support"}
+        pool = {"features": parts["support"].features.numpy(), "labels": self.pool_labels.numpy()}
+        self.hashes = {
+            "split_sha256": sha256_arrays(split),
+            "pool_sha256": sha256_arrays(pool),
+            "prompts_sha256": sha256_arrays({"text": text.numpy()}),
+            "weights_sha256": "",
+        }
+
+    def features(self, launch: Launch, advance: Callable[[int], object]) -> Features:
+        return self._features
+
+    def missing(self) -> int:
+        return 0
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise BundleError(f"--features {path}: no such file.")
+    known = {*_PAIRS, *_PAIRS.values(), "text"}
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            meta = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in names & known}
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} is not a whole safetensors file: {error}.") from error
+    for name in _REQUIRED:
+        if name not in names:
+            raise BundleError(f"{path}: no tensor '{name}'. It has: {', '.join(sorted(names))}.")
+    if not meta:
+        return tensors, {}
+    if set(meta) != {_META}:
+        raise BundleError(
+            f"{path}: {len(meta)} metadata keys ({', '.join(sorted(meta))}), a bundle has one, "
+            f"'{_META}', that holds JSON."
+        )
+    try:
+        values = json.loads(meta[_META])
+    except ValueError as error:
+        raise BundleError(f"{path}: the metadata '{_META}' is not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise BundleError(f"{path}: the metadata '{_META}' is not a JSON object.")
+    return tensors, values
+
+
+def _unit_rows(path: Path, name: str, rows: Tensor, width: int | None) -> Tensor:
+    if rows.ndim != 2 or not rows.is_floating_point():
+        raise BundleError(
+            f"{path}: '{name}' is {rows.dtype} {tuple(rows.shape)}, features are floats (rows, width)."
+        )
+    if not len(rows):
+        raise BundleError(f"{path}: '{name}' has no rows.")
+    if width is not None and rows.shape[1] != width:
+        raise BundleError(
+            f"{path}: '{name}' has width {rows.shape[1]}, 'text' has width {width}. "
+            "Both must come from one encoder."
+        )
+    rows = rows.float()
+    finite = rows.isfinite().all(-1)
+    if not finite.all():
+        first = int((~finite).nonzero()[0])
+        raise BundleError(
+            f"{path}: '{name}' has NaN or infinity in {int((~finite).sum())} of {len(rows)} rows, "
+            f"first in row {first}."
+        )
+    norms = rows.double().norm(dim=-1)
+    wrong = ((norms - 1).abs() >= UNIT_TOLERANCE).nonzero().flatten()
+    if len(wrong):
+        first = int(wrong[0])
+        raise BundleError(
+            f"{path}: {len(wrong)} of {len(rows)} rows of '{name}' are not unit, row {first} has "
+            f"norm {norms[first]:.4f}. Divide each row by its norm."
+        )
+    return rows.contiguous()
+
+
+def _labels(path: Path, name: str, labels: Tensor, rows: int, classes: int) -> Tensor:
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise BundleError(f"{path}: '{name}' is {labels.dtype}, labels are integers.")
+    if labels.shape != (rows,):
+        raise BundleError(
+            f"{path}: '{name}' has shape {tuple(labels.shape)} for {rows} rows of features."
+        )
+    labels = labels.long()
+    wrong = ((labels < 0) | (labels >= classes)).nonzero().flatten()
+    if len(wrong):
+        first = int(wrong[0])
+        raise BundleError(
+            f"{path}: '{name}' has {int(labels[first])} in row {first}, 'text' has {classes} rows, "
+            f"so labels are 0 to {classes - 1}."
+        )
+    return labels
+
+
+def _text(path: Path, name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise BundleError(f"{path}: metadata '{name}' is {value!r}, not a text.")
+    return value
+
+
+def _scale(path: Path, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise BundleError(f"{path}: logit_scale is {value!r}, not a positive number.")
+    return float(value)

@@ -1,0 +1,142 @@
+"""`Trainer.predict` on any number of devices, joined by position on every one of them."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+
+from susx_bench.data.base import BlockDataModule
+from susx_bench.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where and how predictions run. Nothing here may change a prediction.
+
+    Attributes:
+        devices: Number of devices a node.
+        num_nodes: Number of nodes.
+        accelerator: Lightning's accelerator, ``auto``, ``cpu``, ``gpu`` ...
+        batch_size: Rows that travel together.
+        workers: Processes a rank that read and decode images.
+    """
+
+    devices: int = 1
+    num_nodes: int = 1
+    accelerator: str = "auto"
+    batch_size: int = 256
+    workers: int = 0
+
+    def trainer(self, *callbacks: Callback) -> Trainer:
+        """A quiet Trainer for prediction alone.
+
+        Raises:
+            OptionError: If the machine has no such devices.
+        """
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        try:
+            return Trainer(
+                devices=self.devices,
+                num_nodes=self.num_nodes,
+                accelerator=self.accelerator,
+                strategy="ddp" if self.devices * self.num_nodes > 1 else "auto",
+                callbacks=list(callbacks),
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,  # the data module shares the blocks out itself
+            )
+        except (MisconfigurationException, ValueError, RuntimeError) as error:
+            # In Lightning's own words, "You requested gpu: [0, 1] but your machine only has: []".
+            raise OptionError(
+                f"--accelerator {self.accelerator} --devices {self.devices}: "
+                f"{' '.join(str(error).split())}"
+            ) from error
+
+
+class Join(Callback):
+    """Puts each rank's rows into their places and adds the ranks up.
+
+    Args:
+        rows: Number of rows over all ranks.
+        advance: Told about how many rows were just finished, over all ranks.
+
+    Attributes:
+        joined: For each name `predict_step` returned, all rows in order; filled at the end.
+    """
+
+    def __init__(self, rows: int, advance: Callable[[int], object] | None = None) -> None:
+        self.rows = rows
+        self.joined: dict[str, Tensor] = {}
+        self._advance = advance
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._times = torch.zeros(self.rows, dtype=torch.int64, device=pl_module.device)
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        values: dict[str, Tensor] = dict(outputs)
+        position = values.pop("position")
+        real = position >= 0
+        place = position[real]
+        self._times[place] += 1
+        for name, value in values.items():
+            if name not in self.joined:
+                self.joined[name] = value.new_zeros((self.rows, *value.shape[1:]))
+            self.joined[name][place] = value[real]
+        if self._advance:
+            self._advance(len(place) * trainer.world_size)
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Every rank has zeros where it computed nothing, so a sum moves each value unchanged.
+        times = trainer.strategy.reduce(self._times, reduce_op="sum")
+        for name, value in self.joined.items():
+            self.joined[name] = trainer.strategy.reduce(value, reduce_op="sum").cpu()
+        if not bool((times == 1).all()):
+            wrong = int((times != 1).sum())
+            raise RuntimeError(f"{wrong} of {self.rows} rows were not computed exactly once")
+
+
+def predict(
+    module: LightningModule,
+    data: BlockDataModule,
+    launch: Launch,
+    advance: Callable[[int], object] | None = None,
+) -> dict[str, Tensor]:
+    """Run a module's `predict_step` over all rows, each exactly once.
+
+    Args:
+        module: Its `predict_step` returns ``position`` and values with a row each.
+        data: The rows.
+        launch: Where to run.
+        advance: Told about how many rows were just finished, over all ranks.
+
+    Returns:
+        The values in the order of the rows, on the CPU, the same on every rank.
+    """
+    join = Join(len(data), advance)
+    data.batch_size, data.workers = launch.batch_size, launch.workers
+    with warnings.catch_warnings():
+        # We choose the number of workers; Lightning would rather have more.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # Lightning under the newest torch, about its own code.
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+        launch.trainer(join).predict(module, datamodule=data, return_predictions=False)
+    return join.joined
+

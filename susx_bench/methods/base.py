@@ -1,0 +1,227 @@
+"""What a method is: text and support in, logits out, no gradient and no test label."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+Setting = Literal["name-only", "few-shot"]
+Regime = Literal["inductive", "transductive", "streaming"]
+Need = Literal["text", "support", "val"]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled image features.
+
+    Attributes:
+        features: L2-normalised, ``(V, D)``.
+        labels: ``(V,)`` int64 in ``[0, K)``.
+    """
+
+    features: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything a method may look at. There is no test image and no test label in it.
+
+    Attributes:
+        text: L2-normalised text features :math:`W`, one a class, ``(K, D)``.
+        support: L2-normalised support features :math:`F`, ``(M, D)``; ``(0, D)`` where there are
+            none.
+        support_labels: ``(M,)`` int64 in ``[0, K)``.
+        logit_scale: CLIP's factor on the cosine, > 0; 100 for OpenAI's models.
+        val: Labelled validation features, only where the tuning may see them.
+        dataset: The dataset's name, by which a method finds a grid published for it.
+    """
+
+    text: Tensor
+    support: Tensor
+    support_labels: Tensor
+    logit_scale: float = 100.0
+    val: Labelled | None = None
+    dataset: str = ""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return self.text.shape[0]
+
+    @property
+    def shots(self) -> float:
+        """Mean number of support images a class, M / K."""
+        return self.support.shape[0] / self.num_classes
+
+    def to(self, device: torch.device) -> Context:
+        """Copy with every tensor on `device`."""
+        val = self.val
+        return dataclasses.replace(
+            self,
+            text=self.text.to(device),
+            support=self.support.to(device),
+            support_labels=self.support_labels.to(device),
+            val=val and Labelled(val.features.to(device), val.labels.to(device)),
+        )
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The values one hyper-parameter may take, in the order a loop would meet them.
+
+    Attributes:
+        name: The method's attribute it sets.
+        values: What it may be.
+        weight: Whether the logits are linear in it: ``logits = base + value * term``.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    weight: bool = False
+
+    @classmethod
+    def even(
+        cls, name: str, low: float, high: float, steps: int, *, weight: bool = False
+    ) -> Axis:
+        """`steps` values from `low`, `high` left out: ``low + i (high - low) / steps``."""
+        return cls(name, tuple(i * (high - low) / steps + low for i in range(steps)), weight)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A grid of hyper-parameters.
+
+    Attributes:
+        axes: Outermost loop first; where settings tie, the first one met wins.
+        source: Whose grid it is, for the record.
+    """
+
+    axes: tuple[Axis, ...]
+    source: str
+
+    @property
+    def size(self) -> int:
+        """Number of settings."""
+        size = 1
+        for axis in self.axes:
+            size *= len(axis.values)
+        return size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of values along each axis."""
+        return tuple(len(axis.values) for axis in self.axes)
+
+    @property
+    def weights(self) -> tuple[Axis, ...]:
+        """The axes the logits are linear in."""
+        return tuple(axis for axis in self.axes if axis.weight)
+
+    def setting(self, index: Sequence[int]) -> dict[str, float]:
+        """Hyper-parameters at one grid point, by position along each axis."""
+        return {axis.name: axis.values[i] for axis, i in zip(self.axes, index, strict=True)}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Logits taken apart: ``base + sum_i weight_i * weighted[i]``.
+
+    Attributes:
+        base: ``(B, K)``.
+        weighted: For each linear weight by name, its term ``(B, K)``; added in this order.
+    """
+
+    base: Tensor
+    weighted: dict[str, Tensor] = field(default_factory=dict)
+
+    def logits(self, weights: Mapping[str, float]) -> Tensor:
+        """Put the logits together, ``(B, K)``, as the published loops write them."""
+        out = self.base
+        for name, term in self.weighted.items():
+            out = out + term * weights[name]
+        return out
+
+
+class Method(ABC):
+    """A training-free classifier.
+
+    A subclass needs a `name`, `fit` and `logits`; all else has a default. Hyper-parameters are
+    plain attributes (most simply: fields of a dataclass) which a tuning sets between `fit` and
+    `logits`, so `fit` does not read the ones that `space` lists.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    settings: ClassVar[frozenset[Setting]] = frozenset({"name-only", "few-shot"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
+    regime: Regime = "inductive"
+    reference: ClassVar[str] = ""
+
+    official: bool = False
+    """Whether to reproduce the authors' public code, its faults included."""
+
+    @abstractmethod
+    def fit(self, context: Context) -> None:
+        """Take in text and support. Called once, before any `logits`."""
+
+    @abstractmethod
+    def logits(self, images: Tensor) -> Tensor:
+        """Score L2-normalised image features ``(B, D)``: logits ``(B, K)``."""
+
+    def space(self, context: Context) -> SearchSpace | None:
+        """The published grid for this task, or None where there is nothing to choose."""
+        return None
+
+    def fixed(self, context: Context) -> dict[str, float]:
+        """The one documented setting for every dataset, encoder and shot count."""
+        return self.hparams
+
+    @property
+    def hparams(self) -> dict[str, float]:
+        """The hyper-parameters as they stand: the numeric fields of a dataclass."""
+        if not dataclasses.is_dataclass(self):
+            return {}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+
+    def set(self, hparams: Mapping[str, float]) -> None:
+        """Set hyper-parameters by name.
+
+        Raises:
+            AttributeError: If the method has no such attribute.
+        """
+        for name, value in hparams.items():
+            if not hasattr(self, name):
+                raise AttributeError(f"method '{self.name}' has no hyper-parameter '{name}'")
+            setattr(self, name, value)
+
+
+class LinearMethod(Method):
+    """A method whose logits are linear in some of its hyper-parameters.
+
+    It gives `terms` instead of `logits`, and the grid, the exact search and every tuning then
+    work for it without a line of their own. Work that no hyper-parameter changes goes into
+    `prepare`, which a search calls once.
+    """
+
+    def prepare(self, images: Tensor) -> Any:
+        """What `terms` needs of image features ``(B, D)``; by default the features themselves."""
+        return images
+
+    @abstractmethod
+    def terms(self, prepared: Any) -> Terms:
+        """The parts of the logits at the current non-linear hyper-parameters."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self.terms(self.prepare(images)).logits(self.hparams)

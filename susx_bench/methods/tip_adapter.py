@@ -1,0 +1,122 @@
+"""Tip-Adapter: CLIP plus a key-value cache of the support images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from susx_bench.methods.base import Axis, Context, LinearMethod, SearchSpace, Terms
+from susx_bench.methods.zero_shot import clip_logits
+
+# [beta, alpha] upper ends of the grid in the authors' configs/*.yaml, 200 x 20 steps from 0.1.
+PUBLISHED_RANGES: dict[str, tuple[float, float]] = {
+    "caltech101": (12, 5),
+    "dtd": (13, 13),
+    "eurosat": (12, 10),
+    "fgvcaircraft": (30, 30),
+    "food101": (10, 10),
+    "imagenet": (7, 3),
+    "flowers102": (50, 50),
+    "oxfordpets": (7, 3),
+    "stanfordcars": (20, 10),
+    "sun397": (12, 10),
+    "ucf101": (7, 3),
+}
+DEFAULT_RANGE = (7.0, 3.0)
+
+
+@dataclass
+class TipAdapter(LinearMethod):
+    r"""Zero-shot logits plus a cache of support features.
+
+    .. math:: \text{logits} = s\, f W^\top + \alpha \exp\bigl(-\beta\,(1 - f F^\top)\bigr)\,L
+
+    :math:`L` holds one-hot labels, weighted by class counts where these differ, see
+    `class_weights`; the official code leaves them unweighted.
+
+    Attributes:
+        alpha: Weight of the cache against CLIP's own logits, >= 0; 0 is zero-shot.
+        beta: Sharpness of the cache, > 0, see `cache_logits`.
+
+    Source:
+        Zhang et al., *Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification*,
+        ECCV 2022, arXiv:2207.09519, equation 7.
+    """
+
+    name: ClassVar[str] = "tip-adapter"
+    reference: ClassVar[str] = "zhang2022tip"
+
+    alpha: float = 1.0
+    beta: float = 5.5
+
+    def fit(self, context: Context) -> None:
+        self._context = context
+        self._values = class_values(context, balance=not self.official)
+
+    def prepare(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """CLIP's logits ``(B, K)`` and the cosines with the support ``(B, M)``."""
+        return clip_logits(images, self._context), images @ self._context.support.T
+
+    def terms(self, prepared: tuple[Tensor, Tensor]) -> Terms:
+        """CLIP's logits, and the cache under ``alpha``; ``(B, K)`` each."""
+        clip, affinity = prepared
+        return Terms(clip, {"alpha": cache_logits(affinity, self._values, self.beta)})
+
+    def space(self, context: Context) -> SearchSpace:
+        """The authors' grid: beta outermost, 200 values, then alpha, 20 values."""
+        known = context.dataset in PUBLISHED_RANGES
+        beta, alpha = PUBLISHED_RANGES.get(context.dataset, DEFAULT_RANGE)
+        whose = context.dataset if known else f"default, '{context.dataset}' has none published"
+        return SearchSpace(
+            (
+                Axis.even("beta", 0.1, beta, 200),
+                Axis.even("alpha", 0.1, alpha, 20, weight=True),
+            ),
+            source=f"tip-adapter [{beta:g}, {alpha:g}] ({whose})",
+        )
+
+
+def cache_logits(affinity: Tensor, values: Tensor, beta: float) -> Tensor:
+    r"""Score images against a key-value cache.
+
+    .. math:: \exp\bigl(-\beta\,(1 - f F^\top)\bigr)\,L
+
+    Args:
+        affinity: Cosine of image and support features :math:`f F^\top`, ``(B, M)``.
+        values: Support labels :math:`L`, ``(M, K)``, see `class_values`.
+        beta: Sharpness, > 0. No unit: it multiplies a cosine distance in [0, 2].
+
+    Returns:
+        Logits ``(B, K)``, each in ``[0, M]``: a sum of weights, not a mean, so more shots give
+        larger values and `alpha` must follow.
+
+    Raises:
+        ValueError: If `beta` is not positive.
+    """
+    if beta <= 0:
+        raise ValueError(f"beta must be positive, got {beta}")
+    return torch.exp(-(beta - beta * affinity)) @ values
+
+
+def class_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """Weight of each support image, ``(M,)``: mean class count over its own class's count.
+
+    Exactly 1 everywhere where the classes are balanced. Without it a class with more support
+    images has a larger cache sum, and in TIP-X a lower one, whatever the image shows.
+    """
+    counts = torch.bincount(labels, minlength=num_classes)
+    mean = len(labels) / num_classes
+    return (mean / counts.clamp(min=1).double())[labels].float()
+
+
+def class_values(context: Context, *, balance: bool) -> Tensor:
+    """Support labels as cache values, ``(M, K)``: one-hot rows, weighted if `balance`."""
+    labels = context.support_labels
+    values = F.one_hot(labels, context.num_classes).to(context.text.dtype)
+    if balance:
+        values = values * class_weights(labels, context.num_classes).to(values.dtype)[:, None]
+    return values

@@ -1,0 +1,137 @@
+"""One measured cell: what went in, what came out, with enough hashes to doubt it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from susx_bench.errors import RecordError
+from susx_bench.records.files import sha256_json
+
+SCHEMA = 1
+
+
+class Seconds(BaseModel):
+    """Wall-clock seconds of one cell.
+
+    Attributes:
+        encode: Encoding done in this run; 0 where the features were there already.
+        fit: The method's `fit`.
+        search: From features in memory to the chosen setting, everything between included.
+        predict: Scoring all test images.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    encode: float
+    fit: float
+    search: float
+    predict: float
+
+
+class Record(BaseModel):
+    """A cell of a table, written once. Accuracies are percent, unrounded.
+
+    Attributes:
+        input_sha256: Hash of everything that decides the predictions and the score; part of the
+            file's name.
+        tuned_on: Which labels chose the hyper-parameters.
+        space: Whose grid was searched; empty where nothing was.
+        tune_score: Accuracy of the chosen setting on what it was chosen on; null where nothing
+            was searched.
+        official: Whether the authors' public code was reproduced, its faults included.
+        protocol: Whose split it is.
+        accuracy: Top-1, micro.
+        mean_per_class: Mean over classes of the accuracy in each.
+        predictions_sha256: Hash over position and class.
+        checksum: Hash of all other fields, by which a changed digit is noticed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    method: str
+    method_version: str
+    method_source: str
+    regime: Literal["inductive", "transductive", "streaming"]
+    hparams: dict[str, float]
+    tuned_on: str
+    space: str
+    settings: int
+    tune_score: float | None
+    tune_images: int
+    official: bool
+
+    dataset: str
+    encoder: str
+    setting: Literal["name-only", "few-shot"]
+    prompts: str
+    support: str
+    support_images: int
+    shots: int
+    seed: int
+    protocol: str
+    logit_scale: float
+    precision: str
+
+    accuracy: float
+    mean_per_class: float
+    n_test: int
+    correct: int
+    num_classes: int
+
+    input_sha256: str
+    split_sha256: str
+    support_sha256: str
+    prompts_sha256: str
+    weights_sha256: str
+    predictions_sha256: str
+
+    versions: dict[str, str]
+    git: str
+    device: str
+    seconds: Seconds
+    started: str
+    record_schema: Literal[1] = Field(default=SCHEMA, alias="schema")
+    checksum: str = ""
+
+    def sealed(self) -> Record:
+        """The same record with its checksum."""
+        return self.model_copy(update={"checksum": self._digest()})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values, with ``schema`` under its own name."""
+        return self.model_dump(by_alias=True)
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(self.as_dict(), sort_keys=True, indent=2, allow_nan=False) + "\n"
+
+    def _digest(self) -> str:
+        values = self.as_dict()
+        del values["checksum"]
+        return sha256_json(values)
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Read a record that can be believed.
+
+        Raises:
+            RecordError: If the file is missing, cut off, of another schema, has an unknown or
+                missing field, or was changed after it was written.
+        """
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecordError(f"{path} cannot be read: {error}.") from error
+        try:
+            record = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise RecordError(f"{path}: {place}: {first['msg']}.") from error
+        if record.checksum != record._digest():
+            raise RecordError(f"{path} was changed after it was written: its checksum differs.")
+        return record

@@ -1,0 +1,120 @@
+"""Tables for the terminal, from records and nothing else."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+from scipy.stats import binomtest
+
+from susx_bench.records.record import Record
+
+
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """95 % Wilson interval of an accuracy, in percent.
+
+    Source:
+        Wilson, *Probable inference, the law of succession, and statistical inference*, 1927.
+    """
+    interval = binomtest(correct, n).proportion_ci(0.95, method="wilson")
+    return 100 * interval.low, 100 * interval.high
+
+
+def results(records: Sequence[Record], order: Sequence[str]) -> list[RenderableType]:
+    """One table a task with its heading and facts: methods down, shots across.
+
+    Args:
+        records: The cells.
+        order: Method names in the order of the rows.
+    """
+    tasks: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for r in records:
+        tasks[r.dataset, r.encoder, r.setting, r.prompts].append(r)
+    return [part for group in tasks.values() for part in _task(group, order)]
+
+
+def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableType]:
+    first = records[0]
+    supports = sorted({r.support for r in records} - {"none"})
+    seeds = sorted({r.seed for r in records} - {0})
+    spread = f"mean ± sd over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else (
+        "[95 % interval]"
+    )
+    facts = [
+        f"test n = {first.n_test}",
+        f"{first.num_classes} classes",
+        f"prompts {first.prompts}",
+        *(f"support {name}" for name in supports),
+        f"split {first.protocol}",
+    ]
+    heading = Text.assemble(
+        (f"{first.dataset} · {first.encoder} · {first.setting}", "bold"),
+        f"\ntop-1 accuracy in %, {spread}",
+    )
+    table = Table()
+    table.add_column("method", no_wrap=True)
+    table.add_column("tuned on", no_wrap=True)
+    columns = sorted({r.shots for r in records if r.support_images})
+    for shots in columns:
+        table.add_column(f"S = {shots}" if shots else "support", justify="right", no_wrap=True)
+    if not columns:
+        table.add_column("accuracy", justify="right", no_wrap=True)
+
+    rows: dict[tuple[int, str, str], list[Record]] = defaultdict(list)
+    for r in records:
+        place = order.index(r.method) if r.method in order else len(order)
+        rows[place, r.method, tuned_on(r)].append(r)
+    for (_, method, tuned), group in sorted(rows.items()):
+        official = " (official code)" if group[0].official and group[0].hparams else ""
+        by_shots = defaultdict(list)
+        for r in group:
+            by_shots[r.shots].append(r)
+        if any(r.support_images for r in group):
+            cells = [accuracy(by_shots.get(shots, [])) for shots in columns]
+        else:  # without support there is one number, whatever the column
+            cells = [accuracy(group)] * max(1, len(columns))
+        table.add_row(Text(method + official), tuned, *cells)
+    return [heading, table, Text(" · ".join(facts))]
+
+
+def tuned_on(record: Record) -> str:
+    """What chose the hyper-parameters, in a word or two; a dagger marks the test set."""
+    if not record.hparams:
+        return "–"
+    if record.tuned_on == "fixed":
+        return "fixed"
+    dagger = " †" if record.tuned_on == "test" else ""
+    return f"{record.tuned_on} ({record.tune_images}){dagger}"
+
+
+def accuracy(records: Sequence[Record]) -> str:
+    """Mean and spread over seeds, or one accuracy with its interval; blank where there is none."""
+    if not records:
+        return ""
+    values = [r.accuracy for r in records]
+    if len(values) > 1:
+        return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+    low, high = wilson(records[0].correct, records[0].n_test)
+    return f"{values[0]:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def choices(records: Sequence[Record]) -> list[str]:
+    """One line for each searched cell of a short run: what was chosen, and what it took.
+
+    Empty where there are more cells than a person reads.
+    """
+    searched = [r for r in records if r.settings]
+    if len(searched) > 6:
+        return []
+    lines = []
+    for r in searched:
+        values = ", ".join(f"{name} {value:.4g}" for name, value in r.hparams.items())
+        lines.append(
+            f"{r.method}: {values}; {r.tune_score:.2f} on {r.tuned_on}, best of {r.settings:,} "
+            f"settings in {r.seconds.search:.1f} s"
+        )
+    return lines

@@ -1,0 +1,254 @@
+"""A cell from plan to record."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import time
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy
+
+import susx_bench
+from susx_bench.data.base import BLOCK, FeatureDataModule
+from susx_bench.features.predict import Launch, predict
+from susx_bench.features.task import Features, Task
+from susx_bench.methods.base import Context, Method, Setting
+from susx_bench.records.files import sha256_arrays, sha256_json
+from susx_bench.records.record import SCHEMA, Record, Seconds
+from susx_bench.records.store import Predictions
+from susx_bench.runner.classify import Classify
+from susx_bench.support.fewshot import draw
+from susx_bench.tuning.choose import Tune, choose
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table, before it is measured.
+
+    Attributes:
+        task: What is classified.
+        method: The method's class.
+        method_source: sha256 of the file a method was read from; empty for a registered one.
+        setting: ``name-only`` or ``few-shot``.
+        draw_shots: Support images a class to draw; None takes the support set as it is.
+        seed: Which draw; 0 where nothing is drawn.
+        tune: Who chooses the hyper-parameters.
+        official: Whether to reproduce the authors' public code.
+    """
+
+    task: Task
+    method: type[Method]
+    method_source: str
+    setting: Setting
+    draw_shots: int | None
+    seed: int
+    tune: Tune
+    official: bool
+
+    @cached_property
+    def support(self) -> Tensor:
+        """Positions of the support images in the task's pool, ``(M,)``."""
+        task = self.task
+        if "support" not in self.method.needs:
+            return torch.zeros(0, dtype=torch.int64)
+        if self.draw_shots is None:
+            return torch.arange(len(task.pool_labels))
+        return draw(task.pool_labels, self.draw_shots, self.seed, task.classnames, task.where)
+
+    @property
+    def shots(self) -> int:
+        """Support images a class; 0 where there are none, or not equally many."""
+        counts = torch.bincount(
+            self.task.pool_labels[self.support], minlength=len(self.task.classnames)
+        )
+        return int(counts[0]) if (counts == counts[0]).all() else 0
+
+    @cached_property
+    def support_sha256(self) -> str:
+        """Hash of which images are the support: the pool they come from and their places."""
+        indices = sha256_arrays({"support": self.support.numpy()})
+        return sha256_json([self.task.hashes["pool_sha256"], indices])
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Everything that decides the record's predictions and its score."""
+        task = self.task
+        return {
+            "schema": SCHEMA,
+            "method": self.method.name,
+            "method_version": self.method.version,
+            "method_source": self.method_source,
+            "official": self.official,
+            "dataset": task.dataset,
+            "encoder": task.encoder,
+            "classnames": list(task.classnames),
+            "prompts": task.prompts,
+            "setting": self.setting,
+            "support": self.support_name,
+            "shots": self.shots,
+            "seed": self.seed,
+            "tune": self.tune,
+            "block": BLOCK,
+            "precision": "fp32",
+            "split_sha256": task.hashes["split_sha256"],
+            "support_sha256": self.support_sha256,
+            "prompts_sha256": task.hashes["prompts_sha256"],
+            "weights_sha256": task.hashes["weights_sha256"],
+            "logit_scale": task.logit_scale,
+        }
+
+    @cached_property
+    def input_sha256(self) -> str:
+        """Hash of `inputs`."""
+        return sha256_json(self.inputs)
+
+    @property
+    def support_name(self) -> str:
+        """The support set's name, ``none`` for a method that looks at none."""
+        return self.task.support if "support" in self.method.needs else "none"
+
+
+def measure(
+    cell: Cell, features: Features, launch: Launch, encode_seconds: float
+) -> tuple[Record, Predictions]:
+    """Fit, choose, predict, and only then look at the test labels.
+
+    Args:
+        cell: What to measure.
+        features: The task's features.
+        launch: Where to predict.
+        encode_seconds: What encoding took in this run.
+
+    Returns:
+        The record, not yet sealed, and the predictions; the same on every rank.
+    """
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    task = cell.task
+    context = Context(
+        text=features.text,
+        support=features.pool[cell.support],
+        support_labels=task.pool_labels[cell.support],
+        logit_scale=task.logit_scale,
+        val=features.val if cell.tune == "val" else None,
+        dataset=task.dataset,
+    )
+    method = cell.method()
+    method.official = cell.official
+    clock = time.perf_counter()
+    method.fit(context)
+    fit_seconds = time.perf_counter() - clock
+    choice = choose(method, context, cell.tune)
+
+    clock = time.perf_counter()
+    data = FeatureDataModule(features.test)
+    if method.regime != "inductive":
+        data.block = len(features.test)  # the whole test set is one answer
+    joined = predict(Classify(method, context, choice.hparams), data, launch)
+    predict_seconds = time.perf_counter() - clock
+
+    predictions = Predictions(joined["top1"].numpy(), joined["margin"].numpy())
+    scores = score(joined["top1"], task.test_labels, len(task.classnames))
+    record = Record(
+        **scores,
+        method=method.name,
+        method_version=method.version,
+        method_source=cell.method_source,
+        regime=method.regime,
+        hparams={name: float(value) for name, value in choice.hparams.items()},
+        tuned_on=choice.tuned_on,
+        space=choice.space,
+        settings=choice.settings,
+        tune_score=choice.score,
+        tune_images=choice.images,
+        official=cell.official,
+        dataset=task.dataset,
+        encoder=task.encoder,
+        setting=cell.setting,
+        prompts=task.prompts,
+        support=cell.support_name,
+        support_images=len(cell.support),
+        shots=cell.shots,
+        seed=cell.seed,
+        protocol=task.protocol,
+        logit_scale=task.logit_scale,
+        precision="fp32",
+        n_test=len(task.test_labels),
+        num_classes=len(task.classnames),
+        input_sha256=cell.input_sha256,
+        split_sha256=task.hashes["split_sha256"],
+        support_sha256=cell.support_sha256,
+        prompts_sha256=task.hashes["prompts_sha256"],
+        weights_sha256=task.hashes["weights_sha256"],
+        predictions_sha256=predictions.sha256,
+        versions=versions(),
+        git=git_commit(),
+        device=device_name(launch),
+        seconds=Seconds(
+            encode=encode_seconds,
+            fit=fit_seconds,
+            search=choice.seconds,
+            predict=predict_seconds,
+        ),
+        started=started,
+    )
+    return record, predictions
+
+
+def score(top1: Tensor, labels: Tensor, num_classes: int) -> dict[str, Any]:
+    """Accuracies in percent, and the number of correct answers.
+
+    Args:
+        top1: Predicted classes ``(N,)``.
+        labels: True classes ``(N,)``.
+        num_classes: K. A class without test images does not count towards the mean over classes.
+    """
+    right = top1 == labels
+    each = multiclass_accuracy(top1, labels, num_classes, average="none")
+    present = torch.bincount(labels, minlength=num_classes) > 0
+    return {
+        "correct": int(right.sum()),
+        "accuracy": 100 * int(right.sum()) / len(labels),
+        "mean_per_class": float(100 * each[present].double().mean()),
+    }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("susx-bench", "torch", "lightning", "open_clip_torch", "safetensors")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return found | {"python": platform.python_version()}
+
+
+@cache
+def git_commit() -> str:
+    """Commit of this package's own checkout (with ``-dirty``), or ``installed``."""
+    home = Path(susx_bench.__file__).parents[1]
+    if not (home / ".git").exists():
+        return "installed"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(home), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "installed"
+    return done.stdout.strip()
+
+
+@cache
+def device_name(launch: Launch) -> str:
+    """What computed the numbers."""
+    if launch.accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"cpu {platform.machine()}"

@@ -1,0 +1,57 @@
+"""The Lightning module that asks a method for predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from susx_bench.methods.base import Context, Method
+
+
+class Classify(LightningModule):
+    """Scores blocks of features with a fitted method; no gradient, nothing to train.
+
+    Labels never come here: predictions meet them in the record, after the ranks are joined.
+
+    Args:
+        method: Fitted on `context`, its hyper-parameters chosen.
+        context: What it was fitted on; fitted again where the device is not the CPU.
+        hparams: The chosen hyper-parameters. Rank 0's are used on every rank.
+    """
+
+    def __init__(self, method: Method, context: Context, hparams: Mapping[str, float]) -> None:
+        super().__init__()
+        self.method = method
+        self._context = context
+        self._hparams = dict(hparams)
+
+    def on_predict_start(self) -> None:
+        if self.device.type != "cpu":
+            self.method.fit(self._context.to(self.device))
+        self.method.set(self.trainer.strategy.broadcast(self._hparams))
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Score each block ``(block, D)`` of the batch on its own.
+
+        Returns:
+            ``position (B,)``, -1 for padding; ``top1 (B,)``, the class; ``margin (B,)``, the
+            highest minus the second highest logit, in units of CLIP's logits.
+        """
+        blocks, position = batch
+        top1, margin = [], []
+        for block, place in zip(blocks, position, strict=True):
+            if (place < 0).all():  # this rank's share is shorter: nothing to score
+                top1.append(torch.zeros_like(place))
+                margin.append(block.new_zeros(len(place)))
+                continue
+            highest = self.method.logits(block).float().topk(2, dim=-1)
+            top1.append(highest.indices[:, 0])
+            margin.append(highest.values[:, 0] - highest.values[:, 1])
+        return {
+            "position": position.flatten(),
+            "top1": torch.cat(top1),
+            "margin": torch.cat(margin),
+        }

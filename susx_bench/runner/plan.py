@@ -1,0 +1,175 @@
+"""What was asked for, as a list of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from susx_bench.data.base import BenchDataModule, ImageDataModule
+from susx_bench.encoders.openclip import Encoder
+from susx_bench.errors import OptionError, UnknownNameError
+from susx_bench.features.bundle import BundleTask
+from susx_bench.features.predict import Launch
+from susx_bench.features.store import FeatureStore, cache_folder
+from susx_bench.features.task import DatasetTask, Task
+from susx_bench.methods.base import Setting
+from susx_bench.registry import DATASETS, load_method
+from susx_bench.runner.cell import Cell
+from susx_bench.support.rendered import RenderedSupport
+from susx_bench.tuning.choose import TUNES, Tune
+
+FEW_SHOT = "few-shot"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of ``run``, as they came; None where one was not given."""
+
+    method: Sequence[str]
+    setting: Setting
+    dataset: Sequence[str] | None = None
+    encoder: str | None = None
+    prompts: str = "single"
+    support: str | None = None
+    shots: Sequence[int] | None = None
+    seed: Sequence[int] | None = None
+    tune: str | None = None
+    features: Path | None = None
+    logit_scale: float | None = None
+    classnames: Path | None = None
+    official: bool = False
+    devices: int = 1
+    num_nodes: int = 1
+    accelerator: str = "auto"
+    batch_size: int = 256
+    workers: int = 0
+    out: Path = Path("results")
+
+    @property
+    def launch(self) -> Launch:
+        """Where to run."""
+        return Launch(
+            self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers
+        )
+
+
+def plan(
+    request: Request,
+    baselines: Sequence[str],
+    demo: str,
+    shots: Sequence[int],
+    seeds: Sequence[int],
+    notes: Console,
+) -> list[Cell]:
+    """List the cells of a request: tasks, then methods, then shots, then seeds.
+
+    Args:
+        request: What was asked.
+        baselines: Methods to put beside the ones asked for.
+        demo: Dataset where none was asked for.
+        shots: Shots where none were asked for; a bundle is then used whole.
+        seeds: Draws where none were asked for.
+        notes: Console for notes.
+
+    Raises:
+        BenchError: If a name is unknown or options do not fit.
+    """
+    names = [*(b for b in baselines if b not in request.method), *request.method]
+    methods = [load_method(name) for name in names]
+    tasks = [_bundle(request)] if request.features else _datasets(request, demo)
+    if request.shots is None and (request.features or request.setting != FEW_SHOT):
+        if request.seed:
+            notes.print("--seed has no effect: without --shots the support set is used whole.")
+        draws: list[tuple[int | None, int]] = [(None, 0)]
+    else:
+        draws = [(s, seed) for s in request.shots or shots for seed in request.seed or seeds]
+
+    cells = []
+    for task in tasks:
+        tune = _tune(request, task)
+        for method, source in methods:
+            needs_support = "support" in method.needs
+            for draw_shots, seed in draws if needs_support else [(None, 0)]:
+                cell = Cell(
+                    task=task,
+                    method=method,
+                    method_source=source,
+                    setting=request.setting,
+                    draw_shots=draw_shots,
+                    seed=seed,
+                    tune=tune,
+                    official=request.official,
+                )
+                assert cell.support is not None  # draws now, so that too many shots stop here
+                cells.append(cell)
+    return cells
+
+
+def _tune(request: Request, task: Task) -> Tune:
+    if request.tune is None:
+        return "val" if request.setting == FEW_SHOT and task.val_labels is not None else "fixed"
+    for tune in TUNES:
+        if tune == request.tune:
+            if tune == "val" and task.val_labels is None:
+                raise OptionError(
+                    f"--tune val: {task.where} has no val split (no 'val' and 'val_labels'). "
+                    "Use --tune fixed."
+                )
+            return tune
+    raise UnknownNameError("tuning", request.tune, TUNES)
+
+
+def _bundle(request: Request) -> Task:
+    assert request.features is not None
+    if request.support:
+        raise OptionError("--support does not go with --features: the bundle has its own support.")
+    if request.dataset and len(request.dataset) > 1:
+        raise OptionError(f"--features is one dataset, --dataset names {len(request.dataset)}.")
+    names = None
+    if request.classnames:
+        try:
+            names = request.classnames.read_text().split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"--classnames {request.classnames}: {error}.") from error
+        names = [name.strip() for name in names if name.strip()]
+    return BundleTask(
+        request.features,
+        dataset=request.dataset[0] if request.dataset else None,
+        encoder=request.encoder,
+        logit_scale=request.logit_scale,
+        classnames=names,
+    )
+
+
+def _datasets(request: Request, demo: str) -> list[Task]:
+    for option, value in (
+        ("--logit-scale", request.logit_scale),
+        ("--classnames", request.classnames),
+    ):
+        if value is not None:
+            raise OptionError(f"{option} goes with --features only.")
+    encoder = Encoder(request.encoder or "demo")
+    store = FeatureStore(cache_folder())
+    tasks: list[Task] = []
+    for name in request.dataset or (demo,):
+        dataset = DATASETS.get(name)
+        pool, support = _pool(request, dataset)
+        tasks.append(DatasetTask(dataset, encoder, request.prompts, pool, support, store))
+    return tasks
+
+
+def _pool(request: Request, dataset: type[BenchDataModule]) -> tuple[ImageDataModule, str]:
+    if request.setting == FEW_SHOT:
+        if request.support:
+            raise OptionError(
+                "--support goes with --setting name-only; in few-shot the support is drawn from "
+                "the train split."
+            )
+        return dataset("train"), FEW_SHOT
+    name = request.support or dataset.spec.support
+    if name == "rendered":
+        return RenderedSupport(dataset.spec.classnames), name
+    raise UnknownNameError("support set", name or "", ["rendered"])

@@ -1,0 +1,88 @@
+"""The published search: try every setting of a grid on labelled images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from susx_bench.methods.base import Labelled, LinearMethod, Method, SearchSpace
+
+_ELEMENTS = 2**18  # logits held at once: they stay in the processor's cache
+
+
+def count_correct(
+    method: Method,
+    images: Labelled,
+    space: SearchSpace,
+    advance: Callable[[], object] = lambda: None,
+) -> Tensor:
+    """Number of images each setting gets right, by the literal expression of the published loops.
+
+    Args:
+        method: Fitted; its hyper-parameters are left as the last setting has them.
+        images: What to score.
+        space: The grid.
+        advance: Called once after each non-linear setting.
+
+    Returns:
+        Counts over the grid, int64, of shape `space.shape`, on the CPU.
+    """
+    counts = torch.zeros(space.shape, dtype=torch.int64)
+    if not isinstance(method, LinearMethod):
+        for index in itertools.product(*(range(n) for n in space.shape)):
+            method.set(space.setting(index))
+            counts[index] = correct(method.logits(images.features), images.labels)
+            advance()
+        return counts
+
+    prepared = method.prepare(images.features)
+    # Non-linear axes outermost, whatever the published order: their terms are computed once each.
+    order = sorted(range(len(space.axes)), key=lambda i: space.axes[i].weight)
+    view = counts.permute(order)
+    inner = [axis for axis in space.axes if axis.weight]
+    outer = [space.axes[i] for i in order if not space.axes[i].weight]
+    for index in itertools.product(*(range(len(axis.values)) for axis in outer)):
+        method.set({axis.name: axis.values[i] for axis, i in zip(outer, index, strict=True)})
+        terms = method.terms(prepared)
+        if not inner:
+            view[index] = correct(terms.base, images.labels)
+            advance()
+            continue
+        if list(terms.weighted) != [axis.name for axis in inner]:
+            raise ValueError(
+                f"'{method.name}' has the terms {list(terms.weighted)}, its grid has the weights "
+                f"{[axis.name for axis in inner]}, in this order"
+            )
+        *slow, fast = inner
+        for place in itertools.product(*(range(len(axis.values)) for axis in slow)):
+            partial = terms.base
+            for axis, i in zip(slow, place, strict=True):
+                partial = partial + terms.weighted[axis.name] * axis.values[i]
+            view[(*index, *place)] = _correct_along(
+                partial, terms.weighted[fast.name], fast.values, images.labels
+            )
+        advance()
+    return counts
+
+
+def _correct_along(partial: Tensor, term: Tensor, values: Sequence[float], labels: Tensor) -> Tensor:
+    """`correct` of ``partial + term * value`` for every value, ``(len(values),)``."""
+    found = []
+    weights = torch.tensor(values, dtype=term.dtype, device=term.device)
+    for part in weights.split(max(1, _ELEMENTS // term.numel())):
+        logits = partial + term * part[:, None, None]
+        found.append((logits.argmax(-1) == labels).sum(-1))
+    return torch.cat(found).cpu()
+
+
+def correct(logits: Tensor, labels: Tensor) -> int:
+    """Number of rows of ``(V, K)`` logits whose largest is at the label."""
+    return int((logits.argmax(-1) == labels).sum())
+
+
+def best(counts: Tensor) -> tuple[int, ...]:
+    """Grid position of the largest count, the first one met where several tie."""
+    return tuple(int(i) for i in torch.unravel_index(counts.flatten().argmax(), counts.shape))
