@@ -1,4 +1,4 @@
-"""The door: what was asked, checked, and handed on. Nothing slow is imported before it is needed."""
+"""The door: what was asked, checked and handed on. Nothing slow is imported before its use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from susx_bench.console import stderr, stdout
-from susx_bench.errors import BenchError, OptionError
+from susx_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -207,7 +207,7 @@ class BenchDataModule(ImageDataModule):
         """List the samples of a split, in the split's own order."""
 
     @cached_property
-    def samples(self) -> Sequence[Sample]:  # type: ignore[override]  # cached: it never changes
+    def samples(self) -> Sequence[Sample]:
         """The split's images, checked against the facts.
 
         Raises:

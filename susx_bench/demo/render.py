@@ -8,6 +8,7 @@ same seed draws the same images wherever NumPy's generator does.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cache
 
@@ -53,9 +54,7 @@ class Sketch:
 
 def _line(*points: tuple[float, float]) -> Floats:
     """Sample straight segments through `points`, ``(n, 2)``, in a unit box with y downwards."""
-    parts = [
-        np.linspace(a, b, 24, endpoint=False) for a, b in zip(points[:-1], points[1:], strict=True)
-    ]
+    parts = [np.linspace(a, b, 24, endpoint=False) for a, b in itertools.pairwise(points)]
     return np.concatenate([*parts, np.asarray(points[-1:], dtype=np.float64)])
 
 
@@ -111,18 +110,19 @@ _GLYPHS: dict[int, list[list[Floats]]] = {
 def _glyph(label: int, variant: int) -> Floats:
     """Points along one variant of a digit, ``(_POINTS, 2)``, evenly thinned to a fixed count."""
     points = np.concatenate(_GLYPHS[label][variant])
-    return points[np.linspace(0, len(points) - 1, _POINTS).round().astype(int)]
+    kept: Floats = points[np.linspace(0, len(points) - 1, _POINTS).round().astype(int)]
+    return kept
 
 
 def _bend(points: Floats, rng: np.random.Generator, strength: float) -> Floats:
     """Move points by a smooth random field (two low sine waves an axis)."""
-    x, y = points[:, 0], points[:, 1]
-    amplitude = rng.normal(0.0, strength, (2, 2))
-    frequency = rng.uniform(0.5, 1.5, (2, 2))
-    phase = rng.uniform(0, 2 * np.pi, (2, 2))
-    dx = sum(amplitude[0, i] * np.sin(np.pi * 2 * frequency[0, i] * y + phase[0, i]) for i in (0, 1))
-    dy = sum(amplitude[1, i] * np.sin(np.pi * 2 * frequency[1, i] * x + phase[1, i]) for i in (0, 1))
-    return points + np.stack([dx, dy], axis=-1)
+    amplitude = rng.normal(0.0, strength, (2, 2, 1))
+    frequency = rng.uniform(0.5, 1.5, (2, 2, 1))
+    phase = rng.uniform(0, 2 * np.pi, (2, 2, 1))
+    across = points.T[::-1, None]  # x moves with y, and y with x
+    waves = amplitude * np.sin(2 * np.pi * frequency * across + phase)  # (axis, wave, point)
+    moved: Floats = points + waves.sum(1).T
+    return moved
 
 
 def draw(label: int, rng: np.random.Generator) -> Sketch:
@@ -148,7 +148,9 @@ def draw(label: int, rng: np.random.Generator) -> Sketch:
     low, high = points.min(0), points.max(0)
     thickness = rng.uniform(2.2, 5.2)  # pen diameter in pixels of the canvas
     room = _CANVAS - thickness - 1
-    scale = min(room / (high[1] - low[1]), room / max(high[0] - low[0], 1e-6)) * rng.uniform(0.92, 1)
+    scale = min(room / (high[1] - low[1]), room / max(high[0] - low[0], 1e-6)) * rng.uniform(
+        0.92, 1
+    )
     points = (points - (low + high) / 2) * scale + _CANVAS / 2 + rng.normal(0, 0.5, 2)
 
     centre = np.arange(_CANVAS) + 0.5

@@ -110,7 +110,7 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Ink ``(B, 8, 8)`` uint8 to normalised pixels ``(B, 3, 16, 16)``, as the encoder's transform."""
+    """Ink ``(B, 8, 8)`` uint8 to pixels ``(B, 3, 16, 16)``, as the encoder's transform does."""
     pixels = images[:, None].float() / 255
     pixels = F.interpolate(
         pixels, (IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", align_corners=False, antialias=True
@@ -171,7 +171,7 @@ def train(out: Path, steps: int = STEPS, drawings: int = DRAWINGS) -> None:
         group = torch.from_numpy(inverse)
         loss = contrastive_loss(images, texts, scale, group[:, None] == group[None])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
         with torch.no_grad():

@@ -58,10 +58,10 @@ class Towers:
         encode: Any = self.model.encode_text
         tokens = self.tokenize([text for texts in prompts for text in texts])
         blocks = []
-        for block in tokens.split(_TEXT_BLOCK):
+        for block in torch.split(tokens, _TEXT_BLOCK):
             padded = torch.cat([block, block[-1:].expand(_TEXT_BLOCK - len(block), -1)])
             blocks.append(F.normalize(encode(padded).float(), dim=-1)[: len(block)])
-        per_class = torch.cat(blocks).split([len(texts) for texts in prompts])
+        per_class = torch.split(torch.cat(blocks), [len(texts) for texts in prompts])
         return F.normalize(torch.stack([rows.mean(0) for rows in per_class]), dim=-1)
 
 
@@ -112,9 +112,7 @@ class Encoder:
         files = sorted(
             path for path in self.folder.iterdir() if path.suffix in {".json", ".txt", ".model"}
         )
-        return sha256_json(
-            [sha256_file(path) for path in (self.folder / _WEIGHTS, *files)]
-        )
+        return sha256_json([sha256_file(path) for path in (self.folder / _WEIGHTS, *files)])
 
     @cached_property
     def logit_scale(self) -> float:
@@ -150,7 +148,9 @@ class Encoder:
             tokenize = open_clip.get_tokenizer(source)
         except (RuntimeError, OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise EncoderError(f"--encoder {self.name}: cannot load {self.folder}: {reason}") from error
+            raise EncoderError(
+                f"--encoder {self.name}: cannot load {self.folder}: {reason}"
+            ) from error
         finally:
             root.setLevel(level)
         model = model.eval().requires_grad_(False)

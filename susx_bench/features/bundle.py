@@ -92,7 +92,11 @@ class BundleTask(Task):
         )
         split = {
             name: part.features.numpy() for name, part in parts.items() if name != "support"
-        } | {f"{name}_labels": part.labels.numpy() for name, part in parts.items() if name != "support"}
+        } | {
+            f"{name}_labels": part.labels.numpy()
+            for name, part in parts.items()
+            if name != "support"
+        }
         pool = {"features": parts["support"].features.numpy(), "labels": self.pool_labels.numpy()}
         self.hashes = {
             "split_sha256": sha256_arrays(split),
@@ -141,7 +145,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _unit_rows(path: Path, name: str, rows: Tensor, width: int | None) -> Tensor:
     if rows.ndim != 2 or not rows.is_floating_point():
         raise BundleError(
-            f"{path}: '{name}' is {rows.dtype} {tuple(rows.shape)}, features are floats (rows, width)."
+            f"{path}: '{name}' is {rows.dtype} {tuple(rows.shape)}, "
+            "features are (rows, width) floats."
         )
     if not len(rows):
         raise BundleError(f"{path}: '{name}' has no rows.")

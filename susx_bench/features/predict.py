@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from susx_bench.data.base import BlockDataModule
@@ -41,7 +41,8 @@ class Launch:
         Raises:
             OptionError: If the machine has no such devices.
         """
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         try:
             return Trainer(
                 devices=self.devices,
@@ -139,4 +140,3 @@ def predict(
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
         launch.trainer(join).predict(module, datamodule=data, return_predictions=False)
     return join.joined
-

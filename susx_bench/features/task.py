@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from susx_bench.console import is_main_process
@@ -140,12 +139,19 @@ class DatasetTask(Task):
         }
 
     def _recipe(self, images: str) -> dict[str, str | int]:
-        return {"encoder": self._encoder.sha256, "images": images, "precision": "fp32", "block": BLOCK}
+        return {
+            "encoder": self._encoder.sha256,
+            "images": images,
+            "precision": "fp32",
+            "block": BLOCK,
+        }
 
     @cached_property
     def _found(self) -> dict[str, Tensor | None]:
         """What the store has, looked up once and before the first launch, on every rank alike."""
-        found = {name: self._store.get(self._recipe(part.sha256)) for name, part in self._parts.items()}
+        found = {
+            name: self._store.get(self._recipe(part.sha256)) for name, part in self._parts.items()
+        }
         found["text"] = self._store.get(self._recipe(self.hashes["prompts_sha256"]))
         return found
 

@@ -87,9 +87,7 @@ class Axis:
     weight: bool = False
 
     @classmethod
-    def even(
-        cls, name: str, low: float, high: float, steps: int, *, weight: bool = False
-    ) -> Axis:
+    def even(cls, name: str, low: float, high: float, steps: int, *, weight: bool = False) -> Axis:
         """`steps` values from `low`, `high` left out: ``low + i (high - low) / steps``."""
         return cls(name, tuple(i * (high - low) / steps + low for i in range(steps)), weight)
 

@@ -94,7 +94,7 @@ class TipX(LinearMethod):
         return clip_logits(images, c), affinity, -psi(kl) @ self._values
 
     def terms(self, prepared: tuple[Tensor, Tensor, Tensor]) -> Terms:
-        """CLIP's logits, the cache under ``alpha``, the KL term under ``gamma``; ``(B, K)`` each."""
+        """CLIP's logits, the cache under ``alpha``, the KL term under ``gamma``: ``(B, K)``."""
         clip, affinity, kl_term = prepared
         cache = cache_logits(affinity, self._values, self.beta)
         return Terms(clip, {"alpha": cache, "gamma": kl_term})

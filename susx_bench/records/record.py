@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from susx_bench.errors import RecordError
 from susx_bench.records.files import sha256_json
 
-SCHEMA = 1
+SCHEMA: Final = 1
 
 
 class Seconds(BaseModel):

@@ -41,8 +41,10 @@ def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableTyp
     first = records[0]
     supports = sorted({r.support for r in records} - {"none"})
     seeds = sorted({r.seed for r in records} - {0})
-    spread = f"mean ± sd over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else (
-        "[95 % interval]"
+    spread = (
+        f"mean ± sd over seeds {', '.join(map(str, seeds))}"
+        if len(seeds) > 1
+        else ("[95 % interval]")
     )
     facts = [
         f"test n = {first.n_test}",

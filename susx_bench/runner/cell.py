@@ -6,7 +6,6 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
@@ -28,6 +27,7 @@ from susx_bench.records.store import Predictions
 from susx_bench.runner.classify import Classify
 from susx_bench.support.fewshot import draw
 from susx_bench.tuning.choose import Tune, choose
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -236,7 +236,16 @@ def git_commit() -> str:
         return "installed"
     try:
         done = subprocess.run(
-            ["git", "-C", str(home), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            [
+                "git",
+                "-C",
+                str(home),
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=40",
+                "--exclude=*",
+            ],
             capture_output=True,
             text=True,
             check=True,

@@ -51,9 +51,7 @@ class Request:
     @property
     def launch(self) -> Launch:
         """Where to run."""
-        return Launch(
-            self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers
-        )
+        return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
 
 
 def plan(

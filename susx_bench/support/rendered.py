@@ -38,7 +38,7 @@ class RenderedSupport(ImageDataModule):
         self.seed = seed
 
     @cached_property
-    def samples(self) -> Sequence[Sample]:  # type: ignore[override]  # cached: it never changes
+    def samples(self) -> Sequence[Sample]:
         return [
             Sample(f"rendered/{self.seed}/{label}/{i}", label)
             for label in range(len(CLASSNAMES))

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from susx_bench.methods.base import Context, Labelled, Method
+from susx_bench.methods.base import Context, Method
 from susx_bench.tuning.grid import best, count_correct
 
 Tune = Literal["fixed", "val"]

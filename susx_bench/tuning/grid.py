@@ -68,11 +68,13 @@ def count_correct(
     return counts
 
 
-def _correct_along(partial: Tensor, term: Tensor, values: Sequence[float], labels: Tensor) -> Tensor:
+def _correct_along(
+    partial: Tensor, term: Tensor, values: Sequence[float], labels: Tensor
+) -> Tensor:
     """`correct` of ``partial + term * value`` for every value, ``(len(values),)``."""
     found = []
     weights = torch.tensor(values, dtype=term.dtype, device=term.device)
-    for part in weights.split(max(1, _ELEMENTS // term.numel())):
+    for part in torch.split(weights, max(1, _ELEMENTS // term.numel())):
         logits = partial + term * part[:, None, None]
         found.append((logits.argmax(-1) == labels).sum(-1))
     return torch.cat(found).cpu()

@@ -1,0 +1,136 @@
+"""What the tests share: random tasks, bundles on disk, and the command line in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from susx_bench.cli import main
+from susx_bench.methods.base import Context, Labelled
+
+
+@pytest.fixture(autouse=True)
+def _no_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep caches and results out of the checkout and of the user's home."""
+    monkeypatch.setenv("SUSX_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def real() -> Path:
+    """The folder of real input."""
+    folder = os.environ.get("SUSX_BENCH_REAL")
+    if not folder:
+        pytest.skip("SUSX_BENCH_REAL is not set: no real input here")
+    assert Path(folder).is_dir(), f"SUSX_BENCH_REAL names {folder}, which is no folder"
+    return Path(folder)
+
+
+def unit(rows: int, width: int, seed: int) -> Tensor:
+    """Random unit rows."""
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(rows, width, generator=generator), dim=-1)
+
+
+def clustered(labels: Tensor, text: Tensor, seed: int, noise: float = 0.25) -> Tensor:
+    """Random unit rows near the text of their class."""
+    generator = torch.Generator().manual_seed(seed)
+    jitter = torch.randn(len(labels), text.shape[1], generator=generator)
+    return F.normalize(text[labels] + noise * jitter, dim=-1)
+
+
+def make_context(classes: int = 5, shots: int = 3, width: int = 16, seed: int = 0) -> Context:
+    """A small balanced task with a val set of 40."""
+    text = unit(classes, width, seed)
+    labels = torch.arange(classes).repeat_interleave(shots)
+    val_labels = torch.arange(40) % classes
+    return Context(
+        text=text,
+        support=clustered(labels, text, seed + 1),
+        support_labels=labels,
+        logit_scale=20.0,
+        val=Labelled(clustered(val_labels, text, seed + 2, noise=0.5), val_labels),
+    )
+
+
+@pytest.fixture
+def context() -> Context:
+    return make_context()
+
+
+@pytest.fixture
+def tensors() -> dict[str, Tensor]:
+    """The tensors of a good bundle: 5 classes, 4 shots, 30 val and 70 test images."""
+    text = unit(5, 16, seed=10)
+    out = {"text": text}
+    for seed, (name, rows) in enumerate((("support", 20), ("val", 30), ("test", 70)), start=11):
+        labels = torch.arange(rows) % 5
+        out[name] = clustered(labels, text, seed, noise=0.4)
+        out[f"{name}_labels"] = labels
+    return out
+
+
+META = {"dataset": "toy", "encoder": "made:up", "logit_scale": 50.0}
+Bundle = Callable[..., Path]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, tensors: dict[str, Tensor]) -> Bundle:
+    """Write a bundle; keyword arguments replace tensors, None drops one."""
+
+    def write(
+        name: str = "toy.safetensors", meta: dict[str, str] | None = None, **changes: Tensor | None
+    ) -> Path:
+        content = tensors | changes
+        kept = {key: value.contiguous() for key, value in content.items() if value is not None}
+        path = tmp_path / name
+        save_file(kept, path, metadata={"bundle": json.dumps(META)} if meta is None else meta)
+        return path
+
+    return write
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What ``--json`` printed."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run ``susx-bench`` with these words, in this process."""
+
+    def call(*words: object) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["susx-bench", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as done:
+            code = int(done.code or 0)
+        captured = capsys.readouterr()
+        return Finished(code, captured.out, captured.err)
+
+    return call

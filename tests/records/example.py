@@ -1,0 +1,51 @@
+"""A record to change in tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from susx_bench.records.record import Record, Seconds
+
+
+def make_record(**changes: Any) -> Record:
+    values: dict[str, Any] = {
+        "method": "tipx",
+        "method_version": "1",
+        "method_source": "",
+        "regime": "inductive",
+        "hparams": {"alpha": 1.0, "beta": 5.5, "gamma": 1.0},
+        "tuned_on": "val",
+        "space": "tipx",
+        "settings": 200_000,
+        "tune_score": 70.0,
+        "tune_images": 30,
+        "official": False,
+        "dataset": "toy",
+        "encoder": "RN50:openai",
+        "setting": "few-shot",
+        "prompts": "single",
+        "support": "few-shot",
+        "support_images": 20,
+        "shots": 4,
+        "seed": 1,
+        "protocol": "coop",
+        "logit_scale": 100.0,
+        "precision": "fp32",
+        "accuracy": 200 / 3,
+        "mean_per_class": 50.0,
+        "n_test": 3,
+        "correct": 2,
+        "num_classes": 5,
+        "input_sha256": "ab" * 32,
+        "split_sha256": "1" * 64,
+        "support_sha256": "2" * 64,
+        "prompts_sha256": "3" * 64,
+        "weights_sha256": "4" * 64,
+        "predictions_sha256": "5" * 64,
+        "versions": {"torch": "2.6.0"},
+        "git": "installed",
+        "device": "cpu x86_64",
+        "seconds": Seconds(encode=0.0, fit=0.1, search=2.0, predict=0.2),
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+    return Record(**(values | changes))

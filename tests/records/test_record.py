@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from susx_bench.errors import OutputError, RecordError
+from susx_bench.records.files import write_atomic
+from susx_bench.records.record import Record
+from susx_bench.records.store import (
+    Predictions,
+    folder_name,
+    predictions_path,
+    read,
+    record_path,
+    write,
+)
+from tests.records.example import make_record
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    return Predictions(np.array([1, 0, 2]), np.array([0.5, 1.5, 0.1], dtype=np.float32))
+
+
+@pytest.fixture
+def path(tmp_path: Path, predictions: Predictions) -> Path:
+    path = record_path(tmp_path, "toy", "RN50:openai", "tipx", "ab" * 32)
+    write(path, make_record(predictions_sha256=predictions.sha256), predictions)
+    return path
+
+
+def test_reads_back_what_was_written(path: Path, predictions: Predictions) -> None:
+    record = read(path)
+
+    assert record == make_record(predictions_sha256=predictions.sha256).sealed()
+    assert record.accuracy == 200 / 3
+    assert json.loads(path.read_text())["schema"] == 1
+
+
+def test_lies_under_dataset_and_encoder(path: Path, tmp_path: Path) -> None:
+    assert path == tmp_path / "toy" / "RN50-openai" / "tipx-abababababab.json"
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "..", "x:y z", ""])
+def test_no_name_leaves_the_folder(name: str) -> None:
+    made = folder_name(name)
+
+    assert made
+    assert "/" not in made
+    assert not made.startswith(".")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda r: r | {"accuracy": 99.0}, "was changed after it was written"),
+        (lambda r: r | {"hparams": {"alpha": 2.0}}, "was changed after it was written"),
+        (lambda r: r | {"schema": 2}, "schema"),
+        (lambda r: r | {"surprise": 1}, "surprise"),
+        (lambda r: {k: v for k, v in r.items() if k != "seed"}, "seed"),
+        (lambda r: r | {"accuracy": "high"}, "accuracy"),
+    ],
+)
+def test_a_changed_record_is_not_believed(path: Path, edit, message: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    path.write_text(json.dumps(edit(json.loads(path.read_text()))))
+
+    with pytest.raises(RecordError, match=message) as caught:
+        Record.read(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"accuracy": NaN}', "\x00\xff"])
+def test_a_broken_file_is_not_believed(path: Path, content: str) -> None:
+    path.write_bytes(content.encode("latin-1"))
+
+    with pytest.raises(RecordError):
+        Record.read(path)
+
+
+def test_predictions_of_another_cell_are_not_believed(path: Path, predictions: Predictions) -> None:
+    other = Predictions(predictions.top1[::-1].copy(), predictions.margin)
+    write(path.with_name("other-1.json"), make_record(predictions_sha256=other.sha256), other)
+    predictions_path(path).write_bytes(
+        predictions_path(path.with_name("other-1.json")).read_bytes()
+    )
+
+    with pytest.raises(RecordError, match="does not hold the predictions"):
+        read(path)
+
+
+def test_missing_predictions_are_noticed(path: Path) -> None:
+    predictions_path(path).unlink()
+
+    with pytest.raises(RecordError, match="cannot be read"):
+        read(path)
+
+
+def test_prediction_hash_covers_position_and_class() -> None:
+    a = Predictions(np.array([1, 0]), np.array([0.5, 1.5], dtype=np.float32))
+    swapped = Predictions(np.array([0, 1]), a.margin)
+    nearer = Predictions(a.top1, np.array([0.1, 0.2], dtype=np.float32))
+
+    assert a.sha256 != swapped.sha256
+    assert a.sha256 == nearer.sha256
+
+
+def test_a_failed_write_leaves_the_old_file_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.json"
+    write_atomic(path, b"old")
+
+    def full_disk(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OutputError, match="No space left"):
+        write_atomic(path, b"new")
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,181 @@
+"""Bad input: one clear line, exit 2, nothing lost. And what a stranger sees first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from susx_bench.errors import BenchError
+from susx_bench.registry import METHODS
+from tests.conftest import Bundle, Command, unit
+
+RUN = ("run", "--setting", "few-shot")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--method", "tipxx"), "no method called 'tipxx'. Did you mean tipx?"),
+        (
+            ("--method", "tipx", "--dataset", "digit"),
+            "no dataset called 'digit'. Did you mean digits",
+        ),
+        (
+            ("--method", "tipx", "--encoder", "demmo"),
+            "no encoder called 'demmo'. Did you mean demo",
+        ),
+        (("--method", "tipx", "--prompts", "ensembl"), "Did you mean ensemble"),
+        (("--method", "tipx", "--tune", "vale"), "no tuning called 'vale'. Did you mean val"),
+        (("--method", "tipx", "--shots", "100"), "has 83 labelled images, --shots asks for 100"),
+        (("--method", "tipx", "--shots", "0"), "0 is not in the range x>=1"),
+        (("--method", "tipx", "--shots", "4,"), "'4,' has an empty item"),
+        (("--method", "tipx", "--seed", "one"), "'one' is not a valid integer"),
+        (("--method", "tipx", "--features", "none.safetensors"), "none.safetensors: no such file"),
+        (("--method", "./none.py:X"), "none.py does not exist"),
+        (
+            ("--method", "tipx", "--encoder", "local-dir:here"),
+            "open_clip_config.json does not exist",
+        ),
+        (("--method", "tipx", "--support", "rendered"), "--support goes with --setting name-only"),
+        (("--method", "tipx", "--logit-scale", "3"), "--logit-scale goes with --features only"),
+        (("--method", "tipx", "--accelerator", "warp"), "--accelerator warp"),
+        (("--method", "tipx", "--wrong"), "No such option"),
+        ((), "Missing option '--method'"),
+    ],
+)
+def test_bad_options_get_one_line_and_exit_2(
+    command: Command, words: tuple[str, ...], message: str
+) -> None:
+    done = command(*RUN, *words)
+
+    assert done.code == 2
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert message in done.err
+
+
+def test_a_bad_bundle_gets_one_line_and_exit_2(command: Command, bundle: Bundle) -> None:
+    path = bundle(test=3 * unit(70, 16, seed=1))
+    done = command(*RUN, "--method", "tipx", "--features", path)
+
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
+    assert "are not unit" in done.err
+
+
+def test_tuning_on_a_val_split_that_is_not_there(command: Command, bundle: Bundle) -> None:
+    path = bundle(val=None, val_labels=None)
+    done = command(*RUN, "--method", "tipx", "--features", path, "--tune", "val")
+
+    assert done.code == 2
+    assert "has no val split" in done.err
+
+
+def test_a_bundle_with_too_few_shots(command: Command, bundle: Bundle) -> None:
+    done = command(*RUN, "--method", "tipx", "--features", bundle(), "--shots", "2,8")
+
+    assert done.code == 2
+    assert "has 4 labelled images, --shots asks for 8" in done.err
+
+
+def test_a_folder_that_cannot_be_written(command: Command, bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = command(
+        *RUN, "--method", "zero-shot", "--features", bundle(), "--out", tmp_path / "file" / "out"
+    )
+
+    assert done.code == 2
+    assert "cannot be written" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_cache_that_cannot_be_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SUSX_BENCH_CACHE", str(tmp_path / "file" / "cache"))
+
+    done = command(*RUN, "--method", "zero-shot")
+
+    assert done.code == 2
+    assert "cannot be written" in done.err
+
+
+def test_a_broken_encoder_folder(command: Command, tmp_path: Path) -> None:
+    from susx_bench.encoders.openclip import EMBEDDED
+
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    for file in EMBEDDED["demo"].iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    weights = folder / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+    done = command(*RUN, "--method", "zero-shot", "--encoder", f"local-dir:{folder}")
+
+    assert done.code == 2
+    assert str(folder) in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_method_file_that_fails_is_named(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("1 / 0\n")
+
+    done = command(*RUN, "--method", f"{file}:Mine")
+
+    assert done.code == 2
+    assert "ZeroDivisionError" in done.err
+    assert str(file) in done.err
+
+
+def test_help_ends_with_lines_to_paste_and_imports_nothing_slow() -> None:
+    code = (
+        "import sys; sys.argv = ['susx-bench', '--help']\n"
+        "from susx_bench.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'lightning', 'numpy', 'open_clip'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    *_, paste, loaded = done.stdout.splitlines()
+    assert paste.strip().startswith("susx-bench ")
+    assert loaded == "[]"
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "encoders", "prompts"])
+def test_lists_have_a_row_each(command: Command, what: str) -> None:
+    done = command("list", what)
+
+    assert done.code == 0
+    assert len(done.out.splitlines()) >= 5
+    if what == "methods":
+        assert all(name in done.out for name in METHODS.names())
+
+
+def test_tables_are_never_cut_in_a_file(command: Command, bundle: Bundle) -> None:
+    name = "x" * 200
+    done = command(*RUN, "--method", "zero-shot", "--features", bundle(), "--dataset", name)
+
+    assert name in done.out
+    assert "…" not in done.out
+
+
+def test_every_user_error_has_an_exit_code() -> None:
+    codes = {error.__name__: error.exit_code for error in BenchError.__subclasses__()}
+
+    assert codes.pop("CheckError") == 3
+    assert set(codes.values()) == {2}
+
+
+def test_our_own_mistakes_keep_their_traceback(
+    command: Command, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("susx_bench.runner.cell.score", lambda *a: torch.zeros(3)[7])
+
+    with pytest.raises(IndexError):
+        command(*RUN, "--method", "zero-shot", "--features", bundle())
