@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -133,11 +133,15 @@ class Terms:
 
     Attributes:
         base: ``(B, K)``.
-        weighted: For each linear weight by name, its term ``(B, K)``; added in this order.
+        weighted: For each linear weight by name, its term ``(B, K)``; added in this order, the
+            order of the weights in the method's grid.
+        slack: For a term that `LinearMethod.sweep` computed another way than
+            `LinearMethod.terms`, how far the two may lie apart by rounding, ``(B,)``.
     """
 
     base: Tensor
     weighted: dict[str, Tensor] = field(default_factory=dict)
+    slack: dict[str, Tensor] = field(default_factory=dict)
 
     def logits(self, weights: Mapping[str, float]) -> Tensor:
         """Put the logits together, ``(B, K)``, as the published loops write them."""
@@ -213,13 +217,28 @@ class LinearMethod(Method):
     `prepare`, which a search calls once.
     """
 
-    def prepare(self, images: Tensor) -> Any:
-        """What `terms` needs of image features ``(B, D)``; by default the features themselves."""
-        return images
+    def prepare(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What `terms` needs of image features ``(B, D)``: tensors with a row an image.
+
+        By default the features themselves.
+        """
+        return (images,)
 
     @abstractmethod
-    def terms(self, prepared: Any) -> Terms:
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
         """The parts of the logits at the current non-linear hyper-parameters."""
+
+    def sweep(
+        self, prepared: tuple[Tensor, ...], settings: Sequence[Mapping[str, float]]
+    ) -> Iterator[Terms]:
+        """`terms` at one setting of the non-linear hyper-parameters after another.
+
+        A method may override this where neighbouring settings share work. A term that does not
+        change is best the same tensor every time: a search then looks at it once.
+        """
+        for setting in settings:
+            self.set(setting)
+            yield self.terms(prepared)
 
     def logits(self, images: Tensor) -> Tensor:
         return self.terms(self.prepare(images)).logits(self.hparams)

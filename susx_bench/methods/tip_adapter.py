@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, LinearMethod, SearchSpace, Terms
+from susx_bench.methods.cache import cache_logits, cache_sweep, class_values
 from susx_bench.methods.zero_shot import clip_logits
 
 # [beta, alpha] upper ends of the grid in the authors' configs/*.yaml, 200 x 20 steps from 0.1.
@@ -36,7 +36,7 @@ class TipAdapter(LinearMethod):
     .. math:: \text{logits} = s\, f W^\top + \alpha \exp\bigl(-\beta\,(1 - f F^\top)\bigr)\,L
 
     :math:`L` holds one-hot labels, weighted by class counts where these differ, see
-    `class_weights`; the official code leaves them unweighted.
+    `susx_bench.methods.cache.class_weights`; the official code leaves them unweighted.
 
     Attributes:
         alpha: Weight of the cache against CLIP's own logits, >= 0; 0 is zero-shot.
@@ -66,6 +66,15 @@ class TipAdapter(LinearMethod):
         clip, affinity = prepared
         return Terms(clip, {"alpha": cache_logits(affinity, self._values, self.beta)})
 
+    def sweep(
+        self, prepared: tuple[Tensor, Tensor], settings: Sequence[Mapping[str, float]]
+    ) -> Iterator[Terms]:
+        """`terms` along ``beta``, see `cache_sweep`."""
+        clip, affinity = prepared
+        betas = [setting["beta"] for setting in settings]
+        for cache, slack in cache_sweep(affinity, self._values, betas):
+            yield Terms(clip, {"alpha": cache}, slack={"alpha": slack})
+
     def space(self, context: Context) -> SearchSpace:
         """The authors' grid: beta outermost, 200 values, then alpha, 20 values."""
         known = context.dataset in PUBLISHED_RANGES
@@ -78,45 +87,3 @@ class TipAdapter(LinearMethod):
             ),
             source=f"tip-adapter [{beta:g}, {alpha:g}] ({whose})",
         )
-
-
-def cache_logits(affinity: Tensor, values: Tensor, beta: float) -> Tensor:
-    r"""Score images against a key-value cache.
-
-    .. math:: \exp\bigl(-\beta\,(1 - f F^\top)\bigr)\,L
-
-    Args:
-        affinity: Cosine of image and support features :math:`f F^\top`, ``(B, M)``.
-        values: Support labels :math:`L`, ``(M, K)``, see `class_values`.
-        beta: Sharpness, > 0. No unit: it multiplies a cosine distance in [0, 2].
-
-    Returns:
-        Logits ``(B, K)``, each in ``[0, M]``: a sum of weights, not a mean, so more shots give
-        larger values and `alpha` must follow.
-
-    Raises:
-        ValueError: If `beta` is not positive.
-    """
-    if beta <= 0:
-        raise ValueError(f"beta must be positive, got {beta}")
-    return torch.exp(-(beta - beta * affinity)) @ values
-
-
-def class_weights(labels: Tensor, num_classes: int) -> Tensor:
-    """Weight of each support image, ``(M,)``: mean class count over its own class's count.
-
-    Exactly 1 everywhere where the classes are balanced. Without it a class with more support
-    images has a larger cache sum, and in TIP-X a lower one, whatever the image shows.
-    """
-    counts = torch.bincount(labels, minlength=num_classes)
-    mean = len(labels) / num_classes
-    return (mean / counts.clamp(min=1).double())[labels].float()
-
-
-def class_values(context: Context, *, balance: bool) -> Tensor:
-    """Support labels as cache values, ``(M, K)``: one-hot rows, weighted if `balance`."""
-    labels = context.support_labels
-    values = F.one_hot(labels, context.num_classes).to(context.text.dtype)
-    if balance:
-        values = values * class_weights(labels, context.num_classes).to(values.dtype)[:, None]
-    return values

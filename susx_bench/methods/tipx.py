@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, LinearMethod, Need, Regime, SearchSpace, Terms
-from susx_bench.methods.tip_adapter import cache_logits, class_values
+from susx_bench.methods.cache import cache_logits, cache_sweep, class_values
 from susx_bench.methods.zero_shot import clip_logits
 
 TEMPERATURE = 0.5
@@ -37,7 +38,7 @@ class TipX(LinearMethod):
       :math:`-\psi(\mathrm{KL})`; the two differ by a constant a support image. We follow the code.
       The constant is the same for every class only where every class has as many support images,
       so :math:`L` is weighted by class counts where they differ
-      (`susx_bench.methods.tip_adapter.class_weights`).
+      (`susx_bench.methods.cache.class_weights`).
     - :math:`\psi` takes its two ranges from the support set alone, each support image against all
       the others, once in `fit`. An image's logits then depend on that image alone, and the
       hyper-parameters mean the same whatever set they were tuned on.
@@ -98,6 +99,15 @@ class TipX(LinearMethod):
         clip, affinity, kl_term = prepared
         cache = cache_logits(affinity, self._values, self.beta)
         return Terms(clip, {"alpha": cache, "gamma": kl_term})
+
+    def sweep(
+        self, prepared: tuple[Tensor, Tensor, Tensor], settings: Sequence[Mapping[str, float]]
+    ) -> Iterator[Terms]:
+        """`terms` along ``beta``, see `cache_sweep`; the other two terms do not change."""
+        clip, affinity, kl_term = prepared
+        betas = [setting["beta"] for setting in settings]
+        for cache, slack in cache_sweep(affinity, self._values, betas):
+            yield Terms(clip, {"alpha": cache, "gamma": kl_term}, slack={"alpha": slack})
 
     def space(self, context: Context) -> SearchSpace:
         """The public code's grid: alpha 20, beta 200, gamma 50 values, alpha outermost."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Labelled, LinearMethod, Method, SearchSpace
+from susx_bench.tuning.exact import Rows, literal_chunks
 
 _ELEMENTS = 2**18  # logits held at once: they stay in the processor's cache
 
@@ -38,7 +39,15 @@ def count_correct(
             advance()
         return counts
 
-    prepared = method.prepare(images.features)
+    for rows in literal_chunks(method, images):
+        counts += _count_rows(method, rows, space, advance)
+    return counts
+
+
+def _count_rows(
+    method: LinearMethod, rows: Rows, space: SearchSpace, advance: Callable[[], object]
+) -> Tensor:
+    counts = torch.zeros(space.shape, dtype=torch.int64)
     # Non-linear axes outermost, whatever the published order: their terms are computed once each.
     order = sorted(range(len(space.axes)), key=lambda i: space.axes[i].weight)
     view = counts.permute(order)
@@ -46,9 +55,9 @@ def count_correct(
     outer = [space.axes[i] for i in order if not space.axes[i].weight]
     for index in itertools.product(*(range(len(axis.values)) for axis in outer)):
         method.set({axis.name: axis.values[i] for axis, i in zip(outer, index, strict=True)})
-        terms = method.terms(prepared)
+        terms = method.terms(rows.prepared)
         if not inner:
-            view[index] = correct(terms.base, images.labels)
+            view[index] = correct(terms.base, rows.labels)
             advance()
             continue
         if list(terms.weighted) != [axis.name for axis in inner]:
@@ -62,7 +71,7 @@ def count_correct(
             for axis, i in zip(slow, place, strict=True):
                 partial = partial + terms.weighted[axis.name] * axis.values[i]
             view[(*index, *place)] = _correct_along(
-                partial, terms.weighted[fast.name], fast.values, images.labels
+                partial, terms.weighted[fast.name], fast.values, rows.labels
             )
         advance()
     return counts

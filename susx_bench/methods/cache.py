@@ -1,0 +1,105 @@
+"""The key-value cache of support images that Tip-Adapter introduced and TIP-X keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from susx_bench.methods.base import Context
+
+_RESTART = 25  # steps after which a running product starts from an exponential again
+
+
+def cache_logits(affinity: Tensor, values: Tensor, beta: float) -> Tensor:
+    r"""Score images against a key-value cache.
+
+    .. math:: \exp\bigl(-\beta\,(1 - f F^\top)\bigr)\,L
+
+    Args:
+        affinity: Cosine of image and support features :math:`f F^\top`, ``(B, M)``.
+        values: Support labels :math:`L`, ``(M, K)``, see `class_values`.
+        beta: Sharpness, > 0. No unit: it multiplies a cosine distance in [0, 2].
+
+    Returns:
+        Logits ``(B, K)``, each in ``[0, M]``: a sum of weights, not a mean, so more shots give
+        larger values and `alpha` must follow.
+
+    Raises:
+        ValueError: If `beta` is not positive.
+
+    Source:
+        Zhang et al., *Tip-Adapter*, ECCV 2022, arXiv:2207.09519, equation 5.
+    """
+    if beta <= 0:
+        raise ValueError(f"beta must be positive, got {beta}")
+    return torch.exp(-(beta - beta * affinity)) @ values
+
+
+def class_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """Weight of each class's support images, ``(K,)``: mean class count over its own count.
+
+    Exactly 1 everywhere where the classes are balanced, 0 for a class without images. Without it
+    a class with more support images has a larger cache sum, and in TIP-X a lower one, whatever
+    the image shows.
+    """
+    counts = torch.bincount(labels, minlength=num_classes)
+    weights = (len(labels) / num_classes) / counts.clamp(min=1).double()
+    return torch.where(counts > 0, weights, 0).float()
+
+
+def class_values(context: Context, *, balance: bool) -> Tensor:
+    """Support labels as cache values, ``(M, K)``: one-hot rows, weighted if `balance`."""
+    labels = context.support_labels
+    values = F.one_hot(labels, context.num_classes).to(context.text.dtype)
+    if balance:
+        values = values * class_weights(labels, context.num_classes).to(values.dtype)
+    return values
+
+
+def cache_sweep(
+    affinity: Tensor, values: Tensor, betas: Sequence[float]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """`cache_logits` at one sharpness after another, for less than one at a time.
+
+    The sums over a class need no product with one-hot labels: the support is laid out as
+    (shot, class) and summed over shots. On evenly spaced `betas` the exponential of one is that
+    of the one before times a constant matrix.
+
+    Args:
+        affinity: Cosines ``(B, M)``.
+        values: As of `class_values`: one non-zero a row, the same for all rows of a class.
+        betas: Each > 0.
+
+    Yields:
+        Logits ``(B, K)`` in fp32, and a bound on how far they and `cache_logits` may lie apart by
+        rounding, ``(B,)``. The next step overwrites neither.
+    """
+    images, num_classes = len(affinity), values.shape[1]
+    labels = values.argmax(-1)
+    counts = torch.bincount(labels, minlength=num_classes)
+    shots = int(counts.max())
+    weights = values.float().amax(0)
+    # Place of each support image in the (shot, class) layout; what is left over is padding.
+    order = labels.argsort(stable=True)
+    first = counts.cumsum(0) - counts
+    shot = torch.arange(len(labels), device=labels.device) - first[labels[order]]
+    distance = torch.full((images, shots * num_classes), torch.inf, device=affinity.device)
+    distance[:, shot * num_classes + labels[order]] = (1 - affinity.float())[:, order]
+
+    unit = torch.finfo(values.dtype).eps
+    step = betas[1] - betas[0] if len(betas) > 1 else 0.0
+    factor = torch.exp(-step * distance) if step else distance
+    product = distance
+    for i, beta in enumerate(betas):
+        even = i > 0 and abs(beta - betas[i - 1] - step) <= 1e-9 * abs(beta)
+        if even and i % _RESTART:
+            product *= factor
+        else:
+            product = torch.exp(-beta * distance)
+        logits = product.view(images, shots, num_classes).sum(1) * weights
+        # Relative: beta roundings of the exponent, one a step of the product, one a summand.
+        rounding = (4 * abs(beta) + 2 * _RESTART + shots + 8) * unit
+        yield logits, rounding * logits.amax(-1)
