@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from susx_bench.console import stderr, stdout
+from susx_bench.console import is_main_process, stderr, stdout
 from susx_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -82,7 +82,13 @@ Try:
     "--shots", type=POSITIVE, help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]"
 )
 @click.option("--seed", type=POSITIVE, help="Which draws. [default: 1,2,3]")
-@click.option("--tune", help="Which labels choose hyper-parameters. [default: val if there is one]")
+@click.option(
+    "--tune",
+    help="Which labels choose hyper-parameters: fixed, published, support, few-val, val, test. "
+    "[default: few-shot val, or support without val; name-only fixed]",
+)
+@click.option("--val-shots", type=click.IntRange(min=1), help="Images a class for few-val.")
+@click.option("--allow-test-tuning", is_flag=True, help="Let --tune test see the test labels.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
@@ -114,6 +120,7 @@ Try:
     help="Folder of the records.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One record a line on stdout, no table.")
+@click.option("--heat-map", is_flag=True, help="Draw each search beside its record.")
 @click.option("--force", is_flag=True, help="Measure again what has a record.")
 def run(**options: Any) -> None:
     """Measure methods and print them side by side with zero-shot and tip-adapter."""
@@ -122,18 +129,33 @@ def run(**options: Any) -> None:
         from susx_bench.runner.plan import Request, plan
         from susx_bench.runner.run import run as run_cells
 
-    as_json, force = options.pop("as_json"), options.pop("force")
+    as_json, force, heat_map = (options.pop(name) for name in ("as_json", "force", "heat_map"))
     request = Request(**options)
     cells = plan(request, () if as_json else BASELINES, DEMO, SHOTS, SEEDS, notes)
-    outcomes = run_cells(cells, request.out, request.launch, notes, force=force)
+    outcomes = run_cells(
+        cells, request.out, request.launch, notes, force=force, keep_search=heat_map
+    )
+    if heat_map:
+        _draw_searches(outcomes, notes)
     if as_json:
         _print_json(outcomes)
     else:
         _print_table(outcomes, request.out, notes)
 
 
+def _draw_searches(outcomes: list[Outcome], notes: Console) -> None:
+    from susx_bench.records.store import search_path
+    from susx_bench.report.heatmap import draw
+
+    if not is_main_process():
+        return
+    for outcome in outcomes:
+        if outcome.record is not None and search_path(outcome.path).exists():
+            picture = draw(outcome.path, outcome.record)
+            notes.print(f"heat map: {picture}", markup=False)
+
+
 def _print_json(outcomes: list[Outcome]) -> None:
-    from susx_bench.console import is_main_process
     from susx_bench.records.files import canonical_json
 
     if not is_main_process():

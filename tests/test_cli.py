@@ -72,7 +72,7 @@ def test_tuning_on_a_val_split_that_is_not_there(command: Command, bundle: Bundl
     done = command(*RUN, "--method", "tipx", "--features", path, "--tune", "val")
 
     assert done.code == 2
-    assert "has no val split" in done.err
+    assert "without a val split" in done.err
 
 
 def test_a_bundle_with_too_few_shots(command: Command, bundle: Bundle) -> None:

@@ -183,7 +183,16 @@ class Method(ABC):
 
     def fixed(self, context: Context) -> dict[str, float]:
         """The one documented setting for every dataset, encoder and shot count."""
-        return self.hparams
+        return type(self)().hparams
+
+    def scaled(self, context: Context, multiples: Mapping[str, float]) -> dict[str, float]:
+        """`fixed` with some hyper-parameters multiplied, for a search around it."""
+        fixed = self.fixed(context)
+        return fixed | {name: fixed[name] * multiple for name, multiple in multiples.items()}
+
+    def published(self, dataset: str) -> dict[str, float] | None:
+        """The constants a paper gives for a dataset, or None where it gives none."""
+        return None
 
     @property
     def hparams(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, LinearMethod, SearchSpace, Terms
-from susx_bench.methods.cache import cache_logits, cache_sweep, class_values
+from susx_bench.methods.cache import cache_logits, cache_sweep, class_values, sharpened
 from susx_bench.methods.zero_shot import clip_logits
 
 # [beta, alpha] upper ends of the grid in the authors' configs/*.yaml, 200 x 20 steps from 0.1.
@@ -42,6 +43,10 @@ class TipAdapter(LinearMethod):
         alpha: Weight of the cache against CLIP's own logits, >= 0; 0 is zero-shot.
         beta: Sharpness of the cache, > 0, see `cache_logits`.
 
+    The defaults are those for one shot. `fixed` divides ``alpha`` by the root of the shots: the
+    cache is a sum over shots, so a constant weight lets it swamp the text as shots grow, and a
+    mean over shots lets the text hide what many shots know.
+
     Source:
         Zhang et al., *Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification*,
         ECCV 2022, arXiv:2207.09519, equation 7.
@@ -50,8 +55,8 @@ class TipAdapter(LinearMethod):
     name: ClassVar[str] = "tip-adapter"
     reference: ClassVar[str] = "zhang2022tip"
 
-    alpha: float = 1.0
-    beta: float = 5.5
+    alpha: float = 12.0
+    beta: float = 8.0
 
     def fit(self, context: Context) -> None:
         self._context = context
@@ -61,19 +66,28 @@ class TipAdapter(LinearMethod):
         """CLIP's logits ``(B, K)`` and the cosines with the support ``(B, M)``."""
         return clip_logits(images, self._context), images @ self._context.support.T
 
-    def terms(self, prepared: tuple[Tensor, Tensor]) -> Terms:
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
         """CLIP's logits, and the cache under ``alpha``; ``(B, K)`` each."""
         clip, affinity = prepared
         return Terms(clip, {"alpha": cache_logits(affinity, self._values, self.beta)})
 
     def sweep(
-        self, prepared: tuple[Tensor, Tensor], settings: Sequence[Mapping[str, float]]
+        self, prepared: tuple[Tensor, ...], settings: Sequence[Mapping[str, float]]
     ) -> Iterator[Terms]:
         """`terms` along ``beta``, see `cache_sweep`."""
         clip, affinity = prepared
         betas = [setting["beta"] for setting in settings]
         for cache, slack in cache_sweep(affinity, self._values, betas):
             yield Terms(clip, {"alpha": cache}, slack={"alpha": slack})
+
+    def fixed(self, context: Context) -> dict[str, float]:
+        """The defaults, with the weights over the root of the shots, see the class."""
+        root = math.sqrt(max(context.shots, 1.0))
+        default = type(self)().hparams
+        return default | {"alpha": default["alpha"] / root}
+
+    def scaled(self, context: Context, multiples: Mapping[str, float]) -> dict[str, float]:
+        return sharpened(self.fixed(context), multiples)
 
     def space(self, context: Context) -> SearchSpace:
         """The authors' grid: beta outermost, 200 values, then alpha, 20 values."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, LinearMethod, Need, Regime, SearchSpace, Terms
-from susx_bench.methods.cache import cache_logits, cache_sweep, class_values
+from susx_bench.methods.cache import cache_logits, cache_sweep, class_values, sharpened
 from susx_bench.methods.zero_shot import clip_logits
 
 TEMPERATURE = 0.5
@@ -52,6 +52,9 @@ class TipX(LinearMethod):
         beta: Sharpness of the cache, > 0.
         gamma: Weight of the KL term, >= 0.
 
+    The defaults are those for one shot; `fixed` divides both weights by the root of the shots, as
+    in Tip-Adapter.
+
     Source:
         Udandarao et al., *SuS-X: Training-Free Name-Only Transfer of Vision-Language Models*,
         ICCV 2023, arXiv:2211.16198, section 3.2, and the public ``tipx.py``.
@@ -61,9 +64,9 @@ class TipX(LinearMethod):
     needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
     reference: ClassVar[str] = "udandarao2023susx"
 
-    alpha: float = 1.0
-    beta: float = 5.5
-    gamma: float = 1.0
+    alpha: float = 25.0
+    beta: float = 16.0
+    gamma: float = 8.0
 
     @property
     def regime(self) -> Regime:  # type: ignore[override]  # a class default, here by instance
@@ -94,20 +97,29 @@ class TipX(LinearMethod):
             psi = self._psi
         return clip_logits(images, c), affinity, -psi(kl) @ self._values
 
-    def terms(self, prepared: tuple[Tensor, Tensor, Tensor]) -> Terms:
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
         """CLIP's logits, the cache under ``alpha``, the KL term under ``gamma``: ``(B, K)``."""
         clip, affinity, kl_term = prepared
         cache = cache_logits(affinity, self._values, self.beta)
         return Terms(clip, {"alpha": cache, "gamma": kl_term})
 
     def sweep(
-        self, prepared: tuple[Tensor, Tensor, Tensor], settings: Sequence[Mapping[str, float]]
+        self, prepared: tuple[Tensor, ...], settings: Sequence[Mapping[str, float]]
     ) -> Iterator[Terms]:
         """`terms` along ``beta``, see `cache_sweep`; the other two terms do not change."""
         clip, affinity, kl_term = prepared
         betas = [setting["beta"] for setting in settings]
         for cache, slack in cache_sweep(affinity, self._values, betas):
             yield Terms(clip, {"alpha": cache, "gamma": kl_term}, slack={"alpha": slack})
+
+    def fixed(self, context: Context) -> dict[str, float]:
+        """The defaults, with the weights over the root of the shots, see the class."""
+        root = math.sqrt(max(context.shots, 1.0))
+        default = type(self)().hparams
+        return default | {"alpha": default["alpha"] / root, "gamma": default["gamma"] / root}
+
+    def scaled(self, context: Context, multiples: Mapping[str, float]) -> dict[str, float]:
+        return sharpened(self.fixed(context), multiples)
 
     def space(self, context: Context) -> SearchSpace:
         """The public code's grid: alpha 20, beta 200, gamma 50 values, alpha outermost."""

@@ -20,7 +20,8 @@ class Seconds(BaseModel):
     Attributes:
         encode: Encoding done in this run; 0 where the features were there already.
         fit: The method's `fit`.
-        search: From features in memory to the chosen setting, everything between included.
+        search: From features in memory to the chosen setting, everything between (`fit` too)
+            included.
         predict: Scoring all test images.
     """
 
@@ -32,6 +33,32 @@ class Seconds(BaseModel):
     predict: float
 
 
+class Search(BaseModel):
+    """How the hyper-parameters were chosen.
+
+    Attributes:
+        space: Whose grid was searched; empty where nothing was.
+        settings: Number of settings compared.
+        images: Number of labelled images looked at.
+        score: Accuracy of the chosen setting on them, percent; null where nothing was searched.
+        note: What was done instead, where the tuning could not do what its name says.
+        ties: Settings that do as well as the chosen one, itself included; 0 where unknown.
+        near: Settings within half a point of it, those included.
+        ranges: Over the near ones, smallest and largest value of each hyper-parameter.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    space: str = ""
+    settings: int = 0
+    images: int = 0
+    score: float | None = None
+    note: str = ""
+    ties: int = 0
+    near: int = 0
+    ranges: dict[str, tuple[float, float]] = {}
+
+
 class Record(BaseModel):
     """A cell of a table, written once. Accuracies are percent, unrounded.
 
@@ -39,9 +66,7 @@ class Record(BaseModel):
         input_sha256: Hash of everything that decides the predictions and the score; part of the
             file's name.
         tuned_on: Which labels chose the hyper-parameters.
-        space: Whose grid was searched; empty where nothing was.
-        tune_score: Accuracy of the chosen setting on what it was chosen on; null where nothing
-            was searched.
+        search: How, and what else would have done.
         official: Whether the authors' public code was reproduced, its faults included.
         protocol: Whose split it is.
         accuracy: Top-1, micro.
@@ -58,10 +83,7 @@ class Record(BaseModel):
     regime: Literal["inductive", "transductive", "streaming"]
     hparams: dict[str, float]
     tuned_on: str
-    space: str
-    settings: int
-    tune_score: float | None
-    tune_images: int
+    search: Search
     official: bool
 
     dataset: str
@@ -103,7 +125,7 @@ class Record(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, with ``schema`` under its own name."""
-        return self.model_dump(by_alias=True)
+        return self.model_dump(mode="json", by_alias=True)
 
     def to_json(self) -> str:
         """The file's text."""

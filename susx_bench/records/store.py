@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,26 @@ def record_path(out: Path, dataset: str, encoder: str, method: str, input_sha256
 def predictions_path(record: Path) -> Path:
     """Where the predictions of a record lie."""
     return record.with_suffix(".safetensors")
+
+
+def search_path(record: Path) -> Path:
+    """Where the accuracy of every searched setting lies, if it was kept."""
+    return record.with_suffix(".search.safetensors")
+
+
+def write_search(
+    path: Path, accuracies: NDArray[np.float32], axes: Mapping[str, Sequence[float]]
+) -> None:
+    """Write the accuracy of every setting of a search beside its record.
+
+    Args:
+        path: The record.
+        accuracies: Percent, one axis a hyper-parameter.
+        axes: The values along each axis, by hyper-parameter, in the order of the array.
+    """
+    meta = canonical_json([[name, list(values)] for name, values in axes.items()])
+    content = save({"accuracies": accuracies}, metadata={"axes": meta})
+    write_atomic(search_path(path), content)
 
 
 def write(path: Path, record: Record, predictions: Predictions) -> Record:

@@ -13,6 +13,8 @@ from scipy.stats import binomtest
 
 from susx_bench.records.record import Record
 
+_CHOICES = 6  # choices a person reads line by line
+
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
     """95 % Wilson interval of an accuracy, in percent.
@@ -80,17 +82,24 @@ def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableTyp
         else:  # without support there is one number, whatever the column
             cells = [accuracy(group)] * max(1, len(columns))
         table.add_row(Text(method + official), tuned, *cells)
-    return [heading, table, Text(" · ".join(facts))]
+    return [heading, table, Text("\n".join([" · ".join(facts), *marks(records)]))]
 
 
 def tuned_on(record: Record) -> str:
-    """What chose the hyper-parameters, in a word or two; a dagger marks the test set."""
+    """What chose the hyper-parameters, in a word or two.
+
+    A dagger marks the test set; a double dagger marks target labels in the name-only setting,
+    which is then name-only no more.
+    """
     if not record.hparams:
         return "–"
-    if record.tuned_on == "fixed":
-        return "fixed"
-    dagger = " †" if record.tuned_on == "test" else ""
-    return f"{record.tuned_on} ({record.tune_images}){dagger}"
+    seen = f" ({record.search.images})" if record.search.images else ""
+    mark = ""
+    if record.tuned_on == "test":
+        mark = " †"
+    elif record.setting == "name-only" and record.tuned_on in ("val", "few-val"):
+        mark = " ‡"
+    return f"{record.tuned_on}{seen}{mark}"
 
 
 def accuracy(records: Sequence[Record]) -> str:
@@ -104,19 +113,42 @@ def accuracy(records: Sequence[Record]) -> str:
     return f"{values[0]:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def choices(records: Sequence[Record]) -> list[str]:
-    """One line for each searched cell of a short run: what was chosen, and what it took.
+def marks(records: Sequence[Record]) -> list[str]:
+    """What the marks of `tuned_on` mean, for those that occur."""
+    shown = "".join(tuned_on(r) for r in records)
+    meanings = {
+        "†": "chosen on the test labels: an upper bound, not a result",
+        "‡": "chosen on target labels: not name-only, not to be ranked beside the others",
+    }
+    return [f"{mark} {meaning}" for mark, meaning in meanings.items() if mark in shown]
 
-    Empty where there are more cells than a person reads.
-    """
-    searched = [r for r in records if r.settings]
-    if len(searched) > 6:
-        return []
+
+def choices(records: Sequence[Record]) -> list[str]:
+    """What was chosen and what it took: a line a cell, or one line for many."""
+    chosen = [r for r in records if r.hparams]
+    searched = [r for r in chosen if r.search.settings]
+    if len(chosen) > _CHOICES:
+        if not searched:
+            return []
+        settings = sum(r.search.settings for r in searched)
+        seconds = sum(r.seconds.search for r in searched)
+        return [
+            f"searched {settings:,} settings for {len(searched)} cells in {seconds:.1f} s "
+            f"({settings / seconds:,.0f} a second)"
+        ]
     lines = []
-    for r in searched:
+    for r in chosen:
         values = ", ".join(f"{name} {value:.4g}" for name, value in r.hparams.items())
-        lines.append(
-            f"{r.method}: {values}; {r.tune_score:.2f} on {r.tuned_on}, best of {r.settings:,} "
-            f"settings in {r.seconds.search:.1f} s"
-        )
+        line = f"{r.method}: {values}"
+        if r.search.settings:
+            line += (
+                f"; {r.search.score:.2f} on {r.tuned_on}, best of {r.search.settings:,} settings "
+                f"({r.search.space}) in {r.seconds.search:.2f} s "
+                f"({r.search.settings / r.seconds.search:,.0f} a second)"
+            )
+        if r.search.near:
+            line += f"; {r.search.ties:,} tie, {r.search.near:,} within 0.5 points"
+        if r.search.note:
+            line += f"; {r.search.note}"
+        lines.append(line)
     return lines

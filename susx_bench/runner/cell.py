@@ -20,13 +20,16 @@ import susx_bench
 from susx_bench.data.base import BLOCK, FeatureDataModule
 from susx_bench.features.predict import Launch, predict
 from susx_bench.features.task import Features, Task
-from susx_bench.methods.base import Context, Method, Setting
+from susx_bench.methods.base import Context, Labelled, Method, Setting
 from susx_bench.records.files import sha256_arrays, sha256_json
-from susx_bench.records.record import SCHEMA, Record, Seconds
+from susx_bench.records.record import SCHEMA, Record, Search, Seconds
 from susx_bench.records.store import Predictions
 from susx_bench.runner.classify import Classify
 from susx_bench.support.fewshot import draw
-from susx_bench.tuning.choose import Tune, choose
+from susx_bench.tuning.choose import Choice, Tune, choose
+
+FEW_VAL = 4
+"""Most images a class that ``few-val`` looks at unless told otherwise, as in CoOp."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Cell:
         draw_shots: Support images a class to draw; None takes the support set as it is.
         seed: Which draw; 0 where nothing is drawn.
         tune: Who chooses the hyper-parameters.
+        val_shots: Images a class that ``few-val`` looks at; None for min(S, 4).
         official: Whether to reproduce the authors' public code.
     """
 
@@ -51,6 +55,7 @@ class Cell:
     draw_shots: int | None
     seed: int
     tune: Tune
+    val_shots: int | None
     official: bool
 
     @cached_property
@@ -70,6 +75,25 @@ class Cell:
             self.task.pool_labels[self.support], minlength=len(self.task.classnames)
         )
         return int(counts[0]) if (counts == counts[0]).all() else 0
+
+    @cached_property
+    def few_val(self) -> Tensor:
+        """Positions of the val images that ``few-val`` looks at, seeded as the support is."""
+        labels = self.task.val_labels
+        assert labels is not None
+        shots = self.val_shots or min(self.shots or FEW_VAL, FEW_VAL)
+        where = f"{self.task.dataset} val"
+        return draw(labels, shots, self.seed, self.task.classnames, where)
+
+    def labelled(self, features: Features) -> Labelled | None:
+        """The labelled images the tuning looks at, besides the support."""
+        if self.tune == "test":
+            return Labelled(features.test, self.task.test_labels)
+        if features.val is None or self.tune not in ("val", "few-val"):
+            return None
+        if self.tune == "val":
+            return features.val
+        return Labelled(features.val.features[self.few_val], features.val.labels[self.few_val])
 
     @cached_property
     def support_sha256(self) -> str:
@@ -96,6 +120,7 @@ class Cell:
             "shots": self.shots,
             "seed": self.seed,
             "tune": self.tune,
+            "few_val": self.few_val.tolist() if self.tune == "few-val" else None,
             "block": BLOCK,
             "precision": "fp32",
             "split_sha256": task.hashes["split_sha256"],
@@ -116,9 +141,16 @@ class Cell:
         return self.task.support if "support" in self.method.needs else "none"
 
 
-def measure(
-    cell: Cell, features: Features, launch: Launch, encode_seconds: float
-) -> tuple[Record, Predictions]:
+@dataclass(frozen=True)
+class Measured:
+    """What measuring a cell gives: its record, not yet sealed, and what lies beside it."""
+
+    record: Record
+    predictions: Predictions
+    choice: Choice
+
+
+def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: float) -> Measured:
     """Fit, choose, predict, and only then look at the test labels.
 
     Args:
@@ -128,16 +160,17 @@ def measure(
         encode_seconds: What encoding took in this run.
 
     Returns:
-        The record, not yet sealed, and the predictions; the same on every rank.
+        The same on every rank, but for the seconds.
     """
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     task = cell.task
+    labelled = cell.labelled(features)
     context = Context(
         text=features.text,
         support=features.pool[cell.support],
         support_labels=task.pool_labels[cell.support],
         logit_scale=task.logit_scale,
-        val=features.val if cell.tune == "val" else None,
+        val=labelled if cell.tune in ("val", "few-val") else None,
         dataset=task.dataset,
     )
     method = cell.method()
@@ -145,7 +178,7 @@ def measure(
     clock = time.perf_counter()
     method.fit(context)
     fit_seconds = time.perf_counter() - clock
-    choice = choose(method, context, cell.tune)
+    choice = choose(method, context, cell.tune, labelled)
 
     clock = time.perf_counter()
     data = FeatureDataModule(features.test)
@@ -163,11 +196,8 @@ def measure(
         method_source=cell.method_source,
         regime=method.regime,
         hparams={name: float(value) for name, value in choice.hparams.items()},
-        tuned_on=choice.tuned_on,
-        space=choice.space,
-        settings=choice.settings,
-        tune_score=choice.score,
-        tune_images=choice.images,
+        tuned_on=cell.tune if choice.hparams else "fixed",
+        search=search_of(choice),
         official=cell.official,
         dataset=task.dataset,
         encoder=task.encoder,
@@ -194,12 +224,27 @@ def measure(
         seconds=Seconds(
             encode=encode_seconds,
             fit=fit_seconds,
-            search=choice.seconds,
+            search=fit_seconds + choice.seconds,
             predict=predict_seconds,
         ),
         started=started,
     )
-    return record, predictions
+    return Measured(record, predictions, choice)
+
+
+def search_of(choice: Choice) -> Search:
+    """The part of a choice that the record keeps."""
+    plateau = choice.plateau
+    return Search(
+        space=choice.space,
+        settings=choice.settings,
+        images=choice.images,
+        score=choice.score,
+        note=choice.note,
+        ties=plateau.ties if plateau else 0,
+        near=plateau.near if plateau else 0,
+        ranges=plateau.ranges if plateau else {},
+    )
 
 
 def score(top1: Tensor, labels: Tensor, num_classes: int) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Request:
     shots: Sequence[int] | None = None
     seed: Sequence[int] | None = None
     tune: str | None = None
+    val_shots: int | None = None
+    allow_test_tuning: bool = False
     features: Path | None = None
     logit_scale: float | None = None
     classnames: Path | None = None
@@ -99,25 +101,38 @@ def plan(
                     draw_shots=draw_shots,
                     seed=seed,
                     tune=tune,
+                    val_shots=request.val_shots,
                     official=request.official,
                 )
-                assert cell.support is not None  # draws now, so that too many shots stop here
+                # Hashing draws the images, so that too many shots stop here.
+                assert cell.input_sha256
                 cells.append(cell)
     return cells
 
 
 def _tune(request: Request, task: Task) -> Tune:
-    if request.tune is None:
-        return "val" if request.setting == FEW_SHOT and task.val_labels is not None else "fixed"
-    for tune in TUNES:
-        if tune == request.tune:
-            if tune == "val" and task.val_labels is None:
-                raise OptionError(
-                    f"--tune val: {task.where} has no val split (no 'val' and 'val_labels'). "
-                    "Use --tune fixed."
-                )
-            return tune
-    raise UnknownNameError("tuning", request.tune, TUNES)
+    has_val = task.val_labels is not None
+    name = request.tune
+    if name is None:
+        name = ("val" if has_val else "support") if request.setting == FEW_SHOT else "fixed"
+    if name not in TUNES:
+        raise UnknownNameError("tuning", name, TUNES)
+    tune: Tune = next(known for known in TUNES if known == name)
+    if tune in ("val", "few-val") and not has_val:
+        raise OptionError(
+            f"--tune {tune}: {task.where} comes without a val split ('val' and 'val_labels'). "
+            "Use --tune support or --tune fixed."
+        )
+    if tune == "test" and not request.allow_test_tuning:
+        raise OptionError(
+            "--tune test chooses on the test labels, which makes its accuracy an upper bound and "
+            "no result. Add --allow-test-tuning if that is what you want."
+        )
+    if tune == "few-val" and request.setting != FEW_SHOT and not request.val_shots:
+        raise OptionError("--tune few-val in the name-only setting needs --val-shots.")
+    if request.val_shots and tune != "few-val":
+        raise OptionError("--val-shots goes with --tune few-val only.")
+    return tune
 
 
 def _bundle(request: Request) -> Task:

@@ -15,7 +15,7 @@ from susx_bench.features.predict import Launch
 from susx_bench.features.task import Features, Task
 from susx_bench.records.files import make_folder
 from susx_bench.records.record import Record
-from susx_bench.records.store import read, record_path, write
+from susx_bench.records.store import read, record_path, search_path, write, write_search
 from susx_bench.runner.cell import Cell, measure
 
 
@@ -39,7 +39,13 @@ class Outcome:
 
 
 def run(
-    cells: Sequence[Cell], out: Path, launch: Launch, notes: Console, *, force: bool = False
+    cells: Sequence[Cell],
+    out: Path,
+    launch: Launch,
+    notes: Console,
+    *,
+    force: bool = False,
+    keep_search: bool = False,
 ) -> list[Outcome]:
     """Measure the cells that have no record yet.
 
@@ -53,6 +59,7 @@ def run(
         launch: Where to predict.
         notes: Console for progress and notes.
         force: Measure also what has a record.
+        keep_search: Keep the accuracy of every searched setting, for a heat map.
 
     Returns:
         One outcome a cell, in the order of `cells`.
@@ -67,7 +74,10 @@ def run(
             found[i] = Outcome(cell, path, None, fresh=False, reason=reason)
         elif path.exists() and not force:
             try:
-                found[i] = Outcome(cell, path, read(path), fresh=False)
+                record = read(path)
+                if keep_search and record.search.near and not search_path(path).exists():
+                    continue
+                found[i] = Outcome(cell, path, record, fresh=False)
             except RecordError as error:
                 notes.print(f"{error} It is measured again.", style="yellow", markup=False)
     todo = [i for i in range(len(cells)) if i not in found]
@@ -91,11 +101,15 @@ def run(
         for i in todo:
             cell = cells[i]
             progress.update(bar, description=f"{cell.method.name} {cell.task.dataset}")
-            record, predictions = measure(
+            measured = measure(
                 cell, features[cell.task], launch, encode_seconds.pop(cell.task, 0.0)
             )
+            record, choice = measured.record, measured.choice
             if is_main_process():
-                record = write(paths[i], record, predictions)
+                if keep_search and choice.accuracies is not None:
+                    grid = choice.accuracies.float().numpy()
+                    write_search(paths[i], grid, dict(choice.axes))
+                record = write(paths[i], record, measured.predictions)
             found[i] = Outcome(cell, paths[i], record, fresh=True)
             progress.advance(bar)
     return [found[i] for i in range(len(cells))]
@@ -119,11 +133,14 @@ def unmet_need(cell: Cell) -> str:
     has = {"text"}
     if len(cell.task.pool_labels):
         has.add("support")
-    if cell.task.val_labels is not None and cell.tune == "val":
+    if cell.task.val_labels is not None and cell.tune in ("val", "few-val"):
         has.add("val")
     missing = sorted(cell.method.needs - has)
     if missing:
         return f"{cell.method.name} needs {', '.join(missing)}, which {cell.task.dataset} lacks"
+    method = cell.method()
+    if cell.tune == "published" and method.hparams and not method.published(cell.task.dataset):
+        return f"{method.name} has no published constants for {cell.task.dataset}"
     if cell.setting not in cell.method.settings:
         return f"{cell.method.name} is not for the {cell.setting} setting"
     return ""

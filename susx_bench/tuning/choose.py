@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from susx_bench.methods.base import Context, Method
-from susx_bench.tuning.grid import best, count_correct
+import torch
+from torch import Tensor
 
-Tune = Literal["fixed", "val"]
+from susx_bench.methods.base import Context, Labelled, LinearMethod, Method, SearchSpace
+from susx_bench.tuning.exact import exact_search
+from susx_bench.tuning.grid import best, count_correct
+from susx_bench.tuning.support import cross_validate, too_few
+
+Tune = Literal["fixed", "published", "support", "few-val", "val", "test"]
 
 TUNES: dict[Tune, str] = {
     "fixed": "one documented setting of the method for everything",
-    "val": "the published grid on the labelled val split",
+    "published": "the constants a paper gives for this dataset",
+    "support": "cross-validation on the support set alone",
+    "few-val": "the published grid on min(S, 4) images a class of the val split",
+    "val": "the published grid on the whole val split",
+    "test": "the published grid on the test split: an upper bound, marked with a dagger",
 }
+
+NEARLY = 0.5
+"""Settings within so many points of the best are its plateau."""
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The settings that do as well as the chosen one, or nearly.
+
+    Attributes:
+        ties: Settings with exactly the best count, the chosen one included.
+        near: Settings within `NEARLY` points of it, those included.
+        ranges: Over the near ones, the smallest and largest value of each hyper-parameter.
+    """
+
+    ties: int
+    near: int
+    ranges: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -23,53 +50,104 @@ class Choice:
 
     Attributes:
         hparams: What was chosen.
-        tuned_on: Who chose.
         space: Whose grid was searched; empty where nothing was.
         settings: Number of settings that were compared.
         score: Accuracy of the chosen setting on what it was chosen on, percent; None where
             nothing was searched.
         images: Number of labelled images that were looked at.
-        seconds: From features in memory to the choice, everything between included.
+        note: What was done instead, where the tuning could not do what its name says.
+        plateau: What else would have done; None where nothing was searched on a grid.
+        seconds: From the fitted method to the choice, everything between included.
+        accuracies: Accuracy of every setting, percent, of the grid's shape; None where there is no
+            grid. Exact but for settings whose images tie to rounding, where it is a lower bound.
+        axes: Name and values of each axis of `accuracies`.
     """
 
     hparams: dict[str, float]
-    tuned_on: Tune
     space: str = ""
     settings: int = 0
     score: float | None = None
     images: int = 0
+    note: str = ""
+    plateau: Plateau | None = None
     seconds: float = 0.0
+    accuracies: Tensor | None = field(default=None, repr=False)
+    axes: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
-def choose(method: Method, context: Context, tune: Tune) -> Choice:
+def choose(
+    method: Method, context: Context, tune: Tune, labelled: Labelled | None = None
+) -> Choice:
     """Choose hyper-parameters for a fitted method, and set them.
 
     Args:
         method: Fitted on `context`.
-        context: Its `val` is what ``val`` looks at.
+        context: What the method was fitted on.
         tune: Who chooses.
+        labelled: What ``few-val``, ``val`` and ``test`` look at.
 
     Raises:
-        ValueError: If ``val`` is asked for and the context has none.
+        ValueError: If one of these is asked for without labelled images, or ``published`` of a
+            method that has no constants for the dataset.
     """
     started = time.perf_counter()
+    choice = _choose(method, context, tune, labelled)
+    method.set(choice.hparams)
+    seconds = time.perf_counter() - started
+    return Choice(**{**choice.__dict__, "seconds": seconds})
+
+
+def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | None) -> Choice:
     space = method.space(context)
-    if tune == "fixed" or space is None:
-        hparams = method.fixed(context)
-        method.set(hparams)
-        return Choice(hparams, "fixed", seconds=time.perf_counter() - started)
-    if context.val is None:
-        raise ValueError("tune 'val' needs validation images in the context")
-    counts = count_correct(method, context.val, space)
-    index = best(counts)
-    hparams = space.setting(index)
-    method.set(hparams)
+    if space is None or tune == "fixed":
+        return Choice(method.fixed(context))
+    if tune == "published":
+        constants = method.published(context.dataset)
+        if constants is None:
+            raise ValueError(f"'{method.name}' has no published constants for {context.dataset}")
+        return Choice(constants)
+    if tune == "support":
+        if note := too_few(context):
+            return Choice(method.fixed(context), note=note)
+        found = cross_validate(method, context, space)
+        return Choice(
+            found.hparams,
+            space="multiples of fixed",
+            settings=found.settings,
+            score=100 * found.hits / found.images,
+            images=found.images,
+        )
+    if labelled is None:
+        raise ValueError(f"tune '{tune}' needs labelled images")
+    return _search(method, space, labelled)
+
+
+def _search(method: Method, space: SearchSpace, labelled: Labelled) -> Choice:
+    weights = space.weights
+    if isinstance(method, LinearMethod) and weights and min(min(a.values) for a in weights) >= 0:
+        found = exact_search(method, labelled, space)
+        counts, index, correct = found.lower, found.index, found.correct
+    else:
+        counts = count_correct(method, labelled, space)
+        index = best(counts)
+        correct = int(counts[index])
+    images = len(labelled.labels)
     return Choice(
-        hparams,
-        tune,
+        space.setting(index),
         space=space.source,
         settings=space.size,
-        score=100 * int(counts[index]) / len(context.val.labels),
-        images=len(context.val.labels),
-        seconds=time.perf_counter() - started,
+        score=100 * correct / images,
+        images=images,
+        plateau=_plateau(space, counts, correct, images),
+        accuracies=counts * (100 / images),
+        axes=tuple((axis.name, axis.values) for axis in space.axes),
     )
+
+
+def _plateau(space: SearchSpace, counts: Tensor, correct: int, images: int) -> Plateau:
+    near = (counts >= correct - NEARLY / 100 * images).nonzero()
+    ranges = {}
+    for axis, places in zip(space.axes, near.unbind(1), strict=True):
+        values = torch.tensor(axis.values, dtype=torch.float64)[places]
+        ranges[axis.name] = (float(values.min()), float(values.max()))
+    return Plateau(ties=int((counts == correct).sum()), near=len(near), ranges=ranges)

@@ -30,7 +30,7 @@ LITERAL_ROWS = 4096
 
 _SWEEP_ELEMENTS = {"cpu": 2**20}  # prepared numbers a part of the count looks at: cache-sized
 _SWEEP_ELEMENTS_GPU = 2**27
-_PAIRS = 2**15  # margins turned into intervals at once
+_MARGINS = 2**19  # margins turned into intervals at once
 _ROUND = 32  # settings counted again before the others are looked at afresh
 _ROUNDINGS = 8  # roundings in adding one term, with room to spare
 
@@ -135,9 +135,7 @@ def literal_counts(
     # Settings that share their non-linear values share their terms.
     order = sorted(range(len(settings)), key=lambda i: _theta(settings[i], space, inner))
     for rows in literal_chunks(method, images):
-        for _, group in itertools.groupby(
-            order, key=lambda i: _theta(settings[i], space, inner)
-        ):
+        for _, group in itertools.groupby(order, key=lambda i: _theta(settings[i], space, inner)):
             terms = None
             for i in group:
                 setting = space.setting(settings[i])
@@ -153,15 +151,49 @@ def _theta(index: tuple[int, ...], space: SearchSpace, inner: set[str]) -> tuple
     return tuple(i for axis, i in zip(space.axes, index, strict=True) if axis.name not in inner)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Pairs:
-    """Margins that may be negative somewhere in the box: one image against one class each."""
+    """Images against one class each, at one setting of the non-linear hyper-parameters."""
 
-    place: Tensor  # (P,) sweep position * images + image
-    base: Tensor  # (P,)
-    terms: list[Tensor]  # one (P,) a weight
-    base_slack: Tensor  # (P,)
-    term_slack: list[Tensor]  # one (P,) a weight
+    place: int  # of the setting in the sweep
+    image: Tensor  # (P,)
+    base: Tensor  # margins at weight 0, (P,)
+    terms: list[Tensor]  # slopes of the margins, one (P,) a weight
+    base_slack: Tensor  # (images,)
+    term_slack: list[Tensor]  # one (images,) a weight
+
+
+class _Term:
+    """One term of the logits; what follows from it is kept while it is the same tensor."""
+
+    def __init__(self, axis: Axis | None) -> None:
+        self._axis = axis
+        self._logits: Tensor | None = None
+
+    def take(self, logits: Tensor, labels: Tensor, given_slack: Tensor | None) -> bool:
+        """Look at logits ``(B, K)``; whether they are new."""
+        if logits is self._logits:
+            return False
+        self._logits = logits
+        self.logits = logits if logits.dtype == torch.float64 else logits.float()
+        self.own = self.logits.gather(1, labels[:, None])
+        if given_slack is None:
+            unit = torch.finfo(logits.dtype).eps
+            self.slack = _ROUNDINGS * unit * self.logits.abs().amax(-1)
+        else:
+            self.slack = 2 * given_slack
+        return True
+
+    def lowest(self) -> Tensor:
+        """Smallest margin in the box, less its slack, ``(B, K)``."""
+        margin = self.own - self.logits - self.slack[:, None]
+        if self._axis is None:
+            return margin
+        return torch.minimum(margin * min(self._axis.values), margin * max(self._axis.values))
+
+    def pairs(self, flat: Tensor, image: Tensor) -> Tensor:
+        """Margins of some image and class pairs, by position in ``(B, K)``."""
+        return self.own.view(-1)[image] - self.logits.reshape(-1)[flat]
 
 
 class _Counter:
@@ -171,8 +203,8 @@ class _Counter:
         self.method = method
         self.space = space
         self.weights = space.weights
-        if not self.weights:
-            raise ValueError(f"the grid of '{method.name}' has no weight")
+        if not self.weights or min(min(axis.values) for axis in self.weights) < 0:
+            raise ValueError(f"the grid of '{method.name}' has no weights, or negative ones")
         self.outer = [axis for axis in space.axes if not axis.weight]
         self.thetas: list[dict[str, float]] = [
             {axis.name: value for axis, value in zip(self.outer, values, strict=True)}
@@ -185,7 +217,8 @@ class _Counter:
         self.listed_values = torch.tensor(
             list(itertools.product(*(self.weights[i].values for i in self.listed)))
         )
-        self.line_axis = _Line(self.weights[self.line])
+        self.line_values, order = torch.tensor(self.weights[self.line].values).sort(stable=True)
+        self.line_rank = order.argsort()
         shape = (len(self.thetas), len(self.listed_values), sizes[self.line] + 1)
         self.certain = torch.zeros(len(self.thetas), dtype=torch.int64)
         self.steps = [torch.zeros(shape, dtype=torch.int64) for _ in range(2)]  # lower, upper
@@ -199,95 +232,117 @@ class _Counter:
 
     def counts(self) -> tuple[Tensor, Tensor]:
         """Lower and upper count of every setting, of the grid's shape."""
+        inner = [self.weights[i] for i in (*self.listed, self.line)]
+        axes = [*self.outer, *inner]
+        order = [[axis.name for axis in axes].index(axis.name) for axis in self.space.axes]
         found = []
         for steps in self.steps:
             along = steps.cumsum(-1)[..., :-1] + self.certain[:, None, None]
-            along = along[..., self.line_axis.rank]  # values of an axis may come in any order
-            sizes = [len(axis.values) for axis in self.outer]
-            sizes += [len(self.weights[i].values) for i in (*self.listed, self.line)]
-            names = [axis.name for axis in self.outer]
-            names += [self.weights[i].name for i in (*self.listed, self.line)]
-            order = [names.index(axis.name) for axis in self.space.axes]
-            found.append(along.reshape(sizes).permute(order).contiguous())
+            along = along[..., self.line_rank]  # the values of an axis may come in any order
+            along = along.reshape([len(axis.values) for axis in axes])
+            found.append(along.permute(order).contiguous())
         return found[0], found[1]
 
     def _add(self, rows: Rows) -> None:
-        images, own = len(rows.labels), torch.arange(len(rows.labels), device=rows.labels.device)
-        largest = [max(abs(v) for v in axis.values) for axis in self.weights]
+        labels, images = rows.labels, len(rows.labels)
+        own_places = torch.arange(images, device=labels.device)
+        base, terms = _Term(None), [_Term(axis) for axis in self.weights]
+        moving, threshold = terms[-1], torch.empty(0)
+        largest = [max(axis.values) for axis in self.weights]
+        smallest = [min(axis.values) for axis in self.weights]
         pairs: list[_Pairs] = []
-        held = 0
-        base = _Difference()
-        terms = [_Difference() for _ in self.weights]
         for place, part in enumerate(self.method.sweep(rows.prepared, self.thetas)):
             if list(part.weighted) != [axis.name for axis in self.weights]:
                 raise ValueError(
                     f"'{self.method.name}' has the terms {list(part.weighted)}, its grid has the "
                     f"weights {[axis.name for axis in self.weights]}, in this order"
                 )
-            base.take(part.base, rows.labels, None)
-            for axis, term in zip(self.weights, terms, strict=True):
-                term.take(part.weighted[axis.name], rows.labels, axis)
-            slack = base.slack.clone()
-            term_slack = []
-            for i, axis in enumerate(self.weights):
-                given = part.slack.get(axis.name)
-                term_slack.append(terms[i].slack if given is None else terms[i].slack + 2 * given)
-                slack += largest[i] * term_slack[i]
-
-            lowest = base.lowest
-            for term in terms:
-                lowest = lowest + term.lowest
-            lowest[own, rows.labels] = torch.inf
-            image, other = (lowest <= slack[:, None]).nonzero(as_tuple=True)
-            self.certain[place] += images - len(torch.unique_consecutive(image))
-            pairs.append(
-                _Pairs(
-                    place * images + image,
-                    base.value[image, other],
-                    [term.value[image, other] for term in terms],
-                    base.slack[image],
-                    [bound[image] for bound in term_slack],
+            new = [
+                term.take(part.weighted[axis.name], labels, part.slack.get(axis.name))
+                for axis, term in zip(self.weights, terms, strict=True)
+            ]
+            base_is_new = base.take(part.base, labels, None)
+            if place == 1 and any(new):
+                moving = terms[new.index(True)]
+                base_is_new = True
+            # A margin stays positive in the whole box where ``rest + w * moving`` does for the
+            # smallest and the largest w: where the moving term's margin is above a threshold
+            # that changes only when the rest does.
+            if base_is_new or any(
+                n for n, term in zip(new, terms, strict=True) if term is not moving
+            ):
+                rest = base.lowest()
+                for term in terms:
+                    if term is not moving:
+                        rest = rest + term.lowest()
+                axis = terms.index(moving)
+                threshold = torch.maximum(-rest / smallest[axis], -rest / largest[axis])
+                threshold = threshold.nan_to_num(torch.inf, torch.inf, -torch.inf)
+                threshold[own_places, labels] = -torch.inf
+            stays = moving.own - moving.slack[:, None]
+            flat = (moving.logits + threshold >= stays).view(-1).nonzero().flatten()
+            image = flat // moving.logits.shape[1]
+            self.certain[place] += images
+            if len(flat):
+                pairs.append(
+                    _Pairs(
+                        place,
+                        image,
+                        base.pairs(flat, image),
+                        [term.pairs(flat, image) for term in terms],
+                        base.slack,
+                        [term.slack for term in terms],
+                    )
                 )
-            )
-            held += len(image)
-            if held > _PAIRS // max(1, len(self.listed_values) // 16):
+            if sum(len(p.image) for p in pairs) * len(self.listed_values) > _MARGINS:
                 self._close(pairs, images)
-                pairs, held = [], 0
+                pairs = []
         self._close(pairs, images)
 
     def _close(self, pairs: Sequence[_Pairs], images: int) -> None:
         """Turn margins into intervals, and intervals into counts."""
         if not pairs:
             return
-        place, segment = torch.unique_consecutive(
-            torch.cat([p.place for p in pairs]), return_inverse=True
-        )
-        device = place.device
-        base = torch.cat([p.base for p in pairs])[:, None]
-        slack = torch.cat([p.base_slack for p in pairs])[:, None]
+        base = torch.cat([p.base for p in pairs])
+        device = base.device
+        segment = torch.cat([i * images + p.image for i, p in enumerate(pairs)])
+        terms = [torch.cat(parts) for parts in zip(*(p.terms for p in pairs), strict=True)]
+        base_slack = torch.cat([p.base_slack for p in pairs])[segment]
+        term_slack = [
+            torch.cat(parts)[segment] for parts in zip(*(p.term_slack for p in pairs), strict=True)
+        ]
+        # An image that loses to some class in the whole box is wrong everywhere.
+        highest = base + base_slack
+        for axis, term, slack in zip(self.weights, terms, term_slack, strict=True):
+            margin = term + slack
+            highest += torch.maximum(margin * min(axis.values), margin * max(axis.values))
+        touched = torch.zeros(len(pairs) * images, dtype=torch.bool, device=device)
+        touched[segment] = True
+        lost = torch.zeros_like(touched)
+        lost[segment[highest < 0]] = True
+        by_place = touched.view(len(pairs), images).sum(1).cpu()
+        self.certain.index_add_(0, torch.tensor([p.place for p in pairs]), -by_place)
+
+        keep = ~lost[segment]
+        left, segment = torch.unique_consecutive(segment[keep], return_inverse=True)
+        base, base_slack = base[keep, None], base_slack[keep, None]
         listed = self.listed_values.to(device)
         for column, i in enumerate(self.listed):
-            weight = listed[:, column]
-            base = base + torch.cat([p.terms[i] for p in pairs])[:, None] * weight
-            bound = torch.cat([p.term_slack[i] for p in pairs])[:, None]
-            slack = slack + bound * weight.abs()
-        slope = torch.cat([p.terms[self.line] for p in pairs])[:, None]
-        slope_slack = torch.cat([p.term_slack[self.line] for p in pairs])[:, None]
-        if self.line_axis.negative:  # a bound that grows with |weight| is not linear: take its top
-            slack = slack + slope_slack * self.line_axis.largest
-            slope_slack = torch.zeros_like(slope_slack)
-        sweep = (place // images).repeat_interleave(base.shape[1])
-        column = torch.arange(base.shape[1], device=device).repeat(len(place))
-        cell = (sweep * base.shape[1] + column) * self.steps[0].shape[-1]
+            base = base + terms[i][keep, None] * listed[:, column]
+            base_slack = base_slack + term_slack[i][keep, None] * listed[:, column]
+        slope, slope_slack = terms[self.line][keep, None], term_slack[self.line][keep, None]
+        place = torch.tensor([p.place for p in pairs], device=device)[left // images]
+        width = self.steps[0].shape[-1]
+        cell = place[:, None] * len(listed) + torch.arange(len(listed), device=device)
+        cell = cell.flatten() * width
         for steps, sign in zip(self.steps, (-1, 1), strict=True):
             start, stop = self._interval(
-                base + sign * slack, slope + sign * slope_slack, segment, len(place)
+                base + sign * base_slack, slope + sign * slope_slack, segment, len(left)
             )
             right = stop > start
             flat = steps.view(-1)
-            size = len(flat)
-            flat += torch.bincount((cell + start)[right], minlength=size).cpu()
-            flat -= torch.bincount((cell + stop)[right], minlength=size).cpu()
+            flat += torch.bincount((cell + start)[right], minlength=len(flat)).cpu()
+            flat -= torch.bincount((cell + stop)[right], minlength=len(flat)).cpu()
 
     def _interval(
         self, base: Tensor, slope: Tensor, segment: Tensor, segments: int
@@ -303,54 +358,16 @@ class _Counter:
         Returns:
             First position inside and first position past it, ``(segments * E,)`` each.
         """
+        rises, falls = slope > 0, slope < 0
         root = -base / slope
-        never, always = torch.tensor(torch.inf), torch.tensor(-torch.inf)
-        flat_low = torch.where(base > 0, always, never)
-        low = torch.where(slope > 0, root, torch.where(slope < 0, always, flat_low))
-        high = torch.where(slope < 0, root, never)
+        low = root.masked_fill(~rises, -torch.inf)
+        if not bool((rises | falls).all()):
+            low = low.masked_fill(~rises & ~falls & (base <= 0), torch.inf)
+        high = root.masked_fill_(~falls, torch.inf)
         index = segment[:, None].expand_as(low)
-        shape = (segments, base.shape[1])
-        lows = torch.full(shape, -torch.inf, device=base.device)
-        highs = torch.full(shape, torch.inf, device=base.device)
-        lows = lows.scatter_reduce(0, index, low, "amax")
-        highs = highs.scatter_reduce(0, index, high, "amin")
-        return self.line_axis.after(lows.flatten()), self.line_axis.at_or_after(highs.flatten())
-
-
-class _Difference:
-    """Label minus class of one term, and its smallest value in the box; kept while it is the same."""
-
-    def __init__(self) -> None:
-        self._term: Tensor | None = None
-
-    def take(self, term: Tensor, labels: Tensor, axis: Axis | None) -> None:
-        """Look at a term ``(B, K)``; nothing is done where it is the tensor of the last time."""
-        if term is self._term:
-            return
-        self._term = term
-        term = term.float() if term.dtype != torch.float64 else term
-        unit = torch.finfo(self._term.dtype).eps
-        self.slack = _ROUNDINGS * unit * term.abs().amax(-1)
-        self.value = term.gather(1, labels[:, None]) - term
-        self.lowest = self.value
-        if axis is not None:
-            low, high = min(axis.values), max(axis.values)
-            self.lowest = torch.minimum(self.value * low, self.value * high)
-
-
-class _Line:
-    """The sorted values of the axis that becomes intervals."""
-
-    def __init__(self, axis: Axis) -> None:
-        self.values, order = torch.tensor(axis.values).sort(stable=True)
-        self.rank = order.argsort()
-        self.negative = bool((self.values < 0).any())
-        self.largest = float(self.values.abs().max())
-
-    def after(self, bound: Tensor) -> Tensor:
-        """Position of the first value > bound."""
-        return torch.searchsorted(self.values.to(bound.device), bound, right=True)
-
-    def at_or_after(self, bound: Tensor) -> Tensor:
-        """Position of the first value >= bound."""
-        return torch.searchsorted(self.values.to(bound.device), bound)
+        lows = torch.full((segments, base.shape[1]), -torch.inf, device=base.device)
+        lows = lows.scatter_reduce_(0, index, low, "amax").flatten()
+        highs = torch.full((segments, base.shape[1]), torch.inf, device=base.device)
+        highs = highs.scatter_reduce_(0, index, high, "amin").flatten()
+        line = self.line_values.to(base.device)
+        return torch.searchsorted(line, lows, right=True), torch.searchsorted(line, highs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from susx_bench.records.record import Record, Seconds
+from susx_bench.records.record import Record, Search, Seconds
 
 
 def make_record(**changes: Any) -> Record:
@@ -15,10 +15,7 @@ def make_record(**changes: Any) -> Record:
         "regime": "inductive",
         "hparams": {"alpha": 1.0, "beta": 5.5, "gamma": 1.0},
         "tuned_on": "val",
-        "space": "tipx",
-        "settings": 200_000,
-        "tune_score": 70.0,
-        "tune_images": 30,
+        "search": Search(space="tipx", settings=200_000, images=30, score=70.0),
         "official": False,
         "dataset": "toy",
         "encoder": "RN50:openai",
