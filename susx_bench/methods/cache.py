@@ -97,6 +97,7 @@ def cache_sweep(
     counts = torch.bincount(labels, minlength=num_classes)
     shots = int(counts.max())
     weights = values.float().amax(0)
+    uneven = bool((weights != 1).any())
     # Place of each support image in the (shot, class) layout; what is left over is padding.
     order = labels.argsort(stable=True)
     first = counts.cumsum(0) - counts
@@ -105,16 +106,19 @@ def cache_sweep(
     distance[:, shot * num_classes + labels[order]] = (1 - affinity.float())[:, order]
 
     unit = torch.finfo(values.dtype).eps
-    step = betas[1] - betas[0] if len(betas) > 1 else 0.0
+    # Only upwards: the other way the factor of a padding place is infinite.
+    step = max(betas[1] - betas[0], 0.0) if len(betas) > 2 else 0.0
     factor = torch.exp(-step * distance) if step else distance
     product = distance
     for i, beta in enumerate(betas):
-        even = i > 0 and abs(beta - betas[i - 1] - step) <= 1e-9 * abs(beta)
+        even = i > 0 < step and abs(beta - betas[i - 1] - step) <= 1e-9 * abs(beta)
         if even and i % _RESTART:
             product *= factor
         else:
             product = torch.exp(-beta * distance)
-        logits = product.view(images, shots, num_classes).sum(1) * weights
+        logits = product.view(images, shots, num_classes).sum(1)
+        if uneven:
+            logits *= weights
         # Relative: beta roundings of the exponent, one a step of the product, one a summand.
         rounding = (4 * abs(beta) + 2 * _RESTART + shots + 8) * unit
         yield logits, rounding * logits.amax(-1)

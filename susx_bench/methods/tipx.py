@@ -206,11 +206,9 @@ def leave_one_out_psi(support: Tensor, log_q: Tensor) -> Psi:
     parts = []
     for start in range(0, len(support), _CHUNK):
         rows = torch.arange(start, min(start + _CHUNK, len(support)), device=support.device)
-        others = torch.ones(len(rows), len(support), dtype=torch.bool, device=support.device)
-        others[rows - start, rows] = False
-        kl = kl_divergence(log_q[rows], log_q)[others]
-        cosine = (support[rows] @ support.T)[others]
-        parts.append((_range(kl), _range(cosine)))
+        own = (rows - start, rows)
+        kl = kl_divergence(log_q[rows], log_q)
+        parts.append((_range(kl, own), _range(support[rows] @ support.T, own)))
     ranges = [
         Range(min(part[i].low for part in parts), max(part[i].high for part in parts))
         for i in (0, 1)
@@ -224,6 +222,11 @@ def drop_last_part(kl: Tensor) -> Tensor:
     return torch.cat([kl[:kept], torch.zeros_like(kl[kept:])])
 
 
-def _range(values: Tensor) -> Range:
-    low, high = torch.aminmax(values)
-    return Range(float(low), float(high))
+def _range(values: Tensor, leave_out: tuple[Tensor, Tensor] | None = None) -> Range:
+    if leave_out is None:
+        low, high = torch.aminmax(values)
+        return Range(float(low), float(high))
+    values[leave_out] = torch.inf
+    low = values.amin()
+    values[leave_out] = -torch.inf
+    return Range(float(low), float(values.amax()))

@@ -28,9 +28,9 @@ from susx_bench.methods.base import Axis, Labelled, LinearMethod, SearchSpace
 LITERAL_ROWS = 4096
 """Images whose logits the literal expression computes together, in the loops and here alike."""
 
-_SWEEP_ELEMENTS = {"cpu": 2**20}  # prepared numbers a part of the count looks at: cache-sized
+_SWEEP_ELEMENTS = {"cpu": 2**21}  # prepared numbers a part of the count looks at: cache-sized
 _SWEEP_ELEMENTS_GPU = 2**27
-_MARGINS = 2**19  # margins turned into intervals at once
+_MARGINS = 2**20  # margins turned into intervals at once
 _ROUND = 32  # settings counted again before the others are looked at afresh
 _ROUNDINGS = 8  # roundings in adding one term, with room to spare
 
@@ -193,7 +193,8 @@ class _Term:
 
     def pairs(self, flat: Tensor, image: Tensor) -> Tensor:
         """Margins of some image and class pairs, by position in ``(B, K)``."""
-        return self.own.view(-1)[image] - self.logits.reshape(-1)[flat]
+        own = self.own.view(-1).index_select(0, image)
+        return own - self.logits.reshape(-1).index_select(0, flat)
 
 
 class _Counter:

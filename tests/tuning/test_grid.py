@@ -44,12 +44,3 @@ def test_the_first_setting_met_wins_a_tie() -> None:
     counts = torch.tensor([[3, 7, 7], [7, 1, 7]])
 
     assert best(counts) == (0, 1)
-
-
-def test_terms_in_another_order_than_the_grid_are_refused(context: Context) -> None:
-    assert context.val is not None
-    method = TipX()
-    method.fit(context)
-
-    with pytest.raises(ValueError, match="in this order"):
-        count_correct(method, context.val, SearchSpace((GAMMA, BETA, ALPHA), "test"))

@@ -1,0 +1,216 @@
+"""The exact search against plain loops: same winner, same counts, ties included."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from susx_bench.methods.base import Axis, Context, Labelled, LinearMethod, SearchSpace, Terms
+from susx_bench.methods.tip_adapter import TipAdapter
+from susx_bench.methods.tipx import TipX
+from susx_bench.tuning import exact
+from susx_bench.tuning.exact import exact_search
+from tests.conftest import clustered, make_context, unit
+
+
+def loops(method: LinearMethod, images: Labelled, space: SearchSpace) -> Tensor:
+    """Every setting on its own, as the public code does: logits, accuracy, next."""
+    counts = torch.zeros(space.shape, dtype=torch.int64)
+    for index in itertools.product(*(range(n) for n in space.shape)):
+        method.set(space.setting(index))
+        counts[index] = (method.logits(images.features).argmax(-1) == images.labels).sum()
+    return counts
+
+
+def check(method: LinearMethod, images: Labelled, space: SearchSpace) -> None:
+    counts = loops(method, images, space)
+    found = exact_search(method, images, space)
+
+    assert found.correct == counts.max()
+    assert found.index == tuple(
+        int(i) for i in torch.unravel_index(counts.flatten().argmax(), counts.shape)
+    )
+    assert (found.lower <= counts).all()
+    assert (counts <= found.upper).all()
+    assert found.lower[found.index] == found.upper[found.index] == found.correct
+
+
+WEIGHTS = st.lists(
+    st.sampled_from([0.0, 0.1, 0.7, 1.0, 3.0, 9.0, 40.0]), min_size=1, max_size=5, unique=True
+)
+SHARPNESS = st.lists(
+    st.sampled_from([0.1, 1.0, 2.5, 4.0, 5.5, 30.0]), min_size=1, max_size=4, unique=True
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    alphas=WEIGHTS,
+    betas=SHARPNESS,
+    gammas=WEIGHTS,
+    order=st.sampled_from([(0, 1, 2), (1, 0, 2), (0, 2, 1)]),
+    classes=st.integers(2, 7),
+    shots=st.integers(1, 4),
+    dtype=st.sampled_from([torch.float32, torch.float16]),
+    balanced=st.booleans(),
+    seed=st.integers(0, 10_000),
+)
+def test_winner_and_bounds_are_those_of_plain_loops(
+    alphas: list[float],
+    betas: list[float],
+    gammas: list[float],
+    order: tuple[int, int, int],
+    classes: int,
+    shots: int,
+    dtype: torch.dtype,
+    balanced: bool,
+    seed: int,
+) -> None:
+    c = make_context(classes, shots, seed=seed)
+    assert c.val is not None
+    rows = torch.arange(len(c.support) - (0 if balanced or shots == 1 else 1))
+    c = dataclasses.replace(
+        c,
+        text=c.text.to(dtype),
+        support=c.support[rows].to(dtype),
+        support_labels=c.support_labels[rows],
+    )
+    images = Labelled(c.val.features.to(dtype), c.val.labels)
+    axes = (
+        Axis("alpha", tuple(alphas), weight=True),
+        Axis("beta", tuple(betas)),
+        Axis("gamma", tuple(gammas), weight=True),
+    )
+    method = TipX()
+    method.fit(c)
+    check(method, images, SearchSpace(tuple(axes[i] for i in order), "test"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_even_grid_takes_the_running_product(seed: int, context: Context) -> None:
+    assert context.val is not None
+    method = TipAdapter()
+    method.fit(make_context(seed=seed))
+    axes = (Axis.even("beta", 0.1, 50, 90), Axis.even("alpha", 0.1, 5, 4, weight=True))
+
+    check(method, context.val, SearchSpace(axes, "test"))
+
+
+def test_parts_of_the_images_add_up(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert context.val is not None
+    space = SearchSpace(
+        (
+            Axis("alpha", (0.0, 1.0, 8.0), weight=True),
+            Axis("beta", (1.0, 9.0)),
+            Axis("gamma", (0.5, 2.0, 4.0, 30.0), weight=True),
+        ),
+        "test",
+    )
+    method = TipX()
+    method.fit(context)
+    whole = exact_search(method, context.val, space)
+
+    monkeypatch.setattr(exact, "LITERAL_ROWS", 16)
+    monkeypatch.setattr(exact, "_SWEEP_ELEMENTS", {"cpu": 100})
+    monkeypatch.setattr(exact, "_MARGINS", 10)
+    parts = exact_search(method, context.val, space)
+
+    assert parts.index == whole.index
+    assert torch.equal(parts.lower, whole.lower)
+
+
+@dataclasses.dataclass
+class Toy(LinearMethod):
+    """Three weights, and terms that all move with two non-linear hyper-parameters."""
+
+    name = "toy"
+    a: float = 1.0
+    b: float = 1.0
+    c: float = 1.0
+    p: float = 1.0
+    q: float = 1.0
+
+    def fit(self, context: Context) -> None:
+        self._text = context.text
+
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
+        cosine = prepared[0] @ self._text.T
+        return Terms(
+            self.q * cosine,
+            {"a": cosine.abs() ** self.p, "b": torch.sin(9 * cosine * self.q), "c": cosine**2},
+        )
+
+
+def test_any_method_that_declares_its_terms_is_searched(context: Context) -> None:
+    assert context.val is not None
+    toy = Toy()
+    toy.fit(context)
+    space = SearchSpace(
+        (
+            Axis("q", (0.5, 2.0)),
+            Axis("a", (0.0, 2.0, 1.0), weight=True),  # in no order
+            Axis("p", (1.0, 3.0)),
+            Axis("b", (0.1, 0.9, 0.3, 4.0), weight=True),
+            Axis("c", (0.0, 5.0), weight=True),
+        ),
+        "test",
+    )
+
+    check(toy, context.val, space)
+
+
+def test_equal_images_tie_to_the_last_bit() -> None:
+    """Every image twice, every class text twice: margins of exactly 0, which the loops decide."""
+    text = unit(3, 8, seed=1).repeat(2, 1)
+    labels = torch.arange(6).repeat(4)
+    features = clustered(labels, text, seed=2).repeat(2, 1)
+    support_labels = torch.arange(6)
+    c = Context(text, text.clone(), support_labels, 20.0)
+    method = TipX()
+    method.fit(c)
+    space = SearchSpace(
+        (
+            Axis("alpha", (0.0, 1.0), weight=True),
+            Axis("beta", (1.0, 2.0)),
+            Axis("gamma", (0.0, 1.0, 2.0), weight=True),
+        ),
+        "test",
+    )
+
+    check(method, Labelled(features, labels.repeat(2)), space)
+    assert exact_search(method, Labelled(features, labels.repeat(2)), space).recounted > 0
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        (Axis("beta", (1.0,)),),
+        (Axis("alpha", (-1.0, 1.0), weight=True), Axis("beta", (1.0,))),
+    ],
+)
+def test_grids_without_weights_or_with_negative_ones_are_refused(
+    axes: Sequence[Axis], context: Context
+) -> None:
+    assert context.val is not None
+    with pytest.raises(ValueError, match="no weights, or negative ones"):
+        exact_search(TipAdapter(), context.val, SearchSpace(tuple(axes), "test"))
+
+
+def test_terms_in_another_order_than_the_grid_are_refused(context: Context) -> None:
+    assert context.val is not None
+    method = TipX()
+    method.fit(context)
+    axes = (
+        Axis("gamma", (1.0,), weight=True),
+        Axis("beta", (1.0,)),
+        Axis("alpha", (1.0,), weight=True),
+    )
+    with pytest.raises(ValueError, match="in this order"):
+        exact_search(method, context.val, SearchSpace(axes, "test"))
