@@ -137,11 +137,13 @@ class Terms:
             order of the weights in the method's grid.
         slack: For a term that `LinearMethod.sweep` computed another way than
             `LinearMethod.terms`, how far the two may lie apart by rounding, ``(B,)``.
+        falling: Terms that are nowhere larger than a step of the sweep before, but for rounding.
     """
 
     base: Tensor
     weighted: dict[str, Tensor] = field(default_factory=dict)
     slack: dict[str, Tensor] = field(default_factory=dict)
+    falling: frozenset[str] = frozenset()
 
     def logits(self, weights: Mapping[str, float]) -> Tensor:
         """Put the logits together, ``(B, K)``, as the published loops write them."""

@@ -77,8 +77,9 @@ class TipAdapter(LinearMethod):
         """`terms` along ``beta``, see `cache_sweep`."""
         clip, affinity = prepared
         betas = [setting["beta"] for setting in settings]
+        falling = frozenset({"alpha"}) if betas == sorted(betas) else frozenset()
         for cache, slack in cache_sweep(affinity, self._values, betas):
-            yield Terms(clip, {"alpha": cache}, slack={"alpha": slack})
+            yield Terms(clip, {"alpha": cache}, slack={"alpha": slack}, falling=falling)
 
     def fixed(self, context: Context) -> dict[str, float]:
         """The defaults, with the weights over the root of the shots, see the class."""

@@ -31,6 +31,7 @@ LITERAL_ROWS = 4096
 _SWEEP_ELEMENTS = {"cpu": 2**21}  # prepared numbers a part of the count looks at: cache-sized
 _SWEEP_ELEMENTS_GPU = 2**27
 _MARGINS = 2**20  # margins turned into intervals at once
+_TOGETHER = 4  # steps of a falling term whose contenders are found in one look
 _ROUND = 32  # settings counted again before the others are looked at afresh
 _ROUNDINGS = 8  # roundings in adding one term, with room to spare
 
@@ -151,20 +152,43 @@ def _theta(index: tuple[int, ...], space: SearchSpace, inner: set[str]) -> tuple
     return tuple(i for axis, i in zip(space.axes, index, strict=True) if axis.name not in inner)
 
 
+def _places(mask: Tensor) -> Tensor:
+    """``mask.flatten().nonzero().flatten()``, for a mask that is nearly all False."""
+    flat = mask.view(-1)
+    whole = len(flat) // 8 * 8
+    words = flat[:whole].view(torch.int64).nonzero().view(-1)  # eight at a time
+    inside = flat[:whole].view(-1, 8).index_select(0, words).view(-1).nonzero().view(-1)
+    found = words.index_select(0, inside // 8) * 8 + inside % 8
+    if whole == len(flat):
+        return found
+    return torch.cat([found, flat[whole:].nonzero().view(-1) + whole])
+
+
 @dataclass(frozen=True)
 class _Pairs:
-    """Images against one class each, at one setting of the non-linear hyper-parameters."""
+    """Images against one class each, at one setting of the non-linear hyper-parameters.
+
+    The columns are the base and then the weights, in the grid's order.
+    """
 
     place: int  # of the setting in the sweep
     image: Tensor  # (P,)
-    base: Tensor  # margins at weight 0, (P,)
-    terms: list[Tensor]  # slopes of the margins, one (P,) a weight
-    base_slack: Tensor  # (images,)
-    term_slack: list[Tensor]  # one (images,) a weight
+    margins: Tensor  # label minus class, (P, 1 + weights)
+    slack: Tensor  # what rounding may change in a column, (images, 1 + weights)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The moving term at one setting of the non-linear hyper-parameters."""
+
+    place: int
+    logits: Tensor  # (images, K)
+    own: Tensor  # at the label, (images, 1)
+    slack: Tensor  # (images,)
 
 
 class _Term:
-    """One term of the logits; what follows from it is kept while it is the same tensor."""
+    """One term of the logits, by which label and class are compared."""
 
     def __init__(self, axis: Axis | None) -> None:
         self._axis = axis
@@ -191,10 +215,31 @@ class _Term:
             return margin
         return torch.minimum(margin * min(self._axis.values), margin * max(self._axis.values))
 
-    def pairs(self, flat: Tensor, image: Tensor) -> Tensor:
-        """Margins of some image and class pairs, by position in ``(B, K)``."""
-        own = self.own.view(-1).index_select(0, image)
-        return own - self.logits.reshape(-1).index_select(0, flat)
+
+class _Rest:
+    """All terms but the moving one, and the threshold its margins must stay above.
+
+    A margin is positive in the whole box of weights where ``rest + w * moving`` is for the
+    smallest and the largest w of the moving term, ``rest`` being the smallest value of the others.
+    """
+
+    def __init__(self, columns: Sequence[_Term], moving: int, axis: Axis, labels: Tensor) -> None:
+        others = [term for i, term in enumerate(columns) if i != moving]
+        rest = others[0].lowest()
+        for term in others[1:]:
+            rest += term.lowest()
+        low, high = min(axis.values), max(axis.values)
+        threshold = torch.maximum(-rest / low, -rest / high)
+        threshold = threshold.nan_to_num_(torch.inf, torch.inf, -torch.inf)
+        self.threshold = threshold.scatter_(1, labels[:, None], -torch.inf)
+        empty = torch.zeros_like(rest)
+        self.margins = torch.stack(
+            [empty if i == moving else term.own - term.logits for i, term in enumerate(columns)],
+            dim=-1,
+        ).view(-1, len(columns))
+        self.slack = torch.stack([term.slack for term in columns], dim=-1)
+        self.work = torch.empty_like(rest)
+        self.mask = torch.empty_like(rest, dtype=torch.bool)
 
 
 class _Counter:
@@ -246,72 +291,80 @@ class _Counter:
 
     def _add(self, rows: Rows) -> None:
         labels, images = rows.labels, len(rows.labels)
-        own_places = torch.arange(images, device=labels.device)
-        base, terms = _Term(None), [_Term(axis) for axis in self.weights]
-        moving, threshold = terms[-1], torch.empty(0)
-        largest = [max(axis.values) for axis in self.weights]
-        smallest = [min(axis.values) for axis in self.weights]
+        columns = [_Term(None), *(_Term(axis) for axis in self.weights)]
+        names = [axis.name for axis in self.weights]
+        moving = len(self.weights)
+        rest: _Rest | None = None
         pairs: list[_Pairs] = []
+        batch: list[_Step] = []
         for place, part in enumerate(self.method.sweep(rows.prepared, self.thetas)):
-            if list(part.weighted) != [axis.name for axis in self.weights]:
+            if list(part.weighted) != names:
                 raise ValueError(
                     f"'{self.method.name}' has the terms {list(part.weighted)}, its grid has the "
-                    f"weights {[axis.name for axis in self.weights]}, in this order"
+                    f"weights {names}, in this order"
                 )
-            new = [
-                term.take(part.weighted[axis.name], labels, part.slack.get(axis.name))
-                for axis, term in zip(self.weights, terms, strict=True)
+            given = zip(columns, [part.base, *part.weighted.values()], ["", *names], strict=True)
+            changed = [
+                i
+                for i, (term, logits, name) in enumerate(given)
+                if term.take(logits, labels, part.slack.get(name))
             ]
-            base_is_new = base.take(part.base, labels, None)
-            if place == 1 and any(new):
-                moving = terms[new.index(True)]
-                base_is_new = True
-            # A margin stays positive in the whole box where ``rest + w * moving`` does for the
-            # smallest and the largest w: where the moving term's margin is above a threshold
-            # that changes only when the rest does.
-            if base_is_new or any(
-                n for n, term in zip(new, terms, strict=True) if term is not moving
-            ):
-                rest = base.lowest()
-                for term in terms:
-                    if term is not moving:
-                        rest = rest + term.lowest()
-                axis = terms.index(moving)
-                threshold = torch.maximum(-rest / smallest[axis], -rest / largest[axis])
-                threshold = threshold.nan_to_num(torch.inf, torch.inf, -torch.inf)
-                threshold[own_places, labels] = -torch.inf
-            stays = moving.own - moving.slack[:, None]
-            flat = (moving.logits + threshold >= stays).view(-1).nonzero().flatten()
-            image = flat // moving.logits.shape[1]
-            self.certain[place] += images
-            if len(flat):
-                pairs.append(
-                    _Pairs(
-                        place,
-                        image,
-                        base.pairs(flat, image),
-                        [term.pairs(flat, image) for term in terms],
-                        base.slack,
-                        [term.slack for term in terms],
-                    )
-                )
+            # The second step shows which term moves; another than the guess costs time, not truth.
+            wanted = (changed[-1] or moving) if place == 1 and changed else moving
+            if rest is None or wanted != moving or set(changed) - {moving}:
+                if rest is not None:
+                    pairs += self._contenders(batch, rest, moving)
+                moving, batch = wanted, []
+                rest = _Rest(columns, moving, self.weights[moving - 1], labels)
+            term = columns[moving]
+            batch.append(_Step(place, term.logits, term.own, term.slack))
+            if len(batch) == _TOGETHER or names[moving - 1] not in part.falling:
+                pairs += self._contenders(batch, rest, moving)
+                batch = []
             if sum(len(p.image) for p in pairs) * len(self.listed_values) > _MARGINS:
                 self._close(pairs, images)
                 pairs = []
+        if rest is not None:
+            pairs += self._contenders(batch, rest, moving)
         self._close(pairs, images)
+
+    def _contenders(self, steps: Sequence[_Step], rest: _Rest, moving: int) -> Iterator[_Pairs]:
+        """The pairs whose margin may be negative somewhere in the box, step by step.
+
+        Where the moving term falls from step to step, no class stands higher than at the first
+        step and no label lower than at the last: one look finds the pairs of all the steps.
+        """
+        if not steps:
+            return
+        first, last = steps[0], steps[-1]
+        rounding = 4 * torch.stack([step.slack for step in steps]).amax(0)
+        torch.add(first.logits, rest.threshold, out=rest.work)
+        flat = _places(torch.ge(rest.work, last.own - rounding[:, None], out=rest.mask))
+        image = flat // first.logits.shape[1]
+        threshold = rest.threshold.view(-1).index_select(0, flat)
+        margins = rest.margins.index_select(0, flat)
+        for step in steps:
+            self.certain[step.place] += len(step.own)
+            own = step.own.view(-1).index_select(0, image)
+            margin = own - step.logits.reshape(-1).index_select(0, flat)
+            keep = (margin - step.slack.index_select(0, image) <= threshold).nonzero().view(-1)
+            if not len(keep):
+                continue
+            kept = margins.index_select(0, keep)
+            kept[:, moving] = margin.index_select(0, keep)
+            bounds = rest.slack.clone()
+            bounds[:, moving] = step.slack
+            yield _Pairs(step.place, image.index_select(0, keep), kept, bounds)
 
     def _close(self, pairs: Sequence[_Pairs], images: int) -> None:
         """Turn margins into intervals, and intervals into counts."""
         if not pairs:
             return
-        base = torch.cat([p.base for p in pairs])
-        device = base.device
         segment = torch.cat([i * images + p.image for i, p in enumerate(pairs)])
-        terms = [torch.cat(parts) for parts in zip(*(p.terms for p in pairs), strict=True)]
-        base_slack = torch.cat([p.base_slack for p in pairs])[segment]
-        term_slack = [
-            torch.cat(parts)[segment] for parts in zip(*(p.term_slack for p in pairs), strict=True)
-        ]
+        device = segment.device
+        base, *terms = torch.cat([p.margins for p in pairs]).T.contiguous()
+        slacks = torch.cat([p.slack for p in pairs]).index_select(0, segment)
+        base_slack, *term_slack = slacks.T.contiguous()
         # An image that loses to some class in the whole box is wrong everywhere.
         highest = base + base_slack
         for axis, term, slack in zip(self.weights, terms, term_slack, strict=True):

@@ -50,7 +50,7 @@ SHARPNESS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     alphas=WEIGHTS,
     betas=SHARPNESS,
@@ -74,7 +74,8 @@ def test_winner_and_bounds_are_those_of_plain_loops(
     seed: int,
 ) -> None:
     c = make_context(classes, shots, seed=seed)
-    assert c.val is not None
+    val = c.val
+    assert val is not None
     rows = torch.arange(len(c.support) - (0 if balanced or shots == 1 else 1))
     c = dataclasses.replace(
         c,
@@ -82,7 +83,7 @@ def test_winner_and_bounds_are_those_of_plain_loops(
         support=c.support[rows].to(dtype),
         support_labels=c.support_labels[rows],
     )
-    images = Labelled(c.val.features.to(dtype), c.val.labels)
+    images = Labelled(val.features.to(dtype), val.labels)
     axes = (
         Axis("alpha", tuple(alphas), weight=True),
         Axis("beta", tuple(betas)),
