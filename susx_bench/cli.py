@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from susx_bench.console import is_main_process, stderr, stdout
-from susx_bench.errors import BenchError
+from susx_bench.errors import BenchError, OptionError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from susx_bench.runner.plan import Request
     from susx_bench.runner.run import Outcome
 
 DEMO = "digits"
@@ -65,12 +66,22 @@ Try:
   susx-bench run --method tipx --setting name-only
   susx-bench run --method tipx --setting few-shot --features FILE.safetensors --json"""
 )
-@click.option("--method", type=NAMES, required=True, help="Methods, or ./file.py:Class.")
+@click.option("--method", type=NAMES, help="Methods, or ./file.py:Class.")
 @click.option(
     "--setting",
     type=click.Choice(["name-only", "few-shot"]),
-    required=True,
     help="What the support set may be built from.",
+)
+@click.option(
+    "--suite",
+    type=click.Path(path_type=Path),
+    help="A suite file, in place of the options above and below that decide a number.",
+)
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    envvar="SUSX_BENCH_DATA",
+    help="Folder that a suite's bundles lie in.",
 )
 @click.option(
     "--dataset", type=NAMES, help=f"Datasets. [default: {DEMO}, embedded] Names a bundle's data."
@@ -126,14 +137,22 @@ def run(**options: Any) -> None:
     """Measure methods and print them side by side with zero-shot and tip-adapter."""
     notes = stderr()
     with notes.status("loading"):
-        from susx_bench.runner.plan import Request, plan
+        from susx_bench.runner.plan import plan
         from susx_bench.runner.run import run as run_cells
 
     as_json, force, heat_map = (options.pop(name) for name in ("as_json", "force", "heat_map"))
-    request = Request(**options)
-    cells = plan(request, () if as_json else BASELINES, DEMO, SHOTS, SEEDS, notes)
+    suite, data_root = options.pop("suite"), options.pop("data_root")
+    requests = _requests(options, suite, data_root)
+    baselines = () if as_json or suite else BASELINES
+    # A suite's runs may share cells, such as zero-shot's: each is measured once.
+    cells = {
+        cell.input_sha256: cell
+        for request in requests
+        for cell in plan(request, baselines, DEMO, SHOTS, SEEDS, notes)
+    }
+    request = requests[0]
     outcomes = run_cells(
-        cells, request.out, request.launch, notes, force=force, keep_search=heat_map
+        list(cells.values()), request.out, request.launch, notes, force=force, keep_search=heat_map
     )
     if heat_map:
         _draw_searches(outcomes, notes)
@@ -141,6 +160,21 @@ def run(**options: Any) -> None:
         _print_json(outcomes)
     else:
         _print_table(outcomes, request.out, notes)
+
+
+def _requests(options: dict[str, Any], suite: Path | None, data_root: Path | None) -> list[Request]:
+    from susx_bench.runner.plan import Request
+    from susx_bench.runner.suite import Suite
+
+    if suite is None:
+        for name in ("method", "setting"):
+            if options[name] is None:
+                raise OptionError(f"Missing option '--{name}'.")
+        return [Request(**options)]
+    for name in ("method", "setting", "dataset", "features", "shots", "seed", "tune"):
+        if options[name] is not None:
+            raise OptionError(f"--{name} does not go with --suite: the suite says it.")
+    return [Request(**(options | run)) for run in Suite.read(suite).options(data_root)]
 
 
 def _draw_searches(outcomes: list[Outcome], notes: Console) -> None:
@@ -198,6 +232,47 @@ def list_(what: str) -> None:
     from susx_bench.report import listing
 
     stdout().print(getattr(listing, what)())
+
+
+@app.group()
+def leaderboard() -> None:
+    """Build the tables of a suite from its records, or check them."""
+
+
+SUITE = click.argument("suite", type=click.Path(path_type=Path))
+FOLDER = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("leaderboards"),
+    show_default=True,
+    help="Where records/NAME/ and the tables lie.",
+)
+
+
+@leaderboard.command()
+@SUITE
+@FOLDER
+def build(suite: Path, folder: Path) -> None:
+    """Write the table of a suite."""
+    from susx_bench.records.files import write_atomic
+    from susx_bench.report import leaderboard as boards
+    from susx_bench.runner.suite import Suite
+
+    path, text = boards.build(Suite.read(suite), folder)
+    write_atomic(path, text.encode())
+    stdout().print(f"wrote {path}", markup=False)
+
+
+@leaderboard.command()
+@SUITE
+@FOLDER
+def check(suite: Path, folder: Path) -> None:
+    """Exit 3 where a committed table is not what its records give."""
+    from susx_bench.report import leaderboard as boards
+    from susx_bench.runner.suite import Suite
+
+    boards.check(Suite.read(suite), folder)
+    stdout().print(f"{suite}: the table is what its records give", markup=False)
 
 
 def main() -> None:

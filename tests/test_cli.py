@@ -45,6 +45,7 @@ RUN = ("run", "--setting", "few-shot")
         (("--method", "tipx", "--accelerator", "warp"), "--accelerator warp"),
         (("--method", "tipx", "--wrong"), "No such option"),
         ((), "Missing option '--method'"),
+        (("--suite", "none.toml"), "--setting does not go with --suite"),
     ],
 )
 def test_bad_options_get_one_line_and_exit_2(

@@ -197,6 +197,11 @@ class Method(ABC):
         return None
 
     @property
+    def tunable(self) -> bool:
+        """Whether there is anything to choose."""
+        return bool(self.hparams) or type(self).space is not Method.space
+
+    @property
     def hparams(self) -> dict[str, float]:
         """The hyper-parameters as they stand: the numeric fields of a dataclass."""
         if not dataclasses.is_dataclass(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -12,6 +13,9 @@ from rich.text import Text
 from scipy.stats import binomtest
 
 from susx_bench.records.record import Record
+
+STRENGTH = ("fixed", "published", "support", "few-val", "val", "test")
+"""Tunings by how much they have seen."""
 
 _CHOICES = 6  # choices a person reads line by line
 
@@ -68,32 +72,61 @@ def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableTyp
     if not columns:
         table.add_column("accuracy", justify="right", no_wrap=True)
 
-    rows: dict[tuple[int, str, str], list[Record]] = defaultdict(list)
-    for r in records:
-        place = order.index(r.method) if r.method in order else len(order)
-        rows[place, r.method, tuned_on(r)].append(r)
-    for (_, method, tuned), group in sorted(rows.items()):
-        official = " (official code)" if group[0].official and group[0].hparams else ""
+    for row in rows(records, order):
         by_shots = defaultdict(list)
-        for r in group:
+        for r in row.records:
             by_shots[r.shots].append(r)
-        if any(r.support_images for r in group):
+        if any(r.support_images for r in row.records):
             cells = [accuracy(by_shots.get(shots, [])) for shots in columns]
         else:  # without support there is one number, whatever the column
-            cells = [accuracy(group)] * max(1, len(columns))
-        table.add_row(Text(method + official), tuned, *cells)
+            cells = [accuracy(row.records)] * max(1, len(columns))
+        table.add_row(Text(row.method), row.tuned_on, *cells)
     return [heading, table, Text("\n".join([" · ".join(facts), *marks(records)]))]
 
 
-def tuned_on(record: Record) -> str:
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: a method under one tuning.
+
+    Attributes:
+        method: Its name, and whether it is the authors' code.
+        tuned_on: What chose its hyper-parameters.
+        records: The cells of the row.
+    """
+
+    method: str
+    tuned_on: str
+    records: list[Record]
+
+
+def rows(records: Sequence[Record], order: Sequence[str]) -> list[Row]:
+    """Group records into rows: methods in `order`, each by how much its tuning has seen."""
+    groups: dict[tuple[int, str, bool, int], list[Record]] = defaultdict(list)
+    for r in records:
+        rank = order.index(r.method) if r.method in order else len(order)
+        strength = STRENGTH.index(r.tuned_on) if r.hparams else 0
+        groups[rank, r.method, r.official and bool(r.hparams), strength].append(r)
+    found = []
+    for (_, method, official, _), group in sorted(groups.items(), key=lambda item: item[0]):
+        seen = {tuned_on(r) for r in group}
+        label = seen.pop() if len(seen) == 1 else tuned_on(group[0], count=False)
+        found.append(Row(f"{method} (official code)" if official else method, label, group))
+    return found
+
+
+def tuned_on(record: Record, *, count: bool = True) -> str:
     """What chose the hyper-parameters, in a word or two.
 
     A dagger marks the test set; a double dagger marks target labels in the name-only setting,
     which is then name-only no more.
+
+    Args:
+        record: The cell.
+        count: Whether to add how many labelled images were looked at.
     """
     if not record.hparams:
         return "–"
-    seen = f" ({record.search.images})" if record.search.images else ""
+    seen = f" ({record.search.images})" if count and record.search.images else ""
     mark = ""
     if record.tuned_on == "test":
         mark = " †"

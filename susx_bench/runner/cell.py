@@ -98,6 +98,8 @@ class Cell:
     @cached_property
     def support_sha256(self) -> str:
         """Hash of which images are the support: the pool they come from and their places."""
+        if "support" not in self.method.needs:
+            return sha256_json(None)
         indices = sha256_arrays({"support": self.support.numpy()})
         return sha256_json([self.task.hashes["pool_sha256"], indices])
 
@@ -196,7 +198,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         method_source=cell.method_source,
         regime=method.regime,
         hparams={name: float(value) for name, value in choice.hparams.items()},
-        tuned_on=cell.tune if choice.hparams else "fixed",
+        tuned_on=cell.tune,
         search=search_of(choice),
         official=cell.official,
         dataset=task.dataset,

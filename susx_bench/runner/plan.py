@@ -92,6 +92,7 @@ def plan(
         tune = _tune(request, task)
         for method, source in methods:
             needs_support = "support" in method.needs
+            tunable = method().tunable  # else one record serves every tuning
             for draw_shots, seed in draws if needs_support else [(None, 0)]:
                 cell = Cell(
                     task=task,
@@ -100,7 +101,7 @@ def plan(
                     setting=request.setting,
                     draw_shots=draw_shots,
                     seed=seed,
-                    tune=tune,
+                    tune=tune if tunable else "fixed",
                     val_shots=request.val_shots,
                     official=request.official,
                 )

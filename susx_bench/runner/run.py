@@ -139,7 +139,7 @@ def unmet_need(cell: Cell) -> str:
     if missing:
         return f"{cell.method.name} needs {', '.join(missing)}, which {cell.task.dataset} lacks"
     method = cell.method()
-    if cell.tune == "published" and method.hparams and not method.published(cell.task.dataset):
+    if cell.tune == "published" and method.tunable and not method.published(cell.task.dataset):
         return f"{method.name} has no published constants for {cell.task.dataset}"
     if cell.setting not in cell.method.settings:
         return f"{cell.method.name} is not for the {cell.setting} setting"

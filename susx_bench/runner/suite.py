@@ -1,0 +1,80 @@
+"""Suite files: which cells make a table."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from susx_bench.errors import SuiteError
+
+
+class SuiteRun(BaseModel):
+    """One ``[[run]]`` of a suite: the options of ``susx-bench run`` that decide a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: tuple[str, ...]
+    setting: Literal["name-only", "few-shot"] = "few-shot"
+    dataset: tuple[str, ...] | None = None
+    features: tuple[Path, ...] = ()
+    encoder: str | None = None
+    prompts: str = "single"
+    support: str | None = None
+    shots: tuple[int, ...] | None = None
+    seed: tuple[int, ...] | None = None
+    tune: tuple[str, ...] = ()
+    official: bool = False
+
+
+class Suite(BaseModel):
+    """A suite.
+
+    Attributes:
+        name: Name of the table, and of the folder of its records.
+        title: Heading of the table.
+        text: What a reader must know, under the heading.
+        run: What to measure.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    text: str = ""
+    run: tuple[SuiteRun, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Suite:
+        """Read a suite file.
+
+        Raises:
+            SuiteError: If it cannot be read, or has an unknown, missing or wrong key.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text()))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SuiteError(f"{path} cannot be read: {error}.") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise SuiteError(f"{path}: {place}: {first['msg']}.") from error
+
+    def options(self, data_root: Path | None) -> list[dict[str, Any]]:
+        """The options of each ``susx-bench run`` the suite stands for.
+
+        Args:
+            data_root: Folder that relative bundle paths start from.
+        """
+        found = []
+        for run in self.run:
+            shared = run.model_dump(exclude={"features", "tune"})
+            for features in run.features or (None,):
+                path = features and (data_root / features if data_root else features)
+                found += [
+                    shared | {"features": path, "tune": tune, "allow_test_tuning": tune == "test"}
+                    for tune in run.tune or (None,)
+                ]
+        return found
