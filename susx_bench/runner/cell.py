@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
-import susx_bench
 from susx_bench.data.base import BLOCK, FeatureDataModule
 from susx_bench.features.predict import Launch, predict
 from susx_bench.features.task import Features, Task
@@ -278,7 +277,7 @@ def versions() -> dict[str, str]:
 @cache
 def git_commit() -> str:
     """Commit of this package's own checkout (with ``-dirty``), or ``installed``."""
-    home = Path(susx_bench.__file__).parents[1]
+    home = Path(__file__).parents[2]
     if not (home / ".git").exists():
         return "installed"
     try:
