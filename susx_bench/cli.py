@@ -184,7 +184,12 @@ def _draw_searches(outcomes: list[Outcome], notes: Console) -> None:
     if not is_main_process():
         return
     for outcome in outcomes:
-        if outcome.record is not None and search_path(outcome.path).exists():
+        if outcome.record is None or not outcome.record.hparams:
+            continue
+        if not search_path(outcome.path).exists():
+            name, tune = outcome.record.method, outcome.record.tuned_on
+            notes.print(f"no heat map of {name}: '{tune}' searches no grid", markup=False)
+        else:
             picture = draw(outcome.path, outcome.record)
             notes.print(f"heat map: {picture}", markup=False)
 
@@ -206,8 +211,10 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
     console = stdout()
     order = list(dict.fromkeys(outcome.cell.method.name for outcome in outcomes))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
-    for table in results(records, order):
-        console.print(table)
+    for part in results(records, order):
+        # A table too wide for the terminal wraps there; it is never cut.
+        console.width = max(console.width, console.measure(part).maximum)
+        console.print(part)
     for line in choices(records):
         console.print(line, markup=False)
     for reason in dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason):

@@ -198,8 +198,8 @@ class Method(ABC):
 
     @property
     def tunable(self) -> bool:
-        """Whether there is anything to choose."""
-        return bool(self.hparams) or type(self).space is not Method.space
+        """Whether there is a grid to choose from."""
+        return type(self).space is not Method.space
 
     @property
     def hparams(self) -> dict[str, float]:

@@ -14,6 +14,7 @@ from susx_bench.methods.base import Context
 NEAR = 0.8
 """Cosine of two images of one class, about what it is for every encoder tried (0.76 to 0.84)."""
 
+_PADDED = 4  # the (shot, class) layout may be so many times as large as the support
 _RESTART = 40  # steps after which a running product starts from an exponential again
 
 
@@ -63,6 +64,20 @@ def class_values(context: Context, *, balance: bool) -> Tensor:
     return values
 
 
+def over_root_shots(weights: Mapping[str, float], context: Context) -> dict[str, float]:
+    """Weights divided by the root of the mean number of shots, which is at least 1."""
+    root = math.sqrt(max(context.shots, 1.0))
+    return {name: weight / root for name, weight in weights.items()}
+
+
+def falls(affinity: Tensor, betas: Sequence[float]) -> bool:
+    """Whether `cache_sweep` falls from step to step: no cosine above 1, no beta below the last.
+
+    Rows of a feature bundle may be longer than 1 by a rounding, and their cosines too.
+    """
+    return list(betas) == sorted(betas) and bool((affinity <= 1).all())
+
+
 def sharpened(fixed: Mapping[str, float], multiples: Mapping[str, float]) -> dict[str, float]:
     """Multiples of a setting in which ``alpha`` makes up for ``beta``.
 
@@ -89,23 +104,30 @@ def cache_sweep(
         betas: Each > 0.
 
     Yields:
-        Logits ``(B, K)`` in fp32, and a bound on how far they and `cache_logits` may lie apart by
-        rounding, ``(B,)``. The next step overwrites neither.
+        Logits ``(B, K)``, in fp32 at least, and a bound on how far they and `cache_logits` may
+        lie apart by rounding, ``(B,)``. The next step overwrites neither.
     """
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    affinity = affinity.to(dtype)
     images, num_classes = len(affinity), values.shape[1]
     labels = values.argmax(-1)
     counts = torch.bincount(labels, minlength=num_classes)
     shots = int(counts.max())
-    weights = values.float().amax(0)
+    weights = values.to(dtype).amax(0)
     uneven = bool((weights != 1).any())
+    unit = torch.finfo(values.dtype).eps
+    if shots * num_classes > _PADDED * len(labels):  # one large class would pad all the others
+        for beta in betas:
+            logits = cache_logits(affinity, values.to(dtype), beta)
+            yield logits, (4 * abs(beta) + shots + 8) * unit * logits.amax(-1)
+        return
     # Place of each support image in the (shot, class) layout; what is left over is padding.
     order = labels.argsort(stable=True)
     first = counts.cumsum(0) - counts
     shot = torch.arange(len(labels), device=labels.device) - first[labels[order]]
-    distance = torch.full((images, shots * num_classes), torch.inf, device=affinity.device)
-    distance[:, shot * num_classes + labels[order]] = (1 - affinity.float())[:, order]
+    distance = affinity.new_full((images, shots * num_classes), torch.inf)
+    distance[:, shot * num_classes + labels[order]] = (1 - affinity)[:, order]
 
-    unit = torch.finfo(values.dtype).eps
     # Only upwards: the other way the factor of a padding place is infinite.
     step = max(betas[1] - betas[0], 0.0) if len(betas) > 2 else 0.0
     factor = torch.exp(-step * distance) if step else distance

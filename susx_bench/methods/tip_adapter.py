@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +9,14 @@ from typing import ClassVar
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, LinearMethod, SearchSpace, Terms
-from susx_bench.methods.cache import cache_logits, cache_sweep, class_values, sharpened
+from susx_bench.methods.cache import (
+    cache_logits,
+    cache_sweep,
+    class_values,
+    falls,
+    over_root_shots,
+    sharpened,
+)
 from susx_bench.methods.zero_shot import clip_logits
 
 # [beta, alpha] upper ends of the grid in the authors' configs/*.yaml, 200 x 20 steps from 0.1.
@@ -77,15 +83,15 @@ class TipAdapter(LinearMethod):
         """`terms` along ``beta``, see `cache_sweep`."""
         clip, affinity = prepared
         betas = [setting["beta"] for setting in settings]
-        falling = frozenset({"alpha"}) if betas == sorted(betas) else frozenset()
+        falling = frozenset({"alpha"}) if falls(affinity, betas) else frozenset()
         for cache, slack in cache_sweep(affinity, self._values, betas):
             yield Terms(clip, {"alpha": cache}, slack={"alpha": slack}, falling=falling)
 
     def fixed(self, context: Context) -> dict[str, float]:
         """The defaults, with the weights over the root of the shots, see the class."""
-        root = math.sqrt(max(context.shots, 1.0))
         default = type(self)().hparams
-        return default | {"alpha": default["alpha"] / root}
+        weights = {name: default[name] for name in default if name != "beta"}
+        return default | over_root_shots(weights, context)
 
     def scaled(self, context: Context, multiples: Mapping[str, float]) -> dict[str, float]:
         return sharpened(self.fixed(context), multiples)

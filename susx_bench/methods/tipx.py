@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, LinearMethod, Need, Regime, SearchSpace, Terms
-from susx_bench.methods.cache import cache_logits, cache_sweep, class_values, sharpened
+from susx_bench.methods.cache import (
+    cache_logits,
+    cache_sweep,
+    class_values,
+    falls,
+    over_root_shots,
+    sharpened,
+)
 from susx_bench.methods.zero_shot import clip_logits
 
 TEMPERATURE = 0.5
@@ -109,7 +116,7 @@ class TipX(LinearMethod):
         """`terms` along ``beta``, see `cache_sweep`; the other two terms do not change."""
         clip, affinity, kl_term = prepared
         betas = [setting["beta"] for setting in settings]
-        falling = frozenset({"alpha"}) if betas == sorted(betas) else frozenset()
+        falling = frozenset({"alpha"}) if falls(affinity, betas) else frozenset()
         for cache, slack in cache_sweep(affinity, self._values, betas):
             yield Terms(
                 clip, {"alpha": cache, "gamma": kl_term}, slack={"alpha": slack}, falling=falling
@@ -117,9 +124,9 @@ class TipX(LinearMethod):
 
     def fixed(self, context: Context) -> dict[str, float]:
         """The defaults, with the weights over the root of the shots, see the class."""
-        root = math.sqrt(max(context.shots, 1.0))
         default = type(self)().hparams
-        return default | {"alpha": default["alpha"] / root, "gamma": default["gamma"] / root}
+        weights = {name: default[name] for name in default if name != "beta"}
+        return default | over_root_shots(weights, context)
 
     def scaled(self, context: Context, multiples: Mapping[str, float]) -> dict[str, float]:
         return sharpened(self.fixed(context), multiples)
@@ -226,6 +233,7 @@ def drop_last_part(kl: Tensor) -> Tensor:
 
 
 def _range(values: Tensor, leave_out: tuple[Tensor, Tensor] | None = None) -> Range:
+    """Smallest and largest value; the places left out are overwritten."""
     if leave_out is None:
         low, high = torch.aminmax(values)
         return Range(float(low), float(high))

@@ -42,7 +42,7 @@ class Search(BaseModel):
         images: Number of labelled images looked at.
         score: Accuracy of the chosen setting on them, percent; null where nothing was searched.
         note: What was done instead, where the tuning could not do what its name says.
-        ties: Settings that do as well as the chosen one, itself included; 0 where unknown.
+        ties: Settings known to do as well as the chosen one, itself included; 0 where unknown.
         near: Settings within half a point of it, those included.
         ranges: Over the near ones, smallest and largest value of each hyper-parameter.
     """

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -63,7 +64,7 @@ def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableTyp
         (f"{first.dataset} · {first.encoder} · {first.setting}", "bold"),
         f"\ntop-1 accuracy in %, {spread}",
     )
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("method", no_wrap=True)
     table.add_column("tuned on", no_wrap=True)
     columns = sorted({r.shots for r in records if r.support_images})
@@ -78,8 +79,11 @@ def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableTyp
             by_shots[r.shots].append(r)
         if any(r.support_images for r in row.records):
             cells = [accuracy(by_shots.get(shots, [])) for shots in columns]
-        else:  # without support there is one number, whatever the column
-            cells = [accuracy(row.records)] * max(1, len(columns))
+        elif len(columns) > 1:  # without support there is one number, whatever the column
+            cells = [f"{row.records[0].accuracy:.1f}"] * len(columns)
+            facts.append(f"{row.method} {accuracy(row.records)}")
+        else:
+            cells = [accuracy(row.records)]
         table.add_row(Text(row.method), row.tuned_on, *cells)
     return [heading, table, Text("\n".join([" · ".join(facts), *marks(records)]))]
 
@@ -141,7 +145,7 @@ def accuracy(records: Sequence[Record]) -> str:
         return ""
     values = [r.accuracy for r in records]
     if len(values) > 1:
-        return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+        return f"{statistics.mean(values):.1f} ±{statistics.stdev(values):.1f}"
     low, high = wilson(records[0].correct, records[0].n_test)
     return f"{values[0]:.1f} [{low:.1f}, {high:.1f}]"
 

@@ -197,7 +197,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         method_source=cell.method_source,
         regime=method.regime,
         hparams={name: float(value) for name, value in choice.hparams.items()},
-        tuned_on=cell.tune,
+        tuned_on=choice.tuned_on,
         search=search_of(choice),
         official=cell.official,
         dataset=task.dataset,

@@ -92,7 +92,8 @@ def plan(
         tune = _tune(request, task)
         for method, source in methods:
             needs_support = "support" in method.needs
-            tunable = method().tunable  # else one record serves every tuning
+            # One record serves every tuning where there is nothing to choose.
+            choice = method().tunable or method().published(task.dataset) is not None
             for draw_shots, seed in draws if needs_support else [(None, 0)]:
                 cell = Cell(
                     task=task,
@@ -101,7 +102,7 @@ def plan(
                     setting=request.setting,
                     draw_shots=draw_shots,
                     seed=seed,
-                    tune=tune if tunable else "fixed",
+                    tune=tune if choice else "fixed",
                     val_shots=request.val_shots,
                     official=request.official,
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -34,7 +35,8 @@ class Plateau:
     """The settings that do as well as the chosen one, or nearly.
 
     Attributes:
-        ties: Settings with exactly the best count, the chosen one included.
+        ties: Settings known to have the best count, the chosen one included. A few whose images
+            tie to rounding may be missing, here and below.
         near: Settings within `NEARLY` points of it, those included.
         ranges: Over the near ones, the smallest and largest value of each hyper-parameter.
     """
@@ -50,6 +52,7 @@ class Choice:
 
     Attributes:
         hparams: What was chosen.
+        tuned_on: Who chose; ``fixed`` where the method has nothing to choose.
         space: Whose grid was searched; empty where nothing was.
         settings: Number of settings that were compared.
         score: Accuracy of the chosen setting on what it was chosen on, percent; None where
@@ -64,6 +67,7 @@ class Choice:
     """
 
     hparams: dict[str, float]
+    tuned_on: Tune
     space: str = ""
     settings: int = 0
     score: float | None = None
@@ -94,24 +98,24 @@ def choose(
     choice = _choose(method, context, tune, labelled)
     method.set(choice.hparams)
     seconds = time.perf_counter() - started
-    return Choice(**{**choice.__dict__, "seconds": seconds})
+    return dataclasses.replace(choice, seconds=seconds)
 
 
 def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | None) -> Choice:
     space = method.space(context)
+    if tune == "published" and (constants := method.published(context.dataset)) is not None:
+        return Choice(constants, tune)
     if space is None or tune == "fixed":
-        return Choice(method.fixed(context))
+        return Choice(method.fixed(context), "fixed")
     if tune == "published":
-        constants = method.published(context.dataset)
-        if constants is None:
-            raise ValueError(f"'{method.name}' has no published constants for {context.dataset}")
-        return Choice(constants)
+        raise ValueError(f"'{method.name}' has no published constants for {context.dataset}")
     if tune == "support":
         if note := too_few(context):
-            return Choice(method.fixed(context), note=note)
+            return Choice(method.fixed(context), tune, note=note)
         found = cross_validate(method, context, space)
         return Choice(
             found.hparams,
+            tune,
             space="multiples of fixed",
             settings=found.settings,
             score=100 * found.hits / found.images,
@@ -119,10 +123,10 @@ def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | N
         )
     if labelled is None:
         raise ValueError(f"tune '{tune}' needs labelled images")
-    return _search(method, space, labelled)
+    return _search(method, space, labelled, tune)
 
 
-def _search(method: Method, space: SearchSpace, labelled: Labelled) -> Choice:
+def _search(method: Method, space: SearchSpace, labelled: Labelled, tune: Tune) -> Choice:
     weights = space.weights
     if isinstance(method, LinearMethod) and weights and min(min(a.values) for a in weights) >= 0:
         found = exact_search(method, labelled, space)
@@ -134,6 +138,7 @@ def _search(method: Method, space: SearchSpace, labelled: Labelled) -> Choice:
     images = len(labelled.labels)
     return Choice(
         space.setting(index),
+        tune,
         space=space.source,
         settings=space.size,
         score=100 * correct / images,

@@ -31,9 +31,10 @@ LITERAL_ROWS = 4096
 _SWEEP_ELEMENTS = {"cpu": 2**21}  # prepared numbers a part of the count looks at: cache-sized
 _SWEEP_ELEMENTS_GPU = 2**27
 _MARGINS = 2**20  # margins turned into intervals at once
+_SMALLEST = 1e-30
 _TOGETHER = 4  # steps of a falling term whose contenders are found in one look
 _ROUND = 32  # settings counted again before the others are looked at afresh
-_ROUNDINGS = 8  # roundings in adding one term, with room to spare
+_ROUNDINGS = 16  # roundings in adding up to five terms, for label and class together
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,17 @@ def exact_search(method: LinearMethod, images: Labelled, space: SearchSpace) -> 
         if not len(again):
             break
         again = again[:_ROUND]
-        settings = [_position(int(i), space) for i in again]
+        settings = [position(int(i), space.shape) for i in again]
         counts = literal_counts(method, images, space, settings)
         lower.view(-1)[again] = upper.view(-1)[again] = counts
         recounted += len(again)
     best = int(lower.argmax())  # the first of several
-    return Found(_position(best, space), int(lower.view(-1)[best]), lower, upper, recounted)
+    return Found(position(best, space.shape), int(lower.view(-1)[best]), lower, upper, recounted)
 
 
-def _position(flat: int, space: SearchSpace) -> tuple[int, ...]:
-    return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), space.shape))
+def position(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """Place along each axis of a place in the flattened grid."""
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), tuple(shape)))
 
 
 def _undecided(lower: Tensor, upper: Tensor) -> Tensor:
@@ -199,13 +201,16 @@ class _Term:
         if logits is self._logits:
             return False
         self._logits = logits
-        self.logits = logits if logits.dtype == torch.float64 else logits.float()
+        self.logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         self.own = self.logits.gather(1, labels[:, None])
-        if given_slack is None:
-            unit = torch.finfo(logits.dtype).eps
-            self.slack = _ROUNDINGS * unit * self.logits.abs().amax(-1)
-        else:
-            self.slack = 2 * given_slack
+        low, high = torch.aminmax(self.logits, dim=-1)
+        # The smallest number keeps a tie of zeros a tie.
+        unit = torch.finfo(logits.dtype).eps
+        self.slack = _ROUNDINGS * unit * torch.maximum(high, -low) + _SMALLEST
+        if given_slack is not None:
+            self.slack += 2 * given_slack
+        if bool(self.slack.isnan().any()):
+            raise ValueError("a term of the logits is not a number")
         return True
 
     def lowest(self) -> Tensor:
@@ -261,9 +266,11 @@ class _Counter:
         self.line = sizes.index(max(sizes))
         self.listed = [i for i in range(len(self.weights)) if i != self.line]
         self.listed_values = torch.tensor(
-            list(itertools.product(*(self.weights[i].values for i in self.listed)))
+            list(itertools.product(*(self.weights[i].values for i in self.listed))),
+            dtype=torch.float64,
         )
-        self.line_values, order = torch.tensor(self.weights[self.line].values).sort(stable=True)
+        line = torch.tensor(self.weights[self.line].values, dtype=torch.float64)
+        self.line_values, order = line.sort(stable=True)
         self.line_rank = order.argsort()
         shape = (len(self.thetas), len(self.listed_values), sizes[self.line] + 1)
         self.certain = torch.zeros(len(self.thetas), dtype=torch.int64)
@@ -316,11 +323,11 @@ class _Counter:
                     pairs += self._contenders(batch, rest, moving)
                 moving, batch = wanted, []
                 rest = _Rest(columns, moving, self.weights[moving - 1], labels)
-            term = columns[moving]
-            batch.append(_Step(place, term.logits, term.own, term.slack))
             if len(batch) == _TOGETHER or names[moving - 1] not in part.falling:
                 pairs += self._contenders(batch, rest, moving)
                 batch = []
+            term = columns[moving]
+            batch.append(_Step(place, term.logits, term.own, term.slack))
             if sum(len(p.image) for p in pairs) * len(self.listed_values) > _MARGINS:
                 self._close(pairs, images)
                 pairs = []
@@ -380,7 +387,7 @@ class _Counter:
         keep = ~lost[segment]
         left, segment = torch.unique_consecutive(segment[keep], return_inverse=True)
         base, base_slack = base[keep, None], base_slack[keep, None]
-        listed = self.listed_values.to(device)
+        listed = self.listed_values.to(device, base.dtype)
         for column, i in enumerate(self.listed):
             base = base + terms[i][keep, None] * listed[:, column]
             base_slack = base_slack + term_slack[i][keep, None] * listed[:, column]
@@ -419,9 +426,9 @@ class _Counter:
             low = low.masked_fill(~rises & ~falls & (base <= 0), torch.inf)
         high = root.masked_fill_(~falls, torch.inf)
         index = segment[:, None].expand_as(low)
-        lows = torch.full((segments, base.shape[1]), -torch.inf, device=base.device)
+        lows = low.new_full((segments, base.shape[1]), -torch.inf)
         lows = lows.scatter_reduce_(0, index, low, "amax").flatten()
-        highs = torch.full((segments, base.shape[1]), torch.inf, device=base.device)
+        highs = low.new_full((segments, base.shape[1]), torch.inf)
         highs = highs.scatter_reduce_(0, index, high, "amin").flatten()
-        line = self.line_values.to(base.device)
+        line = self.line_values.to(base)
         return torch.searchsorted(line, lows, right=True), torch.searchsorted(line, highs)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Labelled, LinearMethod, Method, SearchSpace
-from susx_bench.tuning.exact import Rows, literal_chunks
+from susx_bench.tuning.exact import Rows, literal_chunks, position
 
 _ELEMENTS = 2**18  # logits held at once: they stay in the processor's cache
 
@@ -82,9 +82,10 @@ def _correct_along(
 ) -> Tensor:
     """`correct` of ``partial + term * value`` for every value, ``(len(values),)``."""
     found = []
-    weights = torch.tensor(values, dtype=term.dtype, device=term.device)
-    for part in torch.split(weights, max(1, _ELEMENTS // term.numel())):
-        logits = partial + term * part[:, None, None]
+    together = max(1, _ELEMENTS // term.numel())
+    for start in range(0, len(values), together):
+        # A weight is a plain number, as in `Terms.logits`: a tensor would round it to half.
+        logits = torch.stack([partial + term * v for v in values[start : start + together]])
         found.append((logits.argmax(-1) == labels).sum(-1))
     return torch.cat(found).cpu()
 
@@ -96,4 +97,4 @@ def correct(logits: Tensor, labels: Tensor) -> int:
 
 def best(counts: Tensor) -> tuple[int, ...]:
     """Grid position of the largest count, the first one met where several tie."""
-    return tuple(int(i) for i in torch.unravel_index(counts.flatten().argmax(), counts.shape))
+    return position(int(counts.argmax()), counts.shape)

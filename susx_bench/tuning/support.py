@@ -149,14 +149,12 @@ def _right(
             yield method.logits(images.features).argmax(-1) == images.labels
         return
     prepared = method.prepare(images.features)
-    last: dict[str, float] = {}
+    terms, last = None, None
     for setting in settings:
         method.set(setting)
-        if not last:
-            terms = method.terms(prepared)
-            weights = set(terms.weighted)
+        weights = terms.weighted if terms else {}
         other = {name: value for name, value in setting.items() if name not in weights}
-        if last and other != last:
+        if terms is None or other != last:
             terms = method.terms(prepared)
-        last = other
+            last = {name: value for name, value in other.items() if name not in terms.weighted}
         yield terms.logits(setting).argmax(-1) == images.labels

@@ -108,3 +108,25 @@ def test_a_heat_map_is_one_flag_away(bundle: Bundle, command: Command) -> None:
     picture = Path(record["record"]).with_suffix(".png")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert again["predictions_sha256"] == record["predictions_sha256"]
+
+
+def test_a_method_without_a_grid_is_never_said_to_be_tuned(
+    bundle: Bundle, command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import dataclass\n"
+        "from susx_bench import Method\n"
+        "@dataclass\n"
+        "class Mine(Method):\n"
+        "    name = 'mine'\n"
+        "    alpha: float = 2.0\n"
+        "    def fit(self, context): self.text = context.text\n"
+        "    def logits(self, images): return self.alpha * images @ self.text.T\n"
+    )
+    done = command(
+        "run", "--setting", "few-shot", "--method", f"{file}:Mine", "--features", bundle(), "--json"
+    )
+
+    assert done.records[0]["tuned_on"] == "fixed"
+    assert done.records[0]["hparams"] == {"alpha": 2.0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ SHARPNESS = st.lists(
     order=st.sampled_from([(0, 1, 2), (1, 0, 2), (0, 2, 1)]),
     classes=st.integers(2, 7),
     shots=st.integers(1, 4),
-    dtype=st.sampled_from([torch.float32, torch.float16]),
+    dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.float64]),
     balanced=st.booleans(),
     seed=st.integers(0, 10_000),
 )
@@ -215,3 +215,102 @@ def test_terms_in_another_order_than_the_grid_are_refused(context: Context) -> N
     )
     with pytest.raises(ValueError, match="in this order"):
         exact_search(method, context.val, SearchSpace(axes, "test"))
+
+
+def test_rows_a_little_longer_than_one_are_bounded_too() -> None:
+    """Near-duplicates at norm 1.0009 have cosines above 1: a sharper cache is a higher one."""
+    c = make_context(classes=4, shots=3, seed=1)
+    rows = torch.arange(400) % 12
+    noise = 1e-3 * unit(400, 16, seed=5)
+    features = 1.0009 * torch.nn.functional.normalize(c.support[rows] + noise, dim=-1)
+    c = dataclasses.replace(c, support=1.0009 * c.support)
+    method = TipAdapter()
+    method.fit(c)
+    axes = (Axis.even("beta", 0.1, 7, 40), Axis("alpha", (1.0, 1.05, 1.1), weight=True))
+    labels = c.support_labels[(rows + torch.arange(400) // 300) % 12]
+
+    check(method, Labelled(features, labels), SearchSpace(axes, "test"))
+
+
+@dataclasses.dataclass
+class Zeros(LinearMethod):
+    """Logits of exactly nothing at weight 0: a tie of all classes, which class 0 wins."""
+
+    name = "zeros"
+    a: float = 0.0
+
+    def fit(self, context: Context) -> None:
+        self._text = context.text
+
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
+        cosine = prepared[0] @ self._text.T
+        return Terms(torch.zeros_like(cosine), {"a": -cosine})
+
+
+def test_a_tie_of_zeros_is_a_tie() -> None:
+    text = unit(4, 8, seed=1)
+    labels = torch.zeros(30, dtype=torch.int64)
+    method = Zeros()
+    method.fit(Context(text, text[:0], labels[:0]))
+
+    check(
+        method,
+        Labelled(clustered(labels, text, seed=3), labels),
+        SearchSpace((Axis("a", (1.0, 0.0), weight=True),), "test"),
+    )
+
+
+class Broken(Zeros):
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
+        terms = super().terms(prepared)
+        terms.weighted["a"][3, 2] = torch.nan
+        return terms
+
+
+def test_logits_that_are_no_numbers_are_refused(context: Context) -> None:
+    assert context.val is not None
+    method = Broken()
+    method.fit(context)
+
+    with pytest.raises(ValueError, match="is not a number"):
+        exact_search(
+            method, context.val, SearchSpace((Axis("a", (0.0, 1.0), weight=True),), "test")
+        )
+
+
+@dataclasses.dataclass
+class Hill(LinearMethod):
+    """A term that falls for some steps and then rises, and says where it falls."""
+
+    name = "hill"
+    a: float = 1.0
+    p: float = 1.0
+
+    def fit(self, context: Context) -> None:
+        self._text = context.text
+
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
+        cosine = (prepared[0] @ self._text.T).abs()
+        return Terms(-2 * cosine, {"a": cosine**self.p})
+
+    def sweep(
+        self, prepared: tuple[Tensor, ...], settings: Sequence[Mapping[str, float]]
+    ) -> Iterator[Terms]:
+        last = 0.0
+        for setting in settings:
+            self.set(setting)
+            falling = frozenset({"a"} if setting["p"] >= last else ())
+            last = setting["p"]
+            yield dataclasses.replace(self.terms(prepared), falling=falling)
+
+
+def test_a_term_that_stops_falling_is_looked_at_afresh(context: Context) -> None:
+    assert context.val is not None
+    method = Hill()
+    method.fit(context)
+    space = SearchSpace(
+        (Axis("p", (1.0, 2.0, 3.0, 0.2, 0.3, 4.0, 0.1)), Axis("a", (0.5, 3.0, 9.0), weight=True)),
+        "test",
+    )
+
+    check(method, context.val, space)

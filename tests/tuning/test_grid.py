@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
 import torch
 
-from susx_bench.methods.base import Axis, Context, Method, SearchSpace
+from susx_bench.methods.base import Axis, Context, Labelled, Method, SearchSpace
 from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.tipx import TipX
 from susx_bench.tuning.grid import best, count_correct
@@ -44,3 +45,22 @@ def test_the_first_setting_met_wins_a_tie() -> None:
     counts = torch.tensor([[3, 7, 7], [7, 1, 7]])
 
     assert best(counts) == (0, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_that_of_the_methods_own_logits(
+    dtype: torch.dtype, context: Context
+) -> None:
+    assert context.val is not None
+    c = dataclasses.replace(context, text=context.text.to(dtype), support=context.support.to(dtype))
+    images = Labelled(context.val.features.to(dtype), context.val.labels)
+    method = TipAdapter()
+    method.fit(c)
+    space = SearchSpace((BETA, Axis.even("alpha", 0.1, 50, 40, weight=True)), "test")
+
+    counts = count_correct(method, images, space)
+
+    for index in itertools.product(*(range(n) for n in space.shape)):
+        method.set(space.setting(index))
+        right = method.logits(images.features).argmax(-1) == images.labels
+        assert counts[index] == right.sum()
