@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,12 @@ DEMO = "digits"
 BASELINES = ("zero-shot", "tip-adapter")
 SHOTS = (1, 2, 4, 8, 16)
 SEEDS = (1, 2, 3)
+
+
+SUITE_SAYS = (
+    *("method", "setting", "dataset", "encoder", "prompts", "support", "shots", "seed", "tune"),
+    *("features", "val_shots", "allow_test_tuning", "logit_scale", "classnames", "official"),
+)
 
 
 class CommaList(click.ParamType[tuple[Any, ...]]):
@@ -43,7 +51,7 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
 
 
 NAMES = CommaList(click.STRING)
-POSITIVE = CommaList(click.IntRange(min=1))
+POSITIVE = CommaList(click.IntRange(1, 2**63 - 1))  # what a generator takes as a seed
 
 
 @click.group(
@@ -121,7 +129,7 @@ Try:
     help="Images that travel together. Changes no prediction.",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=0), default=0, help="Processes that read images."
+    "--workers", type=click.IntRange(0, 256), default=0, help="Processes that read images."
 )
 @click.option(
     "--out",
@@ -151,9 +159,15 @@ def run(**options: Any) -> None:
         for cell in plan(request, baselines, DEMO, SHOTS, SEEDS, notes)
     }
     request = requests[0]
-    outcomes = run_cells(
-        list(cells.values()), request.out, request.launch, notes, force=force, keep_search=heat_map
-    )
+    with redirect_stdout(sys.stderr):  # stdout is for results, whatever a method prints
+        outcomes = run_cells(
+            list(cells.values()),
+            request.out,
+            request.launch,
+            notes,
+            force=force,
+            keep_search=heat_map,
+        )
     if heat_map:
         _draw_searches(outcomes, notes)
     if as_json:
@@ -162,18 +176,26 @@ def run(**options: Any) -> None:
         _print_table(outcomes, request.out, notes)
 
 
+def _given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 def _requests(options: dict[str, Any], suite: Path | None, data_root: Path | None) -> list[Request]:
     from susx_bench.runner.plan import Request
     from susx_bench.runner.suite import Suite
 
     if suite is None:
+        if options["features"] and _given("prompts"):
+            raise OptionError("--prompts does not go with --features: a bundle has its text.")
         for name in ("method", "setting"):
             if options[name] is None:
                 raise OptionError(f"Missing option '--{name}'.")
         return [Request(**options)]
-    for name in ("method", "setting", "dataset", "features", "shots", "seed", "tune"):
-        if options[name] is not None:
-            raise OptionError(f"--{name} does not go with --suite: the suite says it.")
+    for name in SUITE_SAYS:
+        if _given(name):
+            flag = name.replace("_", "-")
+            raise OptionError(f"--{flag} does not go with --suite: the suite says it.")
     return [Request(**(options | run)) for run in Suite.read(suite).options(data_root)]
 
 
@@ -294,6 +316,10 @@ def main() -> None:
         _fail(error.format_message(), 2)
     except BenchError as error:
         _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader has gone; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def _fail(message: str, code: int) -> None:

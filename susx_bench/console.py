@@ -17,7 +17,7 @@ def is_main_process() -> bool:
 
 def stdout() -> Console:
     """The console for results."""
-    console = Console(quiet=not is_main_process(), highlight=False)
+    console = Console(quiet=not is_main_process(), highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDE
     return console
@@ -25,4 +25,6 @@ def stdout() -> Console:
 
 def stderr() -> Console:
     """The console for progress and notes."""
-    return Console(stderr=True, quiet=not is_main_process(), highlight=False, soft_wrap=True)
+    return Console(
+        stderr=True, quiet=not is_main_process(), highlight=False, emoji=False, soft_wrap=True
+    )

@@ -107,6 +107,8 @@ def load_method(name: str) -> tuple[type[Method], str]:
     Returns:
         The class, and the sha256 of the file it was read from (empty for a registered name).
     """
+    if name.endswith(".py"):
+        raise PluginError(f"--method {name}: name the class too, as in {name}:Class.")
     path, colon, attribute = name.rpartition(":")
     if not colon or not path.endswith(".py"):
         return METHODS.get(name), ""
@@ -123,7 +125,8 @@ def load_method(name: str) -> tuple[type[Method], str]:
         sys.modules[module_name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # whatever a stranger's file raises, name the file and the error
+        # Whatever a stranger's file raises, an exit included, name the file and the error.
+        except (Exception, SystemExit) as error:
             del sys.modules[module_name]
             raise PluginError(f"--method {name}: {file} fails on import: {error!r}.") from error
     loaded: Any = getattr(sys.modules[module_name], attribute, None)

@@ -31,7 +31,7 @@ RUN = ("run", "--setting", "few-shot")
         (("--method", "tipx", "--prompts", "ensembl"), "Did you mean ensemble"),
         (("--method", "tipx", "--tune", "vale"), "no tuning called 'vale'. Did you mean val"),
         (("--method", "tipx", "--shots", "100"), "has 83 labelled images, --shots asks for 100"),
-        (("--method", "tipx", "--shots", "0"), "0 is not in the range x>=1"),
+        (("--method", "tipx", "--shots", "0"), "0 is not in the range"),
         (("--method", "tipx", "--shots", "4,"), "'4,' has an empty item"),
         (("--method", "tipx", "--seed", "one"), "'one' is not a valid integer"),
         (("--method", "tipx", "--features", "none.safetensors"), "none.safetensors: no such file"),
@@ -44,6 +44,8 @@ RUN = ("run", "--setting", "few-shot")
         (("--method", "tipx", "--logit-scale", "3"), "--logit-scale goes with --features only"),
         (("--method", "tipx", "--accelerator", "warp"), "--accelerator warp"),
         (("--method", "tipx", "--wrong"), "No such option"),
+        (("--method", "x.py"), "name the class too, as in x.py:Class"),
+        (("--method", "tipx", "--seed", str(2**64)), "is not in the range"),
         ((), "Missing option '--method'"),
         (("--suite", "none.toml"), "--setting does not go with --suite"),
     ],
@@ -132,6 +134,44 @@ def test_a_method_file_that_fails_is_named(command: Command, tmp_path: Path) -> 
     assert done.code == 2
     assert "ZeroDivisionError" in done.err
     assert str(file) in done.err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("raise SystemExit(0)", "SystemExit(0)"),
+        ("class Mine: name = 'mine'", "not a subclass"),
+        ("from susx_bench import Method\nclass Mine(Method): name = 'mine'", "abstract"),
+        (
+            "from susx_bench import Method\n"
+            "class Mine(Method):\n"
+            "    def fit(self, context): pass\n"
+            "    def logits(self, images): pass\n",
+            "has no name",
+        ),
+    ],
+)
+def test_a_file_that_holds_no_method_is_named(
+    command: Command, tmp_path: Path, content: str, message: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(content)
+
+    done = command(*RUN, "--method", f"{file}:Mine")
+
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
+    assert message in done.err
+
+
+def test_a_suite_leaves_nothing_to_say(command: Command, tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    suite.write_text("name = 'x'\ntitle = 'x'\n[[run]]\nmethod = ['zero-shot']\n")
+
+    for words in (("--official",), ("--encoder", "demo"), ("--logit-scale", "5")):
+        done = command("run", "--suite", suite, *words)
+        assert done.code == 2
+        assert f"{words[0]} does not go with --suite" in done.err
 
 
 def test_help_ends_with_lines_to_paste_and_imports_nothing_slow() -> None:

@@ -72,8 +72,12 @@ class BundleTask(Task):
         self.protocol = "bundle"
         self.support = "bundle"
         self.logit_scale = _scale(path, logit_scale or meta.get("logit_scale", 100.0))
-        names = classnames or meta.get("classnames") or [f"class {i}" for i in range(classes)]
-        if not isinstance(names, Sequence) or len(names) != classes:
+        names = meta.get("classnames") if classnames is None else classnames
+        if names is None:
+            names = [f"class {i}" for i in range(classes)]
+        if not isinstance(names, list):
+            raise BundleError(f"{path}: metadata 'classnames' is not a list.")
+        if len(names) != classes:
             raise BundleError(
                 f"{path}: {len(names)} class names for {classes} rows of 'text'. "
                 "Give --classnames FILE with one name a line."
@@ -114,7 +118,8 @@ class BundleTask(Task):
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
-        raise BundleError(f"--features {path}: no such file.")
+        what = "is not a file" if path.exists() else "no such file"
+        raise BundleError(f"--features {path}: {what}.")
     known = {*_PAIRS, *_PAIRS.values(), "text"}
     try:
         with safe_open(path, framework="pt") as file:
@@ -169,7 +174,7 @@ def _unit_rows(path: Path, name: str, rows: Tensor, width: int | None) -> Tensor
         first = int(wrong[0])
         raise BundleError(
             f"{path}: {len(wrong)} of {len(rows)} rows of '{name}' are not unit, row {first} has "
-            f"norm {norms[first]:.4f}. Divide each row by its norm."
+            f"norm {norms[first]:.4f}. Divide each row by its norm, in float32."
         )
     return rows.contiguous()
 
@@ -195,10 +200,12 @@ def _labels(path: Path, name: str, labels: Tensor, rows: int, classes: int) -> T
 def _text(path: Path, name: str, value: object) -> str:
     if not isinstance(value, str):
         raise BundleError(f"{path}: metadata '{name}' is {value!r}, not a text.")
+    if not value.isprintable():
+        raise BundleError(f"{path}: metadata '{name}' has characters that cannot be printed.")
     return value
 
 
 def _scale(path: Path, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-        raise BundleError(f"{path}: logit_scale is {value!r}, not a positive number.")
+        raise BundleError(f"{path}: logit_scale is {value!r}, not a number from 0 to 1e6.")
     return float(value)

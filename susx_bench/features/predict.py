@@ -56,7 +56,7 @@ class Launch:
                 enable_model_summary=False,
                 use_distributed_sampler=False,  # the data module shares the blocks out itself
             )
-        except (MisconfigurationException, ValueError, RuntimeError) as error:
+        except (MisconfigurationException, ImportError, ValueError, RuntimeError) as error:
             # In Lightning's own words, "You requested gpu: [0, 1] but your machine only has: []".
             raise OptionError(
                 f"--accelerator {self.accelerator} --devices {self.devices}: "
@@ -138,5 +138,11 @@ def predict(
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # Lightning under the newest torch, about its own code.
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-        launch.trainer(join).predict(module, datamodule=data, return_predictions=False)
+        trainer = launch.trainer(join)
+        try:
+            trainer.predict(module, datamodule=data, return_predictions=False)
+        except SystemExit as error:
+            if trainer.interrupted:  # Lightning makes a quiet exit of Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
     return join.joined

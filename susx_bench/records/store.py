@@ -41,7 +41,7 @@ class Predictions:
 
 def folder_name(name: str) -> str:
     """A name as a folder or file name: letters, digits, dot, dash and underscore stay."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:100] or "unnamed"
 
 
 def record_path(out: Path, dataset: str, encoder: str, method: str, input_sha256: str) -> Path:
@@ -102,9 +102,12 @@ def read_predictions(path: Path) -> Predictions:
     beside = predictions_path(path)
     try:
         arrays = load(beside.read_bytes())
-        return Predictions(arrays["top1"], arrays["margin"])
+        top1, margin = arrays["top1"], arrays["margin"]
     except (OSError, SafetensorError, KeyError) as error:
         raise RecordError(f"{beside} cannot be read: {error}.") from error
+    if top1.dtype != np.int64 or margin.dtype != np.float32 or top1.shape != margin.shape:
+        raise RecordError(f"{beside} does not hold a class and a margin for every image.")
+    return Predictions(top1, margin)
 
 
 def read(path: Path) -> Record:

@@ -82,16 +82,16 @@ class Cell:
         assert labels is not None
         shots = self.val_shots or min(self.shots or FEW_VAL, FEW_VAL)
         where = f"{self.task.dataset} val"
-        return draw(labels, shots, self.seed, self.task.classnames, where)
+        return draw(labels, shots, self.seed, self.task.classnames, where, option="--val-shots")
 
     def labelled(self, features: Features) -> Labelled | None:
         """The labelled images the tuning looks at, besides the support."""
         if self.tune == "test":
-            return Labelled(features.test, self.task.test_labels)
+            return Labelled(features.test.clone(), self.task.test_labels.clone())
         if features.val is None or self.tune not in ("val", "few-val"):
             return None
         if self.tune == "val":
-            return features.val
+            return Labelled(features.val.features.clone(), features.val.labels.clone())
         return Labelled(features.val.features[self.few_val], features.val.labels[self.few_val])
 
     @cached_property
@@ -167,7 +167,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     task = cell.task
     labelled = cell.labelled(features)
     context = Context(
-        text=features.text,
+        text=features.text.clone(),  # whatever a method does to its context stays in this cell
         support=features.pool[cell.support],
         support_labels=task.pool_labels[cell.support],
         logit_scale=task.logit_scale,
@@ -196,7 +196,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         method_version=method.version,
         method_source=cell.method_source,
         regime=method.regime,
-        hparams={name: float(value) for name, value in choice.hparams.items()},
+        hparams={name: float(choice.hparams[name]) for name in sorted(choice.hparams)},
         tuned_on=choice.tuned_on,
         search=search_of(choice),
         official=cell.official,

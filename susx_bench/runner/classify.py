@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from susx_bench.errors import PluginError
 from susx_bench.methods.base import Context, Method
 
 
@@ -47,7 +48,7 @@ class Classify(LightningModule):
                 top1.append(torch.zeros_like(place))
                 margin.append(block.new_zeros(len(place)))
                 continue
-            highest = self.method.logits(block).float().topk(2, dim=-1)
+            highest = self._logits(block).float().topk(2, dim=-1)
             top1.append(highest.indices[:, 0])
             margin.append(highest.values[:, 0] - highest.values[:, 1])
         return {
@@ -55,3 +56,18 @@ class Classify(LightningModule):
             "top1": torch.cat(top1),
             "margin": torch.cat(margin),
         }
+
+    def _logits(self, block: Tensor) -> Tensor:
+        """Ask the method, and believe only scores for every image and class."""
+        logits = self.method.logits(block)
+        want, name = (len(block), self._context.num_classes), self.method.name
+        if not isinstance(logits, Tensor) or tuple(logits.shape) != want:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise PluginError(f"method '{name}': its logits are {got}, not {want}.")
+        wrong = int((logits.isnan() | logits.isposinf()).any(-1).sum())
+        if wrong:
+            raise PluginError(
+                f"method '{name}': its logits are NaN or infinite for {wrong} of {len(block)} "
+                "images."
+            )
+        return logits

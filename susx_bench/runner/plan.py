@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from susx_bench.data.base import BenchDataModule, ImageDataModule
 from susx_bench.encoders.openclip import Encoder
-from susx_bench.errors import OptionError, UnknownNameError
+from susx_bench.errors import OptionError, PluginError, UnknownNameError
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_folder
 from susx_bench.features.task import DatasetTask, Task
-from susx_bench.methods.base import Setting
+from susx_bench.methods.base import Method, Setting
 from susx_bench.registry import DATASETS, load_method
 from susx_bench.runner.cell import Cell
 from susx_bench.support.rendered import RenderedSupport
@@ -79,6 +80,12 @@ def plan(
     """
     names = [*(b for b in baselines if b not in request.method), *request.method]
     methods = [load_method(name) for name in names]
+    for (method, _), asked in zip(methods, names, strict=True):
+        _check_method(method, asked)
+    taken = [method.name for method, _ in methods]
+    if len(set(taken)) < len(taken):
+        twice = next(name for name in taken if taken.count(name) > 1)
+        raise PluginError(f"two of the methods asked for are called '{twice}'. Rename one.")
     tasks = [_bundle(request)] if request.features else _datasets(request, demo)
     if request.shots is None and (request.features or request.setting != FEW_SHOT):
         if request.seed:
@@ -93,7 +100,11 @@ def plan(
         for method, source in methods:
             needs_support = "support" in method.needs
             # One record serves every tuning where there is nothing to choose.
-            choice = method().tunable or method().published(task.dataset) is not None
+            choice = (
+                method().tunable
+                or "val" in method.needs
+                or method().published(task.dataset) is not None
+            )
             for draw_shots, seed in draws if needs_support else [(None, 0)]:
                 cell = Cell(
                     task=task,
@@ -110,6 +121,26 @@ def plan(
                 assert cell.input_sha256
                 cells.append(cell)
     return cells
+
+
+def _check_method(method: type[Any], asked: str) -> None:
+    """Check that a class can be used as a method.
+
+    Raises:
+        PluginError: If it is no `Method`, has no name, or cannot be made without arguments.
+    """
+    wrong = ""
+    if not issubclass(method, Method):
+        wrong = "it is not a subclass of susx_bench.Method"
+    elif not isinstance(getattr(method, "name", None), str) or not method.name:
+        wrong = "it has no name; give it one as in: name = 'mine'"
+    else:
+        try:
+            method()
+        except TypeError as error:
+            wrong = str(error)
+    if wrong:
+        raise PluginError(f"--method {asked}: {method.__name__} is not a method: {wrong}.")
 
 
 def _tune(request: Request, task: Task) -> Tune:

@@ -75,6 +75,8 @@ def run(
         elif path.exists() and not force:
             try:
                 record = read(path)
+                if record.input_sha256 != cell.input_sha256:
+                    raise RecordError(f"{path} is the record of another cell.")
                 if keep_search and record.search.near and not search_path(path).exists():
                     continue
                 found[i] = Outcome(cell, path, record, fresh=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from susx_bench.errors import SuiteError
 
@@ -16,15 +16,15 @@ class SuiteRun(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: tuple[str, ...]
+    method: Annotated[tuple[str, ...], Field(min_length=1)]
     setting: Literal["name-only", "few-shot"] = "few-shot"
     dataset: tuple[str, ...] | None = None
     features: tuple[Path, ...] = ()
     encoder: str | None = None
     prompts: str = "single"
     support: str | None = None
-    shots: tuple[int, ...] | None = None
-    seed: tuple[int, ...] | None = None
+    shots: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
+    seed: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
     tune: tuple[str, ...] = ()
     official: bool = False
 
@@ -44,7 +44,7 @@ class Suite(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
     text: str = ""
-    run: tuple[SuiteRun, ...]
+    run: Annotated[tuple[SuiteRun, ...], Field(min_length=1)]
 
     @classmethod
     def read(cls, path: Path) -> Suite:
@@ -58,7 +58,9 @@ class Suite(BaseModel):
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SuiteError(f"{path} cannot be read: {error}.") from error
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
+            # An unknown key says more than the missing one it was meant to be.
+            errors = sorted(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
+            first = errors[0]
             place = ".".join(str(part) for part in first["loc"])
             raise SuiteError(f"{path}: {place}: {first['msg']}.") from error
 

@@ -10,7 +10,14 @@ from torch import Tensor
 from susx_bench.errors import ShotsError
 
 
-def draw(labels: Tensor, shots: int, seed: int, classnames: Sequence[str], where: str) -> Tensor:
+def draw(
+    labels: Tensor,
+    shots: int,
+    seed: int,
+    classnames: Sequence[str],
+    where: str,
+    option: str = "--shots",
+) -> Tensor:
     """Draw the same number of images from every class.
 
     One permutation a class, seeded once, of which the first `shots` are taken: balanced, and for
@@ -22,6 +29,7 @@ def draw(labels: Tensor, shots: int, seed: int, classnames: Sequence[str], where
         seed: Which draw.
         classnames: The K names, for messages.
         where: What is drawn from, for messages.
+        option: What asked for the shots, for messages.
 
     Returns:
         Positions in `labels`, ``(K * S,)`` int64, sorted by class.
@@ -35,7 +43,7 @@ def draw(labels: Tensor, shots: int, seed: int, classnames: Sequence[str], where
         members = (labels == label).nonzero().flatten()
         if len(members) < shots:
             raise ShotsError(
-                f"{where}: class {label} ('{name}') has {len(members)} labelled images, --shots "
+                f"{where}: class {label} ('{name}') has {len(members)} labelled images, {option} "
                 f"asks for {shots}."
             )
         order = torch.randperm(len(members), generator=generator)

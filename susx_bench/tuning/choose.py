@@ -106,7 +106,8 @@ def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | N
     if tune == "published" and (constants := method.published(context.dataset)) is not None:
         return Choice(constants, tune)
     if space is None or tune == "fixed":
-        return Choice(method.fixed(context), "fixed")
+        # A method that looks at val by itself is tuned on it, grid or not.
+        return Choice(method.fixed(context), tune if "val" in method.needs else "fixed")
     if tune == "published":
         raise ValueError(f"'{method.name}' has no published constants for {context.dataset}")
     if tune == "support":

@@ -12,6 +12,7 @@ from susx_bench.methods.cache import (
     cache_sweep,
     class_values,
     class_weights,
+    falls,
     sharpened,
 )
 from tests.conftest import unit
@@ -61,3 +62,13 @@ def test_a_sharper_cache_keeps_the_weight_of_a_near_image() -> None:
     ]
     torch.testing.assert_close(*weights)
     assert scaled["gamma"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("largest", "betas", "expected"),
+    [(1.0, [1.0, 2.0], True), (1.0009, [1.0, 2.0], False), (0.9, [2.0, 1.0], False)],
+)
+def test_only_cosines_up_to_one_fall_with_a_sharper_cache(
+    largest: float, betas: list[float], expected: bool
+) -> None:
+    assert falls(torch.tensor([[0.2, largest]]), betas) is expected

@@ -85,8 +85,14 @@ def test_a_suite_without_records_says_so(command: Command, suite: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = 'x'\ntitle = 'x'\n[[run]]\nmethods = ['tipx']", "run.0.method: Field required"),
-        ("name = 'x'\ntitle = 'x'\nruns = []", "run: Field required"),
+        ("name = 'x'\ntitle = 'x'\n[[run]]\nmethods = ['tipx']", "run.0.methods: Extra inputs"),
+        ("name = 'x'\ntitle = 'x'\nrun = []", "run: Tuple should have at least 1 item"),
+        ("name = 'x'\ntitle = 'x'\n[[run]]\nmethod = []", "run.0.method: Tuple should have"),
+        (
+            "name = 'x'\ntitle = 'x'\n[[run]]\nmethod = ['tipx']\nshots = [-1]",
+            "run.0.shots.0: Input should be greater than 0",
+        ),
+        ("name = 'x'\ntitle = 'x'", "run: Field required"),
         ("name = 'X Y'\ntitle = 'x'\nrun = []", "name: String should match"),
         ("name = ", "cannot be read"),
     ],

@@ -245,3 +245,95 @@ def test_a_method_from_a_file_runs(bundle: Bundle, command: Command, tmp_path: P
 
     assert record["method"] == "mine"
     assert len(record["method_source"]) == 64
+
+
+METHOD = """
+from susx_bench import Method
+
+class {name}(Method):
+    name = '{name}'
+    def fit(self, context):
+        {fit}
+        self._context = context
+    def logits(self, images):
+        {logits}
+        return images @ self._context.text.T
+"""
+
+
+def method_file(tmp_path: Path, name: str = "mine", fit: str = "pass", logits: str = "pass") -> str:
+    file = tmp_path / f"{name}.py"
+    file.write_text(METHOD.format(name=name, fit=fit, logits=logits))
+    return f"{file}:{name}"
+
+
+def test_a_method_that_spoils_its_context_spoils_no_other(
+    bundle: Bundle, command: Command, tmp_path: Path
+) -> None:
+    spoiler = method_file(tmp_path, fit="context.text.zero_(); context.support.zero_()")
+    words = ("--features", bundle(), "--tune", "fixed", "--json")
+    alone = command(*FEW, "--method", "tipx", *words).records
+    beside = command(*FEW, "--method", f"{spoiler},tipx", *words, "--out", "other").records
+
+    assert beside[-1]["predictions_sha256"] == alone[0]["predictions_sha256"]
+
+
+def test_what_a_method_prints_stays_off_stdout(
+    bundle: Bundle, command: Command, tmp_path: Path
+) -> None:
+    talker = method_file(tmp_path, logits="print('hello')")
+    done = command(*FEW, "--method", talker, "--features", bundle(), "--json")
+
+    assert len(done.records) == 1
+    assert "hello" in done.err
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        ("return images @ self._context.text.T * float('nan')", "NaN or infinite for 64 of 64"),
+        ("return images[:, :2]", r"its logits are (64, 2), not (64, 5)"),
+        ("return None", "its logits are NoneType"),
+    ],
+)
+def test_logits_that_are_no_scores_are_refused(
+    bundle: Bundle, command: Command, tmp_path: Path, logits: str, message: str
+) -> None:
+    broken = method_file(tmp_path, logits=logits)
+    done = command(*FEW, "--method", broken, "--features", bundle())
+
+    assert done.code == 2
+    assert message in done.err
+    assert "mine" in done.err
+    assert not list(Path("out").rglob("mine-*"))
+
+
+def test_the_record_of_another_cell_is_not_believed(bundle: Bundle, command: Command) -> None:
+    words = (*FEW, "--method", "tip-adapter,zero-shot", "--features", bundle(), "--json")
+    first = command(*words).records
+    adapter, zero_shot = (Path(record["record"]) for record in first)
+    adapter.write_bytes(zero_shot.read_bytes())
+    adapter.with_suffix(".safetensors").write_bytes(
+        zero_shot.with_suffix(".safetensors").read_bytes()
+    )
+
+    again = command(*words)
+
+    assert "is the record of another cell" in again.err
+    assert [r["method"] for r in again.records] == ["tip-adapter", "zero-shot"]
+
+
+def test_ctrl_c_says_one_line_and_exits_130(bundle: Bundle, tmp_path: Path) -> None:
+    stopper = method_file(tmp_path, logits="import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "susx_bench", "run", "--setting", "few-shot"),
+            *("--method", stopper, "--features", str(bundle())),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 130
+    assert done.stderr.strip() == "susx-bench: stopped; the next run continues from here."

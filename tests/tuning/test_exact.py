@@ -314,3 +314,25 @@ def test_a_term_that_stops_falling_is_looked_at_afresh(context: Context) -> None
     )
 
     check(method, context.val, space)
+
+
+@dataclasses.dataclass
+class Cancel(Zeros):
+    """Terms that cancel at weight 1 down to their rounding, which then decides."""
+
+    name = "cancel"
+
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
+        cosine = 30 * prepared[0] @ self._text.T
+        return Terms(cosine, {"a": (1 + 3e-7 * torch.sin(1e4 * cosine)) - cosine / 1.0})
+
+
+def test_what_rounding_decides_is_left_to_the_literal_expression() -> None:
+    text = unit(4, 8, seed=1)
+    labels = torch.arange(400) % 4
+    method = Cancel()
+    method.fit(Context(text, text[:0], labels[:0]))
+    images = Labelled(clustered(labels, text, seed=3, noise=2.0), labels)
+    space = SearchSpace((Axis("a", (0.999999, 1.0, 1.0000001), weight=True),), "test")
+
+    check(method, images, space)
