@@ -127,6 +127,10 @@ class SearchSpace:
         return {axis.name: axis.values[i] for axis, i in zip(self.axes, index, strict=True)}
 
 
+ROUNDINGS = 8
+"""Roundings in adding up to five terms of the logits."""
+
+
 @dataclass(frozen=True)
 class Terms:
     """Logits taken apart: ``base + sum_i weight_i * weighted[i]``.
@@ -136,7 +140,8 @@ class Terms:
         weighted: For each linear weight by name, its term ``(B, K)``; added in this order, the
             order of the weights in the method's grid.
         slack: For a term that `LinearMethod.sweep` computed another way than
-            `LinearMethod.terms`, how far the two may lie apart by rounding, ``(B,)``.
+            `LinearMethod.terms`, how far the two may lie apart by rounding, ``(B,)``; not less
+            than `ROUNDINGS` times the precision of the largest number in the row.
         falling: Terms that are nowhere larger than a step of the sweep before, but for rounding.
     """
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from susx_bench.methods.base import Axis, Labelled, LinearMethod, SearchSpace
+from susx_bench.methods.base import ROUNDINGS, Axis, Labelled, LinearMethod, SearchSpace
 
 LITERAL_ROWS = 4096
 """Images whose logits the literal expression computes together, in the loops and here alike."""
@@ -34,7 +34,6 @@ _MARGINS = 2**20  # margins turned into intervals at once
 _SMALLEST = 1e-30
 _TOGETHER = 4  # steps of a falling term whose contenders are found in one look
 _ROUND = 32  # settings counted again before the others are looked at afresh
-_ROUNDINGS = 16  # roundings in adding up to five terms, for label and class together
 
 
 @dataclass(frozen=True)
@@ -203,40 +202,45 @@ class _Term:
         self._logits = logits
         self.logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         self.own = self.logits.gather(1, labels[:, None])
-        low, high = torch.aminmax(self.logits, dim=-1)
-        # The smallest number keeps a tie of zeros a tie.
-        unit = torch.finfo(logits.dtype).eps
-        self.slack = _ROUNDINGS * unit * torch.maximum(high, -low) + _SMALLEST
-        if given_slack is not None:
-            self.slack += 2 * given_slack
+        if given_slack is None:
+            low, high = torch.aminmax(self.logits, dim=-1)
+            given_slack = ROUNDINGS * torch.finfo(logits.dtype).eps * torch.maximum(high, -low)
+        self.slack = 2 * given_slack + _SMALLEST  # the smallest number keeps a tie of zeros a tie
         if bool(self.slack.isnan().any()):
             raise ValueError("a term of the logits is not a number")
         return True
 
-    def lowest(self) -> Tensor:
-        """Smallest margin in the box, less its slack, ``(B, K)``."""
-        margin = self.own - self.logits - self.slack[:, None]
+    def extremes(self) -> tuple[Tensor, Tensor]:
+        """Smallest margin in the box less its slack and largest plus it, ``(B, K)`` each."""
+        margin = self.own - self.logits
+        below, above = margin - self.slack[:, None], margin + self.slack[:, None]
         if self._axis is None:
-            return margin
-        return torch.minimum(margin * min(self._axis.values), margin * max(self._axis.values))
+            return below, above
+        low, high = min(self._axis.values), max(self._axis.values)
+        return torch.minimum(below * low, below * high), torch.maximum(above * low, above * high)
 
 
 class _Rest:
-    """All terms but the moving one, and the threshold its margins must stay above.
+    """All terms but the moving one, and what they ask of its margins.
 
     A margin is positive in the whole box of weights where ``rest + w * moving`` is for the
-    smallest and the largest w of the moving term, ``rest`` being the smallest value of the others.
+    smallest and the largest w of the moving term, ``rest`` being the smallest value of the others:
+    where the moving margin is above `wins`. Below `loses` it is negative in the whole box.
     """
 
     def __init__(self, columns: Sequence[_Term], moving: int, axis: Axis, labels: Tensor) -> None:
         others = [term for i, term in enumerate(columns) if i != moving]
-        rest = others[0].lowest()
+        rest, best = others[0].extremes()
         for term in others[1:]:
-            rest += term.lowest()
+            lowest, highest = term.extremes()
+            rest, best = rest + lowest, best + highest
         low, high = min(axis.values), max(axis.values)
-        threshold = torch.maximum(-rest / low, -rest / high)
-        threshold = threshold.nan_to_num_(torch.inf, torch.inf, -torch.inf)
-        self.threshold = threshold.scatter_(1, labels[:, None], -torch.inf)
+        wins = torch.maximum(-rest / low, -rest / high)
+        loses = torch.minimum(-best / low, -best / high)
+        wins = wins.nan_to_num_(torch.inf, torch.inf, -torch.inf)
+        loses = loses.nan_to_num_(-torch.inf, torch.inf, -torch.inf)
+        self.wins = wins.scatter_(1, labels[:, None], -torch.inf)
+        self.loses = loses.scatter_(1, labels[:, None], -torch.inf)
         empty = torch.zeros_like(rest)
         self.margins = torch.stack(
             [empty if i == moving else term.own - term.logits for i, term in enumerate(columns)],
@@ -345,13 +349,18 @@ class _Counter:
             return
         first, last = steps[0], steps[-1]
         rounding = 4 * torch.stack([step.slack for step in steps]).amax(0)
-        torch.add(first.logits, rest.threshold, out=rest.work)
-        flat = _places(torch.ge(rest.work, last.own - rounding[:, None], out=rest.mask))
+        # An image that loses to some class in the whole box, at all the steps, is wrong.
+        torch.add(last.logits, rest.loses, out=rest.work)
+        lost = rest.work.amax(1) > first.own[:, 0] + rounding
+        right_or_open = len(lost) - int(lost.sum())
+        torch.add(first.logits, rest.wins, out=rest.work)
+        torch.ge(rest.work, last.own - rounding[:, None], out=rest.mask)
+        flat = _places(rest.mask.logical_and_(~lost[:, None]))
         image = flat // first.logits.shape[1]
-        threshold = rest.threshold.view(-1).index_select(0, flat)
+        threshold = rest.wins.view(-1).index_select(0, flat)
         margins = rest.margins.index_select(0, flat)
         for step in steps:
-            self.certain[step.place] += len(step.own)
+            self.certain[step.place] += right_or_open
             own = step.own.view(-1).index_select(0, image)
             margin = own - step.logits.reshape(-1).index_select(0, flat)
             keep = (margin - step.slack.index_select(0, image) <= threshold).nonzero().view(-1)
