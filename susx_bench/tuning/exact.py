@@ -32,7 +32,7 @@ _SWEEP_ELEMENTS = {"cpu": 2**21}  # prepared numbers a part of the count looks a
 _SWEEP_ELEMENTS_GPU = 2**27
 _MARGINS = 2**20  # margins turned into intervals at once
 _SMALLEST = 1e-30
-_TOGETHER = 4  # steps of a falling term whose contenders are found in one look
+_TOGETHER = 8  # steps of a falling term whose contenders are found in one look
 _ROUND = 32  # settings counted again before the others are looked at afresh
 
 
