@@ -64,10 +64,10 @@ def class_values(context: Context, *, balance: bool) -> Tensor:
     return values
 
 
-def over_root_shots(weights: Mapping[str, float], context: Context) -> dict[str, float]:
-    """Weights divided by the root of the mean number of shots, which is at least 1."""
+def over_root_shots(setting: Mapping[str, float], context: Context) -> dict[str, float]:
+    """A setting for one shot at the context's: weights fall with the root, ``beta`` stays."""
     root = math.sqrt(max(context.shots, 1.0))
-    return {name: weight / root for name, weight in weights.items()}
+    return {name: value if name == "beta" else value / root for name, value in setting.items()}
 
 
 def falls(affinity: Tensor, betas: Sequence[float]) -> bool:

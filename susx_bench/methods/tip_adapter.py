@@ -89,9 +89,7 @@ class TipAdapter(LinearMethod):
 
     def fixed(self, context: Context) -> dict[str, float]:
         """The defaults, with the weights over the root of the shots, see the class."""
-        default = type(self)().hparams
-        weights = {name: default[name] for name in default if name != "beta"}
-        return default | over_root_shots(weights, context)
+        return over_root_shots(type(self)().hparams, context)
 
     def scaled(self, context: Context, multiples: Mapping[str, float]) -> dict[str, float]:
         return sharpened(self.fixed(context), multiples)
