@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from susx_bench.methods.base import ROUNDINGS, Axis, Labelled, LinearMethod, SearchSpace
+from susx_bench.methods.base import ROUNDINGS, Axis, Labelled, LinearMethod, SearchSpace, Terms
 
 LITERAL_ROWS = 4096
 """Images whose logits the literal expression computes together, in the loops and here alike."""
@@ -82,6 +82,20 @@ def exact_search(method: LinearMethod, images: Labelled, space: SearchSpace) -> 
         recounted += len(again)
     best = int(lower.argmax())  # the first of several
     return Found(position(best, space.shape), int(lower.view(-1)[best]), lower, upper, recounted)
+
+
+def check_terms(method: LinearMethod, terms: Terms, space: SearchSpace) -> None:
+    """Check that a method's terms are its grid's weights, in the same order.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    names = [axis.name for axis in space.weights]
+    if list(terms.weighted) != names:
+        raise ValueError(
+            f"'{method.name}' has the terms {list(terms.weighted)}, its grid has the weights "
+            f"{names}, in this order"
+        )
 
 
 def position(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
@@ -309,11 +323,7 @@ class _Counter:
         pairs: list[_Pairs] = []
         batch: list[_Step] = []
         for place, part in enumerate(self.method.sweep(rows.prepared, self.thetas)):
-            if list(part.weighted) != names:
-                raise ValueError(
-                    f"'{self.method.name}' has the terms {list(part.weighted)}, its grid has the "
-                    f"weights {names}, in this order"
-                )
+            check_terms(self.method, part, self.space)
             given = zip(columns, [part.base, *part.weighted.values()], ["", *names], strict=True)
             changed = [
                 i

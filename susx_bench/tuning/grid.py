@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Labelled, LinearMethod, Method, SearchSpace
-from susx_bench.tuning.exact import Rows, literal_chunks, position
+from susx_bench.tuning.exact import Rows, check_terms, literal_chunks, position
 
 _ELEMENTS = 2**18  # logits held at once: they stay in the processor's cache
 
@@ -18,7 +18,6 @@ def count_correct(
     method: Method,
     images: Labelled,
     space: SearchSpace,
-    advance: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """Number of images each setting gets right, by the literal expression of the published loops.
 
@@ -26,7 +25,6 @@ def count_correct(
         method: Fitted; its hyper-parameters are left as the last setting has them.
         images: What to score.
         space: The grid.
-        advance: Called once after each non-linear setting.
 
     Returns:
         Counts over the grid, int64, of shape `space.shape`, on the CPU.
@@ -36,17 +34,14 @@ def count_correct(
         for index in itertools.product(*(range(n) for n in space.shape)):
             method.set(space.setting(index))
             counts[index] = correct(method.logits(images.features), images.labels)
-            advance()
         return counts
 
     for rows in literal_chunks(method, images):
-        counts += _count_rows(method, rows, space, advance)
+        counts += _count_rows(method, rows, space)
     return counts
 
 
-def _count_rows(
-    method: LinearMethod, rows: Rows, space: SearchSpace, advance: Callable[[], object]
-) -> Tensor:
+def _count_rows(method: LinearMethod, rows: Rows, space: SearchSpace) -> Tensor:
     counts = torch.zeros(space.shape, dtype=torch.int64)
     # Non-linear axes outermost, whatever the published order: their terms are computed once each.
     order = sorted(range(len(space.axes)), key=lambda i: space.axes[i].weight)
@@ -58,13 +53,8 @@ def _count_rows(
         terms = method.terms(rows.prepared)
         if not inner:
             view[index] = correct(terms.base, rows.labels)
-            advance()
             continue
-        if list(terms.weighted) != [axis.name for axis in inner]:
-            raise ValueError(
-                f"'{method.name}' has the terms {list(terms.weighted)}, its grid has the weights "
-                f"{[axis.name for axis in inner]}, in this order"
-            )
+        check_terms(method, terms, space)
         *slow, fast = inner
         for place in itertools.product(*(range(len(axis.values)) for axis in slow)):
             partial = terms.base
@@ -73,7 +63,6 @@ def _count_rows(
             view[(*index, *place)] = _correct_along(
                 partial, terms.weighted[fast.name], fast.values, rows.labels
             )
-        advance()
     return counts
 
 
