@@ -23,7 +23,7 @@ from susx_bench.methods.zero_shot import clip_logits
 
 TEMPERATURE = 0.5
 OFFICIAL_BATCH = 100  # rows a batch in the public code's KL loop, which drops the last part of one
-_CHUNK = 1024  # rows of a support x support block, so that fit never holds (M, M) at once
+_CHUNK = 512  # rows of a support x support block, so that fit never holds (M, M) at once
 
 
 @dataclass
@@ -89,20 +89,26 @@ class TipX(LinearMethod):
             self._cosines = None if val is None else _range(val.features @ context.support.T)
         else:
             self._psi = leave_one_out_psi(context.support, self._log_signatures)
+            self._class_signatures = self._values.T @ self._log_signatures
 
     def prepare(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """CLIP's logits ``(B, K)``, cosines with the support ``(B, M)``, the KL term ``(B, K)``."""
         c = self._context
         affinity = images @ c.support.T
-        kl = kl_divergence(log_signatures(images, c.text), self._log_signatures)
+        log_p = log_signatures(images, c.text)
         if self.official:
             # The public code rescales the test divergences to the range of the *validation*
             # cosines, the last ones it computed.
-            kl = drop_last_part(kl)
+            kl = drop_last_part(kl_divergence(log_p, self._log_signatures))
             psi = Psi(_range(kl), self._cosines or _range(affinity))
+            kl_term = -psi(kl) @ self._values
         else:
-            psi = self._psi
-        return clip_logits(images, c), affinity, -psi(kl) @ self._values
+            # psi is one line, and a divergence is linear in log q: both commute with the sum over
+            # a class, and the (B, M) divergences are never needed.
+            weights = self._values.sum(0)
+            kl_sums = kl_divergence(log_p, self._class_signatures, weights)
+            kl_term = -(kl_sums * self._psi.slope + weights * self._psi.offset)
+        return clip_logits(images, c), affinity, kl_term
 
     def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
         """CLIP's logits, the cache under ``alpha``, the KL term under ``gamma``: ``(B, K)``."""
@@ -159,13 +165,20 @@ class Psi(NamedTuple):
     source: Range
     target: Range
 
+    @property
+    def slope(self) -> float:
+        """What a nat becomes; 0 where all divergences are alike and tell nothing apart."""
+        width = self.source.high - self.source.low
+        return (self.target.high - self.target.low) / width if width > 0 else 0.0
+
+    @property
+    def offset(self) -> float:
+        """What a divergence of 0 becomes."""
+        return self.target.low - self.slope * self.source.low
+
     def __call__(self, kl: Tensor) -> Tensor:
         """Rescale divergences; values outside `source` land outside `target`, unclipped."""
-        width = self.source.high - self.source.low
-        if width <= 0:  # one support image, or all alike: nothing to tell apart
-            return torch.full_like(kl, self.target.low)
-        scaled = (kl - self.source.low) / width
-        return scaled * (self.target.high - self.target.low) + self.target.low
+        return (kl - self.source.low) * self.slope + self.target.low
 
 
 def log_signatures(images: Tensor, text: Tensor) -> Tensor:
@@ -186,20 +199,24 @@ def log_signatures(images: Tensor, text: Tensor) -> Tensor:
     return torch.log_softmax(images @ text.T / TEMPERATURE, dim=-1) + math.log(text.shape[0])
 
 
-def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+def kl_divergence(log_p: Tensor, log_q: Tensor, weights: Tensor | None = None) -> Tensor:
     r"""Divergence of every row of one set from every row of another, as one matrix product.
 
     .. math:: \mathrm{KL}(p \| q) = \sum_k p_k \log p_k - \sum_k p_k \log q_k
 
+    It is linear in :math:`\log q`, so the divergences from all images of a class come as one sum.
+
     Args:
         log_p: Log signatures of `log_signatures`, ``(B, K)``.
-        log_q: The same of the support, ``(M, K)``.
+        log_q: The same of the support, ``(M, K)``, or weighted sums of them.
+        weights: Sum of the weights in each row of `log_q`, ``(M,)``; 1 if not given.
 
     Returns:
         ``(B, M)`` in nats, >= 0 to rounding.
     """
     p = log_p.exp() / log_p.shape[1]
-    return (p * log_p).sum(-1, keepdim=True) - p @ log_q.T
+    own = (p * log_p).sum(-1, keepdim=True)
+    return (own if weights is None else own * weights) - p @ log_q.T
 
 
 def leave_one_out_psi(support: Tensor, log_q: Tensor) -> Psi:
@@ -215,8 +232,10 @@ def leave_one_out_psi(support: Tensor, log_q: Tensor) -> Psi:
     for start in range(0, len(support), _CHUNK):
         rows = torch.arange(start, min(start + _CHUNK, len(support)), device=support.device)
         own = (rows - start, rows)
-        kl = kl_divergence(log_q[rows], log_q)
-        parts.append((_range(kl, own), _range(support[rows] @ support.T, own)))
+        kl = _range(kl_divergence(log_q[rows], log_q), own)
+        # Cosines are symmetric: each pair is seen once.
+        cosines = _range(support[rows] @ support[start:].T, (rows - start, rows - start))
+        parts.append((kl, cosines))
     ranges = [
         Range(min(part[i].low for part in parts), max(part[i].high for part in parts))
         for i in (0, 1)

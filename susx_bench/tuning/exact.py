@@ -17,7 +17,7 @@ positive. So for each setting of the non-linear ones:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -67,7 +67,8 @@ def exact_search(method: LinearMethod, images: Labelled, space: SearchSpace) -> 
         ValueError: If the method's terms are not the grid's weights, in its order.
     """
     counter = _Counter(method, space)
-    for rows in literal_chunks(method, images):
+    chunks = LiteralChunks(method, images)
+    for rows in chunks:
         counter.add(rows)
     lower, upper = counter.counts()
     recounted = 0
@@ -77,7 +78,7 @@ def exact_search(method: LinearMethod, images: Labelled, space: SearchSpace) -> 
             break
         again = again[:_ROUND]
         settings = [position(int(i), space.shape) for i in again]
-        counts = literal_counts(method, images, space, settings)
+        counts = literal_counts(method, chunks, space, settings)
         lower.view(-1)[again] = upper.view(-1)[again] = counts
         recounted += len(again)
     best = int(lower.argmax())  # the first of several
@@ -129,19 +130,33 @@ class Rows:
             yield Rows(tuple(t[part] for t in self.prepared), self.labels[part])
 
 
-def literal_chunks(method: LinearMethod, images: Labelled) -> Iterator[Rows]:
-    """The images as the literal expression takes them: in chunks, or whole if transductive."""
-    if method.regime != "inductive":
-        yield from Rows(method.prepare(images.features), images.labels).split(LITERAL_ROWS)
-        return
-    for start in range(0, len(images.labels), LITERAL_ROWS):
-        part = slice(start, start + LITERAL_ROWS)
-        yield Rows(method.prepare(images.features[part]), images.labels[part])
+class LiteralChunks:
+    """The images as the literal expression takes them, prepared; to be gone through again.
+
+    Prepared in chunks, each anew every time, so that they are never held all at once: unless one
+    chunk holds them all, or the method is transductive and prepares them as a whole.
+    """
+
+    def __init__(self, method: LinearMethod, images: Labelled) -> None:
+        self._method = method
+        self._images = images
+        self._whole: Rows | None = None
+        if method.regime != "inductive" or len(images.labels) <= LITERAL_ROWS:
+            self._whole = Rows(method.prepare(images.features), images.labels)
+
+    def __iter__(self) -> Iterator[Rows]:
+        if self._whole is not None:
+            yield from self._whole.split(LITERAL_ROWS)
+            return
+        for start in range(0, len(self._images.labels), LITERAL_ROWS):
+            part = slice(start, start + LITERAL_ROWS)
+            prepared = self._method.prepare(self._images.features[part])
+            yield Rows(prepared, self._images.labels[part])
 
 
 def literal_counts(
     method: LinearMethod,
-    images: Labelled,
+    chunks: Iterable[Rows],
     space: SearchSpace,
     settings: Sequence[tuple[int, ...]],
 ) -> Tensor:
@@ -150,7 +165,7 @@ def literal_counts(
     inner = {axis.name for axis in space.weights}
     # Settings that share their non-linear values share their terms.
     order = sorted(range(len(settings)), key=lambda i: _theta(settings[i], space, inner))
-    for rows in literal_chunks(method, images):
+    for rows in chunks:
         for _, group in itertools.groupby(order, key=lambda i: _theta(settings[i], space, inner)):
             terms = None
             for i in group:

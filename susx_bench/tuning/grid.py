@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Labelled, LinearMethod, Method, SearchSpace
-from susx_bench.tuning.exact import Rows, check_terms, literal_chunks, position
+from susx_bench.tuning.exact import LiteralChunks, Rows, check_terms, position
 
 _ELEMENTS = 2**18  # logits held at once: they stay in the processor's cache
 
@@ -36,7 +36,7 @@ def count_correct(
             counts[index] = correct(method.logits(images.features), images.labels)
         return counts
 
-    for rows in literal_chunks(method, images):
+    for rows in LiteralChunks(method, images):
         counts += _count_rows(method, rows, space)
     return counts
 

@@ -14,7 +14,7 @@ from susx_bench.methods import tipx as tipx_module
 from susx_bench.methods.base import Context, Labelled
 from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.tipx import TipX
-from susx_bench.tuning.exact import exact_search, literal_counts
+from susx_bench.tuning.exact import LiteralChunks, exact_search, literal_counts
 from susx_bench.tuning.grid import best, count_correct
 from tests.conftest import Command
 
@@ -174,7 +174,7 @@ def test_the_exact_search_is_the_exhaustive_one_on_ucf101(real: Path) -> None:
         (a, b, g) for a in range(0, 20, 6) for b in range(0, 200, 8) for g in (0, 7, 21, 49)
     ]
     picked += [tuple(int(i) for i in p) for p in (found.upper >= found.correct).nonzero()]
-    literal = literal_counts(method, c.val, space, picked)
+    literal = literal_counts(method, LiteralChunks(method, c.val), space, picked)
     places = tuple(torch.tensor(picked).T)
 
     assert (found.lower[places] <= literal).all()
