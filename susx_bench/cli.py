@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from susx_bench.console import is_main_process, stderr, stdout
-from susx_bench.errors import BenchError, OptionError
+from susx_bench.errors import BenchError, CheckError, OptionError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +28,7 @@ SEEDS = (1, 2, 3)
 SUITE_SAYS = (
     *("method", "setting", "dataset", "encoder", "prompts", "support", "shots", "seed", "tune"),
     *("features", "val_shots", "allow_test_tuning", "logit_scale", "classnames", "official"),
+    *("precision", "source", "split_file", "on_bad_image", "views", "draw", "shots_file"),
 )
 
 
@@ -52,6 +53,26 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
 
 NAMES = CommaList(click.STRING)
 POSITIVE = CommaList(click.IntRange(1, 2**63 - 1))  # what a generator takes as a seed
+
+
+DATA_ROOT = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    envvar="SUSX_BENCH_DATA",
+    help="Folder of local data, DIR/DATASET each, and of a suite's bundles.",
+)
+SOURCE = click.option(
+    "--source",
+    default="auto",
+    show_default=True,
+    help="Where images come from: folder, hub, hf:ORG/NAME[@COMMIT]; auto: the folder, else the "
+    "hub.",
+)
+SPLIT_FILE = click.option(
+    "--split-file",
+    type=click.Path(path_type=Path),
+    help="A split file in place of the published one; joined with a hub copy by file name.",
+)
 
 
 @click.group(
@@ -85,22 +106,59 @@ Try:
     type=click.Path(path_type=Path),
     help="A suite file, in place of the options above and below that decide a number.",
 )
+@DATA_ROOT
 @click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    envvar="SUSX_BENCH_DATA",
-    help="Folder that a suite's bundles lie in.",
+    "--dataset",
+    type=NAMES,
+    help=f"Datasets, ./FOLDER or hf:ORG/NAME. [default: {DEMO}, embedded] Names a bundle's data.",
 )
+@SOURCE
+@SPLIT_FILE
 @click.option(
-    "--dataset", type=NAMES, help=f"Datasets. [default: {DEMO}, embedded] Names a bundle's data."
+    "--on-bad-image",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    show_default=True,
+    help="What to do with an image that cannot be read; what is skipped is recorded.",
 )
 @click.option("--encoder", help="Encoder. [default: the demo's] Names a bundle's encoder.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="What the encoder computes in.",
+)
 @click.option("--prompts", default="single", show_default=True, help="What the text encoder reads.")
+@click.option(
+    "--prompts-dir",
+    type=click.Path(path_type=Path),
+    envvar="SUSX_BENCH_PROMPTS",
+    help="Folder of prompt files, CuPL_prompts_DATASET.json, for cupl and combined.",
+)
 @click.option("--support", help="Support set in the name-only setting. [default: the dataset's]")
 @click.option(
     "--shots", type=POSITIVE, help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]"
 )
 @click.option("--seed", type=POSITIVE, help="Which draws. [default: 1,2,3]")
+@click.option(
+    "--draw",
+    type=click.Choice(["balanced", "coop"]),
+    default="balanced",
+    show_default=True,
+    help="How labelled images are drawn: ours, nested over shots, or by CoOp's rule.",
+)
+@click.option(
+    "--shots-file",
+    type=click.Path(path_type=Path),
+    help="Which labelled images to use: a JSON list of file names or positions.",
+)
+@click.option(
+    "--views",
+    type=click.IntRange(min=1),
+    help="Augmented views a labelled image is averaged over; 1 for the image itself. "
+    "[default: 10; the demo 1]",
+)
 @click.option(
     "--tune",
     help="Which labels choose hyper-parameters: fixed, published, support, few-val, val, test. "
@@ -129,7 +187,9 @@ Try:
     help="Images that travel together. Changes no prediction.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0, 256), default=0, help="Processes that read images."
+    "--workers",
+    type=click.IntRange(0, 256),
+    help="Processes that read images. [default: as many as cores]",
 )
 @click.option(
     "--out",
@@ -149,8 +209,8 @@ def run(**options: Any) -> None:
         from susx_bench.runner.run import run as run_cells
 
     as_json, force, heat_map = (options.pop(name) for name in ("as_json", "force", "heat_map"))
-    suite, data_root = options.pop("suite"), options.pop("data_root")
-    requests = _requests(options, suite, data_root)
+    suite = options.pop("suite")
+    requests = _requests(options, suite)
     baselines = () if as_json or suite else BASELINES
     # A suite's runs may share cells, such as zero-shot's: each is measured once.
     cells = {
@@ -181,7 +241,7 @@ def _given(option: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def _requests(options: dict[str, Any], suite: Path | None, data_root: Path | None) -> list[Request]:
+def _requests(options: dict[str, Any], suite: Path | None) -> list[Request]:
     from susx_bench.runner.plan import Request
     from susx_bench.runner.suite import Suite
 
@@ -196,7 +256,7 @@ def _requests(options: dict[str, Any], suite: Path | None, data_root: Path | Non
         if _given(name):
             flag = name.replace("_", "-")
             raise OptionError(f"--{flag} does not go with --suite: the suite says it.")
-    return [Request(**(options | run)) for run in Suite.read(suite).options(data_root)]
+    return [Request(**(options | run)) for run in Suite.read(suite).options(options["data_root"])]
 
 
 def _draw_searches(outcomes: list[Outcome], notes: Console) -> None:
@@ -256,11 +316,45 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
 
 @app.command("list")
 @click.argument("what", type=click.Choice(["methods", "datasets", "encoders", "prompts"]))
-def list_(what: str) -> None:
+@DATA_ROOT
+def list_(what: str, data_root: Path | None) -> None:
     """List what --method, --dataset, --encoder and --prompts accept."""
     from susx_bench.report import listing
 
-    stdout().print(getattr(listing, what)())
+    stdout().print(listing.datasets(data_root) if what == "datasets" else getattr(listing, what)())
+
+
+@app.group()
+def data() -> None:
+    """Look at datasets."""
+
+
+@data.command("check")
+@click.argument("dataset")
+@DATA_ROOT
+@SOURCE
+@SPLIT_FILE
+def check_data(dataset: str, data_root: Path | None, source: str, split_file: Path | None) -> None:
+    """Read every image of a dataset; exit 3 where something is wrong."""
+    from rich.progress import Progress
+
+    from susx_bench.data.base import Where
+    from susx_bench.data.check import check as check_images
+    from susx_bench.data.yours import open_dataset
+    from susx_bench.report.datacheck import render
+
+    notes = stderr()
+    with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
+        bar = progress.add_task("reading images")
+        report = check_images(
+            open_dataset(dataset),
+            Where(data_root, source, split_file),
+            lambda total: progress.update(bar, total=total),
+            lambda: progress.advance(bar),
+        )
+    stdout().print(render(report))
+    if report.wrong:
+        raise CheckError(f"{report.spec.name} in {report.origin}: {'; '.join(report.wrong)}.")
 
 
 @app.group()

@@ -9,6 +9,7 @@
     ├── BundleError               a feature bundle that is not what the format says
     ├── DatasetError              a dataset that is missing, or is not the published one
     ├── EncoderError              an encoder that cannot be loaded as asked
+    ├── PromptsError              a prompt file that is missing, or does not fit the dataset
     ├── ShotsError                more shots than there are labelled images
     ├── OutputError               a folder that cannot be written
     ├── RecordError               a record that cannot be read or believed
@@ -66,6 +67,10 @@ class DatasetError(BenchError):
 
 class EncoderError(BenchError):
     """An encoder that cannot be loaded as asked."""
+
+
+class PromptsError(BenchError):
+    """A prompt file that is missing, or does not fit the dataset."""
 
 
 class ShotsError(BenchError):

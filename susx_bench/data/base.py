@@ -4,66 +4,30 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.errors import DatasetError
 from susx_bench.records.files import sha256_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Split = Literal["train", "val", "test"]
-
 BLOCK = 64
 """Rows computed together, always. Matrix products change their last bits with the shape of the
 batch, so no option changes this number; options change how many blocks travel together."""
-
-
-class Sample(NamedTuple):
-    """One labelled image.
-
-    Attributes:
-        key: What identifies the image in its dataset: a relative path, or a row number.
-        label: Class index in the dataset's canonical order.
-    """
-
-    key: str
-    label: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetSpec:
-    """The facts of a dataset.
-
-    Attributes:
-        name: Short name, as on the command line.
-        title: Name for people.
-        classnames: Canonical class names, in canonical order.
-        sizes: Published number of images of each split.
-        template: Prompt with one ``{}`` for the class name.
-        licence: Terms of the images.
-        protocol: Whose split it is.
-        bibtex_key: Citation.
-        support: Support set used in the name-only setting where none is asked for.
-    """
-
-    name: str
-    title: str
-    classnames: tuple[str, ...]
-    sizes: dict[Split, int]
-    template: str
-    licence: str
-    protocol: str
-    bibtex_key: str
-    support: str | None = None
 
 
 class Blocks(Dataset[tuple[Tensor, Tensor]]):
@@ -103,11 +67,13 @@ class BlockDataModule(LightningDataModule, ABC):
         batch_size: Rows that travel together, rounded up to whole blocks.
         workers: Processes that read rows.
         block: Rows a block.
+        unit: Blocks that one rank computes, whatever the number of ranks.
     """
 
     batch_size: int = BLOCK
     workers: int = 0
     block: int = BLOCK
+    unit: int = 1
 
     @abstractmethod
     def __len__(self) -> int:
@@ -118,15 +84,21 @@ class BlockDataModule(LightningDataModule, ABC):
         """The row at a position."""
 
     def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """This rank's share of the blocks: every ``world_size``-th one."""
+        """This rank's share of the blocks: every ``world_size``-th unit."""
         rank, world = 0, 1
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size
-        each = math.ceil(math.ceil(len(self) / self.block) / world)
+        units = math.ceil(math.ceil(len(self) / self.block) / self.unit)
+        units = math.ceil(units / world) * world
+        mine = [
+            block
+            for first in range(rank, units, world)
+            for block in range(first * self.unit, (first + 1) * self.unit)
+        ]
         return DataLoader(
-            Blocks(self.row, len(self), self.block, each * world),
+            Blocks(self.row, len(self), self.block, units * self.unit),
             batch_size=math.ceil(self.batch_size / self.block),
-            sampler=range(rank, each * world, world),
+            sampler=mine,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
         )
@@ -166,7 +138,11 @@ class ImageDataModule(BlockDataModule):
 
     @abstractmethod
     def image(self, sample: Sample) -> Image:
-        """Read one image, RGB."""
+        """Read one image, RGB.
+
+        Raises:
+            DatasetError: If it cannot be read.
+        """
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -177,12 +153,64 @@ class ImageDataModule(BlockDataModule):
     @cached_property
     def labels(self) -> Tensor:
         """Labels of `samples`, ``(n,)`` int64."""
-        return torch.tensor([sample.label for sample in self.samples])
+        return torch.tensor([sample.label for sample in self.samples], dtype=torch.int64)
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the list of samples: where from, keys, labels and order."""
-        return sha256_json([self.source, [[sample.key, sample.label] for sample in self.samples]])
+        """Hash of `samples`: where from, keys, labels and order."""
+        return self.list_sha256(self.samples)
+
+    def list_sha256(self, samples: Sequence[Sample]) -> str:
+        """Hash of a list of samples: where from, keys, labels and order."""
+        return sha256_json([self.source, [[sample.key, sample.label] for sample in samples]])
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        """What changes where the images' content does and their names do not, as JSON."""
+        return None
+
+
+class Part(ImageDataModule):
+    """Some images of another list, in an order of their own.
+
+    Args:
+        whole: The list.
+        positions: Which images, as positions in it.
+    """
+
+    def __init__(self, whole: ImageDataModule, positions: Sequence[int]) -> None:
+        super().__init__()
+        self.whole = whole
+        self.source = whole.source
+        self.classnames = whole.classnames
+        self._samples = [whole.samples[i] for i in positions]
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return self._samples
+
+    def image(self, sample: Sample) -> Image:
+        return self.whole.image(sample)
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        return self.whole.state(samples)
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the images of a dataset are looked for.
+
+    Attributes:
+        root: Folder of local data, with a folder a dataset.
+        source: ``folder``, ``hub``, ``hf:ORG/NAME[@REVISION]``, or ``auto``: the folder where
+            there is one, else the hub.
+        split_file: Split file in place of the published one.
+        skip_bad: Whether images that cannot be decoded are left out; else they are an error.
+    """
+
+    root: Path | None = None
+    source: str = "auto"
+    split_file: Path | None = None
+    skip_bad: bool = False
 
 
 class BenchDataModule(ImageDataModule):
@@ -192,38 +220,114 @@ class BenchDataModule(ImageDataModule):
 
     Args:
         split: Which split to serve.
+        where: Where its images are looked for.
+
+    Attributes:
+        protocol: Whose split it is.
+        sizes: Number of images each split must have; empty where nobody published it.
     """
 
     spec: ClassVar[DatasetSpec]
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, where: Where = Where()) -> None:
         super().__init__()
         self.split = split
+        self.where = where
         self.source = f"{self.spec.name}/{split}"
         self.classnames = self.spec.classnames
+
+    @property
+    def protocol(self) -> str:
+        """Whose split it is."""
+        return self.spec.protocol
+
+    @property
+    def sizes(self) -> Mapping[Split, int]:
+        """Number of images each split must have; empty where nobody published it."""
+        return self.spec.sizes
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits there are."""
+        return tuple(split for split in SPLITS if split in self.spec.sizes)
+
+    @property
+    def origin(self) -> str:
+        """Folder or repository the images come from, for messages."""
+        return "the package"
 
     @abstractmethod
     def index(self, split: Split) -> list[Sample]:
         """List the samples of a split, in the split's own order."""
 
+    def image(self, sample: Sample) -> Image:
+        try:
+            return decode(self.read(sample))
+        except (BadImageError, OSError) as error:
+            raise DatasetError(
+                f"{self.spec.name}: {self.split} image {sample.key} in {self.origin} cannot be "
+                f"read: {error}. Mend the file, or give --on-bad-image skip, which is recorded; "
+                f"`susx-bench data check {self.spec.name}` lists all such images."
+            ) from error
+
+    def read(self, sample: Sample) -> bytes:
+        """Read an image's file, not decoded; not implemented where images are no files."""
+        raise NotImplementedError
+
     @cached_property
-    def samples(self) -> Sequence[Sample]:
+    def listed(self) -> Sequence[Sample]:
         """The split's images, checked against the facts.
 
         Raises:
-            DatasetError: If the count or a label is not what the facts say.
+            DatasetError: If there is no such split, or the count or a label is not what the facts
+                say, or a class has no image.
         """
+        name = self.spec.name
+        if self.split not in self.splits:
+            raise DatasetError(
+                f"{name}: {self.origin} has no {self.split} split, only {', '.join(self.splits)}."
+            )
         samples = self.index(self.split)
-        want, classes = self.spec.sizes[self.split], len(self.classnames)
+        want, classes = self.sizes.get(self.split, len(samples)), len(self.classnames)
         if len(samples) != want:
             raise DatasetError(
-                f"{self.spec.name}: {self.split} has {len(samples)} images, the published split "
-                f"has {want}."
+                f"{name}: {self.split} has {len(samples)} images in {self.origin}, the published "
+                f"split has {want}. If that is meant, give a split file of your own with "
+                "--split-file."
             )
+        if not samples:
+            raise DatasetError(f"{name}: {self.split} has no images in {self.origin}.")
         for key, label in samples:
             if not 0 <= label < classes:
                 raise DatasetError(
-                    f"{self.spec.name}: {self.split} image {key} has label {label}, but there are "
+                    f"{name}: {self.split} image {key} has label {label}, but there are "
                     f"{classes} classes."
                 )
         return samples
+
+    @cached_property
+    def skipped(self) -> list[str]:
+        """Keys of the images left out because they cannot be decoded; only where asked for."""
+        if not self.where.skip_bad:
+            return []
+        return unreadable(self)
+
+    @cached_property
+    def samples(self) -> Sequence[Sample]:
+        bad = set(self.skipped)
+        return [sample for sample in self.listed if sample.key not in bad]
+
+
+def unreadable(data: BenchDataModule) -> list[str]:
+    """Keys of the images of a split that cannot be decoded, in its order."""
+
+    def fails(sample: Sample) -> bool:
+        try:
+            data.image(sample)
+        except DatasetError:
+            return True
+        return False
+
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        bad = list(pool.map(fails, data.listed))
+    return [sample.key for sample, wrong in zip(data.listed, bad, strict=True) if wrong]

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from susx_bench.data.base import BenchDataModule, DatasetSpec, Sample, Split
+from susx_bench.data.base import BenchDataModule
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.spec import DatasetSpec, Split
 from susx_bench.demo.render import CLASSNAMES
 
 # Row number modulo 7 chooses the split. 7 shares no factor with 10, the period in which the digits
@@ -32,7 +34,9 @@ class Digits(BenchDataModule):
         template="a photo of the number {}.",
         licence="CC BY 4.0",
         protocol="susx-bench",
+        photo="a photo of the number {}.",
         bibtex_key="alpaydin1998optical",
+        views=1,  # cut or mirrored, a digit may be another one
         support="rendered",
     )
 

@@ -1,10 +1,30 @@
-"""CLIP encoders by name, loaded by open_clip and only when something must be encoded."""
+"""CLIP encoders by name, loaded by open_clip and only when something must be encoded.
+
+========================  ==================================================================
+name                      weights
+========================  ==================================================================
+``demo``                  in the package
+``local-dir:FOLDER``      a folder in open_clip's layout
+``hf-hub:ORG/NAME``       a repository in that layout; ``@REVISION`` pins branch, tag or commit
+``MODEL:TAG``             open_clip's table, such as ``ViT-B-16:laion2b_s34b_b88k``
+``MODEL:random``          none: initialised from seed 0, or from 7 for ``MODEL:random-7``
+========================  ==================================================================
+
+Only ``hf-hub:`` and ``MODEL:TAG`` ask the Hub for anything, when the first of their parts is needed
+and not when the encoder is named. ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and ``HF_TOKEN`` hold.
+"""
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
-from collections.abc import Callable, Sequence
+import math
+import os
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from susx_bench.errors import EncoderError, UnknownNameError
@@ -24,9 +44,74 @@ if TYPE_CHECKING:
 EMBEDDED = {"demo": Path(__file__).parents[1] / "demo" / "encoder"}
 """Encoders whose weights are in the package."""
 
-_WEIGHTS = "open_clip_model.safetensors"
+OPENAI = {
+    f"{model}:openai": f"{model}-quickgelu"
+    for model in ("RN50", "RN101", "ViT-B-32", "ViT-B-16", "ViT-L-14")
+}
+"""The encoders of the papers, and the models OpenAI trained them as: all with QuickGELU."""
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+"""Of the weights and the products. Layer norms and batch norms are always fp32, as at OpenAI."""
+
+_HINT = (
+    "Or local-dir:FOLDER, hf-hub:ORG/NAME[@REVISION], MODEL:TAG from open_clip.list_pretrained(), "
+    "MODEL:random from open_clip.list_models()."
+)
+_GELU = {True: "QuickGELU", False: "GELU"}
+_PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG = "open_clip_config.json"
+_WEIGHTS = (  # in the order open_clip looks for them
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+_TOKENIZER = (  # config.json: transformers takes the kind from it where no other file names one
+    "config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "bpe.codes",
+    "*.model",
+    "*.spm",
+)
+_TOKENIZER_OPTIONS = {
+    "clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens",
+}  # fmt: skip
 _TEXT_BLOCK = 64  # prompts encoded together, always: see data.base.BLOCK
+
+
+def _resnet_patches(visual: Any, pixels: Tensor) -> Tensor:
+    """What the attention pooling would give if it looked at one place alone.
+
+    Without the positional embedding: it belongs to the query that is left out.
+    """
+    last = visual.forward_intermediates(pixels, indices=1, intermediates_only=True)
+    tokens = last["image_intermediates"][-1].flatten(2).transpose(1, 2)
+    projected: Tensor = visual.attnpool.c_proj(visual.attnpool.v_proj(tokens))
+    return projected
+
+
+def _vit_patches(visual: Any, pixels: Tensor) -> Tensor:
+    """The patch tokens, treated as the class token is."""
+    last = visual.forward_intermediates(
+        pixels,
+        indices=1,
+        intermediates_only=True,
+        normalize_intermediates=True,  # ln_post
+        output_fmt="NLC",
+    )
+    projected: Tensor = last["image_intermediates"][-1] @ visual.proj
+    return projected
+
+
+_PATCHES = {"ModifiedResNet": _resnet_patches, "VisionTransformer": _vit_patches}
 
 
 @dataclass(frozen=True)
@@ -35,123 +120,501 @@ class Towers:
 
     Attributes:
         model: The open_clip model, in eval mode, without gradient.
-        transform: RGB image to ``(3, H, W)``.
+        transform: RGB image to ``(3, H, W)``; open_clip's own for validation.
         tokenize: Texts to token ids ``(T, L)``.
+        dtype: What the image tower reads.
     """
 
     model: nn.Module
     transform: Callable[[Image], Tensor]
     tokenize: Callable[[list[str]], Tensor]
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def preprocess_cfg(self) -> dict[str, Any]:
+        """What `transform` does, for who must do a part of it in another way.
+
+        Returns:
+            ``size`` (H, W) in pixels, ``mean`` and ``std`` of the channels, ``interpolation``,
+            ``resize_mode``, ``fill_color`` and ``mode``.
+        """
+        visual: Any = self.model.visual
+        cfg: dict[str, Any] = dict(visual.preprocess_cfg)
+        size = cfg["size"]
+        return cfg | {"size": (size, size) if isinstance(size, int) else tuple(size)}
 
     def images(self, pixels: Tensor) -> Tensor:
         """Encode ``(B, 3, H, W)`` into L2-normalised features ``(B, D)``, fp32."""
         encode: Any = self.model.encode_image
-        features: Tensor = encode(pixels)
+        features: Tensor = encode(pixels.to(self.dtype))
         return F.normalize(features.float(), dim=-1)
 
+    def spatial(self, pixels: Tensor) -> Tensor:
+        """Encode ``(B, 3, H, W)`` into a feature for each of its P patches.
+
+        Returns:
+            ``(B, P, D)``, fp32, row by row from the top left, in the space of `images` and `texts`
+            but of any length: they are not L2-normalised.
+
+        Raises:
+            EncoderError: If the tower ends in something other than CLIP's attention pooling or
+                class token, so that a patch alone has no place in that space.
+
+        Source:
+            ResNets as in Zhou et al., *Extract Free Dense Labels from CLIP*, ECCV 2022,
+            arXiv:2112.01071, and Guo et al., *CALIP*, AAAI 2023, arXiv:2209.14169.
+        """
+        visual: Any = self.model.visual
+        kind = type(visual).__name__
+        if kind not in _PATCHES or getattr(visual, "attn_pool", None) is not None:
+            raise EncoderError(
+                f"the image tower of this encoder, a {kind}, has no patch features in CLIP's "
+                "space. Use one of OpenAI's kind, such as RN50:openai or ViT-B-16:openai."
+            )
+        return _PATCHES[kind](visual, pixels.to(self.dtype)).float()
+
     @torch.no_grad()
+    def text_prompts(self, prompts: Sequence[Sequence[str]]) -> list[Tensor]:
+        """Encode the prompts of every class.
+
+        Args:
+            prompts: T_k texts for each class k.
+
+        Returns:
+            L2-normalised features ``(T_k, D)`` for each class, fp32. None depends on the others.
+        """
+        encode: Any = self.model.encode_text
+        tokens = self.tokenize([text for texts in prompts for text in texts])
+        tokens = tokens.to(next(self.model.parameters()).device)
+        blocks = []
+        for block in torch.split(tokens, _TEXT_BLOCK):
+            padded = torch.cat([block, block[-1:].expand(_TEXT_BLOCK - len(block), -1)])
+            blocks.append(F.normalize(encode(padded).float(), dim=-1)[: len(block)])
+        return list(torch.split(torch.cat(blocks), [len(texts) for texts in prompts]))
+
     def texts(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """Encode the prompts of every class into one unit vector a class, ``(K, D)``, fp32.
 
         The unit vectors of a class's prompts are averaged, and the mean is scaled to length 1.
         """
-        encode: Any = self.model.encode_text
-        tokens = self.tokenize([text for texts in prompts for text in texts])
-        blocks = []
-        for block in torch.split(tokens, _TEXT_BLOCK):
-            padded = torch.cat([block, block[-1:].expand(_TEXT_BLOCK - len(block), -1)])
-            blocks.append(F.normalize(encode(padded).float(), dim=-1)[: len(block)])
-        per_class = torch.split(torch.cat(blocks), [len(texts) for texts in prompts])
+        per_class = self.text_prompts(prompts)
         return F.normalize(torch.stack([rows.mean(0) for rows in per_class]), dim=-1)
 
 
 class Encoder:
-    """An encoder that is named, hashed and checked at once, and loaded when first used.
+    """An encoder that is named and checked at once, and hashed and loaded when that is needed.
 
     Args:
-        name: ``demo``, or ``local-dir:FOLDER`` with a folder in open_clip's own layout
-            (``open_clip_config.json``, ``open_clip_model.safetensors``, tokenizer files).
+        name: One of the names above.
+        precision: One of `PRECISIONS`; features are fp32 in any case.
 
     Raises:
-        UnknownNameError: If the name is neither.
-        EncoderError: If the folder lacks a file.
+        UnknownNameError: If there is no such name or precision.
+        EncoderError: If a folder is not complete, or weights and model differ in their GELU.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, precision: str = "fp32") -> None:
+        if precision not in PRECISIONS:
+            raise UnknownNameError("precision", precision, PRECISIONS)
         self.name = name
-        if name in EMBEDDED:
-            self.folder = EMBEDDED[name]
-        elif name.startswith("local-dir:"):
-            self.folder = Path(name.removeprefix("local-dir:")).expanduser()
-        else:
-            raise UnknownNameError(
-                "encoder", name, EMBEDDED, "Or local-dir:FOLDER, a folder open_clip loads."
-            )
-        for file in (_CONFIG, _WEIGHTS):
-            if not (self.folder / file).is_file():
-                raise EncoderError(f"--encoder {name}: {self.folder / file} does not exist.")
+        self.precision = precision
+        self._find = _finder(name)
 
     @cached_property
+    def _parts(self) -> _Parts:
+        return self._find()
+
+    @property
     def config(self) -> dict[str, Any]:
-        """The model and preprocessing configuration.
+        """``model_cfg``, and ``preprocess_cfg`` where it is not open_clip's default.
 
         Raises:
-            EncoderError: If it is not open_clip's.
+            EncoderError: If a part cannot be had from the Hub.
         """
-        path = self.folder / _CONFIG
-        try:
-            config = json.loads(path.read_text())
-            config["model_cfg"]["embed_dim"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise EncoderError(f"{path} is not an open_clip configuration: {error!r}.") from error
-        return dict(config)
+        return self._parts.config
+
+    @property
+    def revision(self) -> str | None:
+        """Commit on the Hub that the weights are from, None where they are from elsewhere.
+
+        Raises:
+            EncoderError: If a part cannot be had from the Hub.
+        """
+        return self._parts.revision
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of everything that decides a feature: weights, configuration, tokenizer."""
-        files = sorted(
-            path for path in self.folder.iterdir() if path.suffix in {".json", ".txt", ".model"}
-        )
-        return sha256_json([sha256_file(path) for path in (self.folder / _WEIGHTS, *files)])
+        """Hash of everything that decides a feature: weights, configuration, tokenizer.
+
+        Neither where the files are nor the precision is a part of it.
+
+        Raises:
+            EncoderError: If a part cannot be had from the Hub.
+        """
+        return sha256_json([*map(sha256_file, self._parts.files), *self._parts.facts])
 
     @cached_property
     def logit_scale(self) -> float:
-        """The factor the model was trained to put on cosines.
+        """The factor the model was trained to put on cosines, read without building the model.
 
         Raises:
-            EncoderError: If the weights cannot be read.
+            EncoderError: If the weights cannot be read, or a part cannot be had from the Hub.
         """
-        path = self.folder / _WEIGHTS
+        path = self._parts.weights
+        if path is None:
+            start = self.config["model_cfg"].get("init_logit_scale", math.log(1 / 0.07))
+            return float(torch.tensor(start).exp())
         try:
-            with safe_open(path, framework="pt") as file:
-                return float(file.get_tensor("logit_scale").exp())
-        except (SafetensorError, OSError) as error:
-            raise EncoderError(f"{path} cannot be read: {error}.") from error
+            return float(_read_logit_scale(path).float().exp())
+        except Exception as error:  # of whatever kind the bytes lead a library to
+            raise EncoderError(f"{path} cannot be read: {_reason(error)}") from error
 
     @cached_property
     def towers(self) -> Towers:
-        """The loaded model, on the CPU.
+        """The loaded model, on the CPU. The random state of the caller stays as it is.
 
         Raises:
-            EncoderError: If open_clip cannot load the folder, or the weights do not fit it.
+            EncoderError: If open_clip cannot build the model, the weights do not fit it, or a part
+                cannot be had from the Hub.
         """
         import open_clip
+        from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        source = f"local-dir:{self.folder}"
-        root = logging.getLogger()
-        level = root.level
-        try:
-            root.setLevel(logging.ERROR)  # open_clip reports each loading step on the root logger
-            model, _, transform = open_clip.create_model_and_transforms(
-                source, require_pretrained=True
+        parts = self._parts
+        with _loading(self.name), torch.random.fork_rng(devices=[]):
+            # open_clip draws from the CPU's generator. torch.manual_seed would also seed those of
+            # the GPUs, which are not forked.
+            torch.default_generator.manual_seed(parts.seed)
+            model: Any = open_clip.create_model(
+                parts.architecture,
+                load_weights=False,  # what is loaded below is the very file that is hashed
+                pretrained_text=False,
+                precision=self.precision,
+                force_preprocess_cfg=parts.preprocess,
             )
-            tokenize = open_clip.get_tokenizer(source)
-        except (RuntimeError, OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise EncoderError(
-                f"--encoder {self.name}: cannot load {self.folder}: {reason}"
-            ) from error
-        finally:
-            root.setLevel(level)
+            if parts.weights:
+                # Strict, and nothing that a file brings along is run.
+                open_clip.load_checkpoint(model, str(parts.weights))
+            tokenize = _tokenizer(parts)
         model = model.eval().requires_grad_(False)
-        return Towers(model, transform, tokenize)
+        transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+        return Towers(model, transform, tokenize, open_clip.get_input_dtype(self.precision))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What an encoder is made of, all of it on this machine.
+
+    Attributes:
+        architecture: What open_clip builds: a model of its own, or ``local-dir:FOLDER``.
+        config: ``model_cfg``, and ``preprocess_cfg`` where it is not open_clip's default.
+        weights: Their file, None where they are drawn.
+        tokenizer: Folder of a tokenizer for `transformers`, None for open_clip's own.
+        files: All that decides a feature and is a file.
+        facts: All that decides a feature and is not, as JSON values.
+        preprocess: What open_clip must be told about the image transform.
+        seed: Of what is drawn.
+        revision: Commit on the Hub.
+    """
+
+    architecture: str
+    config: dict[str, Any]
+    weights: Path | None
+    tokenizer: Path | None
+    files: Sequence[Path]
+    facts: Sequence[Any] = ()
+    preprocess: dict[str, Any] | None = None
+    seed: int = 0
+    revision: str | None = None
+
+
+def _finder(name: str) -> Callable[[], _Parts]:
+    """Check a name without a connection, and tell how to come by its parts.
+
+    Raises:
+        UnknownNameError: If nothing has this name.
+        EncoderError: If what has it is not complete, or does not fit together.
+    """
+    match name.partition(":"):
+        case ("local-dir", ":", folder):
+            return _local(name, Path(folder).expanduser())
+        case ("hf-hub", ":", place):
+            return _hub(name, *place.partition("@")[::2])
+        case (model, ":", tag) if drawn := re.fullmatch(r"random(?:-(\d+))?", tag):
+            return _random(name, model, int(drawn[1] or 0))
+        case (model, ":", tag):
+            return _tagged(name, OPENAI.get(name, model), tag)
+        case _ if name in EMBEDDED:
+            return _local(name, EMBEDDED[name])
+    raise _unknown(name)
+
+
+def _local(name: str, folder: Path) -> Callable[[], _Parts]:
+    """A folder in open_clip's layout."""
+    weights = next((folder / file for file in _WEIGHTS if (folder / file).is_file()), None)
+    if weights is None:
+        raise EncoderError(
+            f"--encoder {name}: {folder} does not exist or has no weights: none of "
+            f"{', '.join(_WEIGHTS)}."
+        )
+    parts = _layout(name, weights)
+    _stay_off_the_hub(name, parts.config["model_cfg"], "hf_model_name")
+    return lambda: parts
+
+
+def _hub(name: str, repository: str, revision: str) -> Callable[[], _Parts]:
+    """A repository in open_clip's layout."""
+
+    def find() -> _Parts:
+        weights = _download(name, repository, revision or None, _WEIGHTS)
+        return _layout(name, weights, revision=weights.parent.name)
+
+    return find
+
+
+def _layout(name: str, weights: Path, revision: str | None = None) -> _Parts:
+    """The parts that are beside the weights in open_clip's layout.
+
+    Raises:
+        EncoderError: If the configuration is missing, or is none.
+    """
+    folder = weights.parent
+    path = folder / _CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        text_cfg = config["model_cfg"]["text_cfg"]
+        options = set(text_cfg.get("tokenizer_kwargs", {}))
+    except FileNotFoundError as error:
+        raise EncoderError(f"--encoder {name}: {path} does not exist.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EncoderError(f"{path} is not an open_clip configuration: {error!r}.") from error
+    # They reach transformers, which has options that run code from the Hub.
+    if refused := options - _TOKENIZER_OPTIONS:
+        raise EncoderError(
+            f"{path}: tokenizer_kwargs has {', '.join(sorted(refused))}. Only "
+            f"{', '.join(sorted(_TOKENIZER_OPTIONS))} are passed on."
+        )
+    tokenizer = folder if text_cfg.get("hf_tokenizer_name") else None
+    beside = sorted([path, *_tokenizer_files(tokenizer)], key=lambda file: file.name)
+    return _Parts(
+        architecture=f"local-dir:{folder}",
+        config=config,
+        weights=weights,
+        tokenizer=tokenizer,
+        files=[weights, *beside],
+        revision=revision,
+    )
+
+
+def _tagged(name: str, model: str, tag: str) -> Callable[[], _Parts]:
+    """A model and weights from open_clip's tables; all these weights are on the Hub."""
+    from open_clip.pretrained import get_pretrained_cfg, is_pretrained_cfg
+
+    model_cfg = _built_in(name, model)
+    known = get_pretrained_cfg(model, tag)
+    if not known:
+        raise _unknown(name)
+    repository, file = os.path.split(known["hf_hub"])
+    trained, has = (bool(cfg.get("quick_gelu")) for cfg in (known, model_cfg))
+    if trained != has:  # open_clip only warns, and computes what nobody trained
+        right = f"{model}-quickgelu"
+        use = f"{right}:{tag}" if is_pretrained_cfg(right, tag) else f"hf-hub:{repository}"
+        raise EncoderError(
+            f"--encoder {name}: these weights were trained with {_GELU[trained]}, {model} has "
+            f"{_GELU[has]}. Use {use}."
+        )
+    preprocess = {key: known[key] for key in _PREPROCESS}
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
+
+    def find() -> _Parts:
+        safe = file.removesuffix(".bin") + ".safetensors"
+        weights = _download(name, repository, None, (safe, file) if file else _WEIGHTS)
+        tokenizer = model_cfg["text_cfg"].get("hf_tokenizer_name")
+        folder = _download(name, tokenizer, None) if tokenizer else None
+        return _Parts(
+            architecture=model,
+            config=config,
+            weights=weights,
+            tokenizer=folder,
+            files=[weights, *_tokenizer_files(folder)],
+            facts=[config],
+            preprocess=preprocess,
+            revision=weights.parent.name,
+        )
+
+    return find
+
+
+def _random(name: str, model: str, seed: int) -> Callable[[], _Parts]:
+    """A model from open_clip's table before any training."""
+    import open_clip
+
+    model_cfg = _built_in(name, model)
+    _stay_off_the_hub(name, model_cfg, "hf_model_name", "hf_tokenizer_name")
+    drawn_by = {"seed": seed, "torch": str(torch.__version__), "open_clip": open_clip.__version__}
+    parts = _Parts(
+        architecture=model,
+        config={"model_cfg": model_cfg},
+        weights=None,
+        tokenizer=None,
+        files=_tokenizer_files(None),
+        facts=[drawn_by, model_cfg],
+        seed=seed,
+    )
+    return lambda: parts
+
+
+def _built_in(name: str, model: str) -> dict[str, Any]:
+    """Configuration of a model in open_clip's table.
+
+    Raises:
+        UnknownNameError: If it is not there.
+    """
+    import open_clip
+
+    model_cfg: dict[str, Any] | None = open_clip.get_model_config(model)
+    if model_cfg is None:
+        raise _unknown(name)
+    return model_cfg
+
+
+def _unknown(name: str) -> UnknownNameError:
+    """The error for a name that nothing has, with the nearest that something has."""
+    import open_clip
+
+    everything = open_clip.list_pretrained(as_str=True)
+    everything += [f"{model}:random" for model in open_clip.list_models()]
+    near = difflib.get_close_matches(name, everything, n=2, cutoff=0.5)
+    return UnknownNameError("encoder", name, {*EMBEDDED, *OPENAI, *near}, _HINT)
+
+
+def _stay_off_the_hub(name: str, model_cfg: dict[str, Any], *keys: str) -> None:
+    """Refuse what would ask the Hub although its name does not say so.
+
+    Raises:
+        EncoderError: If one of these keys of ``text_cfg`` names a repository.
+    """
+    for key in keys:
+        repository = model_cfg["text_cfg"].get(key)
+        if repository and not Path(repository).is_dir():
+            raise EncoderError(
+                f"--encoder {name}: its {key} is '{repository}' on the Hub, which this kind of "
+                "name does not ask. Use hf-hub:ORG/NAME or MODEL:TAG."
+            )
+
+
+def _tokenizer_files(folder: Path | None) -> list[Path]:
+    """What decides how a text becomes tokens."""
+    if folder is None:
+        from open_clip.tokenizer import default_bpe
+
+        return [Path(default_bpe())]
+    files = {path for pattern in _TOKENIZER for path in folder.glob(pattern)}
+    return sorted(path for path in files if path.is_file())
+
+
+def _tokenizer(parts: _Parts) -> Callable[[list[str]], Tensor]:
+    """What `open_clip.get_tokenizer` makes, from the files that are hashed and from no others."""
+    from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
+
+    text_cfg = parts.config["model_cfg"]["text_cfg"]
+    options = {
+        "context_length": text_cfg.get("context_length", DEFAULT_CONTEXT_LENGTH),
+        **text_cfg.get("tokenizer_kwargs", {}),
+    }
+    tokenize: Callable[[list[str]], Tensor]
+    if parts.tokenizer is None:
+        tokenize = SimpleTokenizer(**options)
+    else:
+        mode = text_cfg.get("tokenizer_mode")
+        tokenize = HFTokenizer(str(parts.tokenizer), tokenizer_mode=mode, **options)
+    return tokenize
+
+
+def _read_logit_scale(path: Path) -> Tensor:
+    """The logarithm of the factor on cosines, a single number in whatever shape and precision."""
+    if path.suffix == ".safetensors":  # read alone
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            name = next(name for name in names if name.removeprefix("module.") == "logit_scale")
+            alone: Tensor = file.get_tensor(name)
+            return alone
+    from open_clip.factory import load_state_dict
+
+    among_all: Tensor = load_state_dict(str(path))["logit_scale"]
+    return among_all
+
+
+def _reason(error: BaseException) -> str:
+    """An error of a library in one short line."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Silence open_clip, and make one line of whatever it stumbles over.
+
+    Raises:
+        EncoderError: Instead of any other error.
+    """
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # open_clip reports each step on the root logger
+    try:
+        yield
+    except Exception as error:  # of whatever kind the configuration leads it to
+        raise EncoderError(f"--encoder {name}: cannot be loaded: {_reason(error)}") from error
+    finally:
+        root.setLevel(level)
+
+
+def _download(
+    name: str, repository: str, revision: str | None, weights: Sequence[str] = ()
+) -> Path:
+    """Get configuration, tokenizer and weights from the Hub, or from its cache on this machine.
+
+    Args:
+        name: Name of the encoder, for messages.
+        repository: ``ORG/NAME``.
+        revision: Branch, tag or commit; None for the main branch.
+        weights: Files that weights can be in. The first that is there is taken.
+
+    Returns:
+        The file of the weights, or the folder it would be in where none were asked for. The last
+        part of the folder's name is the commit.
+
+    Raises:
+        EncoderError: If they cannot be had.
+    """
+    from huggingface_hub import constants, errors, hf_hub_download, snapshot_download
+
+    place = f"{repository}@{revision}" if revision else repository
+    absent = f"it is not in {constants.HF_HUB_CACHE}"
+    advice: dict[type[Exception], str] = {
+        errors.GatedRepoError: "access to it must be asked for at "
+        f"{constants.ENDPOINT}/{repository}. Then set HF_TOKEN",
+        errors.RepositoryNotFoundError: f"{constants.ENDPOINT} has no such repository, or it is "
+        "private. Check the name, or set HF_TOKEN",
+        errors.RevisionNotFoundError: "the repository has no such branch, tag or commit",
+        errors.RemoteEntryNotFoundError: f"it has none of {', '.join(weights)}",
+        errors.LocalEntryNotFoundError: f"{absent}, and HF_HUB_OFFLINE is set. Unset it, or run "
+        f"`hf download {repository}` where there is a connection"
+        if constants.HF_HUB_OFFLINE
+        else f"{absent}, and {constants.ENDPOINT} does not answer. Check the connection, and "
+        "HF_ENDPOINT if you set it",
+    }
+    try:
+        patterns = [_CONFIG, *_TOKENIZER]
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        missing: Exception | None = None
+        for file in weights:
+            try:
+                return Path(hf_hub_download(repository, file, revision=folder.name))
+            except errors.EntryNotFoundError as error:
+                missing = error
+        if missing:
+            raise missing
+    except Exception as error:  # also of the network libraries below
+        told = next((advice[kind] for kind in advice if isinstance(error, kind)), _reason(error))
+        raise EncoderError(f"--encoder {name}: {place}: {told}.") from error
+    return folder

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from susx_bench.errors import BundleError
 from susx_bench.features.predict import Launch
-from susx_bench.features.task import Features, Task
+from susx_bench.features.task import Features, Need, Task, part_key
 from susx_bench.methods.base import Labelled
 from susx_bench.records.files import sha256_arrays
 
@@ -87,13 +87,7 @@ class BundleTask(Task):
         self.pool_labels = parts["support"].labels
         self.val_labels = parts["val"].labels if "val" in parts else None
         self.test_labels = parts["test"].labels
-        self._features = Features(
-            text=text,
-            pool=parts["support"].features,
-            val=parts.get("val"),
-            test=parts["test"].features,
-            seconds=0.0,
-        )
+        self._text, self._parts = text, parts
         split = {
             name: part.features.numpy() for name, part in parts.items() if name != "support"
         } | {
@@ -109,10 +103,17 @@ class BundleTask(Task):
             "weights_sha256": "",
         }
 
-    def features(self, launch: Launch, advance: Callable[[int], object]) -> Features:
-        return self._features
+    def features(self, need: Need, launch: Launch, advance: Callable[[int], object]) -> Features:
+        pool = self._parts["support"].features
+        return Features(
+            text=self._text,
+            parts={part_key(positions): pool[positions] for positions in need.parts},
+            val=self._parts.get("val"),
+            test=self._parts["test"].features,
+            seconds=0.0,
+        )
 
-    def missing(self) -> int:
+    def missing(self, need: Need) -> int:
         return 0
 
 

@@ -1,12 +1,23 @@
-"""The Lightning module that turns images into features."""
+"""Images to features, once: the Lightning module that encodes, and the shards it fills."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from susx_bench.data.base import BlockDataModule, ImageDataModule
 from susx_bench.encoders.openclip import Towers
+from susx_bench.features.predict import Launch, run_predict
+from susx_bench.features.store import SHARD, FeatureStore
+from susx_bench.features.views import augmented
+from susx_bench.records.files import sha256_json
+
+_MOST_WORKERS = 16
 
 
 class Encode(LightningModule):
@@ -25,8 +36,140 @@ class Encode(LightningModule):
         """Encode each block ``(block, 3, H, W)`` of the batch on its own.
 
         Returns:
-            ``position (B,)``, -1 for padding, and unit ``features (B, D)``.
+            ``position (B,)`` and unit ``features (B, D)``, both without the padding.
         """
-        blocks, position = batch
-        features = torch.cat([self.towers.images(block) for block in blocks])
-        return {"position": position.flatten(), "features": features}
+        features, positions = [], []
+        for block, position in zip(*batch, strict=True):
+            real = position >= 0
+            if bool(real.any()):
+                features.append(self.towers.images(block)[real])
+                positions.append(position[real])
+        if not features:
+            return {}
+        return {"position": torch.cat(positions), "features": torch.cat(features)}
+
+
+class ImageList:
+    """A list of images to encode, each as one row or as several augmented views.
+
+    Args:
+        images: The images.
+        views: 1 for the image as the encoder reads it, more for so many augmented views, rows
+            beside each other.
+        towers: What `recipe` says of the encoder.
+    """
+
+    def __init__(self, images: ImageDataModule, views: int, encoder: dict[str, Any]) -> None:
+        self.images = images
+        self.views = views
+        self.rows = len(images) * views
+        state = images.state(images.samples)
+        self.recipe = encoder | {"images": sha256_json([images.sha256, state]), "views": views}
+
+
+class _Rows(BlockDataModule):
+    """The rows of the shards that are missing, the shards one after another."""
+
+    unit = SHARD // BlockDataModule.block
+
+    def __init__(self, work: ImageList, shards: Sequence[int], towers: Towers) -> None:
+        super().__init__()
+        self._work = work
+        self._shards = shards
+        self._towers = towers
+        self._last: tuple[int, Any] = (-1, None)
+
+    def __len__(self) -> int:
+        last = min((self._shards[-1] + 1) * SHARD, self._work.rows) - self._shards[-1] * SHARD
+        return (len(self._shards) - 1) * SHARD + last
+
+    def row(self, position: int) -> Tensor:
+        row = self._shards[position // SHARD] * SHARD + position % SHARD
+        place, view = divmod(row, self._work.views)
+        images = self._work.images
+        if self._last[0] != place:  # the views of an image follow each other: decode it once
+            self._last = (place, images.image(images.samples[place]))
+        if self._work.views == 1:
+            return self._towers.transform(self._last[1])
+        seed = f"{images.source}/{images.samples[place].key}/{view}"
+        return augmented(self._last[1], seed, self._towers.preprocess_cfg)
+
+
+class _Writer(Callback):
+    """Writes every shard as soon as this rank has all of its rows."""
+
+    def __init__(
+        self, rows: _Rows, write: Callable[[int, Tensor], None], advance: Callable[[int], object]
+    ) -> None:
+        self._rows = len(rows)
+        self._write = write
+        self._advance = advance
+        self._parts: dict[int, list[Tensor]] = {}
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not outputs:
+            return
+        place, features = outputs["position"] // SHARD, outputs["features"].cpu()
+        for number in place.unique().tolist():
+            parts = self._parts.setdefault(number, [])
+            parts.append(features[(place == number).cpu()])
+            have = sum(len(part) for part in parts)
+            if have == min(SHARD, self._rows - number * SHARD):
+                self._write(number, torch.cat(self._parts.pop(number)))
+        self._advance(len(place) * trainer.world_size)
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.strategy.barrier()  # from here on every rank may read what all have written
+
+
+def _workers(launch: Launch, rows: int) -> int:
+    """Processes that decode: the cores of this rank, at most `_MOST_WORKERS`; none for little."""
+    if launch.workers is not None:
+        return launch.workers
+    if rows <= SHARD:
+        return 0
+    return min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // launch.devices))
+
+
+def encode(
+    work: ImageList,
+    found: Sequence[Tensor | None],
+    towers: Towers,
+    store: FeatureStore,
+    launch: Launch,
+    advance: Callable[[int], object],
+) -> Tensor:
+    """Encode what the store does not have, and give the whole list.
+
+    Args:
+        work: The images.
+        found: What the store has of each shard, the same on every rank.
+        towers: The encoder.
+        store: Where shards are kept.
+        launch: Where to run.
+        advance: Told about how many rows were just encoded, over all ranks.
+
+    Returns:
+        ``(rows, D)``, unit rows, the same on every rank.
+    """
+    shards = [i for i, shard in enumerate(found) if shard is None]
+    if shards:
+        rows = _Rows(work, shards, towers)
+        rows.workers = _workers(launch, len(rows))
+        writer = _Writer(
+            rows, lambda number, part: store.put(work.recipe, shards[number], part), advance
+        )
+        run_predict(Encode(towers), rows, launch, writer)
+    whole = [store.get(work.recipe, i) if s is None else s for i, s in enumerate(found)]
+    lost = [i for i, shard in enumerate(whole) if shard is None]
+    if lost:
+        raise RuntimeError(f"{store.path(work.recipe, lost[0])} is gone after it was written")
+    return torch.cat([shard for shard in whole if shard is not None])

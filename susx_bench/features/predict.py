@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from susx_bench.data.base import BlockDataModule
-from susx_bench.errors import OptionError
+from susx_bench.errors import BenchError, OptionError
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Launch:
         num_nodes: Number of nodes.
         accelerator: Lightning's accelerator, ``auto``, ``cpu``, ``gpu`` ...
         batch_size: Rows that travel together.
-        workers: Processes a rank that read and decode images.
+        workers: Processes a rank that read and decode images; None for as many as it has cores.
     """
 
     devices: int = 1
     num_nodes: int = 1
     accelerator: str = "auto"
     batch_size: int = 256
-    workers: int = 0
+    workers: int | None = None
 
     def trainer(self, *callbacks: Callback) -> Trainer:
         """A quiet Trainer for prediction alone.
@@ -132,17 +132,32 @@ def predict(
         The values in the order of the rows, on the CPU, the same on every rank.
     """
     join = Join(len(data), advance)
-    data.batch_size, data.workers = launch.batch_size, launch.workers
+    run_predict(module, data, launch, join)
+    return join.joined
+
+
+def run_predict(
+    module: LightningModule, data: BlockDataModule, launch: Launch, callback: Callback
+) -> None:
+    """Run a module's `predict_step` over the blocks of `data`; a callback takes what it returns.
+
+    Raises:
+        BenchError: Whatever reading a row raised, from whichever process read it.
+    """
+    data.batch_size = launch.batch_size
     with warnings.catch_warnings():
         # We choose the number of workers; Lightning would rather have more.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # Lightning under the newest torch, about its own code.
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-        trainer = launch.trainer(join)
+        trainer = launch.trainer(callback)
         try:
             trainer.predict(module, datamodule=data, return_predictions=False)
         except SystemExit as error:
             if trainer.interrupted:  # Lightning makes a quiet exit of Ctrl-C
                 raise KeyboardInterrupt from error
             raise
-    return join.joined
+        except BenchError as error:
+            # A worker process hands its traceback on as the message; ours is its last line.
+            _, worker, told = str(error).rpartition(f"{type(error).__name__}: ")
+            raise (type(error)(told.strip()) if worker else error) from error

@@ -1,64 +1,92 @@
-"""Features kept on disk under the hash of everything that made them."""
+"""Features kept under the hash of everything that made them, on disk or under any fsspec URL."""
 
 from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
+import fsspec
 import platformdirs
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
+from susx_bench.data.base import BLOCK
+from susx_bench.errors import OutputError
 from susx_bench.records.files import canonical_json, sha256_arrays, sha256_json, write_atomic
 
 CACHE_VARIABLE = "SUSX_BENCH_CACHE"
+SHARD = 4 * BLOCK
+"""Rows of a file. A killed run loses the shard it was in, and a rank computes whole shards."""
 _META = "features"
 
 
-def cache_folder() -> Path:
-    """``SUSX_BENCH_CACHE``, or the user's own cache folder."""
-    given = os.environ.get(CACHE_VARIABLE)
-    return Path(given) if given else platformdirs.user_cache_path("susx-bench")
+def cache_url() -> str:
+    """``SUSX_BENCH_CACHE``, a folder or an fsspec URL, or the user's own cache folder."""
+    return os.environ.get(CACHE_VARIABLE) or str(platformdirs.user_cache_path("susx-bench"))
 
 
 class FeatureStore:
-    """One file an encoded list of images or prompts.
+    """Lists of feature rows, in shards of `SHARD` rows.
+
+    Every shard is written whole or not at all, and whoever writes it writes the same bytes: any
+    number of runs may fill one store. What is read is checked against its own hash.
 
     Args:
-        folder: Where the files lie; made when something is written.
+        url: Folder or fsspec URL; made when something is written. It must be the same place for
+            every process of a run.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, url: str) -> None:
+        self._files, self._root = fsspec.url_to_fs(url)
+        self._local = self._files.protocol in ("file", ("file", "local"))
 
-    def path(self, recipe: dict[str, Any]) -> Path:
-        """The file for what `recipe` describes."""
-        return self.folder / "features" / f"{sha256_json(recipe)}.safetensors"
+    def path(self, recipe: dict[str, Any], shard: int) -> str:
+        """Where a shard of what `recipe` describes lies."""
+        return f"{self._root}/features/{sha256_json(recipe)}/{shard:06d}.safetensors"
 
-    def get(self, recipe: dict[str, Any]) -> Tensor | None:
-        """Read features back, or None where there are none that can be believed.
+    def get(self, recipe: dict[str, Any], shard: int) -> Tensor | None:
+        """Read a shard back, or None where there is none that can be believed.
 
         A truncated, changed or foreign file counts as none: it is made again.
         """
-        path = self.path(recipe)
-        if not path.is_file():
-            return None
+        path = self.path(recipe, shard)
         try:
-            with safe_open(path, framework="pt") as file:
-                meta = json.loads(file.metadata()[_META])
-                features: Tensor = file.get_tensor("features")
+            content: bytes = self._files.cat_file(path)
+            length = int.from_bytes(content[:8], "little")
+            meta = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_META])
+            features = load(content)["features"]
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None
-        if meta != {"recipe": recipe, "sha256": sha256_arrays({"features": features.numpy()})}:
-            return None
-        return features
+        return features if meta == self._meta(recipe, shard, features) else None
 
-    def put(self, recipe: dict[str, Any], features: Tensor) -> None:
-        """Write features, whole or not at all."""
+    def put(self, recipe: dict[str, Any], shard: int, features: Tensor) -> None:
+        """Write a shard, whole or not at all.
+
+        Raises:
+            OutputError: If the place cannot be written.
+        """
         features = features.contiguous()
-        meta = {"recipe": recipe, "sha256": sha256_arrays({"features": features.numpy()})}
+        meta = self._meta(recipe, shard, features)
         content = save({"features": features}, metadata={_META: canonical_json(meta)})
-        write_atomic(self.path(recipe), content)
+        path = self.path(recipe, shard)
+        if self._local:
+            from pathlib import Path
+
+            write_atomic(Path(path), content)
+            return
+        try:
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._files.pipe_file(path, content)  # object stores show an object when it is whole
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error}.") from error
+
+    def load(self, recipe: dict[str, Any], rows: int) -> list[Tensor | None]:
+        """All shards of a list of `rows` rows, None for each that must be made."""
+        return [self.get(recipe, shard) for shard in range(-(-rows // SHARD))]
+
+    @staticmethod
+    def _meta(recipe: dict[str, Any], shard: int, features: Tensor) -> dict[str, Any]:
+        digest = sha256_arrays({"features": features.numpy()})
+        return {"recipe": recipe, "shard": shard, "sha256": digest}

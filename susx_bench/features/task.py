@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.console import is_main_process
-from susx_bench.data.base import BLOCK, BenchDataModule, ImageDataModule
+from susx_bench.data.base import BLOCK, BenchDataModule, ImageDataModule, Part
+from susx_bench.data.spec import Split
 from susx_bench.encoders.openclip import Encoder
 from susx_bench.errors import OptionError
-from susx_bench.features.encode import Encode
-from susx_bench.features.predict import Launch, predict
-from susx_bench.features.store import FeatureStore
+from susx_bench.features.encode import ImageList, encode
+from susx_bench.features.predict import Launch
+from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.methods.base import Labelled
-from susx_bench.prompts.kinds import class_prompts
-from susx_bench.records.files import sha256_json
+from susx_bench.records.files import sha256_arrays, sha256_json
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,46 @@ class Features:
 
     Attributes:
         text: ``(K, D)``.
-        pool: Images that support is taken from, ``(P, D)``.
+        parts: The images that support is taken from, by `part_key`, each ``(m, D)``.
         val: Labelled validation images, or None.
         test: ``(N, D)``.
         seconds: What encoding took in this run; 0 where everything was there.
     """
 
     text: Tensor
-    pool: Tensor
+    parts: Mapping[str, Tensor]
     val: Labelled | None
     test: Tensor
     seconds: float
+
+    def support(self, parts: Sequence[Tensor], positions: Tensor) -> Tensor:
+        """Features of some images of the pool, ``(len(positions), D)``.
+
+        Args:
+            parts: The lists they were encoded in, as positions in the pool.
+            positions: Which images, each in one of the lists.
+        """
+        rows = torch.cat([self.parts[part_key(part)] for part in parts])
+        place = {position: row for row, position in enumerate(torch.cat(list(parts)).tolist())}
+        return rows[[place[position] for position in positions.tolist()]]
+
+
+@dataclass(frozen=True)
+class Need:
+    """Which features of a task are needed.
+
+    Attributes:
+        parts: Lists of positions in the pool, each to be encoded together.
+        val: Whether the val split is looked at.
+    """
+
+    parts: Sequence[Tensor]
+    val: bool = True
+
+
+def part_key(positions: Tensor) -> str:
+    """What a list of positions in the pool is called."""
+    return sha256_arrays({"positions": positions.numpy()})
 
 
 class Task(ABC):
@@ -58,6 +90,9 @@ class Task(ABC):
         pool_labels: Labels of the images that support may be taken from, ``(P,)``.
         val_labels: ``(V,)``, or None where there is no val split.
         test_labels: ``(N,)``; for the record alone.
+        val_is_test: Whether the published protocol validates on the test set.
+        views: Augmented views each support image is averaged over, 1 for the image itself.
+        skipped: Images that were left out because they cannot be decoded.
         hashes: ``split_sha256``, ``pool_sha256``, ``prompts_sha256``, ``weights_sha256``.
     """
 
@@ -72,118 +107,180 @@ class Task(ABC):
     pool_labels: Tensor
     val_labels: Tensor | None
     test_labels: Tensor
+    val_is_test: bool = False
+    views: int = 1
+    precision: str = "fp32"
+    skipped: tuple[str, ...] = ()
     hashes: dict[str, str]
 
+    @property
+    def pool_keys(self) -> Sequence[str]:
+        """What the images of the pool are called."""
+        return [str(i) for i in range(len(self.pool_labels))]
+
     @abstractmethod
-    def features(self, launch: Launch, advance: Callable[[int], object]) -> Features:
+    def features(self, need: Need, launch: Launch, advance: Callable[[int], object]) -> Features:
         """Read or make the features. Every rank calls this, and gets the same.
 
         Args:
+            need: Which ones.
             launch: Where to encode.
-            advance: Told how many images were just encoded on this rank.
+            advance: Told about how many images were just encoded.
         """
 
     @abstractmethod
-    def missing(self) -> int:
-        """Number of images that must be encoded before the first prediction."""
+    def missing(self, need: Need) -> int:
+        """Number of rows that must be encoded before the first prediction."""
 
 
 class DatasetTask(Task):
     """A dataset and a support set, seen through an encoder and prompts.
 
     Args:
-        dataset: The dataset's class.
+        dataset: Opens a split of the dataset.
         encoder: The encoder.
         prompts: Kind of prompts.
+        texts: The prompts of every class.
         pool: Images that support is taken from.
         support: Name of that support set.
+        views: Augmented views a support image is averaged over; 1 for the image itself.
         store: Where features are kept.
     """
 
     def __init__(
         self,
-        dataset: type[BenchDataModule],
+        dataset: Callable[[Split], BenchDataModule],
         encoder: Encoder,
         prompts: str,
+        texts: Sequence[Sequence[str]],
         pool: ImageDataModule,
         support: str,
+        views: int,
         store: FeatureStore,
     ) -> None:
-        spec = dataset.spec
+        test = dataset("test")
+        spec = test.spec
         self.dataset = spec.name
         self.encoder = encoder.name
         self.prompts = prompts
-        self.protocol = spec.protocol
+        self.precision = encoder.precision
         self.support = support
         self.where = f"{spec.name} {support}"
         self.classnames = spec.classnames
         self.logit_scale = encoder.logit_scale
+        self.views = views
         self._encoder = encoder
         self._store = store
-        self._texts = class_prompts(prompts, spec.classnames, spec.template)
-        self._parts: dict[str, ImageDataModule] = {"pool": pool, "test": dataset("test")}
-        if "val" in spec.sizes:
-            self._parts["val"] = dataset("val")
+        self._prompts = [text for texts_ in texts for text in texts_]
+        self._each = [len(texts_) for texts_ in texts]
+        self._pool = pool
+        self._splits: dict[str, BenchDataModule] = {"test": test}
+        if "val" in test.splits:
+            self._splits["val"] = dataset("val")
         if pool.classnames != spec.classnames:
             raise OptionError(f"{self.where}: its classes are not those of {spec.name}.")
         self.pool_labels = pool.labels
-        self.test_labels = self._parts["test"].labels
-        self.val_labels = self._parts["val"].labels if "val" in self._parts else None
+        self.test_labels = self._splits["test"].labels
+        self.val_labels = self._splits["val"].labels if "val" in self._splits else None
+        modules = [*self._splits.values(), *([pool] if isinstance(pool, BenchDataModule) else [])]
+        self.skipped = tuple(f"{m.split}/{key}" for m in modules for key in m.skipped)
+        self.protocol = test.protocol
+        self.val_is_test = spec.val_is_test
         self.hashes = {
             "split_sha256": sha256_json(
-                [self._parts[name].sha256 for name in ("val", "test") if name in self._parts]
+                [self._splits[name].sha256 for name in ("val", "test") if name in self._splits]
             ),
             "pool_sha256": pool.sha256,
-            "prompts_sha256": sha256_json(self._texts),
+            "prompts_sha256": sha256_json([list(texts_) for texts_ in texts]),
             "weights_sha256": encoder.sha256,
         }
+        self._found: dict[str, list[Tensor | None]] = {}
 
-    def _recipe(self, images: str) -> dict[str, str | int]:
+    @property
+    def pool_keys(self) -> Sequence[str]:
+        return [sample.key for sample in self._pool.samples]
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         return {
             "encoder": self._encoder.sha256,
-            "images": images,
-            "precision": "fp32",
+            "precision": self.precision,
             "block": BLOCK,
         }
 
     @cached_property
-    def _found(self) -> dict[str, Tensor | None]:
-        """What the store has, looked up once and before the first launch, on every rank alike."""
-        found = {
-            name: self._store.get(self._recipe(part.sha256)) for name, part in self._parts.items()
-        }
-        found["text"] = self._store.get(self._recipe(self.hashes["prompts_sha256"]))
-        return found
+    def _images(self) -> dict[str, ImageList]:
+        """Lists of images by name; those of the pool are added when they are asked for."""
+        return {name: ImageList(part, 1, self._identity) for name, part in self._splits.items()}
 
-    def missing(self) -> int:
-        return sum(len(part) for name, part in self._parts.items() if self._found[name] is None)
+    @cached_property
+    def _text_recipe(self) -> dict[str, Any]:
+        return self._identity | {"texts": sha256_json(self._prompts)}
 
-    def features(self, launch: Launch, advance: Callable[[int], object]) -> Features:
+    def _look(self, need: Need) -> list[str]:
+        """Look once what the store has, before the first launch and on every rank alike."""
+        names = [name for name in self._splits if need.val or name != "val"]
+        for positions in need.parts:
+            name = part_key(positions)
+            names.append(name)
+            if name not in self._images:
+                part = Part(self._pool, positions.tolist())
+                self._images[name] = ImageList(part, self.views, self._identity)
+        for name in names:
+            if name not in self._found:
+                work = self._images[name]
+                self._found[name] = self._store.load(work.recipe, work.rows)
+        if "text" not in self._found:
+            self._found["text"] = self._store.load(self._text_recipe, len(self._prompts))
+        return names
+
+    def missing(self, need: Need) -> int:
+        return sum(
+            min(SHARD, self._images[name].rows - shard * SHARD)
+            for name in self._look(need)
+            for shard, found in enumerate(self._found[name])
+            if found is None
+        )
+
+    def features(self, need: Need, launch: Launch, advance: Callable[[int], object]) -> Features:
         started = time.perf_counter()
+        names = self._look(need)
+        everything = [*names, "text"]
+        made = any(shard is None for name in everything for shard in self._found[name])
         done: dict[str, Tensor] = {}
-        for name, features in self._found.items():
-            if features is not None:
-                done[name] = features
-                continue
-            towers = self._encoder.towers
-            if name == "text":
-                done[name] = towers.texts(self._texts)
-                recipe = self._recipe(self.hashes["prompts_sha256"])
+        for name in names:
+            work, found = self._images[name], self._found[name]
+            if all(shard is not None for shard in found):
+                rows = torch.cat([shard for shard in found if shard is not None])
             else:
-                part = self._parts[name]
-                part.transform = towers.transform
-                done[name] = predict(Encode(towers), part, launch, advance)["features"]
-                recipe = self._recipe(part.sha256)
-            if is_main_process():
-                self._store.put(recipe, done[name])
+                rows = encode(work, found, self._encoder.towers, self._store, launch, advance)
+            self._found[name] = list(torch.split(rows, SHARD))
+            done[name] = _mean_unit(torch.split(rows, work.views)) if work.views > 1 else rows
+        text = _mean_unit(torch.split(self._texts(), self._each))
         val = None
-        if self.val_labels is not None:
+        if "val" in done and self.val_labels is not None:
             val = Labelled(done["val"], self.val_labels)
-        nothing_made = all(features is not None for features in self._found.values())
         return Features(
-            text=done["text"],
-            pool=done["pool"],
+            text=text,
+            parts={name: done[name] for name in names if name not in self._splits},
             val=val,
             test=done["test"],
-            seconds=0.0 if nothing_made else time.perf_counter() - started,
+            seconds=time.perf_counter() - started if made else 0.0,
         )
+
+    def _texts(self) -> Tensor:
+        """Unit features of every single prompt, ``(T, D)``."""
+        found = self._found["text"]
+        if any(shard is None for shard in found):
+            rows = self._encoder.towers.text_prompts([self._prompts])[0]
+            if is_main_process():
+                for shard, part in enumerate(torch.split(rows, SHARD)):
+                    self._store.put(self._text_recipe, shard, part)
+            found = list(torch.split(rows, SHARD))
+            self._found["text"] = found
+        return torch.cat([shard for shard in found if shard is not None])
+
+
+def _mean_unit(groups: Sequence[Tensor]) -> Tensor:
+    """The mean of each group's unit rows, scaled to length 1."""
+    return F.normalize(torch.stack([rows.mean(0) for rows in groups]), dim=-1)

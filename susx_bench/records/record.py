@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from susx_bench.errors import RecordError
 from susx_bench.records.files import sha256_json
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 class Seconds(BaseModel):
@@ -68,7 +68,11 @@ class Record(BaseModel):
         tuned_on: Which labels chose the hyper-parameters.
         search: How, and what else would have done.
         official: Whether the authors' public code was reproduced, its faults included.
+        draw: How the support was drawn: ``balanced``, ``coop``, ``file``; empty for a whole one.
+        views: Augmented views a support image is averaged over; 1 for the image itself, 0 without
+            support.
         protocol: Whose split it is.
+        skipped: Images left out because they cannot be decoded, as ``split/key``.
         accuracy: Top-1, micro.
         mean_per_class: Mean over classes of the accuracy in each.
         predictions_sha256: Hash over position and class.
@@ -94,7 +98,10 @@ class Record(BaseModel):
     support_images: int
     shots: int
     seed: int
+    draw: str
+    views: int
     protocol: str
+    skipped: list[str]
     logit_scale: float
     precision: str
 
@@ -116,7 +123,7 @@ class Record(BaseModel):
     device: str
     seconds: Seconds
     started: str
-    record_schema: Literal[1] = Field(default=SCHEMA, alias="schema")
+    record_schema: Literal[2] = Field(default=SCHEMA, alias="schema")
     checksum: str = ""
 
     def sealed(self) -> Record:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.table import Table
 
+from susx_bench.data.published import local_folder
+from susx_bench.data.sources.hub import is_cached
+from susx_bench.data.spec import DatasetSpec
 from susx_bench.registry import DATASETS, METHODS
 
 
@@ -30,20 +35,45 @@ def methods() -> Table:
     return table
 
 
-def datasets() -> Table:
-    """Registered datasets and their sizes."""
-    table = _table("dataset", "title", "classes", "train", "val", "test", "split", "licence")
+def datasets(root: Path | None) -> Table:
+    """Registered datasets, their published sizes, and where their images are.
+
+    Args:
+        root: Folder of local data.
+    """
+    table = _table("dataset", "classes", "train", "val", "test", "images", "licence")
     for name in DATASETS.names():
         spec = DATASETS.get(name).spec
+        val = "= test" if spec.val_is_test else _count(spec.sizes.get("val"))
         table.add_row(
             name,
-            spec.title,
             str(len(spec.classnames)),
-            *(str(spec.sizes.get(split, "–")) for split in ("train", "val", "test")),
-            spec.protocol,
+            _count(spec.sizes.get("train")),
+            val,
+            _count(spec.sizes.get("test")),
+            _images(spec, root),
             spec.licence,
         )
+    table.caption = "also ./FOLDER (a folder a class) and hf:ORG/NAME; --data-root DIR looks there"
+    table.caption_justify = "left"
     return table
+
+
+def _count(images: int | None) -> str:
+    return "–" if images is None else str(images)
+
+
+def _images(spec: DatasetSpec, root: Path | None) -> str:
+    """Where a dataset's images are, as far as can be told without a connection."""
+    if spec.layout is None:
+        return "in the package"
+    if folder := local_folder(spec, root):
+        return f"here: {folder}"
+    if not spec.hub:
+        return "by hand"
+    hub = spec.hub[0]
+    what = "downloaded" if is_cached(hub) else "hub"
+    return f"{what}: {hub.repo}" + ("" if hub.protocol == "susx" else " (other split)")
 
 
 def encoders() -> Table:

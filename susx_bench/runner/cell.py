@@ -24,7 +24,7 @@ from susx_bench.records.files import sha256_arrays, sha256_json
 from susx_bench.records.record import SCHEMA, Record, Search, Seconds
 from susx_bench.records.store import Predictions
 from susx_bench.runner.classify import Classify
-from susx_bench.support.fewshot import draw
+from susx_bench.support.fewshot import DrawRule, Pool, draw, draw_coop, tiers
 from susx_bench.tuning.choose import Choice, Tune, choose
 
 FEW_VAL = 4
@@ -42,6 +42,8 @@ class Cell:
         setting: ``name-only`` or ``few-shot``.
         draw_shots: Support images a class to draw; None takes the support set as it is.
         seed: Which draw; 0 where nothing is drawn.
+        draw: How: ``balanced``, ``coop``, or ``file``.
+        chosen: Positions in the pool that a file names; None without one.
         tune: Who chooses the hyper-parameters.
         val_shots: Images a class that ``few-val`` looks at; None for min(S, 4).
         official: Whether to reproduce the authors' public code.
@@ -53,23 +55,54 @@ class Cell:
     setting: Setting
     draw_shots: int | None
     seed: int
+    draw: DrawRule
+    chosen: Tensor | None
     tune: Tune
     val_shots: int | None
     official: bool
 
     @cached_property
+    def _pool(self) -> Pool:
+        return Pool(self.task.pool_labels, self.task.classnames, self.task.where)
+
+    @cached_property
+    def _coop(self) -> tuple[Tensor, Tensor]:
+        """CoOp's draw from the pool and, with the same stream, from the val split."""
+        assert self.draw_shots is not None
+        labels = self.task.val_labels
+        val = None if labels is None else Pool(labels, self.task.classnames, "val")
+        return draw_coop(self._pool, self.draw_shots, self.seed, val)
+
+    @cached_property
     def support(self) -> Tensor:
         """Positions of the support images in the task's pool, ``(M,)``."""
-        task = self.task
         if "support" not in self.method.needs:
             return torch.zeros(0, dtype=torch.int64)
+        if self.chosen is not None:
+            return self.chosen
         if self.draw_shots is None:
-            return torch.arange(len(task.pool_labels))
-        return draw(task.pool_labels, self.draw_shots, self.seed, task.classnames, task.where)
+            return torch.arange(len(self.task.pool_labels))
+        if self.draw == "coop":
+            return self._coop[0]
+        return draw(self._pool, self.draw_shots, self.seed)
+
+    @cached_property
+    def parts(self) -> list[Tensor]:
+        """The lists of positions in the pool that hold `support`, each encoded together."""
+        if self.draw == "balanced" and self.draw_shots is not None and len(self.support):
+            return tiers(self._pool, self.draw_shots, self.seed)
+        return [self.support] if len(self.support) else []
+
+    @property
+    def sees_val(self) -> bool:
+        """Whether the method or its tuning looks at the val split."""
+        return self.tune in ("val", "few-val")
 
     @property
     def shots(self) -> int:
         """Support images a class; 0 where there are none, or not equally many."""
+        if self.draw_shots is not None and len(self.support):
+            return self.draw_shots
         counts = torch.bincount(
             self.task.pool_labels[self.support], minlength=len(self.task.classnames)
         )
@@ -80,15 +113,17 @@ class Cell:
         """Positions of the val images that ``few-val`` looks at, seeded as the support is."""
         labels = self.task.val_labels
         assert labels is not None
+        if self.draw == "coop" and self.draw_shots is not None and self.val_shots is None:
+            return self._coop[1]
         shots = self.val_shots or min(self.shots or FEW_VAL, FEW_VAL)
-        where = f"{self.task.dataset} val"
-        return draw(labels, shots, self.seed, self.task.classnames, where, option="--val-shots")
+        pool = Pool(labels, self.task.classnames, f"{self.task.dataset} val")
+        return draw(pool, shots, self.seed, option="--val-shots")
 
     def labelled(self, features: Features) -> Labelled | None:
         """The labelled images the tuning looks at, besides the support."""
         if self.tune == "test":
             return Labelled(features.test.clone(), self.task.test_labels.clone())
-        if features.val is None or self.tune not in ("val", "few-val"):
+        if features.val is None or not self.sees_val:
             return None
         if self.tune == "val":
             return Labelled(features.val.features.clone(), features.val.labels.clone())
@@ -123,7 +158,10 @@ class Cell:
             "tune": self.tune,
             "few_val": self.few_val.tolist() if self.tune == "few-val" else None,
             "block": BLOCK,
-            "precision": "fp32",
+            "precision": task.precision,
+            "protocol": task.protocol,
+            "views": self.views,
+            "draw": self.draw_name,
             "split_sha256": task.hashes["split_sha256"],
             "support_sha256": self.support_sha256,
             "prompts_sha256": task.hashes["prompts_sha256"],
@@ -135,6 +173,17 @@ class Cell:
     def input_sha256(self) -> str:
         """Hash of `inputs`."""
         return sha256_json(self.inputs)
+
+    @property
+    def views(self) -> int:
+        """Augmented views a support image is averaged over; 0 without support."""
+        return self.task.views if "support" in self.method.needs else 0
+
+    @property
+    def draw_name(self) -> str:
+        """How the support was drawn; empty where it is used as it is."""
+        drawn = "support" in self.method.needs and (self.draw_shots or self.chosen is not None)
+        return self.draw if drawn else ""
 
     @property
     def support_name(self) -> str:
@@ -168,10 +217,10 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     labelled = cell.labelled(features)
     context = Context(
         text=features.text.clone(),  # whatever a method does to its context stays in this cell
-        support=features.pool[cell.support],
+        support=features.support(cell.parts, cell.support) if cell.parts else features.text[:0],
         support_labels=task.pool_labels[cell.support],
         logit_scale=task.logit_scale,
-        val=labelled if cell.tune in ("val", "few-val") else None,
+        val=labelled if cell.sees_val else None,
         dataset=task.dataset,
     )
     method = cell.method()
@@ -208,9 +257,12 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         support_images=len(cell.support),
         shots=cell.shots,
         seed=cell.seed,
+        draw=cell.draw_name,
+        views=cell.views,
         protocol=task.protocol,
+        skipped=list(task.skipped),
         logit_scale=task.logit_scale,
-        precision="fp32",
+        precision=task.precision,
         n_test=len(task.test_labels),
         num_classes=len(task.classnames),
         input_sha256=cell.input_sha256,

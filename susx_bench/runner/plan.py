@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from susx_bench.data.base import BenchDataModule, ImageDataModule
+from susx_bench.data.base import BenchDataModule, ImageDataModule, Where
+from susx_bench.data.spec import DatasetSpec, Split
+from susx_bench.data.yours import open_dataset
 from susx_bench.encoders.openclip import Encoder
 from susx_bench.errors import OptionError, PluginError, UnknownNameError
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.predict import Launch
-from susx_bench.features.store import FeatureStore, cache_folder
+from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
 from susx_bench.methods.base import Method, Setting
-from susx_bench.registry import DATASETS, load_method
+from susx_bench.prompts.kinds import class_prompts
+from susx_bench.registry import load_method
 from susx_bench.runner.cell import Cell
+from susx_bench.support.fewshot import DrawRule, read_shots
+from susx_bench.support.none import NoSupport
 from susx_bench.support.rendered import RenderedSupport
 from susx_bench.tuning.choose import TUNES, Tune
 
@@ -33,7 +39,16 @@ class Request:
     setting: Setting
     dataset: Sequence[str] | None = None
     encoder: str | None = None
+    precision: str = "fp32"
+    data_root: Path | None = None
+    source: str = "auto"
+    split_file: Path | None = None
+    on_bad_image: str = "error"
+    views: int | None = None
+    draw: DrawRule = "balanced"
+    shots_file: Path | None = None
     prompts: str = "single"
+    prompts_dir: Path | None = None
     support: str | None = None
     shots: Sequence[int] | None = None
     seed: Sequence[int] | None = None
@@ -48,13 +63,18 @@ class Request:
     num_nodes: int = 1
     accelerator: str = "auto"
     batch_size: int = 256
-    workers: int = 0
+    workers: int | None = None
     out: Path = Path("results")
 
     @property
     def launch(self) -> Launch:
         """Where to run."""
         return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
+
+    @property
+    def where(self) -> Where:
+        """Where the images are looked for."""
+        return Where(self.data_root, self.source, self.split_file, self.on_bad_image == "skip")
 
 
 def plan(
@@ -91,12 +111,21 @@ def plan(
         if request.seed:
             notes.print("--seed has no effect: without --shots the support set is used whole.")
         draws: list[tuple[int | None, int]] = [(None, 0)]
+    elif request.shots_file:
+        draws = [(None, 0)]
     else:
         draws = [(s, seed) for s in request.shots or shots for seed in request.seed or seeds]
 
+    if request.shots_file and (request.shots or request.seed or request.draw != "balanced"):
+        raise OptionError("--shots-file says which images: not with --shots, --seed or --draw.")
+    if request.shots_file and request.setting != FEW_SHOT:
+        raise OptionError("--shots-file goes with --setting few-shot only.")
     cells = []
     for task in tasks:
         tune = _tune(request, task)
+        chosen = None
+        if request.shots_file:
+            chosen = read_shots(request.shots_file, task.pool_keys, task.where)
         for method, source in methods:
             needs_support = "support" in method.needs
             # One record serves every tuning where there is nothing to choose.
@@ -113,6 +142,8 @@ def plan(
                     setting=request.setting,
                     draw_shots=draw_shots,
                     seed=seed,
+                    draw="file" if request.shots_file else request.draw,
+                    chosen=chosen,
                     tune=tune if choice else "fixed",
                     val_shots=request.val_shots,
                     official=request.official,
@@ -151,6 +182,12 @@ def _tune(request: Request, task: Task) -> Tune:
     if name not in TUNES:
         raise UnknownNameError("tuning", name, TUNES)
     tune: Tune = next(known for known in TUNES if known == name)
+    if tune in ("val", "few-val") and task.val_is_test:
+        raise OptionError(
+            f"--tune {tune}: the published val split of {task.dataset} is its test set, so there "
+            "is none to choose on. Use --tune support or --tune fixed, or --tune test "
+            "--allow-test-tuning for the upper bound others report."
+        )
     if tune in ("val", "few-val") and not has_val:
         raise OptionError(
             f"--tune {tune}: {task.where} comes without a val split ('val' and 'val_labels'). "
@@ -172,6 +209,9 @@ def _bundle(request: Request) -> Task:
     assert request.features is not None
     if request.support:
         raise OptionError("--support does not go with --features: the bundle has its own support.")
+    for option in ("views", "split_file", "prompts_dir"):
+        if getattr(request, option) is not None:
+            raise OptionError(f"--{option.replace('_', '-')} does not go with --features.")
     if request.dataset and len(request.dataset) > 1:
         raise OptionError(f"--features is one dataset, --dataset names {len(request.dataset)}.")
     names = None
@@ -197,25 +237,41 @@ def _datasets(request: Request, demo: str) -> list[Task]:
     ):
         if value is not None:
             raise OptionError(f"{option} goes with --features only.")
-    encoder = Encoder(request.encoder or "demo")
-    store = FeatureStore(cache_folder())
-    tasks: list[Task] = []
-    for name in request.dataset or (demo,):
-        dataset = DATASETS.get(name)
-        pool, support = _pool(request, dataset)
-        tasks.append(DatasetTask(dataset, encoder, request.prompts, pool, support, store))
-    return tasks
+    encoder = Encoder(request.encoder or "demo", request.precision)
+    store = FeatureStore(cache_url())
+    return [_task(request, name, encoder, store) for name in request.dataset or (demo,)]
 
 
-def _pool(request: Request, dataset: type[BenchDataModule]) -> tuple[ImageDataModule, str]:
+def _task(request: Request, name: str, encoder: Encoder, store: FeatureStore) -> Task:
+    dataset = open_dataset(name)
+    open_split = partial(dataset, where=request.where)
+    spec = dataset.spec
+    pool, support = _pool(request, open_split, spec)
+    # Only labelled images of the task are augmented; a support set is encoded as it is.
+    views = (request.views or spec.views) if support == FEW_SHOT else 1
+    texts = class_prompts(request.prompts, spec, request.prompts_dir)
+    return DatasetTask(open_split, encoder, request.prompts, texts, pool, support, views, store)
+
+
+def _pool(
+    request: Request, open_split: Callable[[Split], BenchDataModule], spec: DatasetSpec
+) -> tuple[ImageDataModule, str]:
     if request.setting == FEW_SHOT:
         if request.support:
             raise OptionError(
                 "--support goes with --setting name-only; in few-shot the support is drawn from "
                 "the train split."
             )
-        return dataset("train"), FEW_SHOT
-    name = request.support or dataset.spec.support
+        pool = open_split("train")
+        if "train" not in pool.splits:
+            raise OptionError(
+                f"{spec.name}: it has no train split, so there is no few-shot setting. Use "
+                "--setting name-only."
+            )
+        return pool, FEW_SHOT
+    name = request.support or spec.support
     if name == "rendered":
-        return RenderedSupport(dataset.spec.classnames), name
-    raise UnknownNameError("support set", name or "", ["rendered"])
+        return RenderedSupport(spec.classnames), name
+    if name is None:
+        return NoSupport(spec.classnames), "none"
+    raise UnknownNameError("support set", name, ["rendered"])

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from susx_bench.console import is_main_process
 from susx_bench.errors import RecordError
 from susx_bench.features.predict import Launch
-from susx_bench.features.task import Features, Task
+from susx_bench.features.task import Features, Need, Task, part_key
 from susx_bench.records.files import make_folder
 from susx_bench.records.record import Record
 from susx_bench.records.store import read, record_path, search_path, write, write_search
@@ -97,7 +97,8 @@ def run(
         transient=True,
         disable=not notes.is_terminal,
     ) as progress:
-        features = {task: _encode(task, launch, progress) for task in tasks}
+        needs = {task: _need([cells[i] for i in todo if cells[i].task is task]) for task in tasks}
+        features = {task: _encode(task, needs[task], launch, progress) for task in tasks}
         encode_seconds = {task: made.seconds for task, made in features.items()}
         bar = progress.add_task("cells", total=len(todo), speed="")
         for i in todo:
@@ -117,15 +118,21 @@ def run(
     return [found[i] for i in range(len(cells))]
 
 
-def _encode(task: Task, launch: Launch, progress: Progress) -> Features:
-    bar = progress.add_task(f"encoding {task.dataset}", total=task.missing(), speed="")
+def _need(cells: Sequence[Cell]) -> Need:
+    """What a task's cells need together, every list of images once."""
+    parts = {part_key(part): part for cell in cells for part in cell.parts}
+    return Need(list(parts.values()), any(cell.sees_val for cell in cells))
+
+
+def _encode(task: Task, need: Need, launch: Launch, progress: Progress) -> Features:
+    bar = progress.add_task(f"encoding {task.dataset}", total=task.missing(need), speed="")
 
     def advance(images: int) -> None:
         progress.advance(bar, images)
         speed = progress.tasks[progress.task_ids.index(bar)].speed
         progress.update(bar, speed=f"{speed:,.0f} images/s" if speed else "")
 
-    features = task.features(launch, advance)
+    features = task.features(need, launch, advance)
     progress.remove_task(bar)
     return features
 
@@ -135,7 +142,7 @@ def unmet_need(cell: Cell) -> str:
     has = {"text"}
     if len(cell.task.pool_labels):
         has.add("support")
-    if cell.task.val_labels is not None and cell.tune in ("val", "few-val"):
+    if cell.task.val_labels is not None and cell.sees_val:
         has.add("val")
     missing = sorted(cell.method.needs - has)
     if missing:

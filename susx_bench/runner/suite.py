@@ -21,6 +21,9 @@ class SuiteRun(BaseModel):
     dataset: tuple[str, ...] | None = None
     features: tuple[Path, ...] = ()
     encoder: str | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    views: PositiveInt | None = None
+    draw: Literal["balanced", "coop"] = "balanced"
     prompts: str = "single"
     support: str | None = None
     shots: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from susx_bench.data.base import ImageDataModule, Sample
+from susx_bench.data.base import ImageDataModule
+from susx_bench.data.sources.base import Sample
 from susx_bench.demo.render import CLASSNAMES, draw
 from susx_bench.errors import OptionError
 

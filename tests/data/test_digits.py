@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from susx_bench.data.base import Sample, Split
 from susx_bench.data.digits import Digits
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.spec import Split
 from susx_bench.errors import DatasetError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -10,15 +10,18 @@ from torch import Tensor
 from susx_bench.errors import BundleError
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.predict import Launch
+from susx_bench.features.task import Need
 from tests.conftest import Bundle, unit
 
 
 def test_tensors_are_used_as_stored(bundle: Bundle, tensors: dict[str, Tensor]) -> None:
     task = BundleTask(bundle())
-    features = task.features(Launch(), lambda images: None)
+    some, rest = torch.tensor([3, 0]), torch.tensor([7, 5, 1])
+    features = task.features(Need([some, rest]), Launch(), lambda images: None)
 
     assert torch.equal(features.text, tensors["text"])
-    assert torch.equal(features.pool, tensors["support"])
+    wanted = torch.tensor([5, 3, 1])
+    assert torch.equal(features.support([some, rest], wanted), tensors["support"][wanted])
     assert torch.equal(features.test, tensors["test"])
     assert features.val is not None
     assert torch.equal(features.val.labels, tensors["val_labels"])
@@ -43,7 +46,7 @@ def test_without_words_there_are_defaults(bundle: Bundle) -> None:
 def test_half_precision_is_cast(bundle: Bundle, tensors: dict[str, Tensor]) -> None:
     task = BundleTask(bundle(test=tensors["test"].half()))
 
-    assert task.features(Launch(), lambda images: None).test.dtype == torch.float32
+    assert task.features(Need([]), Launch(), lambda images: None).test.dtype == torch.float32
 
 
 def test_val_may_be_missing(bundle: Bundle) -> None:

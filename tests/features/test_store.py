@@ -5,37 +5,39 @@ from pathlib import Path
 import pytest
 import torch
 
-from susx_bench.features.store import FeatureStore
+from susx_bench.features.store import SHARD, FeatureStore
 from tests.conftest import unit
 
 RECIPE = {"encoder": "abc", "images": "def"}
 
 
 def test_gives_back_what_was_put(tmp_path: Path) -> None:
-    store, features = FeatureStore(tmp_path), unit(5, 4, seed=1)
+    store, features = FeatureStore(str(tmp_path)), unit(5, 4, seed=1)
 
-    assert store.get(RECIPE) is None
-    store.put(RECIPE, features)
-    found = store.get(RECIPE)
+    assert store.get(RECIPE, 0) is None
+    store.put(RECIPE, 0, features)
+    found = store.get(RECIPE, 0)
 
     assert found is not None
     assert torch.equal(found, features)
-    assert store.get(RECIPE | {"images": "other"}) is None
+    assert store.get(RECIPE | {"images": "other"}, 0) is None
 
 
 def test_the_same_features_make_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        FeatureStore(tmp_path / name).put(RECIPE, unit(5, 4, seed=1))
+        FeatureStore(str(tmp_path / name)).put(RECIPE, 0, unit(5, 4, seed=1))
 
-    one, two = (FeatureStore(tmp_path / name).path(RECIPE).read_bytes() for name in ("a", "b"))
+    one, two = (
+        Path(FeatureStore(str(tmp_path / name)).path(RECIPE, 0)).read_bytes() for name in ("a", "b")
+    )
     assert one == two
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign", "shard", "folder"])
 def test_a_damaged_file_is_never_believed(tmp_path: Path, damage: str) -> None:
-    store = FeatureStore(tmp_path)
-    store.put(RECIPE, unit(5, 4, seed=1))
-    path = store.path(RECIPE)
+    store = FeatureStore(str(tmp_path))
+    store.put(RECIPE, 0, unit(5, 4, seed=1))
+    path = Path(store.path(RECIPE, 0))
     content = bytearray(path.read_bytes())
     if damage == "cut":
         content = content[:-8]
@@ -43,9 +45,35 @@ def test_a_damaged_file_is_never_believed(tmp_path: Path, damage: str) -> None:
         content[-3] ^= 1
     elif damage == "empty":
         content = bytearray()
+    elif damage == "shard":
+        store.put(RECIPE, 1, unit(5, 4, seed=2))
+        content = bytearray(Path(store.path(RECIPE, 1)).read_bytes())
     else:
-        store.put(RECIPE | {"images": "other"}, unit(5, 4, seed=2))
-        content = bytearray(store.path(RECIPE | {"images": "other"}).read_bytes())
-    path.write_bytes(content)
+        store.put(RECIPE | {"images": "other"}, 0, unit(5, 4, seed=2))
+        content = bytearray(Path(store.path(RECIPE | {"images": "other"}, 0)).read_bytes())
+    if damage == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(content)
 
-    assert store.get(RECIPE) is None
+    assert store.get(RECIPE, 0) is None
+
+
+def test_any_fsspec_url_will_do() -> None:
+    store, features = FeatureStore("memory://features"), unit(5, 4, seed=1)
+    store.put(RECIPE, 3, features)
+
+    found = FeatureStore("memory://features").get(RECIPE, 3)
+
+    assert found is not None
+    assert torch.equal(found, features)
+
+
+def test_a_list_is_loaded_shard_by_shard(tmp_path: Path) -> None:
+    store = FeatureStore(str(tmp_path))
+    store.put(RECIPE, 1, unit(SHARD, 4, seed=1))
+
+    found = store.load(RECIPE, 2 * SHARD + 1)
+
+    assert [shard is None for shard in found] == [True, False, True]

@@ -1,0 +1,236 @@
+"""Whether a copy of a dataset is what it should be: sizes, classes, images, duplicates."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import imagehash
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.spec import DatasetSpec, Split
+
+NEAR = 4
+"""Perceptual hashes of 64 bits that differ in at most so many are near-duplicates."""
+
+_BANDS = NEAR + 1  # two hashes that differ in NEAR bits agree in one of so many parts
+_CROWD = 400  # images that share a part of their hash and are compared pair by pair at most
+
+
+class Place(NamedTuple):
+    """An image of a split."""
+
+    split: Split
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.split}/{self.key}"
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What one split has.
+
+    Attributes:
+        split: Which.
+        images: Number of images.
+        published: Number the published protocol has; None where it has no such split.
+        expected: Number this copy must have; None where nobody said.
+        fewest: Images of the smallest class.
+        most: Images of the largest class.
+        empty: Classes without an image.
+        sha256: Hash of the list of images and labels.
+    """
+
+    split: Split
+    images: int
+    published: int | None
+    expected: int | None
+    fewest: int
+    most: int
+    empty: tuple[str, ...]
+    sha256: str
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        spec: The dataset's facts.
+        origin: Folder or repository.
+        protocol: Whose split it is.
+        splits: What each split has.
+        unreadable: Images that cannot be decoded, and why.
+        same: Groups of images with the same bytes.
+        near: Pairs of images that look the same and have other bytes.
+        crowded: Images whose near-duplicates were not looked for: too many look alike.
+    """
+
+    spec: DatasetSpec
+    origin: str
+    protocol: str
+    splits: list[SplitReport]
+    unreadable: list[tuple[Place, str]] = field(default_factory=list)
+    same: list[list[Place]] = field(default_factory=list)
+    near: list[tuple[Place, Place]] = field(default_factory=list)
+    crowded: int = 0
+
+    @property
+    def leaks(self) -> list[list[Place]]:
+        """Groups of the same image in more than one split."""
+        return [group for group in self.same if len({place.split for place in group}) > 1]
+
+    @property
+    def near_leaks(self) -> list[tuple[Place, Place]]:
+        """Pairs of near-duplicates in different splits."""
+        return [pair for pair in self.near if pair[0].split != pair[1].split]
+
+    @property
+    def wrong(self) -> list[str]:
+        """What is wrong, a line each; empty for a good copy."""
+        found = []
+        for part in self.splits:
+            if part.expected not in (None, part.images):
+                found.append(f"{part.split} has {part.images} images, not {part.expected}")
+            if part.empty:
+                names = ", ".join(part.empty[:5])
+                found.append(f"{part.split} has no image of {len(part.empty)} classes: {names}")
+        if self.unreadable:
+            found.append(f"{len(self.unreadable)} images cannot be read")
+        if self.leaks:
+            found.append(f"{len(self.leaks)} images are in more than one split")
+        return found
+
+
+def check(
+    dataset: type[BenchDataModule],
+    where: Where,
+    begin: Callable[[int], object],
+    advance: Callable[[], object],
+) -> Report:
+    """Read every image of a dataset and look at what is there.
+
+    Args:
+        dataset: Its class.
+        where: Where its images are looked for.
+        begin: Told how many images there are.
+        advance: Told that an image was read.
+
+    Raises:
+        DatasetError: If the copy cannot be listed at all, or its class names are not the
+            dataset's.
+    """
+    first = dataset("test", where)
+    spec = first.spec
+    modules = [dataset(split, where) for split in first.splits]
+    listed = [(module, module.index(module.split)) for module in modules]
+    report = Report(
+        spec, first.origin, first.protocol, [_split(module, images) for module, images in listed]
+    )
+    begin(sum(len(samples) for _, samples in listed))
+
+    def look(item: tuple[BenchDataModule, Sample]) -> _Seen:
+        module, sample = item
+        seen = _look(module, sample)
+        advance()
+        return seen
+
+    images = [(module, sample) for module, samples in listed for sample in samples]
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        seen = list(pool.map(look, images))
+    good = []
+    for one in seen:
+        if one.error:
+            report.unreadable.append((one.place, one.error))
+        else:
+            good.append(one)
+    report.same = _same(good)
+    report.near, report.crowded = _near(good)
+    return report
+
+
+class _Seen(NamedTuple):
+    place: Place
+    error: str
+    sha256: str = ""
+    look: int = 0
+
+
+def _look(module: BenchDataModule, sample: Sample) -> _Seen:
+    place = Place(module.split, sample.key)
+    try:
+        content = module.read(sample)
+        image = decode(content)
+    except (BadImageError, OSError) as error:
+        return _Seen(place, str(error))
+    except NotImplementedError:  # images that are no files
+        image = module.image(sample)
+        content = image.tobytes()
+    bits = imagehash.phash(image).hash.flatten()
+    look = int(np.packbits(bits).view(">u8")[0])
+    return _Seen(place, "", hashlib.sha256(content).hexdigest(), look)
+
+
+def _split(module: BenchDataModule, samples: Sequence[Sample]) -> SplitReport:
+    labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
+    counts = torch.bincount(labels, minlength=len(module.classnames))
+    empty = tuple(
+        name for name, count in zip(module.classnames, counts.tolist(), strict=True) if not count
+    )
+    return SplitReport(
+        split=module.split,
+        images=len(samples),
+        published=module.spec.sizes.get(module.split),
+        expected=module.sizes.get(module.split),
+        fewest=int(counts.min()),
+        most=int(counts.max()),
+        empty=empty,
+        sha256=module.list_sha256(samples),
+    )
+
+
+def _same(seen: Sequence[_Seen]) -> list[list[Place]]:
+    groups: dict[str, list[Place]] = defaultdict(list)
+    for one in seen:
+        groups[one.sha256].append(one.place)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _near(seen: Sequence[_Seen]) -> tuple[list[tuple[Place, Place]], int]:
+    """Pairs whose hashes differ in at most `NEAR` bits, and how many images were too alike."""
+    looks = np.array([one.look for one in seen], dtype=np.uint64)
+    edges = np.linspace(0, 64, _BANDS + 1).astype(int)
+    pairs: set[tuple[int, int]] = set()
+    crowded: set[int] = set()
+    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        part = (looks >> np.uint64(low)) & np.uint64(2 ** (high - low) - 1)
+        for members in _alike(part):
+            if len(members) > _CROWD:
+                crowded.update(members.tolist())
+                continue
+            differ = np.bitwise_count(looks[members][:, None] ^ looks[members][None])
+            for i, j in np.argwhere(np.triu(differ <= NEAR, k=1)):
+                pairs.add((int(members[i]), int(members[j])))
+    found = [
+        (seen[i].place, seen[j].place) for i, j in sorted(pairs) if seen[i].sha256 != seen[j].sha256
+    ]
+    return found, len(crowded)
+
+
+def _alike(values: NDArray[np.uint64]) -> list[NDArray[np.intp]]:
+    """Places of equal values, for every value that occurs more than once."""
+    if not len(values):
+        return []
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order])) + 1
+    return [group for group in np.split(order, starts) if len(group) > 1]

@@ -1,0 +1,40 @@
+"""ImageNet-1k; SuS-X tunes on its validation set, which is its test set."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from susx_bench.data.published import PublishedDataset
+from susx_bench.data.spec import ClassFolders, DatasetSpec, read_classnames, read_codes
+
+
+class ImageNet(PublishedDataset):
+    """Pictures of the 1000 classes of the ILSVRC challenges."""
+
+    spec: ClassVar[DatasetSpec] = DatasetSpec(
+        name="imagenet",
+        title="ImageNet",
+        classnames=read_classnames("imagenet"),
+        sizes={"train": 1281167, "test": 50000},
+        template="a photo of a {}.",
+        photo="A photo of a {}.",
+        licence="non-commercial research and education",
+        protocol="susx",
+        bibtex_key="deng2009imagenet",
+        citation="""@inproceedings{deng2009imagenet,
+  title = {ImageNet: A Large-Scale Hierarchical Image Database},
+  author = {Deng, Jia and Dong, Wei and Socher, Richard and Li, Li-Jia and Li, Kai and
+    Fei-Fei, Li},
+  booktitle = {CVPR},
+  year = {2009}
+}""",
+        val_is_test=True,
+        layout=ClassFolders(splits={"train": "train", "test": "val"}),
+        # No copy on the hub: those that name their classes name two "missile" and two "sunglasses".
+        fetch=(
+            "Unpack the training and validation images from image-net.org, which asks for an "
+            "account, into imagenet/train and imagenet/val under the data root, a folder a "
+            "WordNet id. CoOp keeps both below imagenet/images: link them."
+        ),
+        aliases=read_codes("imagenet"),
+    )

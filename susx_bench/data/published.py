@@ -1,0 +1,153 @@
+"""The datasets of the field: a facts file each, read from a local folder or from the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.folder import FolderSource
+from susx_bench.data.sources.hub import pinned, snapshot
+from susx_bench.data.sources.table import TableSource
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, Tables
+from susx_bench.errors import DatasetError, OptionError
+
+
+class SourcedDataModule(BenchDataModule):
+    """A split of a dataset that is read from a `Source`."""
+
+    @cached_property
+    def origin_source(self) -> Source:
+        """Where the images come from, found when they are first asked for."""
+        return self._find(self.where)
+
+    @classmethod
+    @cache
+    def _find(cls, where: Where) -> Source:
+        """Once for all splits: a table is read whole."""
+        return find_source(cls.spec, where)
+
+    @property
+    def protocol(self) -> str:
+        return self.origin_source.protocol
+
+    @property
+    def sizes(self) -> Mapping[Split, int]:
+        return self.origin_source.sizes
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        return self.origin_source.splits()
+
+    @property
+    def origin(self) -> str:
+        return self.origin_source.where
+
+    def index(self, split: Split) -> list[Sample]:
+        return self.origin_source.index(split)
+
+    def read(self, sample: Sample) -> bytes:
+        return self.origin_source.read(sample)
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        return self.origin_source.state(samples)
+
+
+class PublishedDataset(SourcedDataModule):
+    """One split of one of the field's datasets; a subclass is its facts and nothing else."""
+
+
+def local_folder(spec: DatasetSpec, root: Path | None) -> Path | None:
+    """The dataset's folder under the data root, under its own or the field's other names."""
+    if root is None:
+        return None
+    found = (root / name for name in (spec.name, *spec.folders))
+    return next((folder for folder in found if folder.is_dir()), None)
+
+
+def find_source(spec: DatasetSpec, where: Where) -> Source:
+    """Find a dataset's images: in its folder, else on the hub.
+
+    Raises:
+        DatasetError: If they are in neither; the message says how to get them.
+        OptionError: If there is no such source.
+    """
+    kind, _, name = where.source.partition(":")
+    if kind == "hf" and name:
+        repo, _, revision = name.partition("@")
+        known = next((hub for hub in spec.hub if hub.repo == repo), None)
+        if known and revision in ("", known.revision):
+            return _hub(spec, known, where)
+        return _unknown_hub(spec, repo, revision, where)
+    if where.source not in ("auto", "folder", "hub"):
+        raise OptionError(
+            f"--source {where.source}: it is auto, folder, hub or hf:ORG/NAME[@REVISION]."
+        )
+    folder = local_folder(spec, where.root)
+    if where.source != "hub" and folder:
+        return _folder(spec, folder, where.split_file)
+    if where.source != "folder" and spec.hub:
+        return _hub(spec, spec.hub[0], where)
+    root = where.root / spec.name if where.root else None
+    looked = f"{root} does not exist" if root else "no --data-root (or SUSX_BENCH_DATA) is given"
+    no_hub = "" if spec.hub else ", and no copy on the hub is known with its commit"
+    raise DatasetError(
+        f"{spec.name}: {looked}{no_hub}. {spec.fetch} "
+        f"Then run `susx-bench data check {spec.name} --data-root DIR`."
+    )
+
+
+def _folder(spec: DatasetSpec, folder: Path, split_file: Path | None) -> Source:
+    """A local folder in the dataset's own layout, or of tables, or of class folders."""
+    layout = spec.layout
+    assert layout is not None
+    if not _has(layout, folder):
+        if any(folder.rglob("*.parquet")) or any(folder.rglob("*.tar")):
+            hub = next((hub for hub in spec.hub if _fits(hub, folder)), None)
+            return TableSource(folder, spec, hub, split_file=split_file)
+        own = {split: split for split in spec.sizes}
+        if all((folder / name).is_dir() for name in own.values()):
+            layout = ClassFolders(splits=own)
+    return FolderSource(folder, spec, layout, split_file)
+
+
+def _has(layout: Layout, folder: Path) -> bool:
+    if isinstance(layout, Tables):
+        return False
+    if isinstance(layout, ClassFolders):
+        return any((folder / name).is_dir() for name in layout.splits.values())
+    return (folder / layout.images).is_dir()
+
+
+def _fits(hub: Hub, folder: Path) -> bool:
+    """Whether a local folder of tables can be a copy of a hub repository: the file kinds agree."""
+    shards = hub.label == "cls"
+    return any(folder.rglob("*.tar" if shards else "*.parquet"))
+
+
+def _hub(spec: DatasetSpec, hub: Hub, where: Where) -> Source:
+    folder = snapshot(hub, spec.name, spec.fetch)
+    return TableSource(
+        folder,
+        spec,
+        hub,
+        where=f"hf:{hub.repo}@{hub.revision[:12]}",
+        state=f"{hub.repo}@{hub.revision}",
+        split_file=where.split_file,
+    )
+
+
+def _unknown_hub(spec: DatasetSpec, repo: str, revision: str, where: Where) -> Source:
+    commit = pinned(repo, revision or None, spec.name)
+    hub = Hub(repo=repo, revision=commit, splits={}, sizes={}, protocol="hub-official")
+    folder = snapshot(hub, spec.name, spec.fetch)
+    return TableSource(
+        folder,
+        spec,
+        where=f"hf:{repo}@{commit[:12]}",
+        state=f"{repo}@{commit}",
+        split_file=where.split_file,
+    )

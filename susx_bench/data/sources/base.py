@@ -1,0 +1,61 @@
+"""Where the images of a dataset lie, and which of them are in which split."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from susx_bench.data.spec import Split
+
+
+class Sample(NamedTuple):
+    """One labelled image.
+
+    Attributes:
+        key: What identifies the image in its dataset: a relative path, or a split and a row.
+        label: Class index in the dataset's canonical order.
+    """
+
+    key: str
+    label: int
+
+
+class Source(ABC):
+    """A copy of a dataset.
+
+    Attributes:
+        where: The folder or repository, for messages.
+        protocol: Whose split it holds.
+        sizes: How many images each split must have; empty where nobody published it.
+        classnames: Canonical class names.
+    """
+
+    where: str
+    protocol: str
+    sizes: Mapping[Split, int]
+    classnames: tuple[str, ...]
+
+    @abstractmethod
+    def splits(self) -> tuple[Split, ...]:
+        """The splits there are."""
+
+    @abstractmethod
+    def index(self, split: Split) -> list[Sample]:
+        """List the images of a split, in the split's own order.
+
+        Raises:
+            DatasetError: If the list cannot be read, or names what is not there.
+        """
+
+    @abstractmethod
+    def read(self, sample: Sample) -> bytes:
+        """Read an image's file.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+
+    @abstractmethod
+    def state(self, samples: Sequence[Sample]) -> Any:
+        """What changes where the content of the images does, without reading them: JSON."""

@@ -1,0 +1,149 @@
+"""A local folder in the layout the field uses: a split file, class folders, or lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from susx_bench.data.classes import match
+from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
+from susx_bench.data.spec import (
+    SPLITS,
+    ClassFolders,
+    DatasetSpec,
+    Layout,
+    ListFiles,
+    Split,
+    SplitFile,
+)
+from susx_bench.errors import DatasetError
+
+IMAGES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""File names that count as images in a class folder."""
+
+
+class FolderSource(Source):
+    """Images as files.
+
+    Args:
+        folder: The dataset's folder.
+        spec: Its facts.
+        layout: How the images lie in it.
+        split_file: A split file in place of the layout's own; its sizes are nobody's.
+
+    Raises:
+        DatasetError: If the folder does not exist.
+    """
+
+    def __init__(
+        self, folder: Path, spec: DatasetSpec, layout: Layout, split_file: Path | None = None
+    ) -> None:
+        if not folder.is_dir():
+            raise DatasetError(f"{spec.name}: {folder} does not exist. {spec.fetch}")
+        self.folder = folder
+        self.where = str(folder)
+        self.classnames = spec.classnames
+        self.sizes = {} if split_file else spec.sizes
+        self.protocol = "custom" if split_file else spec.protocol
+        self._spec = spec
+        self._layout = layout
+        self._split_file = split_file
+
+    @cached_property
+    def _images(self) -> Path:
+        """Folder that the keys start from."""
+        images = self.folder
+        if isinstance(self._layout, SplitFile | ListFiles):
+            images = self.folder / self._layout.images
+        if not images.is_dir():
+            raise DatasetError(f"{self._spec.name}: {images} does not exist. {self._spec.fetch}")
+        return images.resolve()
+
+    @cached_property
+    def _samples(self) -> Mapping[Split, list[Sample]]:
+        layout = self._layout
+        if self._split_file:
+            return read_split_file(self._split_file, self._spec).samples
+        if isinstance(layout, SplitFile):
+            return read_split_file(self.folder / layout.file, self._spec).samples
+        if isinstance(layout, ListFiles):
+            return {
+                split: self._list(self.folder / file, layout.suffix)
+                for split, file in layout.lists.items()
+            }
+        assert isinstance(layout, ClassFolders)
+        return {split: self._class_folders(name) for split, name in layout.splits.items()}
+
+    def splits(self) -> tuple[Split, ...]:
+        return tuple(split for split in SPLITS if split in self._samples)
+
+    def index(self, split: Split) -> list[Sample]:
+        samples = self._samples[split]
+        missing = [sample.key for sample in samples if not (self._images / sample.key).is_file()]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise DatasetError(
+                f"{self._spec.name}: {self._images / missing[0]}{more} of {len(samples)} {split} "
+                f"images do not exist. {self._spec.fetch}"
+            )
+        return samples
+
+    def read(self, sample: Sample) -> bytes:
+        return (self._images / sample.key).read_bytes()
+
+    def state(self, samples: Sequence[Sample]) -> list[list[int]]:
+        stats = [(self._images / sample.key).stat() for sample in samples]
+        return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+
+    def _list(self, path: Path, suffix: str) -> list[Sample]:
+        if not path.is_file():
+            raise DatasetError(f"{self._spec.name}: {path} does not exist. {self._spec.fetch}")
+        lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
+        if any(len(line) != 2 for line in lines):
+            raise DatasetError(f"{self._spec.name}: {path} has a line without a class.")
+        names = sorted({name.strip() for _, name in lines})
+        labels = dict(zip(names, match(names, self._spec, str(path)), strict=True))
+        found = ((f"{image}{suffix}", labels[name.strip()]) for image, name in lines)
+        return [Sample(key, label) for key, label in found if label is not None]
+
+    def _class_folders(self, name: str) -> list[Sample]:
+        folder = self._images / name
+        if not folder.is_dir():
+            raise DatasetError(f"{self._spec.name}: {folder} does not exist. {self._spec.fetch}")
+        classes = class_folders(folder)
+        labels = match([path.name for path in classes], self._spec, str(folder))
+        return [
+            Sample(file.relative_to(self._images).as_posix(), label)
+            for path, label in zip(classes, labels, strict=True)
+            if label is not None
+            for file in image_files(path)
+        ]
+
+
+class UnsplitSource(FolderSource):
+    """A folder a class and no split: one is made, the same on every machine."""
+
+    def __init__(self, folder: Path, spec: DatasetSpec) -> None:
+        super().__init__(folder, spec, ClassFolders(splits={"train": "."}))
+        self.sizes = {}
+        self.protocol = UNSPLIT
+
+    @cached_property
+    def _samples(self) -> Mapping[Split, list[Sample]]:
+        return divide(self._class_folders("."))
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Folders with a class each, sorted by name; hidden ones are none."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Images in a folder and below, sorted by path."""
+    return sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file()
+    )

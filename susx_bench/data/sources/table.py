@@ -1,0 +1,287 @@
+"""Parquet files and webdataset shards, local or from the hub, read by Hugging Face ``datasets``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from susx_bench.data.classes import match
+from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
+from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
+from susx_bench.errors import DatasetError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
+LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class")
+CLASSNAMES_FILE = "classnames.txt"
+"""Class names of a webdataset copy, one a line, in the order of its labels."""
+
+
+class TableSource(Source):
+    """A table of images and labels, a row an image.
+
+    Args:
+        folder: Folder of Parquet files or of webdataset shards.
+        spec: The dataset's facts.
+        hub: What is known of the copy; None finds out.
+        state: What pins the content, such as a commit; None looks at the files.
+        split_file: A published split to join by file name, over all the copy's rows.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: DatasetSpec,
+        hub: Hub | None = None,
+        *,
+        where: str = "",
+        state: str | None = None,
+        split_file: Path | None = None,
+    ) -> None:
+        self.folder = folder
+        self.where = where or str(folder)
+        self.classnames = spec.classnames
+        self._spec = spec
+        self._hub = hub
+        self._state = state
+        self._split_file = split_file
+        self.sizes: Mapping[Split, int] = hub.sizes if hub else {}
+        self.protocol = hub.protocol if hub else "hub-official"
+        if split_file:
+            self.sizes, self.protocol = spec.sizes, "susx"
+            if any(len(s) != spec.sizes.get(k) for k, s in self._published.items()):
+                self.sizes, self.protocol = {}, "custom"
+
+    @cached_property
+    def _published(self) -> dict[Split, list[Sample]]:
+        assert self._split_file is not None
+        return read_split_file(self._split_file, self._spec).samples
+
+    @cached_property
+    def tables(self) -> dict[str, Dataset]:
+        """Every split under the copy's own name, its images not decoded.
+
+        Raises:
+            DatasetError: If there are none, or they cannot be read.
+        """
+        tables = load_tables(self.folder, self._hub.config if self._hub else None, self.where)
+        found = {}
+        for name, table in tables.items():
+            found[name] = undecoded(table, self._image(table))
+        return found
+
+    def _image(self, table: Dataset) -> str:
+        columns = table.column_names
+        known = (self._hub.image, *IMAGE_COLUMNS) if self._hub else IMAGE_COLUMNS
+        return self._column(known, columns, "images")
+
+    def _label(self, table: Dataset) -> str:
+        known = (self._hub.label,) if self._hub else LABEL_COLUMNS
+        return self._column(known, table.column_names, "labels")
+
+    def _column(self, known: Sequence[str], columns: Sequence[str], what: str) -> str:
+        for name in known:
+            if name in columns:
+                return name
+        raise DatasetError(
+            f"{self._spec.name}: {self.where} has the columns {', '.join(columns)}; none of "
+            f"{', '.join(dict.fromkeys(known))} is there for the {what}."
+        )
+
+    @cached_property
+    def _theirs(self) -> dict[Split, str]:
+        """The copy's own name of each split."""
+        names = list(self.tables)
+        if self._hub and self._hub.splits:
+            for name in self._hub.splits.values():
+                if name not in names:
+                    raise DatasetError(
+                        f"{self._spec.name}: {self.where} has the splits {', '.join(names)}, "
+                        f"'{name}' is missing."
+                    )
+            return dict(self._hub.splits)
+        return guess_splits(names)
+
+    @cached_property
+    def _labels(self) -> dict[str, list[int | None]]:
+        """Canonical label of every row, by the copy's name of the split."""
+        return {name: self._canonical(table) for name, table in self.tables.items()}
+
+    def _canonical(self, table: Dataset) -> list[int | None]:
+        column = self._label(table)
+        raw = table.with_format("numpy")[column][:]
+        names = class_labels(table, column)
+        if names is None and raw.dtype.kind in "iu":
+            path = self.folder / CLASSNAMES_FILE
+            if not path.is_file():
+                raise DatasetError(
+                    f"{self._spec.name}: {self.where} has numbers for labels, and neither names "
+                    f"for them nor a {CLASSNAMES_FILE}. Labels are never believed by their "
+                    "position: give a copy that names its classes."
+                )
+            names = path.read_text(encoding="utf-8").split("\n")
+            names = [name for name in names if name.strip()]
+        if names is None:
+            unique, numbers = np.unique(raw.astype(str), return_inverse=True)
+            names = unique.tolist()
+        else:
+            numbers = raw
+            if len(raw) and not 0 <= raw.min() <= raw.max() < len(names):
+                raise DatasetError(
+                    f"{self._spec.name}: {self.where} has labels {raw.min()} to {raw.max()} and "
+                    f"{len(names)} class names."
+                )
+        canonical = match(names, self._spec, self.where)
+        return [canonical[int(i)] for i in numbers]
+
+    @cached_property
+    def _samples(self) -> Mapping[Split, list[Sample]]:
+        if self._split_file:
+            return self._joined()
+        rows = {
+            split: [
+                Sample(f"{name}/{row}", label)
+                for row, label in enumerate(self._labels[name])
+                if label is not None
+            ]
+            for split, name in self._theirs.items()
+        }
+        if "test" not in rows:
+            self.protocol = UNSPLIT
+            return divide([sample for samples in rows.values() for sample in samples])
+        return rows
+
+    def _joined(self) -> dict[Split, list[Sample]]:
+        """Rows of the whole copy, in the published order, under the published names."""
+        rows: dict[tuple[str, int], list[str]] = {}
+        for name, table in self.tables.items():
+            files = self._files(table)
+            for row, (file, label) in enumerate(zip(files, self._labels[name], strict=True)):
+                if label is not None:
+                    stem = PurePosixPath(file).stem
+                    rows.setdefault((stem, label), []).append(f"{name}/{row}")
+        self._rows: dict[str, str] = {}
+        for samples in self._published.values():
+            for key, label in samples:
+                found = rows.get((PurePosixPath(key).stem, label), [])
+                if len(found) != 1:
+                    what = "no row" if not found else f"{len(found)} rows"
+                    raise DatasetError(
+                        f"{self._spec.name}: {self.where} has {what} for '{key}' of "
+                        f"{self._split_file}. This copy cannot be joined with the split file; "
+                        f"use a local folder. {self._spec.fetch}"
+                    )
+                self._rows[key] = found[0]
+        return self._published
+
+    def _files(self, table: Dataset) -> list[str]:
+        if self._hub and self._hub.name:
+            return [str(name) for name in table[self._hub.name]]
+        image = self._image(table)
+        paths = [row["path"] for row in table.select_columns([image])[image]]
+        if not all(paths):
+            raise DatasetError(
+                f"{self._spec.name}: {self.where} does not keep the original file names, so "
+                f"{self._split_file} cannot be joined. Use a local folder. {self._spec.fetch}"
+            )
+        return [str(path) for path in paths]
+
+    def splits(self) -> tuple[Split, ...]:
+        return tuple(split for split in SPLITS if split in self._samples)
+
+    def index(self, split: Split) -> list[Sample]:
+        return self._samples[split]
+
+    def read(self, sample: Sample) -> bytes:
+        place = self._rows[sample.key] if self._split_file else sample.key
+        name, _, row = place.rpartition("/")
+        table = self.tables[name]
+        value: Any = table[int(row)][self._image(table)]
+        if value["bytes"] is not None:
+            return bytes(value["bytes"])
+        return Path(value["path"]).read_bytes()
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        if self._state:
+            return self._state
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        stats = [(path, path.stat()) for path in files]
+        return [[str(p.relative_to(self.folder)), s.st_size, s.st_mtime_ns] for p, s in stats]
+
+
+def load_tables(folder: Path, config: str | None, where: str) -> DatasetDict:
+    """Read all splits of a folder of Parquet files or webdataset shards; no network.
+
+    Raises:
+        DatasetError: If ``datasets`` cannot read them.
+    """
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        if shards := _shards(folder):
+            return datasets.load_dataset("webdataset", data_files=shards)
+        return datasets.load_dataset(str(folder), name=config)
+    except Exception as error:  # whatever datasets and pyarrow raise, with the file in it
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise DatasetError(
+            f"{where}: datasets {datasets.__version__} cannot read {folder}: {reason}"
+        ) from error
+
+
+def _shards(folder: Path) -> dict[str, list[str]]:
+    """Webdataset shards by split, which a folder or the file's name says.
+
+    ``datasets`` left alone takes the ``nshards.txt`` beside them for the data.
+    """
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("*.tar")):
+        place = path.relative_to(folder).as_posix()
+        known = re.findall(r"(?:^|[-_/.])(train|test|validation|valid|val)(?=[-_/.])", place)
+        found.setdefault(known[0] if known else "train", []).append(str(path))
+    return found
+
+
+def undecoded(table: Dataset, image: str) -> Dataset:
+    """The table with its images as bytes: ``datasets`` would turn them by EXIF."""
+    from datasets import Image
+
+    return table.cast_column(image, Image(decode=False))
+
+
+def class_labels(table: Dataset, column: str) -> list[str] | None:
+    """Names of a column's labels, where it has them."""
+    names = getattr(table.features[column], "names", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def guess_splits(names: Sequence[str]) -> dict[Split, str]:
+    """Which of a copy's splits is which, by their usual names.
+
+    Where there is a validation split and no test split, the former is the test set.
+    """
+    usual: dict[Split, tuple[str, ...]] = {
+        "train": ("train", "training"),
+        "val": ("validation", "valid", "val", "dev"),
+        "test": ("test", "testing", "eval"),
+    }
+    found: dict[Split, str] = {}
+    for split, known in usual.items():
+        name = next((name for name in known if name in names), None)
+        if name:
+            found[split] = name
+    if "test" not in found and "val" in found:
+        found["test"] = found.pop("val")
+    if not found and len(names) == 1:
+        found["train"] = names[0]
+    return found

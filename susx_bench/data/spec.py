@@ -1,0 +1,157 @@
+"""The facts of a dataset: what it is called, how large it is, and where its images can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFile:
+    """A folder of images and a JSON file that says which image is in which split (CoOp, SuS-X).
+
+    The file is ``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``.
+
+    Attributes:
+        file: The JSON file, in the dataset's folder.
+        images: Folder that the paths start from, in the dataset's folder.
+    """
+
+    file: str
+    images: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFolders:
+    """A folder a class, in a folder a split (torchvision's ImageFolder).
+
+    Attributes:
+        splits: Folder of each split, in the dataset's folder; ``.`` for the folder itself.
+    """
+
+    splits: Mapping[Split, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListFiles:
+    """A text file a split, each line an image's name and, after a space, its class's.
+
+    Attributes:
+        lists: The text file of each split, in the dataset's folder.
+        images: Folder of the images, in the dataset's folder.
+        suffix: What the names lack of a file name.
+    """
+
+    lists: Mapping[Split, str]
+    images: str
+    suffix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """Parquet files or webdataset shards in the layout of a hub copy, see `Hub`."""
+
+
+Layout = SplitFile | ClassFolders | ListFiles | Tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """A copy on the Hugging Face hub, as Parquet files or webdataset shards.
+
+    Attributes:
+        repo: ``ORG/NAME``.
+        revision: Full commit, 40 hexadecimal digits.
+        splits: The copy's own name of each split.
+        sizes: Number of images of each split there.
+        protocol: ``susx`` where every split holds the published images, else ``hub-official``.
+        image: Column of the images; for webdataset whichever of jpg, png, webp there is.
+        label: Column of the labels.
+        config: The copy's configuration, where it has several.
+        name: Column of the original file names, by which a split file is joined.
+        files: Patterns of the files to download.
+    """
+
+    repo: str
+    revision: str
+    splits: Mapping[Split, str]
+    sizes: Mapping[Split, int]
+    protocol: Literal["susx", "hub-official"]
+    image: str = "image"
+    label: str = "label"
+    config: str | None = None
+    name: str | None = None
+    files: tuple[str, ...] = ("*.parquet", "*.tar", "classnames.txt", "README.md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """The facts of a dataset.
+
+    Attributes:
+        name: Short name, as on the command line, and its folder's under the data root.
+        title: Name for people.
+        classnames: Canonical class names, in canonical order.
+        sizes: Published number of images of each split there is.
+        template: Prompt of ``single``, with one ``{}`` for the class name (CoOp, Tip-Adapter).
+        photo: Prompt of ``photo`` (SuS-X).
+        licence: Terms of the images.
+        protocol: Whose split `sizes` are of.
+        bibtex_key: Citation.
+        citation: The BibTeX entry.
+        metric: What the CLIP paper reports: ``accuracy`` or ``mean-per-class``.
+        val_is_test: Whether the published protocol reuses the test set for validation. There is
+            no honest validation then, so no split is called ``val``.
+        layout: How the images lie in a local folder.
+        folders: Other names of that folder under the data root.
+        hub: Copies on the hub, the preferred one first.
+        fetch: How to get the data by hand.
+        aliases: Other spellings of a class name: folder names, hub labels, codes.
+        dropped: Classes that copies have and the published protocol has not.
+        numbered: Whether copies may call the classes 1, 2, ... K.
+        views: Augmented views a few-shot support image is averaged over; 1 is the image itself.
+        support: Support set used in the name-only setting where none is asked for.
+    """
+
+    name: str
+    title: str
+    classnames: tuple[str, ...]
+    sizes: Mapping[Split, int]
+    template: str
+    licence: str
+    protocol: str
+    bibtex_key: str
+    photo: str = "A photo of a {}."
+    citation: str = ""
+    metric: Literal["accuracy", "mean-per-class"] = "accuracy"
+    val_is_test: bool = False
+    layout: Layout | None = None
+    folders: tuple[str, ...] = ()
+    hub: tuple[Hub, ...] = ()
+    fetch: str = ""
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    numbered: bool = False
+    views: int = 10
+    support: str | None = None
+
+
+def read_classnames(name: str) -> tuple[str, ...]:
+    """Read the canonical class names that come with the package, one a line."""
+    return tuple(line.split("\t")[-1] for line in _lines(name))
+
+
+def read_codes(name: str) -> dict[str, tuple[str, ...]]:
+    """Read the codes (WordNet ids, countries) in front of the class names: name to code."""
+    pairs = (line.split("\t") for line in _lines(name))
+    return {classname: (code,) for code, classname in pairs}
+
+
+def _lines(name: str) -> list[str]:
+    path = Path(__file__).parent / "facts" / "classnames" / f"{name}.txt"
+    return path.read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,77 @@
+"""The report of a dataset check, for a person to read."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from susx_bench.data.check import NEAR, Report
+
+_SHOWN = 10  # lines of each kind
+
+
+def render(report: Report) -> RenderableType:
+    """The whole report: splits, images, duplicates, verdict."""
+    spec = report.spec
+    heading = Text.assemble(
+        (f"{spec.title} ({spec.name})", "bold"),
+        f"\nfrom {report.origin}, split protocol {report.protocol}, "
+        f"{len(spec.classnames)} classes matched by name",
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("split")
+    for column in ("images", "published", "a class", "classes"):
+        table.add_column(column, justify="right")
+    table.add_column("sha256 of the list", no_wrap=True)
+    for part in report.splits:
+        here = Text(f"{part.images:,}")
+        if part.expected not in (None, part.images):
+            here.stylize("red")
+        few = f"{part.fewest}" if part.fewest == part.most else f"{part.fewest} to {part.most}"
+        table.add_row(
+            part.split,
+            here,
+            "–" if part.published is None else f"{part.published:,}",
+            few,
+            f"{len(spec.classnames) - len(part.empty)}",
+            part.sha256[:16],
+        )
+    lines: list[RenderableType] = [heading, table]
+    if any(p.published not in (None, p.images) for p in report.splits):
+        lines.append(
+            Text(
+                "not the published split: numbers on it are not comparable with those on it",
+                style="yellow",
+            )
+            if report.protocol != "susx"
+            else Text("not the published sizes", style="red")
+        )
+    unreadable = [f"{place}: {why}" for place, why in report.unreadable]
+    lines += _section("cannot be read", unreadable, "red")
+    leaks = [" = ".join(map(str, group)) for group in report.leaks]
+    lines += _section("the same image in several splits", leaks, "red")
+    within = [" = ".join(map(str, group)) for group in report.same if group not in report.leaks]
+    lines += _section("the same image twice in one split", within, "yellow")
+    near = [f"{a} ~ {b}" for a, b in report.near_leaks]
+    lines += _section(f"look alike across splits (at most {NEAR} of 64 bits)", near, "yellow")
+    inside = len(report.near) - len(report.near_leaks)
+    if inside:
+        lines.append(Text(f"look alike within a split: {inside:,} pairs"))
+    if report.crowded:
+        lines.append(Text(f"too much alike to be compared in pairs: {report.crowded:,} images"))
+    total = sum(part.images for part in report.splits)
+    if report.wrong:
+        lines.append(Text("wrong: " + "; ".join(report.wrong), style="bold red"))
+    else:
+        lines.append(Text(f"nothing wrong with {total:,} images", style="bold green"))
+    return Group(*lines)
+
+
+def _section(title: str, items: list[str], style: str) -> list[RenderableType]:
+    if not items:
+        return []
+    shown = "".join(f"\n  {item}" for item in items[:_SHOWN])
+    more = f"\n  and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
+    return [Text.assemble((f"{title}: {len(items):,}", style), shown, more)]

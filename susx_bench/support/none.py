@@ -1,0 +1,30 @@
+"""No support set at all, for methods that look at text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from susx_bench.data.base import ImageDataModule
+from susx_bench.data.sources.base import Sample
+
+
+class NoSupport(ImageDataModule):
+    """An empty support set.
+
+    Args:
+        classnames: The dataset's.
+    """
+
+    def __init__(self, classnames: Sequence[str]) -> None:
+        super().__init__()
+        self.source = "none"
+        self.classnames = tuple(classnames)
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return ()
+
+    def image(self, sample: Sample) -> Image.Image:
+        raise LookupError(f"there is no {sample.key}")
