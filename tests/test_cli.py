@@ -38,7 +38,7 @@ RUN = ("run", "--setting", "few-shot")
         (("--method", "./none.py:X"), "none.py does not exist"),
         (
             ("--method", "tipx", "--encoder", "local-dir:here"),
-            "open_clip_config.json does not exist",
+            "here does not exist or has no weights",
         ),
         (("--method", "tipx", "--support", "rendered"), "--support goes with --setting name-only"),
         (("--method", "tipx", "--logit-scale", "3"), "--logit-scale goes with --features only"),

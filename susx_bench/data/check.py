@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.spec import DatasetSpec, Split
+from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 
 NEAR = 4
 """Perceptual hashes of 64 bits that differ in at most so many are near-duplicates."""
 
 _BANDS = NEAR + 1  # two hashes that differ in NEAR bits agree in one of so many parts
+_SHOWN = 5  # things named in a line
 _CROWD = 400  # images that share a part of their hash and are compared pair by pair at most
 
 
@@ -33,7 +34,7 @@ class Place(NamedTuple):
     key: str
 
     def __str__(self) -> str:
-        return f"{self.split}/{self.key}"
+        return f"{self.key} ({self.split})"
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,22 @@ class Report:
         for part in self.splits:
             if part.expected not in (None, part.images):
                 found.append(f"{part.split} has {part.images} images, not {part.expected}")
-            if part.empty:
-                names = ", ".join(part.empty[:5])
-                found.append(f"{part.split} has no image of {len(part.empty)} classes: {names}")
-        if self.unreadable:
-            found.append(f"{len(self.unreadable)} images cannot be read")
-        if self.leaks:
-            found.append(f"{len(self.leaks)} images are in more than one split")
+            elif not part.images:
+                found.append(f"{part.split} has no images")
+            if part.images and part.empty:
+                found.append(f"{part.split} has no image of {_some(part.empty)}")
+        for what, places in (
+            ("cannot be read", [place for place, _ in self.unreadable]),
+            ("in more than one split", [" = ".join(map(str, group)) for group in self.leaks]),
+        ):
+            if places:
+                found.append(f"{what}: {_some(places)}")
         return found
+
+
+def _some(things: Sequence[object]) -> str:
+    more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
+    return ", ".join(map(str, things[:_SHOWN])) + more
 
 
 def check(
@@ -132,8 +141,11 @@ def check(
     """
     first = dataset("test", where)
     spec = first.spec
-    modules = [dataset(split, where) for split in first.splits]
-    listed = [(module, module.index(module.split)) for module in modules]
+    there = first.splits
+    modules = [dataset(split, where) for split in SPLITS if split in (*there, *first.sizes)]
+    listed = [
+        (module, module.index(module.split) if module.split in there else []) for module in modules
+    ]
     report = Report(
         spec, first.origin, first.protocol, [_split(module, images) for module, images in listed]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from susx_bench.data.spec import DatasetSpec
@@ -11,9 +12,20 @@ from susx_bench.errors import DatasetError
 _SHOWN = 5  # names in a message
 
 
+def _plain(name: str) -> str:
+    """A class name as a folder or a file name may have it, else unchanged."""
+    return unicodedata.normalize("NFC", name.replace("_", " "))
+
+
+def _fold(name: str) -> str:
+    """A class name without case and accents."""
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
 def squash(name: str) -> str:
     """A class name without case, punctuation and leading ``001.``, as ``faceseasy``."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"^\d+\.(?=\D)", "", name.casefold()))
+    return re.sub(r"[\W_]", "", re.sub(r"^\d+\.(?=\D)", "", _fold(name)))
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -21,14 +33,14 @@ def words(name: str) -> tuple[str, ...]:
 
     The letter that SUN397's paths begin with, as in ``/a/apse/indoor``, is not a word.
     """
-    return tuple(sorted(re.findall(r"[a-z0-9]+", re.sub(r"^/[a-z]/", "", name.casefold()))))
+    return tuple(sorted(re.findall(r"[^\W_]+", re.sub(r"^/[a-z]/", "", _fold(name)))))
 
 
 def match(names: Sequence[str], spec: DatasetSpec, where: str) -> list[int | None]:
     """Find the canonical label of every class of a copy.
 
-    A name is known by its letters and digits, by an alias of the facts, or by its words in any
-    order. No label is ever believed for its position.
+    A name is known as it stands, by its letters and digits, by an alias of the facts, or by its
+    words in any order. No label is ever believed for its position.
 
     Args:
         names: The copy's class names, in its own order.
@@ -41,51 +53,53 @@ def match(names: Sequence[str], spec: DatasetSpec, where: str) -> list[int | Non
     Raises:
         DatasetError: If a name is unknown or not told apart from another, or a class is missing.
     """
-    known = _spellings(spec)
-    dropped = {squash(name) for name in spec.dropped}
     if spec.numbered and sorted(names) == sorted(str(i + 1) for i in range(len(spec.classnames))):
         return [int(name) - 1 for name in names]
+    exact = {_plain(name): label for label, name in enumerate(spec.classnames)}
+    known = _spellings(spec)
+    dropped = {squash(name) for name in spec.dropped}
     labels: list[int | None] = []
-    unknown = []
+    unknown: list[str] = []
+    theirs: list[list[str]] = [[] for _ in spec.classnames]
     for name in names:
-        label = known.get(squash(name), known.get(words(name)))
-        if label is None and squash(name) not in dropped:
+        label = exact.get(_plain(name), known.get(squash(name), known.get(words(name))))
+        if label is not None:
+            theirs[label].append(name)
+        elif squash(name) not in dropped:
             unknown.append(name)
         labels.append(label)
-    found = [label for label in labels if label is not None]
-    missing = [name for i, name in enumerate(spec.classnames) if i not in found]
-    twice = [name for i, name in enumerate(spec.classnames) if found.count(i) > 1]
-    for what, which in (
-        ("classes that are none of its", unknown),
-        ("not all classes, without", missing),
-        ("several classes for", twice),
-    ):
-        if which:
-            more = f" and {len(which) - _SHOWN} more" if len(which) > _SHOWN else ""
-            shown = ", ".join(f"'{name}'" for name in which[:_SHOWN])
-            raise DatasetError(
-                f"{spec.name}: {where} has {len(names)} class names, the dataset has "
-                f"{len(spec.classnames)}; among them are {what} {shown}{more}. Labels are never "
-                "believed by their position: give a copy with the dataset's own class names."
-            )
+    missing = [name for name, found in zip(spec.classnames, theirs, strict=True) if not found]
+    several = [
+        f"several classes for '{name}': {_quoted(found)}"
+        for name, found in zip(spec.classnames, theirs, strict=True)
+        if len(found) > 1
+    ]
+    wrong = [f"none of its: {_quoted(unknown)}"] if unknown else []
+    wrong += [f"without {_quoted(missing)}"] if missing else []
+    wrong += several[:_SHOWN]
+    if wrong:
+        raise DatasetError(
+            f"{spec.name}: {where} has {len(names)} class names, the dataset has "
+            f"{len(spec.classnames)} ({'; '.join(wrong)}). Labels are never believed by their "
+            "position: give a copy with the dataset's own class names."
+        )
     return labels
+
+
+def _quoted(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more
 
 
 def _spellings(spec: DatasetSpec) -> dict[str | tuple[str, ...], int]:
     """Every spelling that means one class and no other."""
+    spelled: list[tuple[str | tuple[str, ...], int]] = []
+    for label, name in enumerate(spec.classnames):
+        spelled += [(squash(alias), label) for alias in (name, *spec.aliases.get(name, ()))]
+        spelled.append((words(name), label))
     known: dict[str | tuple[str, ...], int] = {}
-    unclear = set()
-    exact = [(squash(name), label) for label, name in enumerate(spec.classnames)]
-    exact += [
-        (squash(alias), spec.classnames.index(name))
-        for name, aliases in spec.aliases.items()
-        for alias in aliases
-    ]
-    for key, label in exact:
+    unclear: set[str | tuple[str, ...]] = {"", ()}  # names without a letter or a digit
+    for key, label in spelled:
         if known.setdefault(key, label) != label:
             unclear.add(key)
-    loose = [(words(name), label) for label, name in enumerate(spec.classnames)]
-    for bag, label in loose:
-        if known.setdefault(bag, label) != label:
-            unclear.add(bag)  # type: ignore[arg-type]
     return {key: label for key, label in known.items() if key not in unclear}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.sources.folder import FolderSource
-from susx_bench.data.sources.hub import pinned, snapshot
-from susx_bench.data.sources.table import TableSource
-from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, Tables
+from susx_bench.data.sources.hub import copy_named, snapshot
+from susx_bench.data.sources.table import TableSource, has_tables
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, SplitFile, Tables
 from susx_bench.errors import DatasetError, OptionError
 
 
@@ -77,11 +78,7 @@ def find_source(spec: DatasetSpec, where: Where) -> Source:
     """
     kind, _, name = where.source.partition(":")
     if kind == "hf" and name:
-        repo, _, revision = name.partition("@")
-        known = next((hub for hub in spec.hub if hub.repo == repo), None)
-        if known and revision in ("", known.revision):
-            return _hub(spec, known, where)
-        return _unknown_hub(spec, repo, revision, where)
+        return hub_source(spec, _hub_copy(spec, name), where.split_file)
     if where.source not in ("auto", "folder", "hub"):
         raise OptionError(
             f"--source {where.source}: it is auto, folder, hub or hf:ORG/NAME[@REVISION]."
@@ -90,7 +87,7 @@ def find_source(spec: DatasetSpec, where: Where) -> Source:
     if where.source != "hub" and folder:
         return _folder(spec, folder, where.split_file)
     if where.source != "folder" and spec.hub:
-        return _hub(spec, spec.hub[0], where)
+        return hub_source(spec, spec.hub[0], where.split_file)
     root = where.root / spec.name if where.root else None
     looked = f"{root} does not exist" if root else "no --data-root (or SUSX_BENCH_DATA) is given"
     no_hub = "" if spec.hub else ", and no copy on the hub is known with its commit"
@@ -100,17 +97,50 @@ def find_source(spec: DatasetSpec, where: Where) -> Source:
     )
 
 
+def hub_source(spec: DatasetSpec, hub: Hub, split_file: Path | None) -> TableSource:
+    """A copy on the hub.
+
+    Raises:
+        DatasetError: If it cannot be had or read.
+    """
+    folder = snapshot(hub, spec.name, spec.fetch)
+    commit = folder.name
+    return TableSource(
+        folder,
+        spec,
+        hub,
+        where=f"hf:{hub.repo}@{commit[:12]}",
+        state=f"{hub.repo}@{commit}",
+        split_file=split_file,
+    )
+
+
+def _hub_copy(spec: DatasetSpec, name: str) -> Hub:
+    """What is known of ``ORG/NAME[@REVISION]``; its sizes only at the commit of the facts."""
+    asked = copy_named(name)
+    known = next((hub for hub in spec.hub if hub.repo == asked.repo), None)
+    if known is None:
+        return asked
+    if "@" not in name or asked.revision == known.revision:
+        return known
+    return replace(known, revision=asked.revision, sizes={}, protocol="hub-official")
+
+
 def _folder(spec: DatasetSpec, folder: Path, split_file: Path | None) -> Source:
     """A local folder in the dataset's own layout, or of tables, or of class folders."""
-    layout = spec.layout
-    assert layout is not None
+    layout = spec.layout or Tables()
     if not _has(layout, folder):
-        if any(folder.rglob("*.parquet")) or any(folder.rglob("*.tar")):
+        if has_tables(folder):
             hub = next((hub for hub in spec.hub if _fits(hub, folder)), None)
             return TableSource(folder, spec, hub, split_file=split_file)
         own = {split: split for split in spec.sizes}
-        if all((folder / name).is_dir() for name in own.values()):
+        if own and all((folder / name).is_dir() for name in own.values()):
             layout = ClassFolders(splits=own)
+    if isinstance(layout, Tables) and not split_file:
+        raise DatasetError(
+            f"{spec.name}: {folder} has neither Parquet files nor webdataset shards, nor the "
+            f"folders {', '.join(spec.sizes)}. {spec.fetch}"
+        )
     return FolderSource(folder, spec, layout, split_file)
 
 
@@ -119,6 +149,8 @@ def _has(layout: Layout, folder: Path) -> bool:
         return False
     if isinstance(layout, ClassFolders):
         return any((folder / name).is_dir() for name in layout.splits.values())
+    if isinstance(layout, SplitFile) and layout.images == ".":
+        return (folder / layout.file).is_file()
     return (folder / layout.images).is_dir()
 
 
@@ -126,28 +158,3 @@ def _fits(hub: Hub, folder: Path) -> bool:
     """Whether a local folder of tables can be a copy of a hub repository: the file kinds agree."""
     shards = hub.label == "cls"
     return any(folder.rglob("*.tar" if shards else "*.parquet"))
-
-
-def _hub(spec: DatasetSpec, hub: Hub, where: Where) -> Source:
-    folder = snapshot(hub, spec.name, spec.fetch)
-    return TableSource(
-        folder,
-        spec,
-        hub,
-        where=f"hf:{hub.repo}@{hub.revision[:12]}",
-        state=f"{hub.repo}@{hub.revision}",
-        split_file=where.split_file,
-    )
-
-
-def _unknown_hub(spec: DatasetSpec, repo: str, revision: str, where: Where) -> Source:
-    commit = pinned(repo, revision or None, spec.name)
-    hub = Hub(repo=repo, revision=commit, splits={}, sizes={}, protocol="hub-official")
-    folder = snapshot(hub, spec.name, spec.fetch)
-    return TableSource(
-        folder,
-        spec,
-        where=f"hf:{repo}@{commit[:12]}",
-        state=f"{repo}@{commit}",
-        split_file=where.split_file,
-    )

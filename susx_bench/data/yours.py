@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from susx_bench.data.base import BenchDataModule
-from susx_bench.data.published import SourcedDataModule
+from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.published import SourcedDataModule, hub_source
 from susx_bench.data.sources.base import Source
-from susx_bench.data.sources.folder import FolderSource, UnsplitSource, class_folders
-from susx_bench.data.sources.hub import pinned, snapshot
+from susx_bench.data.sources.folder import (
+    FolderSource,
+    UnsplitSource,
+    class_folders,
+    image_files,
+)
+from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.table import (
     CLASSNAMES_FILE,
     LABEL_COLUMNS,
     TableSource,
     class_labels,
     guess_splits,
+    has_tables,
     load_tables,
+    read_names,
 )
-from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Split
-from susx_bench.errors import DatasetError
+from susx_bench.data.spec import ClassFolders, DatasetSpec
+from susx_bench.errors import DatasetError, OptionError
 from susx_bench.registry import DATASETS
-
-_SPLITS: dict[Split, tuple[str, ...]] = {
-    "train": ("train",),
-    "val": ("val", "valid", "validation"),
-    "test": ("test",),
-}
 
 
 def open_dataset(name: str) -> type[BenchDataModule]:
@@ -66,15 +69,21 @@ def _spec(name: str, title: str, classnames: tuple[str, ...]) -> DatasetSpec:
     )
 
 
-def _made(spec_: DatasetSpec, source: Source) -> type[SourcedDataModule]:
+def _made(spec_: DatasetSpec, find: Callable[[Path | None], Source]) -> type[SourcedDataModule]:
     class Yours(SourcedDataModule):
         """A dataset of the user's."""
 
         spec = spec_
 
-        @cached_property
-        def origin_source(self) -> Source:
-            return source
+        @classmethod
+        @cache
+        def _find(cls, where: Where) -> Source:
+            if where.source != "auto":
+                raise OptionError(
+                    f"--source {where.source}: {spec_.title} is a source itself; --source goes "
+                    "with the name of a dataset."
+                )
+            return find(where.split_file)
 
     return Yours
 
@@ -83,40 +92,40 @@ def _from_folder(folder: Path) -> type[SourcedDataModule]:
     if not folder.is_dir():
         raise DatasetError(f"--dataset {folder}: there is no such folder.")
     name = folder.resolve().name
-    if any(folder.glob("**/*.parquet")) or any(folder.glob("**/*.tar")):
-        spec = _spec(name, str(folder), _table_classes(folder, name, str(folder)))
-        return _made(spec, TableSource(folder, spec))
-    splits: dict[Split, str] = {
-        split: found
-        for split, names in _SPLITS.items()
-        if (found := next((n for n in names if (folder / n).is_dir()), None))
-    }
+    splits = guess_splits([path.name for path in class_folders(folder)])
     classes = class_folders(folder / splits["test"] if "test" in splits else folder)
-    classnames = tuple(path.name.replace("_", " ") for path in classes)
-    if len(classnames) < 2:
+    if has_tables(folder) and not any(any(image_files(path)) for path in classes):
+        spec = _spec(name, str(folder), _table_classes(folder, name, str(folder)))
+        return _made(spec, lambda split_file: TableSource(folder, spec, split_file=split_file))
+    if len(classes) < 2:
         raise DatasetError(
-            f"--dataset {folder}: it has {len(classnames)} class folders, at least 2 are needed: "
+            f"--dataset {folder}: it has {len(classes)} class folders, at least 2 are needed: "
             f"{folder}/test/CLASS/IMAGE (and train, val), or {folder}/CLASS/IMAGE without a split."
         )
-    spec = _spec(name, str(folder), classnames)
-    if "test" not in splits:
-        return _made(spec, UnsplitSource(folder, spec))
-    return _made(spec, FolderSource(folder, spec, ClassFolders(splits=splits)))
+    spec = _spec(name, str(folder), tuple(path.name.replace("_", " ") for path in classes))
+    layout = ClassFolders(splits=splits)
+    return _made(
+        spec,
+        lambda split_file: (
+            FolderSource(folder, spec, layout, split_file)
+            if split_file or "test" in splits
+            else UnsplitSource(folder, spec)
+        ),
+    )
 
 
 def _from_hub(name: str) -> type[SourcedDataModule]:
-    repo, _, revision = name.partition("@")
-    commit = pinned(repo, revision or None, repo)
-    hub = Hub(repo=repo, revision=commit, splits={}, sizes={}, protocol="hub-official")
-    folder = snapshot(hub, repo, "")
-    where = f"hf:{repo}@{commit[:12]}"
-    spec = _spec(repo.replace("/", "-"), where, _table_classes(folder, repo, where))
-    return _made(spec, TableSource(folder, spec, where=where, state=f"{repo}@{commit}"))
+    hub = copy_named(name)
+    folder = snapshot(hub, hub.repo, "")
+    classnames = _table_classes(folder, hub.repo, f"hf:{hub.repo}@{folder.name[:12]}")
+    spec = _spec(hub.repo.replace("/", "-"), f"hf:{name}", classnames)
+    hub = replace(hub, revision=folder.name)
+    return _made(spec, lambda split_file: hub_source(spec, hub, split_file))
 
 
 def _table_classes(folder: Path, name: str, where: str) -> tuple[str, ...]:
     """Class names of a table nobody described, in its own order."""
-    tables = load_tables(folder, None, where)
+    tables = load_tables(folder, None, name, where)
     names = list(guess_splits(list(tables)).values())
     table = tables[names[-1] if names else next(iter(tables))]
     column = next((known for known in LABEL_COLUMNS if known in table.column_names), None)
@@ -127,8 +136,7 @@ def _table_classes(folder: Path, name: str, where: str) -> tuple[str, ...]:
         )
     found = class_labels(table, column)
     if found is None and (folder / CLASSNAMES_FILE).is_file():
-        lines = (folder / CLASSNAMES_FILE).read_text(encoding="utf-8").splitlines()
-        found = [line for line in lines if line.strip()]
+        found = read_names(folder / CLASSNAMES_FILE)
     if found is None:
         found = sorted({str(value) for value in table[column]})
     return tuple(label.replace("_", " ") for label in found)

@@ -17,12 +17,12 @@ def render(report: Report) -> RenderableType:
     spec = report.spec
     heading = Text.assemble(
         (f"{spec.title} ({spec.name})", "bold"),
-        f"\nfrom {report.origin}, split protocol {report.protocol}, "
-        f"{len(spec.classnames)} classes matched by name",
+        f"\nfrom {report.origin}"
+        f"\nsplit {report.protocol}, {len(spec.classnames)} classes matched by name",
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
-    for column in ("images", "published", "a class", "classes"):
+    for column in ("images", "published", "per class", "classes"):
         table.add_column(column, justify="right")
     table.add_column("sha256 of the list", no_wrap=True)
     for part in report.splits:
@@ -41,18 +41,16 @@ def render(report: Report) -> RenderableType:
     lines: list[RenderableType] = [heading, table]
     if any(p.published not in (None, p.images) for p in report.splits):
         lines.append(
-            Text(
-                "not the published split: numbers on it are not comparable with those on it",
-                style="yellow",
-            )
-            if report.protocol != "susx"
-            else Text("not the published sizes", style="red")
+            Text("not the published sizes", style="red")
+            if report.protocol == spec.protocol
+            else Text("not the published split: do not compare with published numbers", "yellow")
         )
     unreadable = [f"{place}: {why}" for place, why in report.unreadable]
     lines += _section("cannot be read", unreadable, "red")
-    leaks = [" = ".join(map(str, group)) for group in report.leaks]
-    lines += _section("the same image in several splits", leaks, "red")
-    within = [" = ".join(map(str, group)) for group in report.same if group not in report.leaks]
+    leaks = report.leaks
+    across = [" = ".join(map(str, group)) for group in leaks]
+    lines += _section("the same image in several splits", across, "red")
+    within = [" = ".join(map(str, group)) for group in report.same if group not in leaks]
     lines += _section("the same image twice in one split", within, "yellow")
     near = [f"{a} ~ {b}" for a, b in report.near_leaks]
     lines += _section(f"look alike across splits (at most {NEAR} of 64 bits)", near, "yellow")

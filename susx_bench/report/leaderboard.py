@@ -11,6 +11,9 @@ from susx_bench.records.record import Record
 from susx_bench.report.table import accuracy, marks, rows, tuned_on
 from susx_bench.runner.suite import Suite
 
+SILENT = frozenset({"susx", "susx-bench", "bundle"})
+"""Split protocols that go without saying; any other stands in the head of its column."""
+
 
 def records_of(suite: Suite, folder: Path) -> list[Record]:
     """Read a suite's records, in the order of their paths.
@@ -31,10 +34,17 @@ def markdown(suite: Suite, records: Sequence[Record]) -> str:
     """The leaderboard's text: methods and tunings down, tasks across."""
     order = list(dict.fromkeys(method for run in suite.run for method in run.method))
     tasks = sorted(
-        {(r.dataset, r.encoder, r.shots, r.n_test) for r in records if r.support_images},
-        key=lambda task: (task[0], task[1], -task[2]),
+        {
+            (r.dataset, r.encoder, r.protocol, r.shots, r.n_test)
+            for r in records
+            if r.support_images
+        },
+        key=lambda task: (*task[:3], -task[3]),
     )
-    head = [f"{d} {e}, S = {s} (n = {n})" for d, e, s, n in tasks]
+    head = [
+        f"{dataset} {encoder}, S = {shots} (n = {n}{'' if protocol in SILENT else ', ' + protocol})"
+        for dataset, encoder, protocol, shots, n in tasks
+    ]
     lines = [
         f"# {suite.title}",
         "",
@@ -44,8 +54,8 @@ def markdown(suite: Suite, records: Sequence[Record]) -> str:
     ]
     for row in rows(records, order):
         cells = []
-        for dataset, encoder, shots, _ in tasks:
-            here = [r for r in row.records if (r.dataset, r.encoder) == (dataset, encoder)]
+        for *task, shots, _ in tasks:
+            here = [r for r in row.records if [r.dataset, r.encoder, r.protocol] == task]
             cells.append(accuracy([r for r in here if r.shots == shots or not r.support_images]))
         tuning = tuned_on(row.records[0], count=False)
         lines.append(f"| {row.method} | {tuning} | " + " | ".join(cells) + " |")

@@ -78,12 +78,17 @@ def _images(spec: DatasetSpec, root: Path | None) -> str:
 
 def encoders() -> Table:
     """Encoders by name."""
-    from susx_bench.encoders.openclip import EMBEDDED
+    from susx_bench.encoders.openclip import EMBEDDED, OPENAI
 
     table = _table("encoder", "where")
     for name in EMBEDDED:
         table.add_row(name, "in the package")
+    for name in OPENAI:
+        table.add_row(f"{name}:openai", f"the hub, as open_clip's {OPENAI[name]}")
+    table.add_row("MODEL:TAG", "any model and pretrained tag of open_clip, such as ViT-B-16:dfn2b")
+    table.add_row("hf-hub:ORG/NAME[@COMMIT]", "a model on the hub in open_clip's layout")
     table.add_row("local-dir:FOLDER", "a folder in open_clip's layout")
+    table.add_row("MODEL:random[-SEED]", "random weights, for tests and timings")
     return table
 
 

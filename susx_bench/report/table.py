@@ -40,7 +40,7 @@ def results(records: Sequence[Record], order: Sequence[str]) -> list[RenderableT
     """
     tasks: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for r in records:
-        tasks[r.dataset, r.encoder, r.setting, r.prompts].append(r)
+        tasks[r.dataset, r.encoder, r.setting, r.prompts, r.protocol, r.precision].append(r)
     return [part for group in tasks.values() for part in _task(group, order)]
 
 
@@ -59,7 +59,12 @@ def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableTyp
         f"prompts {first.prompts}",
         *(f"support {name}" for name in supports),
         f"split {first.protocol}",
+        *(f"drawn by {rule}" for rule in sorted({r.draw for r in records} - {"", "balanced"})),
+        *(f"{n} views" for n in sorted({r.views for r in records} - {0, 1})),
+        *([first.precision] if first.precision != "fp32" else []),
     ]
+    if first.skipped:
+        facts.append(f"{len(first.skipped)} unreadable images left out")
     heading = Text.assemble(
         (f"{first.dataset} · {first.encoder} · {first.setting}", "bold"),
         f"\ntop-1 accuracy in %, {spread}",

@@ -41,8 +41,8 @@ class CIFAR100(PublishedDataset):
             ),
         ),
         fetch=(
-            "Put the Parquet files of uoft-cs/cifar100, which is on the hub, into cifar100 under the "
-            "data root, or make a folder a split and class there, as in cifar100/test/apple."
+            "Put the Parquet files of uoft-cs/cifar100, which is on the hub, into cifar100 under "
+            "the data root, or make a folder a split and class there, as in cifar100/test/apple."
         ),
         aliases={"cra": ("crab",)},  # the misspelling is CIFAR's own
     )

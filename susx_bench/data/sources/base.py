@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from susx_bench.data.spec import Split
+
+
+def reason(error: BaseException) -> str:
+    """What the error of a library says, in one line that ends with a full stop."""
+    text = textwrap.shorten(str(error), 300, placeholder=" ...") or repr(error)
+    return text if text.endswith(".") else f"{text}."
 
 
 class Sample(NamedTuple):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample, Source
-from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
+from susx_bench.data.sources.splits import UNSPLIT, divide, labelled, read_split_file
 from susx_bench.data.spec import (
     SPLITS,
     ClassFolders,
@@ -67,14 +67,15 @@ class FolderSource(Source):
     def _samples(self) -> Mapping[Split, list[Sample]]:
         layout = self._layout
         if self._split_file:
-            return read_split_file(self._split_file, self._spec).samples
+            return read_split_file(self._split_file, self._spec)
         if isinstance(layout, SplitFile):
-            return read_split_file(self.folder / layout.file, self._spec).samples
+            return read_split_file(self.folder / layout.file, self._spec)
         if isinstance(layout, ListFiles):
-            return {
+            rows = {
                 split: self._list(self.folder / file, layout.suffix)
                 for split, file in layout.lists.items()
             }
+            return labelled(rows, self._spec, str(self.folder))
         assert isinstance(layout, ClassFolders)
         return {split: self._class_folders(name) for split, name in layout.splits.items()}
 
@@ -99,16 +100,20 @@ class FolderSource(Source):
         stats = [(self._images / sample.key).stat() for sample in samples]
         return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
 
-    def _list(self, path: Path, suffix: str) -> list[Sample]:
+    def _list(self, path: Path, suffix: str) -> list[tuple[str, str]]:
+        """Relative paths and class names in a list file."""
         if not path.is_file():
             raise DatasetError(f"{self._spec.name}: {path} does not exist. {self._spec.fetch}")
-        lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
-        if any(len(line) != 2 for line in lines):
-            raise DatasetError(f"{self._spec.name}: {path} has a line without a class.")
-        names = sorted({name.strip() for _, name in lines})
-        labels = dict(zip(names, match(names, self._spec, str(path)), strict=True))
-        found = ((f"{image}{suffix}", labels[name.strip()]) for image, name in lines)
-        return [Sample(key, label) for key, label in found if label is not None]
+        found = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            match line.split(maxsplit=1):
+                case [image, name]:
+                    found.append((f"{image}{suffix}", name.strip()))
+                case [image]:
+                    raise DatasetError(
+                        f"{self._spec.name}: {path} has no class after '{image}' in line {number}."
+                    )
+        return found
 
     def _class_folders(self, name: str) -> list[Sample]:
         folder = self._images / name
@@ -120,7 +125,7 @@ class FolderSource(Source):
             Sample(file.relative_to(self._images).as_posix(), label)
             for path, label in zip(classes, labels, strict=True)
             if label is not None
-            for file in image_files(path)
+            for file in sorted(image_files(path))
         ]
 
 
@@ -142,8 +147,9 @@ def class_folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Images in a folder and below, sorted by path."""
-    return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file()
-    )
+def image_files(folder: Path) -> Iterator[Path]:
+    """Images in a folder and below; hidden files, as macOS leaves them, are none."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in IMAGES and not hidden and path.is_file():
+            yield path

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import logging
-import os
+import sys
 from pathlib import Path
 
+from susx_bench.data.sources.base import reason
 from susx_bench.data.spec import Hub
 from susx_bench.errors import DatasetError
 
 
+def copy_named(name: str) -> Hub:
+    """The copy that ``ORG/NAME[@REVISION]`` names, of which no facts are known."""
+    repo, _, revision = name.partition("@")
+    return Hub(repo=repo, revision=revision or "main", splits={}, sizes={}, protocol="hub-official")
+
+
 def snapshot(hub: Hub, dataset: str, fetch: str) -> Path:
-    """Download a copy at its commit, or find it in the hub's cache.
+    """Download a copy at its revision, or find it in the hub's cache.
 
     Args:
-        hub: The copy.
+        hub: The copy. A branch is asked for its commit; without a connection it is the commit
+            that it was when it was last asked.
         dataset: Name of the dataset, for messages.
         fetch: How to get it by hand, for messages.
+
+    Returns:
+        The folder with the copy's files, all of them; its name is the commit.
 
     Raises:
         DatasetError: If the repository, the commit or the licence's consent is missing, or it
             is neither cached nor to be had.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     what = f"{hub.repo}@{hub.revision[:12]}"
+    by_hand = f", or get the data by hand: {fetch}" if fetch else "."
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every retry
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
         folder = snapshot_download(
             hub.repo, repo_type="dataset", revision=hub.revision, allow_patterns=list(hub.files)
@@ -42,53 +56,24 @@ def snapshot(hub: Hub, dataset: str, fetch: str) -> Path:
             f"{dataset}: {hub.repo} asks for consent. Accept its terms on the hub and set HF_TOKEN."
         ) from error
     except RevisionNotFoundError as error:
-        raise DatasetError(f"{dataset}: {hub.repo} has no commit {hub.revision}.") from error
+        raise DatasetError(f"{dataset}: {hub.repo} has no revision {hub.revision}.") from error
     except RepositoryNotFoundError as error:
         raise DatasetError(
-            f"{dataset}: the hub has no dataset {hub.repo}, or it is private: set HF_TOKEN. {fetch}"
+            f"{dataset}: the hub has no dataset {hub.repo}, or it is private. Set HF_TOKEN{by_hand}"
         ) from error
     except LocalEntryNotFoundError as error:
-        offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
-        why = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+        offline = constants.HF_HUB_OFFLINE
+        why = "HF_HUB_OFFLINE is set" if offline else f"{constants.ENDPOINT} cannot be reached"
         raise DatasetError(
-            f"{dataset}: {what} is not in the hub's cache, and {why}. Run once with a "
-            f"connection, or lay the data into --data-root. {fetch}"
+            f"{dataset}: {what} is not in the hub's cache, or not all of it, and {why}. Run once "
+            f"with a connection{by_hand}"
         ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # whatever the client and its transport raise
         raise DatasetError(
-            f"{dataset}: downloading {what} failed: {reason} What was downloaded is kept; run "
-            "again to go on."
+            f"{dataset}: downloading {what} failed: {reason(error)} What was downloaded is kept; "
+            "run again to go on."
         ) from error
     return Path(folder)
-
-
-def pinned(repo: str, revision: str | None, dataset: str) -> str:
-    """The full commit that a branch, a tag or nothing stands for now.
-
-    Raises:
-        DatasetError: If the hub cannot say.
-    """
-    if revision and len(revision) == 40 and all(c in "0123456789abcdef" for c in revision):
-        return revision
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        if constants.HF_HUB_OFFLINE:  # the commit it stood for when it was last asked for
-            folder = snapshot_download(
-                repo, repo_type="dataset", revision=revision, local_files_only=True
-            )
-            return Path(folder).name
-        commit = HfApi().dataset_info(repo, revision=revision).sha
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DatasetError(
-            f"{dataset}: which commit {repo}@{revision or 'main'} is cannot be found out: {reason} "
-            f"Give it in full, as in hf:{repo}@COMMIT."
-        ) from error
-    assert commit is not None
-    return commit
 
 
 def is_cached(hub: Hub) -> bool:
@@ -98,7 +83,11 @@ def is_cached(hub: Hub) -> bool:
 
     try:
         folder = snapshot_download(
-            hub.repo, repo_type="dataset", revision=hub.revision, local_files_only=True
+            hub.repo,
+            repo_type="dataset",
+            revision=hub.revision,
+            allow_patterns=list(hub.files),
+            local_files_only=True,
         )
     except LocalEntryNotFoundError:
         return False

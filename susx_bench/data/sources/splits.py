@@ -7,10 +7,10 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from susx_bench.data.classes import match
-from susx_bench.data.sources.base import Sample
+from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.errors import DatasetError
 
@@ -18,26 +18,14 @@ UNSPLIT = "susx-bench 50/20/30"
 """Protocol of images that came without a split, see `divide`."""
 
 
-class SplitTable(NamedTuple):
-    """A split file that was read and checked.
-
-    Attributes:
-        path: The file.
-        samples: The images of each split.
-    """
-
-    path: Path
-    samples: dict[Split, list[Sample]]
-
-
-def read_split_file(path: Path, spec: DatasetSpec) -> SplitTable:
+def read_split_file(path: Path, spec: DatasetSpec) -> dict[Split, list[Sample]]:
     """Read ``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``.
 
     The labels are those of the names, whatever numbers the file has.
 
     Raises:
-        DatasetError: If the file is missing or of another form, names a class the dataset has not,
-            gives one class two numbers, lists an image twice, or a path that leaves the folder.
+        DatasetError: If the file is missing or of another form, gives one class two numbers, or
+            for what `labelled` refuses.
     """
     if not path.is_file():
         raise DatasetError(f"{spec.name}: the split file {path} does not exist. {spec.fetch}")
@@ -51,7 +39,7 @@ def read_split_file(path: Path, spec: DatasetSpec) -> SplitTable:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DatasetError(
             f"{spec.name}: {path} is not a split file, "
-            f'{{"train": [[path, label, class name], ...], ...}}: {error}.'
+            f'{{"train": [[path, label, class name], ...], ...}}: {reason(error)}'
         ) from error
     if "test" not in rows:
         raise DatasetError(f"{spec.name}: {path} has no 'test' split.")
@@ -64,31 +52,51 @@ def read_split_file(path: Path, spec: DatasetSpec) -> SplitTable:
             raise DatasetError(
                 f"{spec.name}: {path} gives class '{name}' the labels {sorted(several)}."
             )
-    names = sorted(numbers)
-    labels = dict(zip(names, match(names, spec, str(path)), strict=True))
-    seen: dict[str, str] = {}
-    samples: dict[Split, list[Sample]] = {}
+    named = {split: [(key, name) for key, _, name in entries] for split, entries in rows.items()}
+    return labelled(named, spec, str(path))
+
+
+def labelled(
+    rows: Mapping[Split, Sequence[tuple[str, str]]], spec: DatasetSpec, where: str
+) -> dict[Split, list[Sample]]:
+    """The images of every split, listed as relative path and class name, with their labels.
+
+    Args:
+        rows: The list of each split.
+        spec: The facts.
+        where: What lists them, for messages.
+
+    Raises:
+        DatasetError: If a class is not the dataset's or has no image at all, an image is listed
+            twice, or a path leaves the images' folder.
+    """
+    names = sorted({name for entries in rows.values() for _, name in entries})
+    labels = dict(zip(names, match(names, spec, where), strict=True))
+    seen: dict[PurePosixPath, str] = {}
+    samples: dict[Split, list[Sample]] = {split: [] for split in rows}
     for split, entries in rows.items():
-        samples[split] = []
-        for key, _, name in entries:
-            label = labels[name]
+        for key, name in entries:
+            path, label = PurePosixPath(key), labels[name]
             if label is None:
                 continue
-            if PurePosixPath(key).is_absolute() or ".." in PurePosixPath(key).parts:
+            if path.is_absolute() or ".." in path.parts:
                 raise DatasetError(
-                    f"{spec.name}: {path} names '{key}', which is outside the images' folder."
+                    f"{spec.name}: {where} names '{key}', which is outside the images' folder."
                 )
-            if key in seen:
+            if path in seen:
                 raise DatasetError(
-                    f"{spec.name}: {path} lists '{key}' twice, in {seen[key]} and in {split}."
+                    f"{spec.name}: {where} lists '{key}' twice, in {seen[path]} and in {split}."
                 )
-            seen[key] = split
+            seen[path] = split
             samples[split].append(Sample(key, label))
-    return SplitTable(path, samples)
+    return samples
 
 
 def divide(samples: Sequence[Sample], seed: int = 1) -> Mapping[Split, list[Sample]]:
     """Split every class into 50 % train, 20 % val and 30 % test, by CoOp's rule.
+
+    A class has a test image at least. Where the classes are so small that nothing is left for
+    train or val, there is no such split.
 
     Source:
         CoOp's ``datasets/dtd.py``: ``round(n * 0.5)``, ``round(n * 0.2)``, the rest.
@@ -101,8 +109,9 @@ def divide(samples: Sequence[Sample], seed: int = 1) -> Mapping[Split, list[Samp
     for label in sorted(by_class):
         members = sorted(by_class[label])
         shuffle.shuffle(members)
-        train, val = round(len(members) * 0.5), round(len(members) * 0.2)
+        train = round(len(members) * 0.5)
+        val = min(round(len(members) * 0.2), len(members) - train - 1)
         found["train"] += members[:train]
         found["val"] += members[train : train + val]
         found["test"] += members[train + val :]
-    return found
+    return {split: part for split, part in found.items() if part or split == "test"}

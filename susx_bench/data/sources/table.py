@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from susx_bench.data.classes import match
-from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.base import Sample, Source, reason
+from susx_bench.data.sources.folder import IMAGES
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
 from susx_bench.errors import DatasetError
@@ -54,17 +56,19 @@ class TableSource(Source):
         self._hub = hub
         self._state = state
         self._split_file = split_file
-        self.sizes: Mapping[Split, int] = hub.sizes if hub else {}
-        self.protocol = hub.protocol if hub else "hub-official"
-        if split_file:
-            self.sizes, self.protocol = spec.sizes, "susx"
-            if any(len(s) != spec.sizes.get(k) for k, s in self._published.items()):
-                self.sizes, self.protocol = {}, "custom"
+        self._published = read_split_file(split_file, spec) if split_file else None
+        self._places: dict[str, str] = {}
+        self.sizes, self.protocol = self._promised()
 
-    @cached_property
-    def _published(self) -> dict[Split, list[Sample]]:
-        assert self._split_file is not None
-        return read_split_file(self._split_file, self._spec).samples
+    def _promised(self) -> tuple[Mapping[Split, int], str]:
+        """How many images the splits must have, and whose splits they are."""
+        if self._published is not None:
+            sizes = {split: len(samples) for split, samples in self._published.items()}
+            published = sizes == self._spec.sizes
+            return (sizes, self._spec.protocol) if published else ({}, "custom")
+        if "test" not in self._theirs:
+            return {}, UNSPLIT
+        return (self._hub.sizes, self._hub.protocol) if self._hub else ({}, "custom")
 
     @cached_property
     def tables(self) -> dict[str, Dataset]:
@@ -73,28 +77,32 @@ class TableSource(Source):
         Raises:
             DatasetError: If there are none, or they cannot be read.
         """
-        tables = load_tables(self.folder, self._hub.config if self._hub else None, self.where)
-        found = {}
-        for name, table in tables.items():
-            found[name] = undecoded(table, self._image(table))
-        return found
+        config = self._hub.config if self._hub else None
+        tables = load_tables(self.folder, config, self._spec.name, self.where)
+        return {name: undecoded(table, self._image(table)) for name, table in tables.items()}
+
+    @cached_property
+    def _images(self) -> dict[str, Dataset]:
+        """The tables with nothing but images: reading a row decodes whatever else it holds."""
+        return {
+            name: table.select_columns([self._image(table)]) for name, table in self.tables.items()
+        }
 
     def _image(self, table: Dataset) -> str:
-        columns = table.column_names
         known = (self._hub.image, *IMAGE_COLUMNS) if self._hub else IMAGE_COLUMNS
-        return self._column(known, columns, "images")
+        return self._column(known, table, "images")
 
     def _label(self, table: Dataset) -> str:
-        known = (self._hub.label,) if self._hub else LABEL_COLUMNS
-        return self._column(known, table.column_names, "labels")
+        known = (self._hub.label, *LABEL_COLUMNS) if self._hub else LABEL_COLUMNS
+        return self._column(known, table, "labels")
 
-    def _column(self, known: Sequence[str], columns: Sequence[str], what: str) -> str:
+    def _column(self, known: Sequence[str], table: Dataset, what: str) -> str:
         for name in known:
-            if name in columns:
+            if name in table.column_names:
                 return name
         raise DatasetError(
-            f"{self._spec.name}: {self.where} has the columns {', '.join(columns)}; none of "
-            f"{', '.join(dict.fromkeys(known))} is there for the {what}."
+            f"{self._spec.name}: {self.where} has the columns {', '.join(table.column_names)}; "
+            f"none of {', '.join(dict.fromkeys(known))} is there for the {what}."
         )
 
     @cached_property
@@ -106,18 +114,20 @@ class TableSource(Source):
                 if name not in names:
                     raise DatasetError(
                         f"{self._spec.name}: {self.where} has the splits {', '.join(names)}, "
-                        f"'{name}' is missing."
+                        f"and no '{name}' as {self._hub.repo} has."
                     )
             return dict(self._hub.splits)
         return guess_splits(names)
 
-    @cached_property
-    def _labels(self) -> dict[str, list[int | None]]:
-        """Canonical label of every row, by the copy's name of the split."""
-        return {name: self._canonical(table) for name, table in self.tables.items()}
-
-    def _canonical(self, table: Dataset) -> list[int | None]:
+    def _labels(self, name: str) -> list[int | None]:
+        """Canonical label of every row of one of the copy's splits."""
+        table = self.tables[name]
         column = self._label(table)
+        if missing := table.data.column(column).null_count:
+            raise DatasetError(
+                f"{self._spec.name}: {missing} of {len(table)} rows in {name} of {self.where} "
+                "have no label."
+            )
         raw = table.with_format("numpy")[column][:]
         names = class_labels(table, column)
         if names is None and raw.dtype.kind in "iu":
@@ -128,8 +138,7 @@ class TableSource(Source):
                     f"for them nor a {CLASSNAMES_FILE}. Labels are never believed by their "
                     "position: give a copy that names its classes."
                 )
-            names = path.read_text(encoding="utf-8").split("\n")
-            names = [name for name in names if name.strip()]
+            names = read_names(path)
         if names is None:
             unique, numbers = np.unique(raw.astype(str), return_inverse=True)
             names = unique.tolist()
@@ -137,42 +146,39 @@ class TableSource(Source):
             numbers = raw
             if len(raw) and not 0 <= raw.min() <= raw.max() < len(names):
                 raise DatasetError(
-                    f"{self._spec.name}: {self.where} has labels {raw.min()} to {raw.max()} and "
-                    f"{len(names)} class names."
+                    f"{self._spec.name}: {name} of {self.where} has labels {raw.min()} to "
+                    f"{raw.max()}, and {len(names)} class names."
                 )
         canonical = match(names, self._spec, self.where)
         return [canonical[int(i)] for i in numbers]
 
     @cached_property
     def _samples(self) -> Mapping[Split, list[Sample]]:
-        if self._split_file:
-            return self._joined()
+        if self._published is not None:
+            return self._joined(self._published)
         rows = {
             split: [
                 Sample(f"{name}/{row}", label)
-                for row, label in enumerate(self._labels[name])
+                for row, label in enumerate(self._labels(name))
                 if label is not None
             ]
             for split, name in self._theirs.items()
         }
         if "test" not in rows:
-            self.protocol = UNSPLIT
             return divide([sample for samples in rows.values() for sample in samples])
         return rows
 
-    def _joined(self) -> dict[Split, list[Sample]]:
+    def _joined(self, published: dict[Split, list[Sample]]) -> dict[Split, list[Sample]]:
         """Rows of the whole copy, in the published order, under the published names."""
         rows: dict[tuple[str, int], list[str]] = {}
         for name, table in self.tables.items():
             files = self._files(table)
-            for row, (file, label) in enumerate(zip(files, self._labels[name], strict=True)):
+            for row, (file, label) in enumerate(zip(files, self._labels(name), strict=True)):
                 if label is not None:
-                    stem = PurePosixPath(file).stem
-                    rows.setdefault((stem, label), []).append(f"{name}/{row}")
-        self._rows: dict[str, str] = {}
-        for samples in self._published.values():
+                    rows.setdefault((_stem(file), label), []).append(f"{name}/{row}")
+        for samples in published.values():
             for key, label in samples:
-                found = rows.get((PurePosixPath(key).stem, label), [])
+                found = rows.get((_stem(key), label), [])
                 if len(found) != 1:
                     what = "no row" if not found else f"{len(found)} rows"
                     raise DatasetError(
@@ -180,20 +186,22 @@ class TableSource(Source):
                         f"{self._split_file}. This copy cannot be joined with the split file; "
                         f"use a local folder. {self._spec.fetch}"
                     )
-                self._rows[key] = found[0]
-        return self._published
+                self._places[key] = found[0]
+        return published
 
     def _files(self, table: Dataset) -> list[str]:
+        """Original file name of every row."""
         if self._hub and self._hub.name:
-            return [str(name) for name in table[self._hub.name]]
-        image = self._image(table)
-        paths = [row["path"] for row in table.select_columns([image])[image]]
-        if not all(paths):
+            names = table[self._hub.name][:]
+        else:  # without the bytes that stand beside them
+            image = self._image(table)
+            names = table.select_columns([image]).flatten()[f"{image}.path"][:]
+        if not all(names):
             raise DatasetError(
                 f"{self._spec.name}: {self.where} does not keep the original file names, so "
                 f"{self._split_file} cannot be joined. Use a local folder. {self._spec.fetch}"
             )
-        return [str(path) for path in paths]
+        return [str(name) for name in names]
 
     def splits(self) -> tuple[Split, ...]:
         return tuple(split for split in SPLITS if split in self._samples)
@@ -202,13 +210,13 @@ class TableSource(Source):
         return self._samples[split]
 
     def read(self, sample: Sample) -> bytes:
-        place = self._rows[sample.key] if self._split_file else sample.key
+        place = self._places.get(sample.key, sample.key)
         name, _, row = place.rpartition("/")
-        table = self.tables[name]
+        table = self._images[name]
         value: Any = table[int(row)][self._image(table)]
-        if value["bytes"] is not None:
-            return bytes(value["bytes"])
-        return Path(value["path"]).read_bytes()
+        if value is None or value["bytes"] is None:
+            raise OSError("its row holds no image")
+        return bytes(value["bytes"])
 
     def state(self, samples: Sequence[Sample]) -> Any:
         if self._state:
@@ -218,25 +226,55 @@ class TableSource(Source):
         return [[str(p.relative_to(self.folder)), s.st_size, s.st_mtime_ns] for p, s in stats]
 
 
-def load_tables(folder: Path, config: str | None, where: str) -> DatasetDict:
+def has_tables(folder: Path) -> bool:
+    """Whether there are Parquet files or webdataset shards in a folder or below."""
+    return any(folder.rglob("*.parquet")) or any(folder.rglob("*.tar"))
+
+
+def load_tables(folder: Path, config: str | None, dataset: str, where: str) -> DatasetDict:
     """Read all splits of a folder of Parquet files or webdataset shards; no network.
+
+    Args:
+        folder: The folder.
+        config: Which of its configurations, where it has several.
+        dataset: Name of the dataset, for messages.
+        where: Where the folder came from, for messages.
 
     Raises:
         DatasetError: If ``datasets`` cannot read them.
     """
     import datasets
 
+    parquet, shards = any(folder.rglob("*.parquet")), _shards(folder)
+    if not parquet and not shards:
+        raise DatasetError(f"{dataset}: {where} has neither Parquet files nor webdataset shards.")
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    log = logging.getLogger("datasets")
+    told = _Told()
+    handlers, log.handlers = log.handlers, [told]
     try:
-        if shards := _shards(folder):
-            return datasets.load_dataset("webdataset", data_files=shards)
-        return datasets.load_dataset(str(folder), name=config)
-    except Exception as error:  # whatever datasets and pyarrow raise, with the file in it
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        if parquet:
+            return datasets.load_dataset(str(folder), name=config)
+        return datasets.load_dataset("webdataset", data_files=shards)
+    except Exception as error:  # whatever datasets and pyarrow raise
+        why = next(iter(told.errors), reason(error.__cause__ or error))
         raise DatasetError(
-            f"{where}: datasets {datasets.__version__} cannot read {folder}: {reason}"
+            f"{dataset}: {where} cannot be read by datasets {datasets.__version__}: {why}"
         ) from error
+    finally:
+        log.handlers = handlers
+
+
+class _Told(logging.Handler):
+    """Keeps what ``datasets`` logs before it raises less: the name of the broken file."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors.append(record.getMessage())
 
 
 def _shards(folder: Path) -> dict[str, list[str]]:
@@ -263,6 +301,17 @@ def class_labels(table: Dataset, column: str) -> list[str] | None:
     """Names of a column's labels, where it has them."""
     names = getattr(table.features[column], "names", None)
     return None if names is None else [str(name) for name in names]
+
+
+def read_names(path: Path) -> list[str]:
+    """Class names, one a line."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _stem(file: str) -> str:
+    """A file's name without its folder, and without its suffix where it has one."""
+    path = PurePosixPath(file)
+    return path.stem if path.suffix.lower() in IMAGES else path.name
 
 
 def guess_splits(names: Sequence[str]) -> dict[Split, str]:

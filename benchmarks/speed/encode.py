@@ -1,0 +1,187 @@
+"""How fast images on disk become stored features: ours, the bare model, and clip_benchmark.
+
+    pip install clip_benchmark
+    python benchmarks/speed/encode.py --dataset caltech101 --data-root DIR [--model RN50] ...
+
+The limit is open_clip's forward pass alone, on tensors already in memory. Ours reads the files,
+decodes them, encodes and writes the features to a store. clip_benchmark (LAION) does one zero-shot
+evaluation on the same files, as webdataset shards, its own format. Model, batch, threads and
+decoding processes are the same, all in this process, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils.data import DataLoader
+
+from susx_bench.data.base import BLOCK, BenchDataModule, Part, Where
+from susx_bench.data.yours import open_dataset
+from susx_bench.encoders.openclip import Encoder, Towers
+from susx_bench.features.encode import ImageList, encode
+from susx_bench.features.predict import Launch
+from susx_bench.features.store import FeatureStore
+from susx_bench.prompts.kinds import ENSEMBLE
+
+CELLS = 15  # five methods x three kinds of prompts on the same images
+
+
+def limit(towers: Towers, data: BenchDataModule, launch: Launch, images: int) -> float:
+    """Images a second of the model alone, on tensors in memory."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    pixels = torch.stack([towers.transform(data.image(s)) for s in data.samples[:images]])
+    blocks = [block.to(device) for block in pixels.split(BLOCK)]
+    model: Any = towers.model.to(device)
+    with torch.inference_mode():
+        model.encode_image(blocks[0].to(towers.dtype))
+        started = time.perf_counter()
+        for block in blocks:
+            model.encode_image(block.to(towers.dtype))
+        synchronise()
+    return images / (time.perf_counter() - started)
+
+
+def ours(towers: Towers, data: BenchDataModule, launch: Launch, images: int) -> float:
+    """Images a second from files to a new store."""
+    part = Part(data, range(images))
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        work = ImageList(part, 1, {"encoder": "benchmark"})
+        store = FeatureStore(folder)
+        encode(work, store.load(work.recipe, work.rows), towers, store, launch, lambda rows: None)
+        return images / (time.perf_counter() - started)
+
+
+def write_shards(data: BenchDataModule, folder: Path, images: int) -> None:
+    """The same files as one webdataset shard, as clip_benchmark reads them."""
+    (folder / "test").mkdir(parents=True)
+    with tarfile.open(folder / "test" / "0.tar", "w") as tar:
+        for row, sample in enumerate(data.samples[:images]):
+            for suffix, content in (
+                ("jpg", data.read(sample)),
+                ("cls", str(sample.label).encode()),
+            ):
+                info = tarfile.TarInfo(f"s{row:07d}.{suffix}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    (folder / "test" / "nshards.txt").write_text("1")
+    (folder / "classnames.txt").write_text("\n".join(data.classnames))
+    templates = [template.replace("{}", "{c}") for template in ENSEMBLE]
+    (folder / "zeroshot_classification_templates.txt").write_text("\n".join(templates))
+
+
+def clip_benchmark(
+    towers: Towers, data: BenchDataModule, launch: Launch, images: int, shards: Path
+) -> float:
+    """Images a second of one zero-shot evaluation by clip_benchmark, its text pass included."""
+    from clip_benchmark.datasets.builder import build_dataset
+    from clip_benchmark.metrics.zeroshot_classification import evaluate
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with contextlib.redirect_stderr(io.StringIO()):
+        started = time.perf_counter()
+        dataset = build_dataset(
+            "wds/benchmark", root=str(shards), transform=towers.transform, split="test"
+        )
+        loader = DataLoader(
+            dataset.batched(BLOCK), batch_size=None, shuffle=False, num_workers=launch.workers or 0
+        )
+        loader.dataset.classes = dataset.classes  # type: ignore[attr-defined]
+        evaluate(
+            towers.model.to(device), loader, towers.tokenize, dataset.classes, dataset.templates,
+            device, amp=False,
+        )  # fmt: skip
+        return images / (time.perf_counter() - started)
+
+
+def synchronise() -> None:
+    """Wait for the device."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def agreement(one: Towers, other: Towers, data: BenchDataModule) -> float:
+    """Smallest cosine between two encoders' features of the same 64 images."""
+    pixels = torch.stack([one.transform(data.image(s)) for s in data.samples[:BLOCK]])
+    with torch.inference_mode():
+        return float((one.images(pixels) * other.images(pixels)).sum(-1).min())
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", default="caltech101")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--split-file", type=Path)
+    parser.add_argument("--split", default="train", choices=["train", "val", "test"])
+    parser.add_argument("--model", action="append", default=[], help="as RN50 or ViT-B-32")
+    parser.add_argument("--precision", action="append", default=[])
+    parser.add_argument("--images", type=int, default=384)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+
+    where = Where(arguments.data_root, split_file=arguments.split_file)
+    data = open_dataset(arguments.dataset)(arguments.split, where)
+    images = min(arguments.images, len(data))
+    launch = Launch(workers=arguments.workers, batch_size=BLOCK)
+    where_run = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    table = Table(
+        title=f"{images} images of {data.spec.title}, blocks of {BLOCK}: {where_run}, "
+        f"{torch.get_num_threads()} threads, {arguments.workers} workers, torch {torch.__version__}"
+    )
+    for column in ("model", "precision", "what", "images/s", "of limit", "15 cells s", "cosine"):
+        table.add_column(column, justify="right", no_wrap=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        shards = Path(folder)
+        write_shards(data, shards, images)
+        for model in arguments.model or ["RN50", "ViT-B-32"]:
+            full = Encoder(f"{model}:random").towers
+            for precision in arguments.precision or ["fp32"]:
+                towers = Encoder(f"{model}:random", precision).towers
+                runs: dict[str, Callable[..., float]] = {"open_clip forward": limit, "ours": ours}
+                if precision == "fp32":
+                    runs["clip_benchmark"] = partial(clip_benchmark, shards=shards)
+                found: dict[str, list[float]] = {name: [] for name in runs}
+                for _ in range(arguments.repeats):
+                    for name, run in runs.items():
+                        found[name].append(run(towers, data, launch, images))
+                top = statistics.median(found["open_clip forward"])
+                for name, speeds in found.items():
+                    speed = statistics.median(speeds)
+                    ratios = [
+                        s / t for s, t in zip(speeds, found["open_clip forward"], strict=True)
+                    ]
+                    cells = {"ours": images / speed, "clip_benchmark": CELLS * images / speed}
+                    table.add_row(
+                        model,
+                        precision,
+                        name,
+                        f"{speed:.1f}",
+                        f"{statistics.median(ratios):.0%}" if name != "open_clip forward" else "",
+                        f"{cells[name]:.0f}" if name in cells else "",
+                        f"{agreement(full, towers, data):.5f}" if precision != "fp32" else "",
+                    )
+                del towers, top
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Datasets made up for tests: pictures, and the files that hold them."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from PIL import Image
+
+from susx_bench.data.published import PublishedDataset
+from susx_bench.data.spec import DatasetSpec
+
+CLASSES = ("cat", "dog", "night owl")
+
+
+def encoded(image: Image.Image, kind: str = "png", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def plain(shade: int, kind: str = "png", **options: Any) -> bytes:
+    """A picture that is told from others by its shade."""
+    return encoded(Image.new("RGB", (8, 8), (shade, shade, shade)), kind, **options)
+
+
+def shade(image: Image.Image) -> int:
+    """The shade of a plain picture."""
+    assert image.mode == "RGB"
+    return int(np.asarray(image)[0, 0, 0])
+
+
+def photo(seed: int) -> Image.Image:
+    """A picture with something to see."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), np.uint8)
+    return Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC)
+
+
+def turned(kind: str = "jpeg") -> bytes:
+    """A picture 16 wide and 8 high, white on the left, that EXIF says to turn by 90 degrees."""
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[:, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(Image.fromarray(pixels), kind, quality=95, exif=exif)
+
+
+def spec_of(**changes: Any) -> DatasetSpec:
+    facts: dict[str, Any] = {
+        "name": "toy",
+        "title": "Toys",
+        "classnames": CLASSES,
+        "sizes": {},
+        "template": "a photo of a {}.",
+        "licence": "none",
+        "protocol": "susx",
+        "bibtex_key": "toy",
+        "fetch": "Make them anew.",
+    }
+    return DatasetSpec(**(facts | changes))
+
+
+def toy(**changes: Any) -> type[PublishedDataset]:
+    """A dataset class with these facts."""
+
+    class Toy(PublishedDataset):
+        spec = spec_of(**changes)
+
+    return Toy
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def parquet(
+    images: Sequence[bytes | None],
+    labels: Sequence[Any],
+    names: Sequence[str] | None = None,
+    *,
+    files: Sequence[str | None] | None = None,
+    image: str = "image",
+    label: str = "label",
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> bytes:
+    """A split as ``push_to_hub`` writes it.
+
+    Args:
+        images: Files of images.
+        labels: Numbers, or names where `names` is None.
+        names: Names of the numbers.
+        files: Original file names.
+        image: Column of the images.
+        label: Column of the labels.
+        more: Further columns.
+    """
+    files = files or [f"{i}.png" for i in range(len(images))]
+    cells = [
+        None if content is None else {"bytes": content, "path": file}
+        for content, file in zip(images, files, strict=True)
+    ]
+    kept = pa.array(cells, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    table = pa.table({image: kept, label: pa.array(labels), **(more or {})})
+    features: dict[str, Any] = {
+        name: {"_type": "Value", "dtype": str(table.schema.field(name).type)}
+        for name in table.column_names
+    }
+    features[image] = {"_type": "Image"}
+    if names is not None:
+        features[label] = {"_type": "ClassLabel", "names": list(names)}
+    meta = json.dumps({"info": {"features": features}})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({"huggingface": meta}), sink)
+    return bytes(sink.getvalue())
+
+
+def webdataset(images: Sequence[bytes], labels: Sequence[int], kind: str = "png") -> bytes:
+    """A shard as CLIP_benchmark writes it."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            for suffix, content in (kind, image), ("cls", str(label).encode()):
+                member = tarfile.TarInfo(f"s{i:07d}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return file.getvalue()

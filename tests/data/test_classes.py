@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from susx_bench.data.classes import match
+from susx_bench.errors import DatasetError
+from tests.data.made import CLASSES, spec_of
+
+
+def labels(theirs: Sequence[str], **changes: Any) -> list[int | None]:
+    return match(theirs, spec_of(**changes), "a copy")
+
+
+def refusal(theirs: Sequence[str], **changes: Any) -> str:
+    with pytest.raises(DatasetError) as caught:
+        labels(theirs, **changes)
+    message = str(caught.value)
+    assert message.startswith("toy: a copy has ")
+    assert "\n" not in message
+    return message
+
+
+def test_the_position_says_nothing() -> None:
+    assert labels(["night owl", "cat", "dog"]) == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["Night_Owl", "night-owl", "NIGHTOWL", "003.night_owl", "'night' owl"]
+)
+def test_case_punctuation_and_leading_numbers_say_nothing(name: str) -> None:
+    assert labels([name, "cat", "dog"]) == [2, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["owl night", "Owl, night", "/o/owl/night"])
+def test_words_may_stand_in_any_order(name: str) -> None:
+    assert labels(["cat", name, "dog"]) == [0, 2, 1]
+
+
+def test_words_that_fit_two_classes_fit_none() -> None:
+    names = ("red dog house", "dog house red", "cat")
+
+    assert labels(names, classnames=names) == [0, 1, 2]
+    assert "none of its: 'house red dog'" in refusal(
+        ["house red dog", names[1], "cat"], classnames=names
+    )
+
+
+def test_aliases_mean_their_class() -> None:
+    aliases = {"cat": ("felis catus", "n02121808"), "dog": ("canis",)}
+
+    assert labels(["Canis", "night owl", "n02121808"], aliases=aliases) == [1, 2, 0]
+
+
+def test_an_alias_of_two_classes_means_none() -> None:
+    aliases = {"cat": ("pet",), "dog": ("pet",)}
+
+    assert "none of its: 'pet'; without 'cat'" in refusal(["pet", *CLASSES[1:]], aliases=aliases)
+
+
+def test_dropped_classes_have_no_label_and_may_be_missing() -> None:
+    dropped = ("BACKGROUND_Google", "clutter")
+
+    assert labels(["Background Google", *CLASSES], dropped=dropped) == [None, 0, 1, 2]
+    assert "none of its: 'background'" in refusal(["background", *CLASSES], dropped=dropped)
+
+
+def test_numbers_count_from_1_where_the_facts_say_so() -> None:
+    names = tuple(f"flower {letter}" for letter in "abcdefghijkl")
+    theirs = sorted(str(i + 1) for i in range(12))
+
+    assert labels(theirs, classnames=names, numbered=True) == [int(i) - 1 for i in theirs]
+    assert labels(names[::-1], classnames=names, numbered=True) == list(range(12))[::-1]
+    refusal(theirs, classnames=names)
+    refusal([str(i) for i in range(12)], classnames=names, numbered=True)
+
+
+def test_what_is_wrong_is_named_with_both_numbers() -> None:
+    message = refusal(["cat", "Cat", "zebra", "dog"])
+
+    assert "has 4 class names, the dataset has 3" in message
+    assert "none of its: 'zebra'" in message
+    assert "without 'night owl'" in message
+    assert "several classes for 'cat': 'cat', 'Cat'" in message
+
+
+def test_a_long_list_of_what_is_wrong_is_cut() -> None:
+    names = tuple(f"bird {i}" for i in range(100))
+    message = refusal([f"fish {i}" for i in range(100)], classnames=names)
+
+    assert "'fish 4' and 95 more" in message
+    assert "'bird 4' and 95 more" in message
+    assert len(message) < 400
+
+
+def test_names_in_other_scripts_are_told_apart() -> None:
+    names = ("猫", "犬", "Éléphant", "сова")
+
+    assert labels(["сова", "E\u0301le\u0301phant", "犬", "猫"], classnames=names) == [3, 2, 1, 0]
+    assert labels(["猫", "犬", "ELEPHANT", "Сова"], classnames=names) == [0, 1, 2, 3]
+    assert "none of its: '虎'; without '犬'" in refusal(
+        ["猫", "虎", "Éléphant", "сова"], classnames=names
+    )
+
+
+def test_a_name_as_it_stands_is_known_however_near_another_is() -> None:
+    names = ("a", "A", "C", "C++", "C#", "?!")
+
+    assert labels(names[::-1], classnames=names) == [5, 4, 3, 2, 1, 0]
+    assert "none of its: '!!'" in refusal([*names[:-1], "!!"], classnames=names)

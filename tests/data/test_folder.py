@@ -1,0 +1,538 @@
+"""Images as files: split files, class folders, list files, and folders of the user's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.spec import SPLITS, ClassFolders, ListFiles, Split, SplitFile, Tables
+from susx_bench.data.yours import open_dataset
+from susx_bench.errors import DatasetError, OptionError
+from tests.data.made import CLASSES, plain, shade, spec_of, toy, write
+
+SPLIT_FILE = SplitFile(file="split.json", images="images")
+# The labels in the file are another numbering; only the names count.
+ROWS: dict[str, list[tuple[str, int, str]]] = {
+    "train": [("o/10.png", 0, "night owl"), ("c/11.png", 7, "cat"), ("d/12.png", 1, "dog")],
+    "val": [("d/20.png", 1, "dog")],
+    "test": [("d/30.png", 1, "dog"), ("c/31.png", 7, "cat"), ("c/32.png", 7, "cat")],
+}
+SIZES: dict[Split, int] = {"train": 3, "val": 1, "test": 3}
+
+
+def images(folder: Path, names: Sequence[str]) -> None:
+    """A plain picture each, of the shade that its file is called by."""
+    for name in names:
+        write(folder / name, plain(int(Path(name).stem)))
+
+
+def split_folder(root: Path, rows: Any = ROWS, paths: Sequence[str] | None = None) -> Path:
+    """The toy's folder with its images and its split file."""
+    folder = root / "toy"
+    paths = [path for part in ROWS.values() for path, *_ in part] if paths is None else paths
+    images(folder / "images", paths)
+    write(folder / "split.json", json.dumps(rows))
+    return folder
+
+
+def listed(dataset: type[BenchDataModule], where: Where) -> dict[Split, list[Sample]]:
+    """The samples of every split; every image must be the one that its key names."""
+    found = {}
+    for split in dataset("test", where).splits:
+        data = dataset(split, where)
+        found[split] = list(data.samples)
+        for sample in data.samples:
+            assert shade(data.image(sample)) == int(Path(sample.key).stem)
+        assert data.labels.tolist() == [sample.label for sample in data.samples]
+    return found
+
+
+def refusal(read: Callable[[], object]) -> str:
+    with pytest.raises(DatasetError) as caught:
+        read()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# Split files
+
+
+def test_a_split_file_names_the_images_and_the_class_of_each(tmp_path: Path) -> None:
+    split_folder(tmp_path)
+    dataset, where = toy(layout=SPLIT_FILE, sizes=SIZES), Where(tmp_path)
+
+    assert listed(dataset, where) == {
+        "train": [("o/10.png", 2), ("c/11.png", 0), ("d/12.png", 1)],
+        "val": [("d/20.png", 1)],
+        "test": [("d/30.png", 1), ("c/31.png", 0), ("c/32.png", 0)],
+    }
+    assert dataset("test", where).protocol == "susx"
+    assert dataset("test", where).sizes == SIZES
+
+
+def test_names_in_a_split_file_may_be_aliases_or_dropped_classes(tmp_path: Path) -> None:
+    renamed = {"cat": "Felis catus", "dog": "dog", "night owl": "NightOwl"}
+    rows = {
+        split: [(path, number, renamed[name]) for path, number, name in part]
+        for split, part in ROWS.items()
+    }
+    rows["test"].insert(0, ("../b/40.png", 9, "background"))
+    split_folder(tmp_path, rows)
+    dataset = toy(
+        layout=SPLIT_FILE,
+        sizes=SIZES,
+        aliases={"cat": ("felis catus",)},
+        dropped=("background",),
+    )
+
+    assert listed(dataset, Where(tmp_path))["test"] == [
+        ("d/30.png", 1),
+        ("c/31.png", 0),
+        ("c/32.png", 0),
+    ]
+
+
+def test_another_name_of_the_folder_will_do(tmp_path: Path) -> None:
+    split_folder(tmp_path).rename(tmp_path / "toy-set")
+    dataset = toy(layout=SPLIT_FILE, sizes=SIZES, folders=("toy-set",))
+
+    assert len(listed(dataset, Where(tmp_path))["test"]) == 3
+
+
+@pytest.mark.parametrize("path", ["../30.png", "c/../../../30.png", "/etc/hostname"])
+def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, path: str) -> None:
+    split_folder(tmp_path, ROWS | {"val": [(path, 1, "dog")]})
+    dataset = toy(layout=SPLIT_FILE)
+
+    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert f"{tmp_path}/toy/split.json names '{path}', which is outside" in message
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ({"val": [("d/30.png", 1, "dog")]}, "lists 'd/30.png' twice, in val and in test"),
+        ({"val": [("d//30.png", 1, "dog")]}, "lists 'd/30.png' twice, in val and in test"),
+        ({"val": [("d/20.png", 1, "dog")] * 2}, "lists 'd/20.png' twice, in val and in val"),
+        ({"val": [("d/20.png", 3, "dog")]}, "gives class 'dog' the labels [1, 3]"),
+        ({"val": [("d/20.png", 3, "ant")]}, "none of its: 'ant'"),
+        ({"train": ROWS["train"][1:]}, "2 class names, the dataset has 3 (without 'night owl')"),
+    ],
+)
+def test_a_list_that_contradicts_itself_or_the_facts_is_refused(
+    tmp_path: Path, rows: dict[str, Any], reason: str
+) -> None:
+    split_folder(tmp_path, ROWS | rows)
+    dataset = toy(layout=SPLIT_FILE)
+
+    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert message.startswith(f"toy: {tmp_path}/toy/split.json ")
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "is not a split file"),
+        (b"\xff\xfe", "is not a split file"),
+        (b"7", "is not a split file"),
+        (b'{"test": [["a.png", 0]]}', "is not a split file"),
+        (b'{"test": [["a.png", "first", "cat"]]}', "is not a split file"),
+        (b"[]", "has no 'test' split"),
+        (b'{"train": [["a.png", 0, "cat"]]}', "has no 'test' split"),
+    ],
+)
+def test_a_split_file_of_another_form_is_refused(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    write(split_folder(tmp_path) / "split.json", content)
+    dataset = toy(layout=SPLIT_FILE)
+
+    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert message.startswith(f"toy: {tmp_path}/toy/split.json {reason}")
+
+
+def test_what_is_missing_is_named_and_how_to_get_it(tmp_path: Path) -> None:
+    def read(root: Path | None) -> str:
+        dataset = toy(layout=SPLIT_FILE)
+        return refusal(lambda: dataset("test", Where(root)).samples)
+
+    assert "no --data-root (or SUSX_BENCH_DATA) is given" in read(None)
+    nothing = read(tmp_path)
+    assert f"toy: {tmp_path}/toy does not exist" in nothing
+    assert "Make them anew." in nothing
+    assert nothing.endswith("Then run `susx-bench data check toy --data-root DIR`.")
+    folder = split_folder(tmp_path)
+    (folder / "split.json").unlink()
+    assert f"{folder}/split.json does not exist. Make them anew." in read(tmp_path)
+    split_folder(tmp_path)
+    (folder / "images/c/31.png").unlink()
+    (folder / "images/d/30.png").unlink()
+    message = read(tmp_path)
+    assert f"{folder}/images/d/30.png and 1 more of 3 test images do not exist" in message
+    assert message.endswith("Make them anew.")
+    (folder / "images").rename(folder / "pictures")
+    assert f"{folder}/images does not exist" in read(tmp_path)
+
+
+def test_a_wrong_count_is_told_with_both_numbers(tmp_path: Path) -> None:
+    split_folder(tmp_path)
+    dataset = toy(layout=SPLIT_FILE, sizes=SIZES | {"test": 4})
+
+    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert f"toy: test has 3 images in {tmp_path}/toy, the published split has 4" in message
+    assert "--split-file" in message
+    assert len(dataset("train", Where(tmp_path)).samples) == 3
+
+
+def test_a_split_file_of_ones_own_has_sizes_of_its_own(tmp_path: Path) -> None:
+    split_folder(tmp_path / "data")
+    mine = ROWS | {"test": ROWS["test"][:2], "val": []}
+    where = Where(tmp_path / "data", split_file=write(tmp_path / "mine.json", json.dumps(mine)))
+    dataset = toy(layout=SPLIT_FILE, sizes=SIZES)
+
+    assert listed_keys(dataset, where, "test") == ["d/30.png", "c/31.png"]
+    assert dataset("test", where).protocol == "custom"
+    assert refusal(lambda: dataset("val", where).samples).startswith("toy: val has no images")
+
+
+def listed_keys(dataset: type[BenchDataModule], where: Where, split: Split) -> list[str]:
+    return [sample.key for sample in dataset(split, where).samples]
+
+
+def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    split_folder(tmp_path, {key: part for key, part in ROWS.items() if key != "val"})
+    dataset = toy(layout=SPLIT_FILE)
+
+    message = refusal(lambda: dataset("val", Where(tmp_path)).samples)
+    assert "has no val split, only train, test" in message
+
+
+def test_an_image_that_changes_changes_the_state(tmp_path: Path) -> None:
+    folder = split_folder(tmp_path)
+    data = toy(layout=SPLIT_FILE)("test", Where(tmp_path))
+    before = data.state(data.samples)
+    assert data.state(data.samples) == before
+    write(folder / "images/c/31.png", plain(99, "bmp"))
+
+    after = data.state(data.samples)
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True]
+
+
+# Class folders
+
+
+def class_folders(folder: Path, names: Sequence[str] = ("cat", "Dog", "003.night_owl")) -> Path:
+    """Six pictures of train and three of test, in a folder a class."""
+    for place, name in enumerate(names):
+        images(folder / "train" / name, [f"{10 * place + 1}.png", f"{10 * place}.png"])
+        images(folder / "test" / name, [f"{10 * place + 100}.png"])
+    return folder
+
+
+def test_class_folders_are_known_by_name(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "toy")
+    write(folder / "train" / "Dog" / "notes.txt", "no image")
+    write(folder / "train" / "Dog" / "._10.png", "left by macOS")
+    write(folder / "train" / "Dog" / ".thumbs" / "10.png", plain(1))
+    write(folder / "train" / ".cache" / "10.png", plain(1))
+    write(folder / "train" / "clutter" / "200.png", plain(200))
+    write(folder / "train" / "Dog" / "more" / "12.PNG", plain(12))
+    layout = ClassFolders(splits={"train": "train", "test": "test"})
+    dataset = toy(layout=layout, sizes={"train": 7, "test": 3}, dropped=("clutter",))
+
+    assert listed(dataset, Where(tmp_path)) == {
+        "train": [
+            ("train/003.night_owl/20.png", 2),
+            ("train/003.night_owl/21.png", 2),
+            ("train/Dog/10.png", 1),
+            ("train/Dog/11.png", 1),
+            ("train/Dog/more/12.PNG", 1),
+            ("train/cat/0.png", 0),
+            ("train/cat/1.png", 0),
+        ],
+        "test": [
+            ("test/003.night_owl/120.png", 2),
+            ("test/Dog/110.png", 1),
+            ("test/cat/100.png", 0),
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("cat", "dog"), "/train has 2 class names, the dataset has 3 (without 'night owl')"),
+        ((*CLASSES, "ant"), "none of its: 'ant'"),
+        (("cat", "Cat", *CLASSES[1:]), "several classes for 'cat': 'Cat', 'cat'"),
+    ],
+)
+def test_class_folders_that_are_not_the_classes_are_refused(
+    tmp_path: Path, names: Sequence[str], reason: str
+) -> None:
+    class_folders(tmp_path / "toy", names)
+    dataset = toy(layout=ClassFolders(splits={"train": "train", "test": "test"}))
+
+    assert reason in refusal(lambda: dataset("test", Where(tmp_path)).samples)
+
+
+@pytest.mark.parametrize("layout", [Tables(), SPLIT_FILE, None])
+def test_class_folders_will_do_in_place_of_another_layout(tmp_path: Path, layout: Any) -> None:
+    class_folders(tmp_path / "toy")
+    dataset = toy(layout=layout, sizes={"train": 6, "test": 3})
+
+    assert len(listed(dataset, Where(tmp_path))["train"]) == 6
+
+
+def test_a_folder_with_nothing_of_use_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    dataset = toy(layout=Tables(), sizes={"train": 6, "test": 3})
+
+    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert f"{tmp_path}/toy has neither Parquet files nor webdataset shards" in message
+    assert "nor the folders train, test. Make them anew." in message
+
+
+def test_a_folder_of_a_split_that_is_missing_is_named(tmp_path: Path) -> None:
+    class_folders(tmp_path / "toy")
+    dataset = toy(layout=ClassFolders(splits={"train": "train", "test": "valid"}))
+
+    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert f"{tmp_path}/toy/valid does not exist" in message
+
+
+# List files
+
+LISTS = ListFiles(
+    lists={"train": "train.txt", "test": "test.txt"}, images="data/images", suffix=".png"
+)
+
+
+def list_files(root: Path, test: str) -> Path:
+    folder = root / "toy"
+    images(folder / "data/images", [f"{i}.png" for i in (1, 2, 3, 4, 5)])
+    write(folder / "train.txt", "3 cat\n1 night owl\n2 dog\n")
+    write(folder / "test.txt", test)
+    return folder
+
+
+def test_list_files_name_an_image_and_a_class_a_line(tmp_path: Path) -> None:
+    list_files(tmp_path, "5 night owl \n\n4\tdog\r\n\n")
+    dataset = toy(layout=LISTS, sizes={"train": 3, "test": 2})
+
+    assert listed(dataset, Where(tmp_path)) == {
+        "train": [("3.png", 0), ("1.png", 2), ("2.png", 1)],
+        "test": [("5.png", 2), ("4.png", 1)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        ("4 dog\n5\n", "/test.txt has no class after '5' in line 2"),
+        ("4 dog\n4 dog\n", "lists '4.png' twice, in test and in test"),
+        ("3 dog\n", "lists '3.png' twice, in train and in test"),
+        ("../../4 dog\n", "names '../../4.png', which is outside"),
+        ("4 ant\n", "none of its: 'ant'"),
+        ("6 dog\n", "/data/images/6.png of 1 test images do not exist"),
+    ],
+)
+def test_a_list_file_with_a_mistake_is_refused(tmp_path: Path, test: str, reason: str) -> None:
+    list_files(tmp_path, test)
+    dataset = toy(layout=LISTS)
+
+    assert reason in refusal(lambda: dataset("test", Where(tmp_path)).samples)
+
+
+def test_a_list_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    (list_files(tmp_path, "") / "test.txt").unlink()
+    dataset = toy(layout=LISTS)
+
+    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert f"{tmp_path}/toy/test.txt does not exist. Make them anew." in message
+
+
+# Folders of the user's
+
+
+def unsplit_folder(folder: Path, counts: Sequence[int]) -> Path:
+    for place, count in enumerate(counts):
+        images(folder / f"class_{place}", [f"{20 * place + i}.png" for i in range(count)])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("count", "parts"),
+    [
+        (1, (0, 0, 1)),
+        (2, (1, 0, 1)),
+        (3, (2, 0, 1)),
+        (4, (2, 1, 1)),
+        (5, (2, 1, 2)),
+        (7, (4, 1, 2)),
+        (10, (5, 2, 3)),
+        (15, (8, 3, 4)),
+    ],
+)
+def test_a_folder_without_a_split_gets_coops(
+    tmp_path: Path, count: int, parts: tuple[int, int, int]
+) -> None:
+    folder = unsplit_folder(tmp_path / "mine", (count, 10))
+    found = listed(open_dataset(str(folder)), Where())
+
+    for label, sizes in enumerate((parts, (5, 2, 3))):
+        kept = [sum(sample.label == label for sample in found.get(split, ())) for split in SPLITS]
+        assert tuple(kept) == sizes
+    keys = [sample.key for part in found.values() for sample in part]
+    assert len(keys) == len(set(keys)) == count + 10
+
+
+def test_splits_with_no_image_are_not_there(tmp_path: Path) -> None:
+    dataset = open_dataset(str(unsplit_folder(tmp_path / "mine", (2, 2))))
+
+    assert dataset("test").splits == ("train", "test")
+
+
+def test_a_folder_without_a_split_is_split_the_same_on_every_machine(tmp_path: Path) -> None:
+    first, second = (
+        open_dataset(str(unsplit_folder(tmp_path / where / "mine", (5, 4, 6))))("test")
+        for where in ("here", "there")
+    )
+
+    assert first.protocol == "susx-bench 50/20/30"
+    assert first.classnames == ("class 0", "class 1", "class 2")
+    assert first.samples == second.samples
+    assert first.sha256 == second.sha256
+    assert [sample.key for sample in first.samples] == [
+        *("class_0/0.png", "class_0/1.png", "class_1/23.png", "class_2/43.png", "class_2/45.png"),
+    ]
+
+
+def test_a_folder_that_is_split_is_read_as_it_is(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine", ("night_owl", "cat"))
+    (folder / "train").rename(folder / "training")
+    images(folder / "valid" / "cat", ["200.png"])
+    images(folder / "valid" / "night_owl", ["201.png"])
+    dataset = open_dataset(str(folder))
+
+    assert dataset.spec.name == "mine"
+    assert dataset.spec.classnames == ("cat", "night owl")
+    found = listed(dataset, Where())
+    assert {split: len(part) for split, part in found.items()} == {"train": 4, "val": 2, "test": 2}
+    assert found["val"] == [("valid/cat/200.png", 0), ("valid/night_owl/201.png", 1)]
+    assert dataset("test").protocol == "custom"
+
+
+def test_without_a_test_folder_the_validation_is_the_test(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine")
+    (folder / "test").rename(folder / "val")
+    dataset = open_dataset(str(folder))
+
+    assert dataset("test").splits == ("train", "test")
+    assert len(listed(dataset, Where())["test"]) == 3
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    images(folder / "train", [f"{i}.png" for i in range(10)])
+    images(folder / "bus", [f"{i}.png" for i in range(20, 30)])
+    dataset = open_dataset(str(folder))
+
+    assert dataset.spec.classnames == ("bus", "train")
+    assert len(listed(dataset, Where())["train"]) == 10
+
+
+def test_classes_may_be_called_anything(tmp_path: Path) -> None:
+    names = ("A", "C", "C++", "a", "犬", "猫")
+    dataset = open_dataset(str(class_folders(tmp_path / "mine", names)))
+
+    assert dataset.spec.classnames == names
+    for key, label in listed(dataset, Where())["train"]:
+        assert Path(key).parent.name == names[label]
+
+
+def test_an_archive_beside_the_class_folders_is_no_dataset(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine")
+    write(folder / "mine.tar", b"what the folders were unpacked from")
+
+    assert len(listed(open_dataset(str(folder)), Where())["train"]) == 6
+
+
+def test_a_split_file_divides_a_folder_of_ones_own(tmp_path: Path) -> None:
+    folder = unsplit_folder(tmp_path / "mine", (3, 3))
+    rows = {
+        "train": [("class_0/0.png", 0, "class 0"), ("class_1/20.png", 1, "class 1")],
+        "test": [("class_1/21.png", 1, "class 1"), ("class_0/2.png", 0, "class 0")],
+    }
+    where = Where(split_file=write(tmp_path / "split.json", json.dumps(rows)))
+
+    assert listed(open_dataset(str(folder)), where) == {
+        "train": [("class_0/0.png", 0), ("class_1/20.png", 1)],
+        "test": [("class_1/21.png", 1), ("class_0/2.png", 0)],
+    }
+
+
+def test_a_folder_of_ones_own_with_a_mistake_is_refused(tmp_path: Path) -> None:
+    assert "there is no such folder" in refusal(lambda: open_dataset(str(tmp_path / "none")))
+    (tmp_path / "empty").mkdir()
+    message = refusal(lambda: open_dataset(str(tmp_path / "empty")))
+    assert "it has 0 class folders, at least 2 are needed" in message
+    one = class_folders(tmp_path / "one", ["cat"])
+    assert "it has 1 class folders" in refusal(lambda: open_dataset(str(one)))
+    more = class_folders(tmp_path / "more")
+    images(more / "train" / "ant", ["99.png"])
+    dataset = open_dataset(str(more))
+    assert "none of its: 'ant'" in refusal(lambda: dataset("test").samples)
+    with pytest.raises(OptionError, match=r"--source hf:org/name: .*more is a source itself"):
+        _ = dataset("test", Where(source="hf:org/name")).samples
+
+
+def test_unknown_sources_are_refused() -> None:
+    for source in ("disk", "hf:", "hub:org/name"):
+        with pytest.raises(OptionError, match=f"--source {source}: it is auto, folder, hub or hf:"):
+            _ = toy()("test", Where(source=source)).samples
+
+
+# Images that cannot be read
+
+
+def test_a_bad_image_is_an_error_that_names_it(tmp_path: Path) -> None:
+    folder = split_folder(tmp_path)
+    write(folder / "images/c/31.png", b"")
+    data = toy(layout=SPLIT_FILE, sizes=SIZES)("test", Where(tmp_path))
+
+    message = refusal(lambda: [data.image(sample) for sample in data.samples])
+    assert message.startswith(f"toy: test image c/31.png in {folder} cannot be read: it is empty")
+    assert "--on-bad-image skip" in message
+    assert "`susx-bench data check toy`" in message
+
+
+def test_bad_images_are_left_out_where_asked_for(tmp_path: Path) -> None:
+    folder = split_folder(tmp_path)
+    write(folder / "images/d/30.png", plain(30)[:40])
+    write(folder / "images/c/11.png", b"<html>")
+    dataset = toy(layout=SPLIT_FILE, sizes=SIZES)
+    where = Where(tmp_path, skip_bad=True)
+
+    assert listed(dataset, where) == {
+        "train": [("o/10.png", 2), ("d/12.png", 1)],
+        "val": [("d/20.png", 1)],
+        "test": [("c/31.png", 0), ("c/32.png", 0)],
+    }
+    assert dataset("train", where).skipped == ["c/11.png"]
+    assert dataset("val", where).skipped == []
+    assert dataset("test", where).skipped == ["d/30.png"]
+    whole = dataset("test", Where(tmp_path))
+    assert dataset("test", where).sha256 != whole.sha256
+    assert whole.skipped == []
+
+
+def test_the_facts_of_a_toy_are_a_spec() -> None:
+    assert spec_of(name="other").name == "other"

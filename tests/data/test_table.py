@@ -1,0 +1,498 @@
+"""Parquet files and webdataset shards in a folder, read by the real ``datasets``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.sources.table import guess_splits
+from susx_bench.data.spec import Hub, Split, SplitFile, Tables
+from susx_bench.data.yours import open_dataset
+from susx_bench.errors import DatasetError
+from tests.data.made import CLASSES, parquet, plain, shade, toy, turned, webdataset, write
+
+NAMES = ("Night_Owl", "cat", "dog")  # another order and another spelling
+SPLIT_FILE = SplitFile(file="split.json", images="images")
+
+
+@pytest.fixture(autouse=True)
+def _arrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "arrow")
+
+
+def hub_of(**facts: Any) -> Hub:
+    kept: dict[str, Any] = {
+        "repo": "org/toy",
+        "revision": "f" * 40,
+        "splits": {"train": "train", "test": "test"},
+        "sizes": {},
+        "protocol": "susx",
+    }
+    return Hub(**(kept | facts))
+
+
+def rows(
+    dataset: type[BenchDataModule], where: Where, split: Split = "test"
+) -> list[tuple[str, int, int]]:
+    """Key, label and shade of every image."""
+    data = dataset(split, where)
+    return [(key, label, shade(data.image(Sample(key, label)))) for key, label in data.samples]
+
+
+def refusal(read: Callable[[], object]) -> str:
+    with pytest.raises(DatasetError) as caught:
+        read()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def refused(root: Path, **facts: Any) -> str:
+    """The message for a folder that cannot be read as the toy dataset's."""
+    dataset = toy(**({"layout": Tables()} | facts))
+    return refusal(lambda: dataset("test", Where(root)).samples)
+
+
+# Labels
+
+
+def test_numbers_mean_the_names_of_the_copy(tmp_path: Path) -> None:
+    write(tmp_path / "toy/data/train-00000-of-00002.parquet", parquet([plain(1)], [0], NAMES))
+    write(tmp_path / "toy/data/train-00001-of-00002.parquet", parquet([plain(2)], [2], NAMES))
+    test = parquet([plain(3), plain(4), plain(5)], [1, 0, 1], NAMES)
+    write(tmp_path / "toy/data/test-00000-of-00001.parquet", test)
+    dataset, where = toy(layout=Tables()), Where(tmp_path)
+
+    assert dataset("test", where).splits == ("train", "test")
+    assert rows(dataset, where, "train") == [("train/0", 2, 1), ("train/1", 1, 2)]
+    assert rows(dataset, where) == [("test/0", 0, 3), ("test/1", 2, 4), ("test/2", 0, 5)]
+    assert dataset("test", where).protocol == "custom"
+
+
+def test_labels_may_be_the_names(tmp_path: Path) -> None:
+    test = parquet([plain(3), plain(4), plain(5)], ["dog", "night-owl", "CAT"])
+    write(tmp_path / "toy/test.parquet", test)
+
+    found = rows(toy(layout=Tables()), Where(tmp_path))
+    assert found == [("test/0", 1, 3), ("test/1", 2, 4), ("test/2", 0, 5)]
+
+
+def test_the_names_may_stand_in_a_file(tmp_path: Path) -> None:
+    write(tmp_path / "toy/test.parquet", parquet([plain(3), plain(4)], [2, 0]))
+    write(tmp_path / "toy/classnames.txt", "night owl\ncat\ndog\n\n")
+
+    found = rows(toy(layout=Tables()), Where(tmp_path))
+    assert found == [("test/0", 1, 3), ("test/1", 2, 4)]
+
+
+def test_numbers_without_names_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "toy/test.parquet", parquet([plain(i) for i in range(3)], [0, 1, 2]))
+
+    message = refused(tmp_path)
+    assert f"toy: {tmp_path}/toy has numbers for labels, and neither names" in message
+    assert "classnames.txt" in message
+    yours = open_dataset(str(tmp_path / "toy"))
+    assert "has numbers for labels" in refusal(lambda: yours("test").samples)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "reason"),
+    [
+        ([0, 1, 3], NAMES, "test of {} has labels 0 to 3, and 3 class names"),
+        ([-1, -1, -1], NAMES, "test of {} has labels -1 to -1, and 3 class names"),
+        ([0, None, None], NAMES, "2 of 3 rows in test of {} have no label"),
+        (["cat", None, "dog"], None, "1 of 3 rows in test of {} have no label"),
+        ([0, 1, 2], ("cat", "dog", "ant"), "{} has 3 class names, the dataset has 3 (none of"),
+        (["cat", "dog", "cat"], None, "(without 'night owl')"),
+    ],
+)
+def test_labels_that_mean_no_class_are_refused(
+    tmp_path: Path, labels: Sequence[Any], names: Sequence[str] | None, reason: str
+) -> None:
+    write(tmp_path / "toy/test.parquet", parquet([plain(i) for i in range(3)], labels, names))
+
+    assert reason.format(tmp_path / "toy") in refused(tmp_path)
+
+
+def test_dropped_classes_leave_no_row(tmp_path: Path) -> None:
+    names = ("clutter", *NAMES)
+    test = parquet([plain(i) for i in range(4)], [0, 3, 0, 1], names)
+    write(tmp_path / "toy/test.parquet", test)
+
+    found = rows(toy(layout=Tables(), dropped=("clutter",)), Where(tmp_path))
+    assert found == [("test/1", 1, 1), ("test/3", 2, 3)]
+
+
+# Columns and splits
+
+
+def test_columns_go_by_the_facts_or_by_their_usual_names(tmp_path: Path) -> None:
+    test = parquet([plain(1)], [0], NAMES, image="picture", label="species")
+    write(tmp_path / "facts/toy/test.parquet", test)
+    hub = hub_of(splits={"test": "test"}, image="picture", label="species")
+    assert rows(toy(layout=Tables(), hub=(hub,)), Where(tmp_path / "facts")) == [("test/0", 2, 1)]
+
+    test = parquet([plain(1)], [0], NAMES, image="img", label="fine_label")
+    write(tmp_path / "usual/toy/test.parquet", test)
+    assert rows(toy(layout=Tables()), Where(tmp_path / "usual")) == [("test/0", 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"image": "picture"}, "has the columns picture, label; none of image, img, jpg"),
+        ({"label": "species"}, "has the columns image, species; none of label, labels, cls"),
+    ],
+)
+def test_unknown_columns_are_listed(tmp_path: Path, columns: dict[str, Any], reason: str) -> None:
+    write(tmp_path / "toy/test.parquet", parquet([plain(1)], [0], NAMES, **columns))
+
+    assert f"toy: {tmp_path}/toy {reason}" in refused(tmp_path)
+
+
+def test_splits_that_are_not_asked_for_need_no_labels(tmp_path: Path) -> None:
+    write(tmp_path / "toy/test-0.parquet", parquet([plain(1)], [-1], NAMES))
+    write(tmp_path / "toy/validation-0.parquet", parquet([plain(2)], [0], NAMES))
+    hub = hub_of(splits={"test": "validation"})
+
+    assert rows(toy(layout=Tables(), hub=(hub,)), Where(tmp_path)) == [("validation/0", 2, 2)]
+
+
+def test_a_split_that_the_facts_know_and_the_copy_has_not(tmp_path: Path) -> None:
+    write(tmp_path / "toy/test.parquet", parquet([plain(1)], [0], NAMES))
+
+    message = refused(tmp_path, hub=(hub_of(),))
+    assert f"toy: {tmp_path}/toy has the splits test, and no 'train' as org/toy has" in message
+
+
+def test_a_wrong_count_is_told_with_both_numbers(tmp_path: Path) -> None:
+    write(tmp_path / "toy/test.parquet", parquet([plain(1)], [0], NAMES))
+    hub = hub_of(splits={"test": "test"}, sizes={"test": 2})
+
+    message = refused(tmp_path, hub=(hub,))
+    assert f"toy: test has 1 images in {tmp_path}/toy, the published split has 2" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["train", "validation", "test"], {"train": "train", "val": "validation", "test": "test"}),
+        (["test", "valid", "training"], {"train": "training", "val": "valid", "test": "test"}),
+        (["train", "validation"], {"train": "train", "test": "validation"}),
+        (["all"], {"train": "all"}),
+        (["train"], {"train": "train"}),
+        (["test", "extra"], {"test": "test"}),
+    ],
+)
+def test_splits_are_known_by_their_usual_names(names: list[str], found: dict[Split, str]) -> None:
+    assert guess_splits(names) == found
+
+
+def test_a_copy_without_a_test_split_is_split(tmp_path: Path) -> None:
+    labels = [i % 3 for i in range(30)]
+    train = parquet([plain(i) for i in range(30)], labels, NAMES)
+    write(tmp_path / "toy/train.parquet", train)
+    dataset, where = toy(layout=Tables()), Where(tmp_path)
+
+    assert dataset("test", where).protocol == "susx-bench 50/20/30"  # before it was listed, too
+    assert [len(rows(dataset, where, split)) for split in ("train", "val", "test")] == [15, 6, 9]
+    for key, label, seen in rows(dataset, where):
+        assert (key, label) == (f"train/{seen}", {0: 2, 1: 0, 2: 1}[labels[seen]])
+
+
+# Images
+
+
+def test_exif_turns_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "toy/test.parquet", parquet([turned()], [0], NAMES))
+    data = toy(layout=Tables())("test", Where(tmp_path))
+
+    assert data.read(data.samples[0]) == turned()
+    assert data.image(data.samples[0]).size == (16, 8)
+
+
+def test_rows_without_an_image_are_bad_images(tmp_path: Path) -> None:
+    images = [plain(0), None, plain(2)[:50], plain(3)]
+    write(tmp_path / "toy/test.parquet", parquet(images, [0, 1, 2, 1], NAMES))
+    dataset = toy(layout=Tables())
+    data = dataset("test", Where(tmp_path))
+
+    assert "image test/1 in" in refusal(lambda: data.image(data.samples[1]))
+    assert "its row holds no image" in refusal(lambda: data.image(data.samples[1]))
+    where = Where(tmp_path, skip_bad=True)
+    assert rows(dataset, where) == [("test/0", 2, 0), ("test/3", 0, 3)]
+    assert dataset("test", where).skipped == ["test/1", "test/2"]
+
+
+def test_a_file_that_a_row_names_is_not_read(tmp_path: Path) -> None:
+    """A table from somewhere else must not choose files of this machine."""
+    secret = write(tmp_path / "secret.png", plain(7))
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    (tmp_path / "toy").mkdir()
+    table = pa.table({"image": [{"bytes": None, "path": str(secret)}], "label": ["cat"]})
+    pq.write_table(table, tmp_path / "toy/test.parquet")
+    data = toy(layout=Tables(), classnames=("cat",))("test", Where(tmp_path))
+
+    assert "its row holds no image" in refusal(lambda: data.image(data.samples[0]))
+
+
+def test_other_columns_are_not_decoded(tmp_path: Path) -> None:
+    import datasets
+
+    table = datasets.Dataset.from_dict(
+        {
+            "image": [{"bytes": plain(9), "path": None}],
+            "mask": [{"bytes": b"broken", "path": None}],
+            "label": ["cat"],
+        },
+        features=datasets.Features(
+            {"image": datasets.Image(), "mask": datasets.Image(), "label": datasets.Value("string")}
+        ),
+    )
+    (tmp_path / "toy").mkdir()
+    table.to_parquet(tmp_path / "toy/test.parquet")
+
+    found = rows(toy(layout=Tables(), classnames=("cat",)), Where(tmp_path))
+    assert found == [("test/0", 0, 9)]
+
+
+def test_a_file_that_changes_changes_the_state(tmp_path: Path) -> None:
+    path = write(tmp_path / "toy/test.parquet", parquet([plain(1)], [0], NAMES))
+    data = toy(layout=Tables())("test", Where(tmp_path))
+    before = data.state(data.samples)
+    assert data.state(data.samples) == before
+    write(path, parquet([plain(1, "bmp")], [0], NAMES))
+
+    assert data.state(data.samples) != before
+    changed = toy(layout=Tables())("test", Where(tmp_path))
+    assert changed.read(changed.samples[0]) == plain(1, "bmp")  # not from the cache
+
+
+# Webdataset
+
+
+def shards(folder: Path) -> Path:
+    """Three shards of two splits, the images' shades counting on."""
+    for split, part, labels in (("train", 0, [1]), ("test", 0, [0, 2]), ("test", 1, [1, 0])):
+        start = {"train": 1, "test": 10}[split] + 2 * part
+        images = [plain(start + i, "webp", lossless=True) for i in range(len(labels))]
+        write(folder / split / f"{part}.tar", webdataset(images, labels, "webp"))
+    write(folder / "train" / "nshards.txt", "1")
+    write(folder / "test" / "nshards.txt", "2")
+    write(folder / "classnames.txt", "\n".join(NAMES))
+    return folder
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_webdataset_shards_with_their_class_names_beside_them(tmp_path: Path, known: bool) -> None:
+    shards(tmp_path / "toy")
+    hub = hub_of(image="jpg", label="cls", sizes={"train": 1, "test": 4})
+    dataset, where = toy(layout=Tables(), hub=(hub,) if known else ()), Where(tmp_path)
+
+    assert rows(dataset, where, "train") == [("train/0", 0, 1)]
+    assert rows(dataset, where) == [
+        ("test/0", 2, 10),
+        ("test/1", 1, 11),
+        ("test/2", 0, 12),
+        ("test/3", 2, 13),
+    ]
+    assert dataset("test", where).protocol == ("susx" if known else "custom")
+
+
+def test_shards_without_class_names_are_refused(tmp_path: Path) -> None:
+    (shards(tmp_path / "toy") / "classnames.txt").unlink()
+
+    assert "nor a classnames.txt" in refused(tmp_path)
+
+
+# Files
+
+
+@pytest.mark.parametrize("kept", [0, 60, 0.5, 0.99])
+def test_a_parquet_file_that_is_cut_off_is_named(tmp_path: Path, kept: float) -> None:
+    content = parquet([plain(i) for i in range(50)], [i % 3 for i in range(50)], NAMES)
+    length = kept if isinstance(kept, int) else int(kept * len(content))
+    path = write(tmp_path / "toy/test.parquet", content[:length])
+
+    message = refused(tmp_path)
+    assert message.startswith(f"toy: {tmp_path}/toy cannot be read by datasets ")
+    assert str(path) in message
+
+
+def test_a_parquet_file_with_broken_pages_is_refused(tmp_path: Path) -> None:
+    content = bytearray(parquet([plain(i) for i in range(50)], [i % 3 for i in range(50)], NAMES))
+    content[100:300] = bytes(200)
+    write(tmp_path / "toy/test.parquet", bytes(content))
+
+    assert "/toy cannot be read by datasets " in refused(tmp_path)
+
+
+def test_a_shard_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = shards(tmp_path / "toy") / "test" / "1.tar"
+    path.write_bytes(path.read_bytes()[:700])
+
+    assert "/toy cannot be read by datasets " in refused(tmp_path)
+
+
+def test_configurations_that_cannot_be_told_apart_are_listed(tmp_path: Path) -> None:
+    for row, config in enumerate(("big", "small")):
+        table = parquet([plain(row)], [row], NAMES)
+        write(tmp_path / f"toy/{config}/test.parquet", table)
+    configs = [
+        f"- config_name: {config}\n  data_files: [{{split: test, path: {config}/*}}]\n"
+        for config in ("big", "small")
+    ]
+    write(tmp_path / "toy/README.md", f"---\nconfigs:\n{''.join(configs)}---\n")
+
+    assert "['big', 'small']" in refused(tmp_path)
+    hub = hub_of(splits={"test": "test"}, config="small")
+    assert rows(toy(layout=Tables(), hub=(hub,)), Where(tmp_path)) == [("test/0", 0, 1)]
+
+
+@pytest.mark.parametrize("layout", [Tables(), SPLIT_FILE, SplitFile(file="split.json", images=".")])
+def test_tables_will_do_in_place_of_another_layout(tmp_path: Path, layout: Any) -> None:
+    write(tmp_path / "toy/test.parquet", parquet([plain(1)], [0], NAMES))
+    write(tmp_path / "toy/images.tar", b"what the table was made from")
+
+    assert rows(toy(layout=layout), Where(tmp_path)) == [("test/0", 2, 1)]
+
+
+# A published split file
+
+
+PUBLISHED = {
+    "train": [("o/a.b_1.jpg", 5, "night owl"), ("c/1.jpg", 6, "cat")],
+    "val": [("d/1.jpg", 7, "dog")],
+    "test": [("d/3.jpg", 7, "dog"), ("c/2.jpg", 6, "cat")],
+}
+FILES = ["x/2.png", "d_3.png", "1.webp", "3.png", "a.b_1.png", "1.png", "unused.png"]
+LABELS = [1, 1, 2, 2, 0, 1, 0]
+JOINED = {
+    "train": [("o/a.b_1.jpg", 2, 4), ("c/1.jpg", 0, 5)],
+    "val": [("d/1.jpg", 1, 2)],
+    "test": [("d/3.jpg", 1, 3), ("c/2.jpg", 0, 0)],
+}
+
+
+def joined(
+    root: Path,
+    files: Sequence[str | None] = FILES,
+    published: Any = PUBLISHED,
+    *,
+    column: str | None = None,
+) -> Where:
+    """A copy of other splits, its rows in another order; the shade of an image is its row."""
+    for split, part in ("train", slice(0, 4)), ("test", slice(4, None)):
+        images = [plain(row) for row in range(len(files))[part]]
+        names = list(files[part])
+        more = {column: [str(name) for name in names]} if column else {}
+        table = parquet(
+            images,
+            LABELS[part],
+            NAMES,
+            files=[None] * len(images) if column else names,
+            more=more,
+        )
+        write(root / f"data/toy/{split}-0.parquet", table)
+    return Where(root / "data", split_file=write(root / "mine.json", json.dumps(published)))
+
+
+@pytest.mark.parametrize("sizes", [{"train": 2, "val": 1, "test": 2}, {"train": 9, "test": 2}])
+def test_a_split_file_is_joined_over_all_splits_by_file_name(
+    tmp_path: Path, sizes: dict[Split, int]
+) -> None:
+    dataset, where = toy(layout=SPLIT_FILE, sizes=sizes), joined(tmp_path)
+
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    assert {split: rows(dataset, where, split) for split in splits} == JOINED
+    assert dataset("test", where).protocol == ("susx" if "val" in sizes else "custom")
+
+
+def test_file_names_may_have_a_column_of_their_own(tmp_path: Path) -> None:
+    stems = [Path(name).stem for name in FILES]
+    where = joined(tmp_path, stems, column="image_id")
+    dataset = toy(layout=SPLIT_FILE, hub=(hub_of(name="image_id"),))
+
+    assert rows(dataset, where, "train") == JOINED["train"]
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["x/9.png", *FILES[1:]], "has no row for 'c/2.jpg' of "),
+        ([*FILES[:6], "y/a.b_1.webp"], "has 2 rows for 'o/a.b_1.jpg' of "),
+        ([*FILES[:3], None, *FILES[4:]], "does not keep the original file names, so "),
+        ([None] * 7, "does not keep the original file names, so "),
+    ],
+)
+def test_a_copy_that_cannot_be_joined_is_refused(
+    tmp_path: Path, files: Sequence[str | None], reason: str
+) -> None:
+    where = joined(tmp_path, files)
+    dataset = toy(layout=SPLIT_FILE)
+
+    message = refusal(lambda: dataset("test", where).samples)
+    assert message.startswith(f"toy: {tmp_path}/data/toy {reason}")
+    assert f"{tmp_path}/mine.json" in message
+    assert message.endswith("Make them anew.")
+
+
+def test_a_row_of_another_class_is_not_joined(tmp_path: Path) -> None:
+    published = PUBLISHED | {"val": [("o/1.jpg", 5, "night owl")]}
+    where = joined(tmp_path, published=published)
+
+    message = refusal(lambda: toy(layout=SPLIT_FILE)("test", where).samples)
+    assert "has no row for 'o/1.jpg'" in message
+
+
+# A folder of the user's
+
+
+def test_a_table_of_ones_own_brings_its_classes(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    write(folder / "data/train-0.parquet", parquet([plain(1)], [0], NAMES))
+    write(folder / "data/validation-0.parquet", parquet([plain(2), plain(3)], [2, 1], NAMES))
+    dataset = open_dataset(str(folder))
+
+    assert dataset.spec.classnames == ("Night Owl", "cat", "dog")
+    assert dataset("test").splits == ("train", "test")
+    assert rows(dataset, Where()) == [("validation/0", 2, 2), ("validation/1", 1, 3)]
+    assert dataset("test").protocol == "custom"
+
+
+def test_names_and_shards_of_ones_own(tmp_path: Path) -> None:
+    write(tmp_path / "mine/test.parquet", parquet([plain(1), plain(2)], ["wolf", "ant"]))
+    dataset = open_dataset(str(tmp_path / "mine"))
+    assert dataset.spec.classnames == ("ant", "wolf")
+    assert rows(dataset, Where()) == [("test/0", 1, 1), ("test/1", 0, 2)]
+
+    dataset = open_dataset(str(shards(tmp_path / "shards")))
+    assert dataset.spec.classnames == ("Night Owl", "cat", "dog")
+    assert [label for _, label, _ in rows(dataset, Where())] == [0, 2, 1, 0]
+
+
+def test_a_split_file_divides_a_table_of_ones_own(tmp_path: Path) -> None:
+    where = joined(tmp_path)
+    assert where.root is not None
+    dataset = open_dataset(str(where.root / "toy"))
+
+    found = rows(dataset, Where(split_file=where.split_file))
+    order = dataset.spec.classnames
+    assert [(key, order[label].casefold(), seen) for key, label, seen in found] == [
+        (key, CLASSES[label], seen) for key, label, seen in JOINED["test"]
+    ]
+
+
+def test_a_table_of_ones_own_without_labels_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "mine/test.parquet", parquet([plain(1)], [0], NAMES, label="species"))
+
+    message = refusal(lambda: open_dataset(str(tmp_path / "mine")))
+    assert f"mine: {tmp_path}/mine has the columns image, species, none of which" in message

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from susx_bench.data.base import BLOCK, ImageDataModule
+from susx_bench.data.digits import Digits
+from susx_bench.data.sources.base import Sample
+from susx_bench.encoders.openclip import Encoder, Towers
+from susx_bench.features.encode import ImageList, encode
+from susx_bench.features.predict import Launch
+from susx_bench.features.store import SHARD, FeatureStore
+from susx_bench.features.views import augmented
+
+
+@pytest.fixture(scope="module")
+def towers() -> Towers:
+    return Encoder("demo").towers
+
+
+def files(store: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted(store.rglob("*.safetensors"))
+    }
+
+
+def fill(folder: Path, towers: Towers, views: int = 1, launch: Launch | None = None) -> ImageList:
+    work = ImageList(Digits("train"), views, {"encoder": "demo"})
+    store = FeatureStore(str(folder))
+    launch = launch or Launch(accelerator="cpu", workers=0)
+    found = store.load(work.recipe, work.rows)
+    encode(work, found, towers, store, launch, lambda rows: None)
+    return work
+
+
+def test_rows_are_what_the_encoder_gives_one_block_at_a_time(
+    tmp_path: Path, towers: Towers
+) -> None:
+    work = fill(tmp_path, towers)
+    data = Digits("train")
+    store = FeatureStore(str(tmp_path))
+
+    stored = torch.cat([s for s in store.load(work.recipe, work.rows) if s is not None])
+    start = SHARD + BLOCK
+    pixels = torch.stack(
+        [towers.transform(data.image(s)) for s in data.samples[start : start + BLOCK]]
+    )
+    with torch.no_grad():
+        expected = towers.images(pixels)
+
+    assert len(stored) == 771
+    assert torch.equal(stored[start : start + BLOCK], expected)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (64, 2), (700, 1), (10_000, 0)])
+def test_the_store_is_the_same_bytes_whatever_the_launch(
+    tmp_path: Path, towers: Towers, batch_size: int, workers: int
+) -> None:
+    fill(tmp_path / "a", towers)
+    launch = Launch(accelerator="cpu", batch_size=batch_size, workers=workers)
+    fill(tmp_path / "b", towers, launch=launch)
+
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert len(files(tmp_path / "a")) == 4
+
+
+def test_only_what_is_missing_is_encoded_again(
+    tmp_path: Path, towers: Towers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = fill(tmp_path, towers)
+    whole = files(tmp_path)
+    Path(FeatureStore(str(tmp_path)).path(work.recipe, 1)).unlink()
+    Path(FeatureStore(str(tmp_path)).path(work.recipe, 3)).write_bytes(b"half")
+    read: list[str] = []
+    plain = Digits.image
+
+    def image(self: Digits, sample: Sample) -> Image.Image:
+        read.append(sample.key)
+        return plain(self, sample)
+
+    monkeypatch.setattr(Digits, "image", image)
+
+    fill(tmp_path, towers)
+
+    assert files(tmp_path) == whole
+    keys = [sample.key for sample in Digits("train").samples]
+    assert set(read) == set(keys[SHARD : 2 * SHARD] + keys[3 * SHARD :])
+
+
+class Picture(ImageDataModule):
+    """One image, wide and coloured from left to right."""
+
+    source = "picture"
+    classnames = ("a",)
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return [Sample("only", 0)]
+
+    def image(self, sample: Sample) -> Image.Image:
+        ramp = np.tile(np.arange(90, dtype=np.uint8) * 2, (60, 1))
+        return Image.fromarray(np.stack([ramp, 255 - ramp, ramp // 2], axis=-1))
+
+
+def test_views_are_seeded_crops_and_about_half_are_mirrored(towers: Towers) -> None:
+    image = Picture().image(Sample("only", 0))
+    cfg = towers.preprocess_cfg
+    state = torch.get_rng_state()
+
+    views = torch.stack([augmented(image, f"x/{i}", cfg) for i in range(200)])
+
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(views[3], augmented(image, "x/3", cfg))
+    assert len({view.numpy().tobytes() for view in views}) > 150
+    rises = (views[:, 0, :, -1] > views[:, 0, :, 0]).float().mean(-1)
+    assert 0.35 < float(rises.mean()) < 0.65
+    # The red channel runs over the width: what a crop shows of it is its share of the width.
+    spans = (views[:, 0].amax((1, 2)) - views[:, 0].amin((1, 2))) * cfg["std"][0] * 255 / (2 * 90)
+    assert 0.5 < float(spans.min()) < 0.7
+    assert float(spans.max()) > 0.9
+
+
+def test_every_view_is_a_row_of_its_own(tmp_path: Path, towers: Towers) -> None:
+    work = ImageList(Picture(), 10, {"encoder": "demo"})
+    store = FeatureStore(str(tmp_path))
+    rows = encode(work, [None], towers, store, Launch(accelerator="cpu"), lambda rows: None)
+
+    image = Picture().image(Sample("only", 0))
+    pixels = [augmented(image, f"picture/only/{i}", towers.preprocess_cfg) for i in range(10)]
+    with torch.no_grad():
+        expected = towers.images(torch.stack(pixels))
+
+    assert rows.shape == (10, expected.shape[1])
+    torch.testing.assert_close(rows, expected)
+
+
+# One interpreter imports torch once and forks a child for every kill.
+KILLS = """
+import json, os, random, signal, sys, time
+import torch
+torch.set_num_threads(1)
+from susx_bench.data.digits import Digits
+from susx_bench.encoders.openclip import Encoder
+from susx_bench.features.encode import ImageList, encode
+from susx_bench.features.predict import Launch
+from susx_bench.features.store import FeatureStore
+
+towers = Encoder("demo").towers
+
+def fill(folder):
+    work = ImageList(Digits("train"), 4, {"encoder": "demo"})
+    store = FeatureStore(folder)
+    found = store.load(work.recipe, work.rows)
+    if any(shard is None for shard in found):
+        encode(work, found, towers, store, Launch(accelerator="cpu", workers=0), lambda rows: None)
+
+def child(folder, seconds):
+    pid = os.fork()
+    if pid == 0:
+        fill(folder)
+        os._exit(0)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+started = time.perf_counter()
+pid = os.fork()
+if pid == 0:
+    fill(sys.argv[1]); os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+whole = time.perf_counter() - started
+chance = random.Random(1)
+ends = [child(sys.argv[2], chance.uniform(0, whole / 3)) for _ in range(20)]
+pid = os.fork()
+if pid == 0:
+    fill(sys.argv[2]); os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+print(json.dumps(sum(end == signal.SIGKILL for end in ends)))
+"""
+
+
+def test_killed_at_twenty_moments_the_store_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    quiet, hurt = tmp_path / "quiet", tmp_path / "hurt"
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLS, str(quiet), str(hurt)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) >= 5, "hardly any child was killed at work"
+    assert files(quiet) == files(hurt)
+    assert len(files(quiet)) == 13
+    assert not list(hurt.rglob(".*")) or all(p.name.startswith(".") for p in hurt.rglob(".*"))
