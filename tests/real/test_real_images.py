@@ -1,0 +1,97 @@
+"""Real images from their files to records, through open_clip models of real size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from susx_bench.data.base import BLOCK, Where
+from susx_bench.data.facts.caltech101 import Caltech101
+from susx_bench.encoders.openclip import Encoder
+from susx_bench.features.encode import ImageList
+from susx_bench.features.store import FeatureStore, cache_url
+from susx_bench.methods.base import Method
+from susx_bench.records.record import Record
+from susx_bench.registry import METHODS
+from tests.conftest import Command
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize("encoder", ["RN50:random", "ViT-B-32:random"])
+def test_caltech101_from_its_folder_to_records(
+    real: Path, tmp_path: Path, command: Command, encoder: str
+) -> None:
+    split_file = real / "caltech101" / "split_zhou_Caltech101.json"
+    methods = [name for name in METHODS.names() if _fits(METHODS.get(name))]
+    words = (
+        *("run", "--method", ",".join(methods), "--setting", "few-shot"),
+        *("--dataset", "caltech101", "--data-root", str(real), "--split-file", str(split_file)),
+        *("--encoder", encoder, "--shots", "1", "--seed", "1", "--views", "1", "--tune", "fixed"),
+        "--json",
+    )
+
+    first = command(*words)
+    records = first.records
+
+    assert first.code == 0, first.err
+    assert [r["method"] for r in records] == methods
+    assert {(r["n_test"], r["num_classes"], r["protocol"]) for r in records} == {
+        (300, 100, "custom")
+    }
+    assert all(Record.read(Path(r["record"])).encoder == encoder for r in records)
+    assert sum(r["seconds"]["encode"] > 0 for r in records) == 1, "one pass serves all methods"
+
+    # Whatever reads the same images, prompts and views encodes nothing.
+    again = command(*words, "--force")
+    assert again.code == 0, again.err
+    assert all(r["seconds"]["encode"] == 0 for r in again.records)
+
+    # What is stored is what open_clip gives for the same block, read without our code.
+    towers = Encoder(encoder).towers
+    data = Caltech101("test", Where(real, split_file=split_file))
+    entries = json.loads(split_file.read_text())["test"][:BLOCK]
+    folder = real / "caltech101" / "101_ObjectCategories"
+    pixels = torch.stack(
+        [towers.transform(Image.open(folder / path).convert("RGB")) for path, *_ in entries]
+    )
+    with torch.no_grad():
+        expected = torch.nn.functional.normalize(
+            towers.model.encode_image(pixels),
+            dim=-1,  # type: ignore[operator]
+        )
+    identity = {"encoder": Encoder(encoder).sha256, "precision": "fp32", "block": BLOCK}
+    stored = FeatureStore(cache_url()).get(ImageList(data, 1, identity).recipe, 0)
+    assert stored is not None
+    torch.testing.assert_close(stored[:BLOCK], expected, atol=1e-5, rtol=0)
+
+
+def _fits(method: type[Method]) -> bool:
+    return "few-shot" in method.settings
+
+
+def test_cifar10_as_a_folder_of_parquet(real: Path, command: Command) -> None:
+    done = command(
+        *("run", "--method", "tipx", "--setting", "few-shot", "--dataset", str(real / "cifar10")),
+        *("--shots", "2", "--seed", "1", "--views", "1", "--json"),
+    )
+
+    assert done.code == 0, done.err
+    (record,) = done.records
+    assert (record["dataset"], record["n_test"], record["num_classes"]) == ("cifar10", 1000, 10)
+    assert record["tuned_on"] == "support"
+
+
+def test_the_published_cifar10_is_not_taken_for_granted(real: Path, command: Command) -> None:
+    done = command(
+        *("run", "--method", "tipx", "--setting", "few-shot", "--dataset", "cifar10"),
+        *("--data-root", str(real)),
+    )
+
+    assert done.code == 2
+    assert "has 2000 images" in done.err
+    assert "50000" in done.err
