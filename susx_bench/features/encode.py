@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from susx_bench.features.views import augmented
 from susx_bench.records.files import sha256_json
 
 _MOST_WORKERS = 16
+_PAD = 16  # rows that the last block of a list is padded to a multiple of
 
 
 class Encode(LightningModule):
@@ -40,10 +42,11 @@ class Encode(LightningModule):
         """
         features, positions = [], []
         for block, position in zip(*batch, strict=True):
-            real = position >= 0
-            if bool(real.any()):
-                features.append(self.towers.images(block)[real])
-                positions.append(position[real])
+            rows = int((position >= 0).sum())
+            if rows:  # padding comes last, and a block's own length decides how much is computed
+                padded = block[: math.ceil(rows / _PAD) * _PAD]
+                features.append(self.towers.images(padded)[:rows])
+                positions.append(position[:rows])
         if not features:
             return {}
         return {"position": torch.cat(positions), "features": torch.cat(features)}
