@@ -122,7 +122,9 @@ def test_views_are_seeded_crops_and_about_half_are_mirrored(towers: Towers) -> N
 
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(views[3], augmented(image, "x/3", cfg))
-    assert len({view.numpy().tobytes() for view in views}) > 195
+    assert (
+        len({view.numpy().tobytes() for view in views}) > 120
+    )  # the picture is the same from top to bottom
     rises = (views[:, 0, :, -1] > views[:, 0, :, 0]).float().mean(-1)
     assert 0.35 < float(rises.mean()) < 0.65
     # The red channel runs over the width: what a crop shows of it is its share of the width.
