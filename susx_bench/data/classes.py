@@ -18,13 +18,12 @@ def _plain(name: str) -> str:
 
 
 def _fold(name: str) -> str:
-    """A class name without case and accents."""
-    letters = unicodedata.normalize("NFKD", name).casefold()
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+    """A class name without case, and with its accents set apart from their letters."""
+    return unicodedata.normalize("NFKD", name).casefold()
 
 
 def squash(name: str) -> str:
-    """A class name without case, punctuation and leading ``001.``, as ``faceseasy``."""
+    """A class name without case, accents, punctuation and leading ``001.``: ``faceseasy``."""
     return re.sub(r"[\W_]", "", re.sub(r"^\d+\.(?=\D)", "", _fold(name)))
 
 

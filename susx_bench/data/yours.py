@@ -94,7 +94,7 @@ def _from_folder(folder: Path) -> type[SourcedDataModule]:
     name = folder.resolve().name
     splits = guess_splits([path.name for path in class_folders(folder)])
     classes = class_folders(folder / splits["test"] if "test" in splits else folder)
-    if has_tables(folder) and not any(any(image_files(path)) for path in classes):
+    if not any(any(image_files(path)) for path in classes) and has_tables(folder):
         spec = _spec(name, str(folder), _table_classes(folder, name, str(folder)))
         return _made(spec, lambda split_file: TableSource(folder, spec, split_file=split_file))
     if len(classes) < 2:

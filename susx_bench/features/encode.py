@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,15 +10,18 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from susx_bench.data.base import BlockDataModule, ImageDataModule
+from susx_bench.data.base import BLOCK, BlockDataModule, ImageDataModule
 from susx_bench.encoders.openclip import Towers
 from susx_bench.features.predict import Launch, run_predict
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.features.views import augmented
 from susx_bench.records.files import sha256_json
 
+STEP = {"cpu": 16}
+"""Rows of a block that a kind of device computes at once: a ResNet's activations stay in the CPU's
+caches. Elsewhere the whole block."""
+
 _MOST_WORKERS = 16
-_PAD = 16  # rows that the last block of a list is padded to a multiple of
 
 
 class Encode(LightningModule):
@@ -35,17 +37,21 @@ class Encode(LightningModule):
         self.model = towers.model  # registered, so that Lightning moves it to the device
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Encode each block ``(block, 3, H, W)`` of the batch on its own.
+        """Encode each block ``(block, 3, H, W)`` of the batch on its own, in equal steps.
 
         Returns:
             ``position (B,)`` and unit ``features (B, D)``, both without the padding.
         """
         features, positions = [], []
+        step = STEP.get(self.device.type, BLOCK)
         for block, position in zip(*batch, strict=True):
             rows = int((position >= 0).sum())
-            if rows:  # padding comes last, and a block's own length decides how much is computed
-                padded = block[: math.ceil(rows / _PAD) * _PAD]
-                features.append(self.towers.images(padded)[:rows])
+            if rows:  # padding comes last
+                steps = [
+                    self.towers.images(block[first : first + step])
+                    for first in range(0, rows, step)
+                ]
+                features.append(torch.cat(steps)[:rows])
                 positions.append(position[:rows])
         if not features:
             return {}

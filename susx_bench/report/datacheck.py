@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -56,9 +57,9 @@ def render(report: Report) -> RenderableType:
     lines += _section(f"look alike across splits (at most {NEAR} of 64 bits)", near, "yellow")
     inside = len(report.near) - len(report.near_leaks)
     if inside:
-        lines.append(Text(f"look alike within a split: {inside:,} pairs"))
+        lines.append(Text(f"pairs that look alike within a split: {inside:,}"))
     if report.crowded:
-        lines.append(Text(f"too much alike to be compared in pairs: {report.crowded:,} images"))
+        lines.append(Text(f"images too much alike to be compared in pairs: {report.crowded:,}"))
     total = sum(part.images for part in report.splits)
     if report.wrong:
         lines.append(Text("wrong: " + "; ".join(report.wrong), style="bold red"))
@@ -70,6 +71,8 @@ def render(report: Report) -> RenderableType:
 def _section(title: str, items: list[str], style: str) -> list[RenderableType]:
     if not items:
         return []
-    shown = "".join(f"\n  {item}" for item in items[:_SHOWN])
-    more = f"\n  and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
-    return [Text.assemble((f"{title}: {len(items):,}", style), shown, more)]
+    shown = items[:_SHOWN]
+    if len(items) > _SHOWN:
+        shown.append(f"and {len(items) - _SHOWN:,} more")
+    heading = Text(f"{title}: {len(items):,}", style)
+    return [heading, *(Padding.indent(Text(item), 2) for item in shown)]

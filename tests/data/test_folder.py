@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -215,12 +216,16 @@ def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "has no val split, only train, test" in message
 
 
-def test_an_image_that_changes_changes_the_state(tmp_path: Path) -> None:
-    folder = split_folder(tmp_path)
+@pytest.mark.parametrize("same", ["time", "size"])
+def test_an_image_that_changes_changes_the_state(tmp_path: Path, same: str) -> None:
+    path = split_folder(tmp_path) / "images/c/31.png"
     data = toy(layout=SPLIT_FILE)("test", Where(tmp_path))
+    os.utime(path, ns=(1, 1))
     before = data.state(data.samples)
     assert data.state(data.samples) == before
-    write(folder / "images/c/31.png", plain(99, "bmp"))
+    write(path, plain(99, "bmp") if same == "time" else path.read_bytes()[::-1])
+    if same == "time":
+        os.utime(path, ns=(1, 1))
 
     after = data.state(data.samples)
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True]
@@ -269,7 +274,7 @@ def test_class_folders_are_known_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (("cat", "dog"), "/train has 2 class names, the dataset has 3 (without 'night owl')"),
+        (("cat", "dog"), "/test has 2 class names, the dataset has 3 (without 'night owl')"),
         ((*CLASSES, "ant"), "none of its: 'ant'"),
         (("cat", "Cat", *CLASSES[1:]), "several classes for 'cat': 'Cat', 'cat'"),
     ],
@@ -306,6 +311,7 @@ def test_a_folder_of_a_split_that_is_missing_is_named(tmp_path: Path) -> None:
 
     message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
     assert f"{tmp_path}/toy/valid does not exist" in message
+    assert len(dataset("train", Where(tmp_path)).samples) == 6  # nothing else is needed for it
 
 
 # List files
@@ -489,7 +495,7 @@ def test_a_folder_of_ones_own_with_a_mistake_is_refused(tmp_path: Path) -> None:
     more = class_folders(tmp_path / "more")
     images(more / "train" / "ant", ["99.png"])
     dataset = open_dataset(str(more))
-    assert "none of its: 'ant'" in refusal(lambda: dataset("test").samples)
+    assert "none of its: 'ant'" in refusal(lambda: dataset("train").samples)
     with pytest.raises(OptionError, match=r"--source hf:org/name: .*more is a source itself"):
         _ = dataset("test", Where(source="hf:org/name")).samples
 

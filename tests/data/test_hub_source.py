@@ -116,6 +116,8 @@ def test_what_is_read_once_is_read_again_without_a_connection(hub: Hub, tmp_path
     newer = hub.add("dataset", "org/table", table(IMAGES[:3]))
     web = hub.add("dataset", "org/web", shards())
     hub.add("dataset", "org/own", table())
+    species = parquet(IMAGES, LABELS, NAMES, label="species")
+    odd = hub.add("dataset", "org/odd", {"test.parquet": species})
     secret = hub.add("dataset", "org/secret", table(), gated=True)
     hub.add("dataset", "org/text", {"notes.txt": b"no table"})
     right: list[dict[str, Any]] = [
@@ -128,7 +130,10 @@ def test_what_is_read_once_is_read_again_without_a_connection(hub: Hub, tmp_path
         {"dataset": "hf:org/own"},
         {"dataset": "hf:org/web"},
         # Columns as in the facts, at another commit.
-        {"hub": {"repo": "org/table", "revision": newer}, "source": f"hf:org/table@{first}"},
+        {
+            "hub": {"repo": "org/odd", "revision": "f" * 40, "label": "species"},
+            "source": f"hf:org/odd@{odd}",
+        },
     ]
     wrong: list[dict[str, Any]] = [
         {"hub": {"repo": "org/table", "revision": "f" * 40}},
@@ -154,7 +159,7 @@ def test_what_is_read_once_is_read_again_without_a_connection(hub: Hub, tmp_path
         assert answer["where"] == f"hf:org/{name}@{commit[:12]}"
         assert answer["state"] == f"org/{name}@{commit}"
     assert [answer["protocol"] for answer in answers] == ["susx"] * 2 + ["hub-official"] * 7
-    assert [answer["cached"] for answer in answers if "cached" in answer] == [True, True, True]
+    assert [answer["cached"] for answer in answers if "cached" in answer] == [True, True, False]
     assert errors[0] == f"toy: org/table has no revision {'f' * 40}."
     assert errors[1].startswith("toy: the hub has no dataset org/none, or it is private")
     assert errors[1].endswith("Make them anew.")

@@ -100,19 +100,21 @@ def test_older_weights_are_found_with_and_without_a_connection(
     commit = hub.add("model", "org/old", demo | {OLD_WEIGHTS: weights.getvalue()})
     name = "hf-hub:org/old"
 
-    told = ask(hub, tmp_path, name)
-    assert told[name][1] == commit
+    both = ask(hub, tmp_path, name, f"{name}@main")
+    assert both[name] == both[f"{name}@main"]
+    assert both[name][1] == commit
+    assert sum(path.endswith(f"/{WEIGHTS}") for _, path in hub.requests) == 1  # and then known
 
     hub.stop()
     seven = "encoder.logit_scale, encoder.towers.texts([['seven']]).tolist()"
     alone = ask(hub, tmp_path, name, what=f"[encoder.sha256, encoder.revision, {seven}]")[name]
     here = Encoder("demo")
-    assert alone[:3] == [*told[name], here.logit_scale]
+    assert alone[:3] == [*both[name], here.logit_scale]
     torch.testing.assert_close(torch.tensor(alone[3]), here.towers.texts([["seven"]]))
 
     for mark in tmp_path.glob("hub/*/.no_exist/*/*"):
         mark.unlink()  # as after `hf download`
-    assert ask(hub, tmp_path, name, HF_HUB_OFFLINE="1") == told
+    assert ask(hub, tmp_path, name, HF_HUB_OFFLINE="1")[name] == both[name]
 
 
 def test_why_there_is_no_encoder(hub: Hub, demo: dict[str, bytes], tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ class FolderSource(Source):
         self._spec = spec
         self._layout = layout
         self._split_file = split_file
+        self._samples: dict[Split, list[Sample]] = {}
 
     @cached_property
     def _images(self) -> Path:
@@ -63,27 +64,40 @@ class FolderSource(Source):
             raise DatasetError(f"{self._spec.name}: {images} does not exist. {self._spec.fetch}")
         return images.resolve()
 
+    @property
+    def _folders(self) -> Mapping[Split, str]:
+        """The folder of each split, where folders say which image is in which."""
+        if isinstance(self._layout, ClassFolders) and not self._split_file:
+            return self._layout.splits
+        return {}
+
     @cached_property
-    def _samples(self) -> Mapping[Split, list[Sample]]:
+    def _listed(self) -> Mapping[Split, list[Sample]]:
+        """The images of each split, where a file says which is in which."""
         layout = self._layout
         if self._split_file:
             return read_split_file(self._split_file, self._spec)
         if isinstance(layout, SplitFile):
             return read_split_file(self.folder / layout.file, self._spec)
-        if isinstance(layout, ListFiles):
-            rows = {
-                split: self._list(self.folder / file, layout.suffix)
-                for split, file in layout.lists.items()
-            }
-            return labelled(rows, self._spec, str(self.folder))
-        assert isinstance(layout, ClassFolders)
-        return {split: self._class_folders(name) for split, name in layout.splits.items()}
+        assert isinstance(layout, ListFiles)
+        rows = {
+            split: self._list(self.folder / file, layout.suffix)
+            for split, file in layout.lists.items()
+        }
+        return labelled(rows, self._spec, str(self.folder))
 
     def splits(self) -> tuple[Split, ...]:
-        return tuple(split for split in SPLITS if split in self._samples)
+        return tuple(split for split in SPLITS if split in (self._folders or self._listed))
 
     def index(self, split: Split) -> list[Sample]:
-        samples = self._samples[split]
+        if split not in self._samples:  # the others may be millions, or not there
+            name = self._folders.get(split)
+            self._samples[split] = self._there(split) if name is None else self._found(name)
+        return self._samples[split]
+
+    def _there(self, split: Split) -> list[Sample]:
+        """The images of a list, every one of which must be there."""
+        samples = self._listed[split]
         missing = [sample.key for sample in samples if not (self._images / sample.key).is_file()]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -115,7 +129,8 @@ class FolderSource(Source):
                     )
         return found
 
-    def _class_folders(self, name: str) -> list[Sample]:
+    def _found(self, name: str) -> list[Sample]:
+        """The images in the class folders of a folder."""
         folder = self._images / name
         if not folder.is_dir():
             raise DatasetError(f"{self._spec.name}: {folder} does not exist. {self._spec.fetch}")
@@ -133,13 +148,13 @@ class UnsplitSource(FolderSource):
     """A folder a class and no split: one is made, the same on every machine."""
 
     def __init__(self, folder: Path, spec: DatasetSpec) -> None:
-        super().__init__(folder, spec, ClassFolders(splits={"train": "."}))
+        super().__init__(folder, spec, ClassFolders(splits={}))
         self.sizes = {}
         self.protocol = UNSPLIT
 
     @cached_property
-    def _samples(self) -> Mapping[Split, list[Sample]]:
-        return divide(self._class_folders("."))
+    def _listed(self) -> Mapping[Split, list[Sample]]:
+        return divide(self._found("."))
 
 
 def class_folders(folder: Path) -> list[Path]:

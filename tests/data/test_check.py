@@ -1,0 +1,279 @@
+"""``check`` and ``susx-bench data check``."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.check import NEAR, Place, Report, SplitReport, check
+from susx_bench.data.digits import Digits
+from susx_bench.data.spec import ClassFolders, Split, SplitFile
+from susx_bench.report.datacheck import render
+from tests.conftest import Command
+from tests.data.made import CLASSES, encoded, parquet, photo, plain, spec_of, toy, write
+
+SIZES: dict[Split, int] = {"train": 6, "val": 3, "test": 3}
+LAYOUT = ClassFolders(splits={split: split for split in SIZES})
+
+
+def folder_of_photos(folder: Path) -> Path:
+    """Photos that look like no other: two a class in train, one in val and in test."""
+    seed = 0
+    for split, size in SIZES.items():
+        for name in CLASSES:
+            for i in range(size // len(CLASSES)):
+                write(folder / split / name / f"{i}.png", encoded(photo(seed)))
+                seed += 1
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return folder_of_photos(tmp_path / "toy")
+
+
+def checked(dataset: type[BenchDataModule], where: Where) -> Report:
+    steps: list[int] = []
+    report = check(dataset, where, steps.append, lambda: steps.append(1))
+    assert len(steps) == steps[0] + 1
+    assert steps[0] == sum(part.images for part in report.splits)
+    return report
+
+
+def looked_at(folder: Path, **sizes: int) -> Report:
+    """The report on the toy dataset, of which each split must have so many images."""
+    return checked(toy(layout=LAYOUT, sizes=SIZES | sizes), Where(folder.parent))
+
+
+def lines(report: Report, width: int = 80) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), highlight=False, emoji=False)
+    with console.capture() as capture:
+        console.print(render(report))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_a_good_folder_has_nothing_wrong(folder: Path, command: Command) -> None:
+    report = looked_at(folder)
+
+    assert report.wrong == []
+    assert report.near == []
+    assert [(part.split, part.images, part.fewest, part.most) for part in report.splits] == [
+        ("train", 6, 2, 2),
+        ("val", 3, 1, 1),
+        ("test", 3, 1, 1),
+    ]
+    data = toy(layout=LAYOUT, sizes=SIZES)("test", Where(folder.parent))
+    assert report.splits[2].sha256 == data.sha256
+    done = command("data", "check", folder)
+    assert done.code == 0
+    assert done.err == ""
+    assert "nothing wrong with 12 images" in done.out
+    assert "3 classes matched by name" in done.out
+
+
+def test_a_wrong_count_is_told_with_both_numbers(
+    folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "train/cat/0.png").unlink()
+    dataset = toy(layout=LAYOUT, sizes=SIZES)
+    monkeypatch.setattr("susx_bench.data.yours.open_dataset", lambda name: dataset)
+
+    assert looked_at(folder).wrong == ["train has 5 images, not 6"]
+    done = command("data", "check", "toy", "--data-root", folder.parent)
+    assert done.code == 3
+    assert done.err == f"susx-bench: toy in {folder}: train has 5 images, not 6.\n"
+    assert "not the published sizes" in done.out
+
+
+def test_a_split_that_is_missing_is_told(tmp_path: Path) -> None:
+    rows = {
+        split: [[f"{split}/{name}/0.png", i, name] for i, name in enumerate(CLASSES)]
+        for split in ("train", "test")
+    }
+    folder_of_photos(tmp_path / "toy" / "images")
+    write(tmp_path / "toy/split.json", json.dumps(rows))
+    sizes: dict[Split, int] = {"train": 3, "val": 3, "test": 3}
+    layout = SplitFile(file="split.json", images="images")
+
+    report = checked(toy(layout=layout, sizes=sizes), Where(tmp_path))
+    assert report.wrong == ["val has 0 images, not 3"]
+
+
+def test_a_class_without_an_image_is_told(folder: Path, command: Command) -> None:
+    (folder / "val/night owl/0.png").unlink()
+
+    assert looked_at(folder, val=2).wrong == ["val has no image of night owl"]
+    done = command("data", "check", folder)
+    assert done.code == 3
+    assert "val has no image of night owl" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_read_is_told(folder: Path, command: Command) -> None:
+    path = folder / "test/dog/0.png"
+    write(path, path.read_bytes()[:99])
+    write(folder / "val/cat/0.png", "")
+
+    report = looked_at(folder)
+    assert [place for place, _ in report.unreadable] == [
+        Place("val", "val/cat/0.png"),
+        Place("test", "test/dog/0.png"),
+    ]
+    done = command("data", "check", folder)
+    assert done.code == 3
+    assert "cannot be read: val/cat/0.png (val), test/dog/0.png (test)" in done.err
+    assert "  val/cat/0.png (val): it is empty (0 bytes)\n" in done.out
+
+
+def test_the_same_bytes_in_train_and_test_are_told(folder: Path, command: Command) -> None:
+    same = (folder / "train/dog/1.png").read_bytes()
+    write(folder / "test/dog/0.png", same)
+
+    report = looked_at(folder)
+    places = [Place("train", "train/dog/1.png"), Place("test", "test/dog/0.png")]
+    assert report.leaks == [places]
+    assert report.near == []  # told once
+    done = command("data", "check", folder)
+    assert done.code == 3
+    both = "train/dog/1.png (train) = test/dog/0.png (test)"
+    assert f"in more than one split: {both}" in done.err
+    assert f"the same image in several splits: 1\n  {both}\n" in done.out
+
+
+def test_the_same_bytes_twice_in_one_split_are_no_fault(folder: Path) -> None:
+    write(folder / "train/dog/1.png", (folder / "train/cat/1.png").read_bytes())
+
+    report = looked_at(folder)
+    assert report.wrong == []
+    assert report.same == [[Place("train", "train/cat/1.png"), Place("train", "train/dog/1.png")]]
+    assert "the same image twice in one split: 1" in lines(report)
+
+
+@pytest.mark.parametrize("change", ["smaller", "jpeg", "both"])
+def test_a_copy_made_anew_looks_alike(folder: Path, command: Command, change: str) -> None:
+    image: Image.Image = Image.open(folder / "train/cat/0.png")
+    if change != "jpeg":
+        image = image.resize((40, 36))
+    kind = "png" if change == "smaller" else "jpeg"
+    write(folder / "test/cat/0.png", encoded(image, kind))
+
+    report = looked_at(folder)
+    places = Place("train", "train/cat/0.png"), Place("test", "test/cat/0.png")
+    assert report.near == report.near_leaks == [places]
+    assert report.same == []
+    assert report.wrong == []
+    done = command("data", "check", folder)
+    assert done.code == 0
+    assert f"look alike across splits (at most {NEAR} of 64 bits): 1" in done.out
+    assert "  train/cat/0.png (train) ~ test/cat/0.png (test)" in done.out
+
+
+def test_copies_within_a_split_are_counted(folder: Path) -> None:
+    image = Image.open(folder / "train/cat/0.png")
+    write(folder / "train/cat/1.png", encoded(image, "jpeg"))
+
+    report = looked_at(folder)
+    assert report.near_leaks == []
+    assert "pairs that look alike within a split: 1" in lines(report)
+
+
+def test_too_many_that_look_alike_are_not_compared_in_pairs(tmp_path: Path) -> None:
+    for i in range(202):
+        for name in ("cat", "dog"):
+            write(tmp_path / "toy/test" / name / f"{i}.png", plain(i))
+    dataset = toy(
+        layout=ClassFolders(splits={"test": "test"}),
+        sizes={"test": 404},
+        classnames=("cat", "dog"),
+    )
+
+    report = checked(dataset, Where(tmp_path))
+    assert report.crowded >= 402
+    assert len(report.same) == 202
+    assert f"images too much alike to be compared in pairs: {report.crowded}" in lines(report)
+
+
+def test_tables_and_the_digits_can_be_checked(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "arrow")
+    images = [encoded(photo(seed)) for seed in range(3)]
+    table = parquet([*images, b"broken"], [0, 1, 2, 2], CLASSES)
+    write(tmp_path / "mine/test.parquet", table)
+    done = command("data", "check", tmp_path / "mine")
+    assert done.code == 3
+    assert "cannot be read: test/3 (test)" in done.err
+
+    report = checked(Digits, Where())
+    assert report.wrong == []
+    assert [part.images for part in report.splits] == [771, 257, 769]
+
+
+def test_what_cannot_be_listed_is_one_line(command: Command, tmp_path: Path) -> None:
+    for words, message in (
+        ((tmp_path / "none",), "there is no such folder"),
+        (("caltech102",), "no dataset called 'caltech102'. Did you mean caltech101"),
+        (
+            ("caltech101", "--data-root", tmp_path, "--source", "folder"),
+            "caltech101 does not exist",
+        ),
+    ):
+        done = command("data", "check", *words)
+        assert done.code == 2
+        assert len(done.err.splitlines()) == 1
+        assert message in done.err
+        assert done.out == ""
+
+
+def big_report() -> Report:
+    """On the largest there is, with all that can be wrong."""
+    splits: list[tuple[Split, int, int]] = [
+        ("train", 1_281_167, 1_281_166),
+        ("val", 50_000, 50_000),
+    ]
+    key = "n01440764/ILSVRC2012_val_00000293.JPEG"
+    one, other = Place("train", key), Place("val", key)
+    return Report(
+        spec_of(sizes={"train": 1_281_167, "val": 50_000}),
+        "/data/imagenet",
+        "custom",
+        [
+            SplitReport(split, here, wanted, wanted, 732, 1300, ("tench",), "0123456789abcdef" * 4)
+            for split, wanted, here in splits
+        ],
+        unreadable=[(one, "it is empty (0 bytes)")] * 12,
+        same=[[one, other], [one, one]],
+        near=[(one, other), (one, one)],
+        crowded=1234,
+    )
+
+
+def test_the_report_fits_80_columns_and_says_it_all() -> None:
+    narrow, wide = lines(big_report(), 80), lines(big_report(), 400)
+
+    assert all(len(line) <= 80 for line in narrow)
+    assert narrow[:8] == wide[:8]  # the heading and the table, nothing folded
+    text = "\n".join(wide)
+    assert [line.strip() for line in wide[:3]] == [
+        "Toys (toy)",
+        "from /data/imagenet",
+        "split custom, 3 classes matched by name",
+    ]
+    assert wide[6].split() == [
+        *("train", "1,281,166", "1,281,167", "732", "to", "1300", "2", "0123456789abcdef"),
+    ]
+    assert "not the published split: do not compare with published numbers" in text
+    assert "cannot be read: 12\n" in text
+    assert text.count("it is empty (0 bytes)") == 10
+    assert "  and 2 more\n" in text
+    assert "the same image in several splits: 1\n" in text
+    assert "the same image twice in one split: 1\n" in text
+    assert "pairs that look alike within a split: 1" in text
+    assert "images too much alike to be compared in pairs: 1,234" in text
+    assert "\nwrong: train has 1281166 images, not 1281167; train has no image of tench; " in text
