@@ -100,6 +100,8 @@ class BlockDataModule(LightningDataModule, ABC):
             batch_size=math.ceil(self.batch_size / self.block),
             sampler=mine,
             num_workers=self.workers,
+            # A dataset need not survive pickling; only fork hands it on as it is.
+            multiprocessing_context="fork" if self.workers else None,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -279,8 +281,8 @@ class BenchDataModule(ImageDataModule):
         """The split's images, checked against the facts.
 
         Raises:
-            DatasetError: If there is no such split, or the count or a label is not what the facts
-                say, or a class has no image.
+            DatasetError: If there is no such split, it is empty, or the count or a label is not
+                what the facts say.
         """
         name = self.spec.name
         if self.split not in self.splits:

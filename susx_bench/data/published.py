@@ -65,8 +65,9 @@ def local_folder(spec: DatasetSpec, root: Path | None) -> Path | None:
     """The dataset's folder under the data root, under its own or the field's other names."""
     if root is None:
         return None
-    found = (root / name for name in (spec.name, *spec.folders))
-    return next((folder for folder in found if folder.is_dir()), None)
+    found = [root / name for name in (spec.name, *spec.folders) if (root / name).is_dir()]
+    fitting = (folder for folder in found if spec.layout and _has(spec.layout, folder))
+    return next(fitting, found[0] if found else None)
 
 
 def find_source(spec: DatasetSpec, where: Where) -> Source:

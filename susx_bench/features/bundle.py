@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from susx_bench.errors import BundleError
 from susx_bench.features.predict import Launch
-from susx_bench.features.task import Features, Need, Task, part_key
+from susx_bench.features.task import Advance, Features, Need, Task, part_key
 from susx_bench.methods.base import Labelled
 from susx_bench.records.files import sha256_arrays
 
@@ -103,7 +103,7 @@ class BundleTask(Task):
             "weights_sha256": "",
         }
 
-    def features(self, need: Need, launch: Launch, advance: Callable[[int], object]) -> Features:
+    def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
         pool = self._parts["support"].features
         return Features(
             text=self._text,
@@ -113,8 +113,8 @@ class BundleTask(Task):
             seconds=0.0,
         )
 
-    def missing(self, need: Need) -> int:
-        return 0
+    def missing(self, need: Need) -> dict[str, int]:
+        return {}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -143,7 +144,7 @@ def _workers(launch: Launch, rows: int) -> int:
     """Processes that decode: the cores of this rank, at most `_MOST_WORKERS`; none for little."""
     if launch.workers is not None:
         return launch.workers
-    if rows <= SHARD:
+    if rows <= SHARD or sys.platform != "linux":  # elsewhere there is no fork to rely on
         return 0
     return min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // launch.devices))
 

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -23,6 +23,9 @@ from susx_bench.features.predict import Launch
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.methods.base import Labelled
 from susx_bench.records.files import sha256_arrays, sha256_json
+
+Advance = Callable[[str, int], object]
+"""Told what was just encoded, ``images`` or ``prompts``, and how many."""
 
 
 @dataclass(frozen=True)
@@ -119,18 +122,18 @@ class Task(ABC):
         return [str(i) for i in range(len(self.pool_labels))]
 
     @abstractmethod
-    def features(self, need: Need, launch: Launch, advance: Callable[[int], object]) -> Features:
+    def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
         """Read or make the features. Every rank calls this, and gets the same.
 
         Args:
             need: Which ones.
             launch: Where to encode.
-            advance: Told about how many images were just encoded.
+            advance: Told what was just encoded, ``images`` or ``prompts``, and about how many.
         """
 
     @abstractmethod
-    def missing(self, need: Need) -> int:
-        """Number of rows that must be encoded before the first prediction."""
+    def missing(self, need: Need) -> dict[str, int]:
+        """How many ``images`` (views of them) and ``prompts`` are not encoded yet."""
 
 
 class DatasetTask(Task):
@@ -234,15 +237,20 @@ class DatasetTask(Task):
             self._found["text"] = self._store.load(self._text_recipe, len(self._prompts))
         return names
 
-    def missing(self, need: Need) -> int:
+    def missing(self, need: Need) -> dict[str, int]:
+        names = self._look(need)
+        images = sum(self._rows(name, self._images[name].rows) for name in names)
+        return {"images": images, "prompts": self._rows("text", len(self._prompts))}
+
+    def _rows(self, name: str, rows: int) -> int:
+        """Rows of a list's missing shards."""
         return sum(
-            min(SHARD, self._images[name].rows - shard * SHARD)
-            for name in self._look(need)
+            min(SHARD, rows - shard * SHARD)
             for shard, found in enumerate(self._found[name])
             if found is None
         )
 
-    def features(self, need: Need, launch: Launch, advance: Callable[[int], object]) -> Features:
+    def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
         started = time.perf_counter()
         names = self._look(need)
         everything = [*names, "text"]
@@ -253,10 +261,11 @@ class DatasetTask(Task):
             if all(shard is not None for shard in found):
                 rows = torch.cat([shard for shard in found if shard is not None])
             else:
-                rows = encode(work, found, self._encoder.towers, self._store, launch, advance)
+                towers, told = self._encoder.towers, partial(advance, "images")
+                rows = encode(work, found, towers, self._store, launch, told)
             self._found[name] = list(torch.split(rows, SHARD))
             done[name] = _mean_unit(torch.split(rows, work.views)) if work.views > 1 else rows
-        text = _mean_unit(torch.split(self._texts(), self._each))
+        text = _mean_unit(torch.split(self._texts(advance), self._each))
         val = None
         if "val" in done and self.val_labels is not None:
             val = Labelled(done["val"], self.val_labels)
@@ -268,16 +277,16 @@ class DatasetTask(Task):
             seconds=time.perf_counter() - started if made else 0.0,
         )
 
-    def _texts(self) -> Tensor:
-        """Unit features of every single prompt, ``(T, D)``."""
+    def _texts(self, advance: Advance) -> Tensor:
+        """Unit features of every single prompt, ``(T, D)``, made and kept a shard at a time."""
         found = self._found["text"]
-        if any(shard is None for shard in found):
-            rows = self._encoder.towers.text_prompts([self._prompts])[0]
-            if is_main_process():
-                for shard, part in enumerate(torch.split(rows, SHARD)):
-                    self._store.put(self._text_recipe, shard, part)
-            found = list(torch.split(rows, SHARD))
-            self._found["text"] = found
+        for shard, start in enumerate(range(0, len(self._prompts), SHARD)):
+            if found[shard] is None:
+                part = self._prompts[start : start + SHARD]
+                found[shard] = rows = self._encoder.towers.text_prompts([part])[0]
+                if is_main_process():
+                    self._store.put(self._text_recipe, shard, rows)
+                advance("prompts", len(part))
         return torch.cat([shard for shard in found if shard is not None])
 
 

@@ -125,15 +125,21 @@ def _need(cells: Sequence[Cell]) -> Need:
 
 
 def _encode(task: Task, need: Need, launch: Launch, progress: Progress) -> Features:
-    bar = progress.add_task(f"encoding {task.dataset}", total=task.missing(need), speed="")
+    bars = {
+        unit: progress.add_task(f"encoding {task.dataset}", total=total, speed=unit)
+        for unit, total in task.missing(need).items()
+        if total
+    }
 
-    def advance(images: int) -> None:
-        progress.advance(bar, images)
+    def advance(unit: str, count: int) -> None:
+        bar = bars[unit]
+        progress.advance(bar, count)
         speed = progress.tasks[progress.task_ids.index(bar)].speed
-        progress.update(bar, speed=f"{speed:,.0f} images/s" if speed else "")
+        progress.update(bar, speed=f"{speed:,.0f} {unit}/s" if speed else unit)
 
     features = task.features(need, launch, advance)
-    progress.remove_task(bar)
+    for bar in bars.values():
+        progress.remove_task(bar)
     return features
 
 

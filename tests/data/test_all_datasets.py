@@ -24,7 +24,7 @@ from PIL import Image
 
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.published import PublishedDataset
-from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, ListFiles, Split, SplitFile, Tables
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Split
 from susx_bench.errors import DatasetError
 from susx_bench.records import store
 from susx_bench.registry import DATASETS
@@ -46,6 +46,48 @@ FEW = 12
 ONE_SHOT = ["--setting", "few-shot", "--shots", 1, "--seed", 1, "--views", 1, "--tune", "fixed"]
 # No workers: they hand images over through sockets, which tests may not open.
 HERE = ["--workers", 0, "--accelerator", "cpu", "--json"]
+
+# Where the field keeps the images: CoOp's or SuS-X's name of the dataset's folder, the folder of
+# the images in it, and the split file.
+ON_DISK = {
+    "birdsnap": ("birdsnap", "images", "split_Birdsnap.json"),
+    "caltech101": ("caltech-101", "101_ObjectCategories", "split_zhou_Caltech101.json"),
+    "caltech256": ("caltech256", "256_ObjectCategories", "split_Caltech256.json"),
+    "cub": ("CUB_200_2011", "images", "split_CUB.json"),
+    "dtd": ("dtd", "images", "split_zhou_DescribableTextures.json"),
+    "eurosat": ("eurosat", "2750", "split_zhou_EuroSAT.json"),
+    "flowers102": ("oxford_flowers", "jpg", "split_zhou_OxfordFlowers.json"),
+    "food101": ("food-101", "images", "split_zhou_Food101.json"),
+    "oxfordpets": ("oxford_pets", "images", "split_zhou_OxfordPets.json"),
+    "stanfordcars": ("stanford_cars", ".", "split_zhou_StanfordCars.json"),
+    "sun397": ("sun397", "SUN397", "split_zhou_SUN397.json"),
+    "ucf101": ("ucf101", "UCF-101-midframes", "split_zhou_UCF101.json"),
+}
+OTHERWISE = {name: folder for name, (folder, *_) in ON_DISK.items()}
+OTHERWISE |= {"fgvcaircraft": "fgvc_aircraft", "imagenet-r": "imagenet-rendition"}
+# Without a split file: the folder of each split.
+SPLIT_FOLDERS: dict[str, dict[Split, str]] = {
+    "country211": {"train": "train", "val": "valid", "test": "test"},
+    "imagenet": {"train": "train", "test": "val"},
+    "imagenet-r": {"test": "imagenet-r"},
+    "imagenet-sketch": {"test": "images"},
+}
+# Columns of the copies on the hub, where they are not image and label, and their splits, where
+# they are not train and test.
+COLUMNS = {
+    "clip-benchmark/wds_country211": ("jpg", "cls"),
+    "mteb/FGVCAircraft": ("image", "variant"),
+    "mteb/birdsnap": ("image", "common"),
+    "mteb/cifar10": ("img", "label"),
+    "mteb/cifar100": ("img", "fine_label"),
+}
+THREE: dict[Split, str] = {"train": "train", "val": "validation", "test": "test"}
+SPLITS: dict[str, dict[Split, str]] = {
+    "dpdl-benchmark/oxford_flowers102": THREE,
+    "ethz/food101": {"train": "train", "test": "validation"},
+    "mteb/FGVCAircraft": THREE,
+    "timm/eurosat-rgb": THREE,
+}
 
 # What copies call the classes, where it is not the canonical name with underscores.
 
@@ -305,26 +347,28 @@ def shrunk(
 
 def lay_out(spec: DatasetSpec, folder: Path) -> None:
     """Write the dataset as it is distributed, with the split files of the field."""
-    layout = spec.layout
-    assert layout
-    if isinstance(layout, Tables):
+    name = spec.name
+    if name in ("cifar10", "cifar100"):
         return lay_out_table(spec, spec.hub[0], folder)
-    numbers = {name: 7 + i for i, name in enumerate(sorted(spec.classnames, key=len))}
+    numbers = {classname: 7 + i for i, classname in enumerate(sorted(spec.classnames, key=len))}
     rows: dict[Split, list[tuple[str, int, str]]] = {split: [] for split in spec.sizes}
     lines: dict[Split, list[str]] = {split: [] for split in spec.sizes}
     for one in images(spec, spec.sizes):
-        below = layout.splits[one.split] if isinstance(layout, ClassFolders) else layout.images
+        if name in SPLIT_FOLDERS:
+            below = SPLIT_FOLDERS[name][one.split]
+        else:
+            below = ON_DISK[name][1] if name in ON_DISK else "images"
         write(folder / below / one.file, one.content)
-        name = in_split_file(spec.name, one.classname)
-        rows[one.split].append((one.file, numbers[one.classname], name))
+        theirs = in_split_file(name, one.classname)
+        rows[one.split].append((one.file, numbers[one.classname], theirs))
         lines[one.split].append(f"{Path(one.file).stem} {one.classname}\n")
-    if isinstance(layout, SplitFile):
-        write(folder / layout.file, json.dumps(rows))
-        for name in dropped(spec):
-            write(folder / layout.images / name / "image_0001.jpg", picture(NOBODYS, "test"))
-    if isinstance(layout, ListFiles):
-        for split, file in layout.lists.items():
-            write(folder / file, "".join(lines[split]))
+    if name in ON_DISK:
+        write(folder / ON_DISK[name][2], json.dumps(rows))
+        for other in dropped(spec):
+            write(folder / ON_DISK[name][1] / other / "image_0001.jpg", picture(NOBODYS, "test"))
+    if name == "fgvcaircraft":
+        for split in spec.sizes:
+            write(folder / f"images_variant_{split}.txt", "".join(lines[split]))
 
 
 def lay_out_folders(spec: DatasetSpec, folder: Path) -> None:
@@ -341,14 +385,16 @@ def lay_out_table(spec: DatasetSpec, hub: Hub, folder: Path) -> None:
     names = [in_table(hub, classname) for classname in spec.classnames]
     order = [*names, *dropped(spec)]
     random.Random(hub.repo).shuffle(order)
-    for split, theirs in hub.splits.items():
-        found = [one for one in images(spec, hub.splits) if one.split == split]
+    image, label = COLUMNS.get(hub.repo, ("image", "label"))
+    splits = SPLITS.get(hub.repo, {"train": "train", "test": "test"})
+    for split, theirs in splits.items():
+        found = [one for one in images(spec, splits) if one.split == split]
         rows = [(one.label, order.index(names[one.label]), one.file) for one in found]
         rows += [(NOBODYS, order.index(name), f"{name}.jpg") for name in dropped(spec)]
         random.Random(split).shuffle(rows)
         labels, numbers, keys = zip(*rows, strict=True)
-        if hub.label == "cls":
-            shard = webdataset([picture(i, split) for i in labels], numbers, hub.image)
+        if label == "cls":
+            shard = webdataset([picture(i, split) for i in labels], numbers, image)
             write(folder / theirs / "0.tar", shard)
             write(folder / theirs / "nshards.txt", "1")
             write(folder / "classnames.txt", "\n".join(order))
@@ -357,10 +403,10 @@ def lay_out_table(spec: DatasetSpec, hub: Hub, folder: Path) -> None:
                 [picture(i, split, "png") for i in labels],
                 numbers,
                 order,
-                image=hub.image,
-                label=hub.label,
+                image=image,
+                label=label,
                 # Beside it a coarser label, as in cifar100, fgvcaircraft and oxfordpets.
-                more={hub.name or "file": keys, "species": ["thing"] * len(rows)},
+                more={"image_id": keys, "species": ["thing"] * len(rows)},
             )
             write(folder / "data" / f"{theirs}-00000-of-00001.parquet", table)
 
@@ -400,8 +446,7 @@ def test_every_image_gets_its_label(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = shrunk(name, monkeypatch)
-    folder = next(iter(dataset.spec.folders), name)  # CoOp's name of it, where it has another
-    lay_out(dataset.spec, tmp_path / folder)
+    lay_out(dataset.spec, tmp_path / OTHERWISE.get(name, name))
 
     check_every_image(dataset, dataset.spec.sizes, Where(tmp_path))
 
@@ -463,7 +508,7 @@ def test_copies_on_the_hub(
     monkeypatch.setattr("susx_bench.data.published.snapshot", lambda *_: folder)
     where = Where(tmp_path, f"hf:{hub.repo}")
 
-    check_every_image(dataset, hub.splits, where)
+    check_every_image(dataset, SPLITS.get(hub.repo, ["train", "test"]), where)
     assert dataset("test", where).protocol == hub.protocol
 
 

@@ -17,7 +17,7 @@ from tests.conftest import Bundle, unit
 def test_tensors_are_used_as_stored(bundle: Bundle, tensors: dict[str, Tensor]) -> None:
     task = BundleTask(bundle())
     some, rest = torch.tensor([3, 0]), torch.tensor([7, 5, 1])
-    features = task.features(Need([some, rest]), Launch(), lambda images: None)
+    features = task.features(Need([some, rest]), Launch(), lambda unit, count: None)
 
     assert torch.equal(features.text, tensors["text"])
     wanted = torch.tensor([5, 3, 1])
@@ -46,7 +46,7 @@ def test_without_words_there_are_defaults(bundle: Bundle) -> None:
 def test_half_precision_is_cast(bundle: Bundle, tensors: dict[str, Tensor]) -> None:
     task = BundleTask(bundle(test=tensors["test"].half()))
 
-    assert task.features(Need([]), Launch(), lambda images: None).test.dtype == torch.float32
+    assert task.features(Need([]), Launch(), lambda unit, count: None).test.dtype == torch.float32
 
 
 def test_val_may_be_missing(bundle: Bundle) -> None:

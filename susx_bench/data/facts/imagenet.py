@@ -30,11 +30,12 @@ class ImageNet(PublishedDataset):
 }""",
         val_is_test=True,
         layout=ClassFolders(splits={"train": "train", "test": "val"}),
+        folders=("imagenet/images",),  # CoOp
         # No copy on the hub: those that name their classes name two "missile" and two "sunglasses".
         fetch=(
             "Unpack the training and validation images from image-net.org, which asks for an "
             "account, into imagenet/train and imagenet/val under the data root, a folder a "
-            "WordNet id. CoOp keeps both below imagenet/images: link them."
+            "WordNet id. CoOp keeps both below imagenet/images, which is found too."
         ),
         aliases=read_codes("imagenet"),
     )
