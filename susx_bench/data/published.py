@@ -10,9 +10,9 @@ from typing import Any
 
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.sources.base import Sample, Source
-from susx_bench.data.sources.folder import FolderSource
+from susx_bench.data.sources.folder import FolderSource, class_folders
 from susx_bench.data.sources.hub import copy_named, snapshot
-from susx_bench.data.sources.table import TableSource, has_tables
+from susx_bench.data.sources.table import TableSource, has_tables, load_tables
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, SplitFile, Tables
 from susx_bench.errors import DatasetError, OptionError
 
@@ -132,7 +132,8 @@ def _folder(spec: DatasetSpec, folder: Path, split_file: Path | None) -> Source:
     layout = spec.layout or Tables()
     if not _has(layout, folder):
         if has_tables(folder):
-            hub = next((hub for hub in spec.hub if _fits(hub, folder)), None)
+            names = set(load_tables(folder, None, spec.name, str(folder)))
+            hub = next((hub for hub in spec.hub if _fits(hub, folder, names)), None)
             return TableSource(folder, spec, hub, split_file=split_file)
         own = {split: split for split in spec.sizes}
         if own and all((folder / name).is_dir() for name in own.values()):
@@ -149,13 +150,21 @@ def _has(layout: Layout, folder: Path) -> bool:
     if isinstance(layout, Tables):
         return False
     if isinstance(layout, ClassFolders):
-        return any((folder / name).is_dir() for name in layout.splits.values())
+        splits = (folder / name for name in layout.splits.values())
+        return any(split.is_dir() and any(class_folders(split)) for split in splits)
     if isinstance(layout, SplitFile) and layout.images == ".":
         return (folder / layout.file).is_file()
     return (folder / layout.images).is_dir()
 
 
-def _fits(hub: Hub, folder: Path) -> bool:
-    """Whether a local folder of tables can be a copy of a hub repository: the file kinds agree."""
+def _fits(hub: Hub, folder: Path, names: set[str]) -> bool:
+    """Whether a local folder of tables can be a copy of a hub repository.
+
+    Args:
+        hub: The repository.
+        folder: The folder.
+        names: The splits the folder has.
+    """
     shards = hub.label == "cls"
-    return any(folder.rglob("*.tar" if shards else "*.parquet"))
+    same_kind = any(folder.rglob("*.tar" if shards else "*.parquet"))
+    return same_kind and set(hub.splits.values()) <= names
