@@ -12,7 +12,7 @@ from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.sources.folder import FolderSource, class_folders
 from susx_bench.data.sources.hub import copy_named, snapshot
-from susx_bench.data.sources.table import TableSource, has_tables, load_tables
+from susx_bench.data.sources.table import TableSource, has_tables
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, SplitFile, Tables
 from susx_bench.errors import DatasetError, OptionError
 
@@ -132,8 +132,7 @@ def _folder(spec: DatasetSpec, folder: Path, split_file: Path | None) -> Source:
     layout = spec.layout or Tables()
     if not _has(layout, folder):
         if has_tables(folder):
-            names = set(load_tables(folder, None, spec.name, str(folder)))
-            hub = next((hub for hub in spec.hub if _fits(hub, folder, names)), None)
+            hub = next((hub for hub in spec.hub if _fits(hub, folder)), None)
             return TableSource(folder, spec, hub, split_file=split_file)
         own = {split: split for split in spec.sizes}
         if own and all((folder / name).is_dir() for name in own.values()):
@@ -157,14 +156,7 @@ def _has(layout: Layout, folder: Path) -> bool:
     return (folder / layout.images).is_dir()
 
 
-def _fits(hub: Hub, folder: Path, names: set[str]) -> bool:
-    """Whether a local folder of tables can be a copy of a hub repository.
-
-    Args:
-        hub: The repository.
-        folder: The folder.
-        names: The splits the folder has.
-    """
+def _fits(hub: Hub, folder: Path) -> bool:
+    """Whether a local folder of tables can be a copy of a hub repository: the file kinds agree."""
     shards = hub.label == "cls"
-    same_kind = any(folder.rglob("*.tar" if shards else "*.parquet"))
-    return same_kind and set(hub.splits.values()) <= names
+    return any(folder.rglob("*.tar" if shards else "*.parquet"))
