@@ -70,8 +70,8 @@ def test_the_mathematics_stands_alone(file: Path) -> None:
         return
     outside = {module.split(".")[0] for module in imports(file)} - {"__future__", "susx_bench"}
     assert outside <= {
-        "abc", "collections", "copy", "dataclasses", "functools", "itertools", "math", "time", "torch",
-        "typing",
+        "abc", "collections", "copy", "dataclasses", "functools", "itertools", "math", "time",
+        "torch", "typing",
     }  # fmt: skip
     ours = {room(module) for module in imports(file) if module.startswith("susx_bench")}
     assert ours <= MATHEMATICS
