@@ -196,6 +196,9 @@ def test_lists_have_a_row_each(command: Command, what: str) -> None:
     assert len(done.out.splitlines()) >= 5
     if what == "methods":
         assert all(name in done.out for name in METHODS.names())
+    if what == "encoders":
+        assert "│ RN50:openai " in done.out
+        assert "hf-hub:ORG/NAME[@COMMIT]" in done.out
 
 
 def test_tables_are_never_cut_in_a_file(command: Command, bundle: Bundle) -> None:

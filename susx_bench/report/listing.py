@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from susx_bench.data.published import local_folder
@@ -84,11 +85,11 @@ def encoders() -> Table:
     for name in EMBEDDED:
         table.add_row(name, "in the package")
     for name in OPENAI:
-        table.add_row(f"{name}:openai", f"the hub, as open_clip's {OPENAI[name]}")
+        table.add_row(name, f"the hub, as open_clip's {OPENAI[name]}")
     table.add_row("MODEL:TAG", "any model and pretrained tag of open_clip, such as ViT-B-16:dfn2b")
-    table.add_row("hf-hub:ORG/NAME[@COMMIT]", "a model on the hub in open_clip's layout")
+    table.add_row(escape("hf-hub:ORG/NAME[@COMMIT]"), "a model on the hub in open_clip's layout")
     table.add_row("local-dir:FOLDER", "a folder in open_clip's layout")
-    table.add_row("MODEL:random[-SEED]", "random weights, for tests and timings")
+    table.add_row(escape("MODEL:random[-SEED]"), "random weights, for tests and timings")
     return table
 
 

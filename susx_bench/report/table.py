@@ -64,7 +64,7 @@ def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableTyp
         *([first.precision] if first.precision != "fp32" else []),
     ]
     if first.skipped:
-        facts.append(f"{len(first.skipped)} unreadable images left out")
+        facts.append(f"{len(first.skipped)} of the images unreadable and left out")
     heading = Text.assemble(
         (f"{first.dataset} · {first.encoder} · {first.setting}", "bold"),
         f"\ntop-1 accuracy in %, {spread}",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from susx_bench.data.base import BLOCK, Where
 from susx_bench.data.facts.caltech101 import Caltech101
@@ -24,15 +25,14 @@ pytestmark = pytest.mark.real
 
 
 @pytest.mark.parametrize("encoder", ["RN50:random", "ViT-B-32:random"])
-def test_caltech101_from_its_folder_to_records(
-    real: Path, tmp_path: Path, command: Command, encoder: str
-) -> None:
+def test_caltech101_from_its_folder_to_records(real: Path, command: Command, encoder: str) -> None:
+    cache = Path(cache_url())
     split_file = real / "caltech101" / "split_zhou_Caltech101.json"
     methods = [name for name in METHODS.names() if _fits(METHODS.get(name))]
     words = (
         *("run", "--method", ",".join(methods), "--setting", "few-shot"),
         *("--dataset", "caltech101", "--data-root", str(real), "--split-file", str(split_file)),
-        *("--encoder", encoder, "--shots", "1", "--seed", "1", "--views", "1", "--tune", "fixed"),
+        *("--encoder", encoder, "--shots", "4", "--seed", "1", "--views", "1", "--tune", "val"),
         "--json",
     )
 
@@ -46,11 +46,15 @@ def test_caltech101_from_its_folder_to_records(
     }
     assert all(Record.read(Path(r["record"])).encoder == encoder for r in records)
     assert sum(r["seconds"]["encode"] > 0 for r in records) == 1, "one pass serves all methods"
+    rows = sum(len(load_file(path)["features"]) for path in cache.rglob("*.safetensors"))
+    assert rows == 900 + 100, "every image once, and a prompt a class"
 
     # Whatever reads the same images, prompts and views encodes nothing.
-    again = command(*words, "--force")
+    again = command(*words, "--force", "--batch-size", "7")
     assert again.code == 0, again.err
     assert all(r["seconds"]["encode"] == 0 for r in again.records)
+    predictions = [r["predictions_sha256"] for r in again.records]
+    assert predictions == [r["predictions_sha256"] for r in records]
 
     # What is stored is what open_clip gives for the same block, read without our code.
     towers = Encoder(encoder).towers
