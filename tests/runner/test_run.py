@@ -333,6 +333,8 @@ def test_ctrl_c_says_one_line_and_exits_130(bundle: Bundle, tmp_path: Path) -> N
         capture_output=True,
         text=True,
         check=False,
+        # Whoever starts the tests in the background has it ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
     assert done.returncode == 130
