@@ -66,7 +66,7 @@ class ImageList:
         images: The images.
         views: 1 for the image as the encoder reads it, more for so many augmented views, rows
             beside each other.
-        towers: What `recipe` says of the encoder.
+        encoder: What `recipe` says of the encoder.
     """
 
     def __init__(self, images: ImageDataModule, views: int, encoder: dict[str, Any]) -> None:

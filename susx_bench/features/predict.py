@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,16 +68,14 @@ class Join(Callback):
 
     Args:
         rows: Number of rows over all ranks.
-        advance: Told about how many rows were just finished, over all ranks.
 
     Attributes:
         joined: For each name `predict_step` returned, all rows in order; filled at the end.
     """
 
-    def __init__(self, rows: int, advance: Callable[[int], object] | None = None) -> None:
+    def __init__(self, rows: int) -> None:
         self.rows = rows
         self.joined: dict[str, Tensor] = {}
-        self._advance = advance
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._times = torch.zeros(self.rows, dtype=torch.int64, device=pl_module.device)
@@ -101,8 +98,6 @@ class Join(Callback):
             if name not in self.joined:
                 self.joined[name] = value.new_zeros((self.rows, *value.shape[1:]))
             self.joined[name][place] = value[real]
-        if self._advance:
-            self._advance(len(place) * trainer.world_size)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Every rank has zeros where it computed nothing, so a sum moves each value unchanged.
@@ -118,7 +113,6 @@ def predict(
     module: LightningModule,
     data: BlockDataModule,
     launch: Launch,
-    advance: Callable[[int], object] | None = None,
 ) -> dict[str, Tensor]:
     """Run a module's `predict_step` over all rows, each exactly once.
 
@@ -126,12 +120,11 @@ def predict(
         module: Its `predict_step` returns ``position`` and values with a row each.
         data: The rows.
         launch: Where to run.
-        advance: Told about how many rows were just finished, over all ranks.
 
     Returns:
         The values in the order of the rows, on the CPU, the same on every rank.
     """
-    join = Join(len(data), advance)
+    join = Join(len(data))
     run_predict(module, data, launch, join)
     return join.joined
 

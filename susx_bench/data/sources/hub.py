@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from susx_bench.data.sources.base import reason
+from susx_bench.data.sources.table import has_tables
 from susx_bench.data.spec import Hub
 from susx_bench.errors import DatasetError
 
@@ -91,4 +92,4 @@ def is_cached(hub: Hub) -> bool:
         )
     except LocalEntryNotFoundError:
         return False
-    return any(Path(folder).rglob("*.parquet")) or any(Path(folder).rglob("*.tar"))
+    return has_tables(Path(folder))
