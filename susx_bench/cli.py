@@ -16,6 +16,8 @@ from susx_bench.errors import BenchError, CheckError, OptionError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from susx_bench.data.spec import DatasetSpec
+    from susx_bench.prompts import build as prompts_build
     from susx_bench.runner.plan import Request
     from susx_bench.runner.run import Outcome
 
@@ -75,6 +77,29 @@ SPLIT_FILE = click.option(
 )
 
 
+PROMPTS_DIR = click.option(
+    "--prompts-dir",
+    type=click.Path(path_type=Path),
+    envvar="SUSX_BENCH_PROMPTS",
+    help="Folder of prompt files, CuPL_prompts_DATASET.json, for cupl and combined.",
+)
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="What models compute in.",
+)
+DEVICES = click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
+NUM_NODES = click.option("--num-nodes", type=click.IntRange(min=1), default=1, show_default=True)
+ACCELERATOR = click.option("--accelerator", default="auto", show_default=True, help="cpu, gpu, ...")
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(0, 256),
+    help="Processes that read images. [default: as many as cores]",
+)
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
@@ -122,20 +147,9 @@ Try:
     help="What to do with an image that cannot be read; what is skipped is recorded.",
 )
 @click.option("--encoder", help="Encoder. [default: the demo's] Names a bundle's encoder.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="What the encoder computes in.",
-)
+@PRECISION
 @click.option("--prompts", default="single", show_default=True, help="What the text encoder reads.")
-@click.option(
-    "--prompts-dir",
-    type=click.Path(path_type=Path),
-    envvar="SUSX_BENCH_PROMPTS",
-    help="Folder of prompt files, CuPL_prompts_DATASET.json, for cupl and combined.",
-)
+@PROMPTS_DIR
 @click.option("--support", help="Support set in the name-only setting. [default: the dataset's]")
 @click.option(
     "--shots", type=POSITIVE, help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]"
@@ -176,9 +190,9 @@ Try:
     "--classnames", type=click.Path(path_type=Path), help="Of a bundle: a file, one name a line."
 )
 @click.option("--official", is_flag=True, help="Reproduce the authors' code, its faults included.")
-@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--num-nodes", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--accelerator", default="auto", show_default=True, help="cpu, gpu, ...")
+@DEVICES
+@NUM_NODES
+@ACCELERATOR
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
@@ -186,11 +200,7 @@ Try:
     show_default=True,
     help="Images that travel together. Changes no prediction.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(0, 256),
-    help="Processes that read images. [default: as many as cores]",
-)
+@WORKERS
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -355,6 +365,292 @@ def check_data(dataset: str, data_root: Path | None, source: str, split_file: Pa
     stdout().print(render(report))
     if report.wrong:
         raise CheckError(f"{report.spec.name} in {report.origin}: {'; '.join(report.wrong)}.")
+
+
+@app.group()
+def prompts() -> None:
+    """Make what the text encoder reads."""
+
+
+@prompts.command(
+    "build",
+    epilog="""\b
+Try:
+  export OPENAI_BASE_URL=http://localhost:11434/v1 OPENAI_API_KEY=none
+  susx-bench prompts build --dataset dtd --model llama3.2 --out prompts
+  susx-bench run --prompts cupl --prompts-dir prompts --dataset dtd ...""",
+)
+@click.option("--dataset", type=NAMES, required=True, help="Datasets, ./FOLDER or hf:ORG/NAME.")
+@click.option("--model", required=True, help="The language model, as its endpoint calls it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for CuPL_prompts_DATASET.json, the --prompts-dir of a run.",
+)
+@click.option(
+    "--answers",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Answers to each question about each class.",
+)
+@click.option(
+    "--question",
+    "questions",
+    multiple=True,
+    help="A question, {} the class name and a(n) its article; repeatable. [default: CuPL's five]",
+)
+@click.option("--temperature", type=click.FloatRange(min=0, max=2), default=0.99, show_default=True)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Longest answer; more for a model that thinks before it answers.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Questions asked at the same time.",
+)
+@click.option("--price-in", type=click.FloatRange(min=0), help="USD per million tokens read.")
+@click.option("--price-out", type=click.FloatRange(min=0), help="USD per million tokens written.")
+@click.option("--force", is_flag=True, help="Ask again what was answered.")
+def build_prompts(
+    dataset: tuple[str, ...],
+    out: Path,
+    concurrency: int,
+    price_in: float | None,
+    price_out: float | None,
+    force: bool,
+    **asked: Any,
+) -> None:
+    """Ask a language model for sentences about each class, as CuPL does.
+
+    The model is behind OPENAI_BASE_URL, any endpoint that speaks OpenAI's chat completions, and
+    OPENAI_API_KEY opens it. A stopped build goes on from where it was.
+    """
+    from susx_bench.prompts.build import QUESTIONS, Request
+
+    asked["questions"] = tuple(dict.fromkeys(asked["questions"])) or QUESTIONS
+    request = Request(**asked)
+    if (price_in is None) != (price_out is None):
+        raise OptionError("--price-in and --price-out go together.")
+    with stderr().status("loading"):
+        from susx_bench.data.yours import open_dataset
+
+        specs = [open_dataset(name).spec for name in dataset]
+    for spec in specs:
+        built = _ask(spec, request, out, concurrency=concurrency, force=force)
+        stdout().print(_built(built, price_in, price_out), markup=False)
+
+
+def _ask(
+    spec: DatasetSpec, request: prompts_build.Request, out: Path, **how: Any
+) -> prompts_build.Built:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from susx_bench.prompts.build import build
+
+    notes = stderr()
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=notes, transient=True, disable=not notes.is_terminal
+    ) as progress:
+        bar = progress.add_task(f"asking about {spec.name}", total=None)
+        return build(
+            spec,
+            request,
+            out,
+            lambda total, done: progress.reset(bar, total=total, completed=done),
+            lambda: progress.advance(bar),
+            **how,
+        )
+
+
+def _built(built: prompts_build.Built, price_in: float | None, price_out: float | None) -> str:
+    if not built.replies:
+        return (
+            f"{built.path} is there, with {built.sentences} sentences; nothing to do "
+            "(--force to ask again)"
+        )
+    tokens_in, tokens_out = built.prompt_tokens, built.completion_tokens
+    line = (
+        f"wrote {built.path}: {built.sentences} sentences from {len(built.replies)} replies, "
+        f"{tokens_in} tokens read and {tokens_out} written"
+    )
+    if built.uncounted:
+        line += f" (without {built.uncounted} replies that the server did not count)"
+    if price_in is not None and price_out is not None:
+        line += f", {(tokens_in * price_in + tokens_out * price_out) / 1e6:.4f} USD"
+    return line
+
+
+@app.group()
+def support() -> None:
+    """Build support sets from class names alone, and look at them."""
+
+
+SUPPORT_ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of support sets, DIR/DATASET/NAME each. [default: SUSX_BENCH_SUPPORT, or your "
+    "data folder]",
+)
+
+
+@support.command(
+    "build",
+    epilog="""\b
+Try:
+  susx-bench support build --dataset digits --kind sus-sd --per-class 16
+  susx-bench support build --dataset cub --kind sus-sd --prompts photo --preset fast
+  susx-bench support build --dataset cifar10 --kind sus-lc --pool PHOTOS --encoder RN50:openai""",
+)
+@click.option("--dataset", help="Whose classes: a name, ./FOLDER or hf:ORG/NAME.")
+@click.option(
+    "--kind",
+    type=click.Choice(["sus-sd", "sus-lc"]),
+    help="Generated by a text-to-image pipeline, or retrieved.",
+)
+@click.option(
+    "--prompts",
+    default="photo",
+    show_default=True,
+    help="What is drawn or looked for: photo, cupl, or another kind.",
+)
+@PROMPTS_DIR
+@click.option(
+    "--per-class",
+    type=click.IntRange(min=1),
+    help="Images a class. [default: the preset's; retrieved 16]",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option("--name", help="Name of the set. [default: KIND-PROMPTS]")
+@SUPPORT_ROOT
+@click.option(
+    "--preset",
+    type=click.Choice(["published", "fast", "demo"]),
+    help="Pipeline, steps, guidance and images a class: published is Stable Diffusion v1-4, 85 "
+    "steps, 9.5, 100; fast is SD-Turbo, 1 step, 0, 16. [default: published; digits demo]",
+)
+@click.option("--model", help="A text-to-image pipeline: ./FOLDER or ORG/NAME[@COMMIT].")
+@click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.")
+@click.option("--guidance", type=click.FloatRange(min=0), help="Classifier-free guidance.")
+@click.option("--pool", help="Retrieve from FOLDER (images, Parquet, webdataset) or hf:ORG/NAME.")
+@click.option("--backend", help="Retrieve through a clip-retrieval backend of your own, a URL.")
+@click.option("--index", help="Name of the backend's index.")
+@click.option(
+    "--import",
+    "from_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Take images you have, in a folder a class.",
+)
+@click.option("--encoder", help="Encoder that looks through a pool. [default: the demo's]")
+@click.option(
+    "--search",
+    type=click.Choice(["exact", "ivf"]),
+    default="exact",
+    show_default=True,
+    help="How a pool is searched; ivf is for millions of images.",
+)
+@click.option(
+    "--test-check/--no-test-check",
+    default=True,
+    show_default=True,
+    help="Leave out copies of the dataset's test images, which must be here.",
+)
+@PRECISION
+@DATA_ROOT
+@SOURCE
+@SPLIT_FILE
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Build again what a recipe.json says, in place of the options that decide the images.",
+)
+@DEVICES
+@NUM_NODES
+@ACCELERATOR
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Images that travel together. Changes no pixel.",
+)
+@WORKERS
+@click.option("--force", is_flag=True, help="Build in the place of a set that is there.")
+def build_support(**options: Any) -> None:
+    """Build a support set, or complete one; a second build of the same does nothing."""
+    notes = stderr()
+    with notes.status("loading"):
+        from susx_bench.features.predict import Launch
+        from susx_bench.report.support import summary
+        from susx_bench.support.build import Request, build
+        from susx_bench.support.folder import Recipe, default_root
+
+    names = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
+    options["launch"] = Launch(**{name: options.pop(name) for name in names})
+    options["root"] = options["root"] or default_root()
+    path = options.pop("recipe")
+    if path is None:
+        for name in ("dataset", "kind"):
+            if options[name] is None:
+                raise OptionError(f"Missing option '--{name}'.")
+        request = Request(**options)
+    else:
+        for name in (
+            "kind",
+            "prompts",
+            "per_class",
+            "seed",
+            "preset",
+            "model",
+            "steps",
+            "guidance",
+            "pool",
+            "backend",
+            "index",
+            "from_folder",
+            "encoder",
+            "search",
+            "precision",
+            "test_check",
+        ):
+            if _given(name):
+                flag = {"from_folder": "import"}.get(name, name.replace("_", "-"))
+                raise OptionError(f"--{flag} does not go with --recipe: the recipe says it.")
+        kept = ("name", "root", "data_root", "source", "split_file", "launch", "force", "dataset")
+        changes = {name: options[name] for name in kept if options[name] is not None}
+        request = Request.of(Recipe.read(path), **changes)
+    with redirect_stdout(sys.stderr):
+        built = build(request, notes)
+    if is_main_process():
+        stdout().print(summary(built))
+
+
+@support.command("show")
+@click.argument("name")
+@click.option("--dataset", help=f"Whose set a NAME is. [default: {DEMO}]")
+@SUPPORT_ROOT
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the contact sheet goes. [default: contact-sheet.png in the set's folder]",
+)
+def show_support(name: str, dataset: str | None, root: Path | None, sheet: Path | None) -> None:
+    """Show a support set, NAME or PATH: counts, provenance, and a sheet of its images."""
+    from susx_bench.report.support import draw_sheet, render
+    from susx_bench.support.folder import SupportFolder, default_root, find
+
+    folder = SupportFolder(find(name, dataset or DEMO, root or default_root()))
+    picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
+    stdout().print(render(folder))
+    stdout().print(f"contact sheet: {picture}", markup=False)
 
 
 @app.group()

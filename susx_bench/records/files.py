@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,11 @@ def sha256_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
         digest.update(canonical_json([name, str(array.dtype), list(array.shape)]).encode())
         digest.update(array.data)
     return digest.hexdigest()
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Hash of bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
@@ -77,3 +82,34 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Append whole lines to a file, and see them onto the disk.
+
+    A last line that a kill has torn is cut off first.
+
+    Raises:
+        OutputError: If the folder cannot be written or the disk is full.
+    """
+    try:
+        with path.open("a+b") as file:
+            if file.tell() and not _ends_a_line(file):
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+            file.write("".join(f"{line}\n" for line in lines).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def whole_lines(path: Path) -> Iterator[str]:
+    """Lines of a file but for a last one that a kill has torn."""
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    yield from whole.decode().split("\n") if whole else ()
