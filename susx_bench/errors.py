@@ -10,7 +10,9 @@
     ├── DatasetError              a dataset that is missing, or is not the published one
     ├── EncoderError              an encoder that cannot be loaded as asked
     ├── PromptsError              a prompt file that is missing, or does not fit the dataset
+    ├── SupportError              a support set that is missing, unfinished or of other classes
     ├── ShotsError                more shots than there are labelled images
+    ├── RetrievalError            a retrieval backend that does not answer, or not as it should
     ├── OutputError               a folder that cannot be written
     ├── RecordError               a record that cannot be read or believed
     ├── SuiteError                a suite file with a mistake
@@ -73,8 +75,16 @@ class PromptsError(BenchError):
     """A prompt file that is missing, or does not fit the dataset."""
 
 
+class SupportError(BenchError):
+    """A support set that is missing, unfinished, damaged, or of other classes."""
+
+
 class ShotsError(BenchError):
     """More shots asked for than a class has labelled images."""
+
+
+class RetrievalError(BenchError):
+    """A retrieval backend that does not answer, or not as it should."""
 
 
 class OutputError(BenchError):

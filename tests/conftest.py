@@ -28,6 +28,7 @@ from susx_bench.methods.base import Context, Labelled
 def _no_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep caches and results out of the checkout and of the user's home."""
     monkeypatch.setenv("SUSX_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SUSX_BENCH_SUPPORT", str(tmp_path / "support"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -40,7 +40,7 @@ RUN = ("run", "--setting", "few-shot")
             ("--method", "tipx", "--encoder", "local-dir:here"),
             "here does not exist or has no weights",
         ),
-        (("--method", "tipx", "--support", "rendered"), "--support goes with --setting name-only"),
+        (("--method", "tipx", "--support", "sus-sd"), "--support goes with --setting name-only"),
         (("--method", "tipx", "--logit-scale", "3"), "--logit-scale goes with --features only"),
         (("--method", "tipx", "--accelerator", "warp"), "--accelerator warp"),
         (("--method", "tipx", "--wrong"), "No such option"),

@@ -127,10 +127,12 @@ class ImageDataModule(BlockDataModule):
         source: What the keys of the samples are keys of, such as ``digits/test``.
         classnames: Canonical class names, in canonical order.
         transform: Image to the tensor an encoder reads; set before the images are served.
+        tolerant: Whether an image that cannot be read becomes a row of NaN; else it is an error.
     """
 
     source: str
     classnames: tuple[str, ...]
+    tolerant: bool = False
     transform: Callable[[Image], Tensor]
 
     @property

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.looks import perceptual_hash
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 
@@ -188,9 +188,7 @@ def _look(module: BenchDataModule, sample: Sample) -> _Seen:
     except NotImplementedError:  # images that are no files
         image = module.image(sample)
         content = image.tobytes()
-    bits = imagehash.phash(image).hash.flatten()
-    look = int(np.packbits(bits).view(">u8")[0])
-    return _Seen(place, "", hashlib.sha256(content).hexdigest(), look)
+    return _Seen(place, "", hashlib.sha256(content).hexdigest(), perceptual_hash(image))
 
 
 def _split(module: BenchDataModule, samples: Sequence[Sample]) -> SplitReport:

@@ -37,7 +37,7 @@ class Digits(BenchDataModule):
         photo="a photo of the number {}.",
         bibtex_key="alpaydin1998optical",
         views=1,  # cut or mirrored, a digit may be another one
-        support="rendered",
+        support="sus-sd",
     )
 
     @cached_property

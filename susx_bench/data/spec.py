@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 Split = Literal["train", "val", "test"]
+SupportKind = Literal["sus-sd", "sus-lc"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -115,7 +116,8 @@ class DatasetSpec:
         dropped: Classes that copies have and the published protocol has not.
         numbered: Whether copies may call the classes 1, 2, ... K.
         views: Augmented views a few-shot support image is averaged over; 1 is the image itself.
-        support: Support set used in the name-only setting where none is asked for.
+        support: Kind of the support set that is built in the name-only setting where none is asked
+            for; only for what the package has all it takes to build.
     """
 
     name: str
@@ -138,7 +140,7 @@ class DatasetSpec:
     dropped: tuple[str, ...] = ()
     numbered: bool = False
     views: int = 10
-    support: str | None = None
+    support: SupportKind | None = None
 
 
 def read_classnames(name: str) -> tuple[str, ...]:

@@ -630,11 +630,11 @@ def _download(
         raise missing
     except Exception as error:  # also of the network libraries below
         place = f"{repository}@{revision}" if revision else repository
-        told = _advice(repository, weights, error)
+        told = hub_advice(repository, weights, error)
         raise EncoderError(f"--encoder {name}: {place}: {told}") from error
 
 
-def _advice(repository: str, weights: Sequence[str], error: Exception) -> str:
+def hub_advice(repository: str, weights: Sequence[str], error: Exception) -> str:
     """Why the Hub did not give a file, and what to do about it."""
     from huggingface_hub import constants, errors
 

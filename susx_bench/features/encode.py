@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -9,10 +10,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
 from torch import Tensor
 
 from susx_bench.data.base import BLOCK, BlockDataModule, ImageDataModule
-from susx_bench.encoders.openclip import Towers
+from susx_bench.encoders.openclip import Encoder, Towers
+from susx_bench.errors import DatasetError
 from susx_bench.features.predict import Launch, run_predict
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.features.views import augmented
@@ -66,7 +69,7 @@ class ImageList:
         images: The images.
         views: 1 for the image as the encoder reads it, more for so many augmented views, rows
             beside each other.
-        encoder: What `recipe` says of the encoder.
+        encoder: What `recipe` says of the encoder, see `encoder_recipe`.
     """
 
     def __init__(self, images: ImageDataModule, views: int, encoder: dict[str, Any]) -> None:
@@ -75,6 +78,11 @@ class ImageList:
         self.rows = len(images) * views
         state = images.state(images.samples)
         self.recipe = encoder | {"images": sha256_json([images.sha256, state]), "views": views}
+
+
+def encoder_recipe(encoder: Encoder) -> dict[str, Any]:
+    """What features are kept under, of an encoder."""
+    return {"encoder": encoder.sha256, "precision": encoder.precision, "block": BLOCK}
 
 
 class _Rows(BlockDataModule):
@@ -98,7 +106,12 @@ class _Rows(BlockDataModule):
         place, view = divmod(row, self._work.views)
         images = self._work.images
         if self._last[0] != place:  # the views of an image follow each other: decode it once
-            self._last = (place, images.image(images.samples[place]))
+            try:
+                self._last = (place, images.image(images.samples[place]))
+            except DatasetError:
+                if not images.tolerant:
+                    raise
+                return self._towers.transform(Image.new("RGB", (8, 8))) * math.nan
         if self._work.views == 1:
             return self._towers.transform(self._last[1])
         seed = f"{images.source}/{images.samples[place].key}/{view}"

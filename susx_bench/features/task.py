@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.console import is_main_process
-from susx_bench.data.base import BLOCK, BenchDataModule, ImageDataModule, Part
+from susx_bench.data.base import BenchDataModule, ImageDataModule, Part
 from susx_bench.data.spec import Split
 from susx_bench.encoders.openclip import Encoder
 from susx_bench.errors import OptionError
-from susx_bench.features.encode import ImageList, encode
+from susx_bench.features.encode import ImageList, encode, encoder_recipe
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.methods.base import Labelled
@@ -204,21 +204,14 @@ class DatasetTask(Task):
         return [sample.key for sample in self._pool.samples]
 
     @cached_property
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "encoder": self._encoder.sha256,
-            "precision": self.precision,
-            "block": BLOCK,
-        }
-
-    @cached_property
     def _images(self) -> dict[str, ImageList]:
         """Lists of images by name; those of the pool are added when they are asked for."""
-        return {name: ImageList(part, 1, self._identity) for name, part in self._splits.items()}
+        encoder = encoder_recipe(self._encoder)
+        return {name: ImageList(part, 1, encoder) for name, part in self._splits.items()}
 
     @cached_property
     def _text_recipe(self) -> dict[str, Any]:
-        return self._identity | {"texts": sha256_json(self._prompts)}
+        return encoder_recipe(self._encoder) | {"texts": sha256_json(self._prompts)}
 
     def _look(self, need: Need) -> list[str]:
         """Look once what the store has, before the first launch and on every rank alike."""
@@ -228,7 +221,7 @@ class DatasetTask(Task):
             names.append(name)
             if name not in self._images:
                 part = Part(self._pool, positions.tolist())
-                self._images[name] = ImageList(part, self.views, self._identity)
+                self._images[name] = ImageList(part, self.views, encoder_recipe(self._encoder))
         for name in names:
             if name not in self._found:
                 work = self._images[name]

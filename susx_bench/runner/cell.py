@@ -89,6 +89,8 @@ class Cell:
     @cached_property
     def parts(self) -> list[Tensor]:
         """The lists of positions in the pool that hold `support`, each encoded together."""
+        if self.setting == "name-only" and len(self.support):
+            return [torch.arange(len(self.task.pool_labels))]  # small, and made to be used whole
         if self.draw == "balanced" and self.draw_shots is not None and len(self.support):
             return tiers(self._pool, self.draw_shots, self.seed)
         return [self.support] if len(self.support) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ from susx_bench.methods.base import Method, Setting
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.registry import load_method
 from susx_bench.runner.cell import Cell
+from susx_bench.support.build import Request as Build
+from susx_bench.support.build import build
 from susx_bench.support.fewshot import DrawRule, read_shots
+from susx_bench.support.folder import BuiltSupport, default_root, find
+from susx_bench.support.generate import BLOCK
 from susx_bench.support.none import NoSupport
-from susx_bench.support.rendered import RenderedSupport
 from susx_bench.tuning.choose import TUNES, Tune
 
 FEW_SHOT = "few-shot"
@@ -106,7 +109,7 @@ def plan(
     if len(set(taken)) < len(taken):
         twice = next(name for name in taken if taken.count(name) > 1)
         raise PluginError(f"two of the methods asked for are called '{twice}'. Rename one.")
-    tasks = [_bundle(request)] if request.features else _datasets(request, demo)
+    tasks = [_bundle(request)] if request.features else _datasets(request, demo, notes)
     if request.shots is None and (request.features or request.setting != FEW_SHOT):
         if request.seed:
             notes.print("--seed has no effect: without --shots the support set is used whole.")
@@ -230,7 +233,7 @@ def _bundle(request: Request) -> Task:
     )
 
 
-def _datasets(request: Request, demo: str) -> list[Task]:
+def _datasets(request: Request, demo: str, notes: Console) -> list[Task]:
     for option, value in (
         ("--logit-scale", request.logit_scale),
         ("--classnames", request.classnames),
@@ -239,14 +242,16 @@ def _datasets(request: Request, demo: str) -> list[Task]:
             raise OptionError(f"{option} goes with --features only.")
     encoder = Encoder(request.encoder or "demo", request.precision)
     store = FeatureStore(cache_url())
-    return [_task(request, name, encoder, store) for name in request.dataset or (demo,)]
+    return [_task(request, name, encoder, store, notes) for name in request.dataset or (demo,)]
 
 
-def _task(request: Request, name: str, encoder: Encoder, store: FeatureStore) -> Task:
+def _task(
+    request: Request, name: str, encoder: Encoder, store: FeatureStore, notes: Console
+) -> Task:
     dataset = open_dataset(name)
     open_split = partial(dataset, where=request.where)
     spec = dataset.spec
-    pool, support = _pool(request, open_split, spec)
+    pool, support = _pool(request, open_split, spec, notes)
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     texts = class_prompts(request.prompts, spec, request.prompts_dir)
@@ -254,7 +259,10 @@ def _task(request: Request, name: str, encoder: Encoder, store: FeatureStore) ->
 
 
 def _pool(
-    request: Request, open_split: Callable[[Split], BenchDataModule], spec: DatasetSpec
+    request: Request,
+    open_split: Callable[[Split], BenchDataModule],
+    spec: DatasetSpec,
+    notes: Console,
 ) -> tuple[ImageDataModule, str]:
     if request.setting == FEW_SHOT:
         if request.support:
@@ -269,9 +277,17 @@ def _pool(
                 "--setting name-only."
             )
         return pool, FEW_SHOT
-    name = request.support or spec.support
-    if name == "rendered":
-        return RenderedSupport(spec.classnames), name
-    if name is None:
-        return NoSupport(spec.classnames), "none"
-    raise UnknownNameError("support set", name, ["rendered"])
+    if request.support is None:
+        if spec.support is None:
+            return NoSupport(spec.classnames), "none"
+        return _embedded(request, spec, notes)
+    folder = find(request.support, spec.name, default_root())
+    return BuiltSupport(folder, spec), folder.name
+
+
+def _embedded(request: Request, spec: DatasetSpec, notes: Console) -> tuple[ImageDataModule, str]:
+    """The support set that a dataset comes with the means for: built, unless it is there."""
+    assert spec.support is not None
+    launch = replace(request.launch, batch_size=BLOCK)
+    built = build(Build(dataset=spec.name, kind=spec.support, launch=launch), notes)
+    return BuiltSupport(built.folder, spec), built.folder.name

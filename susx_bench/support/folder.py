@@ -1,0 +1,461 @@
+"""A support set on disk: images, a manifest that says what each is, a recipe that rebuilds them.
+
+```
+recipe.json          what was asked for, enough to build it again
+manifest.parquet     a row an image, and a row each thing that was tried and left out
+images/00003/0007.png   by class and place, for looking; labels are what the manifest says
+progress-*.jsonl     rows of an unfinished build, a file each process that built
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from susx_bench.data.base import ImageDataModule
+from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.spec import DatasetSpec, SupportKind
+from susx_bench.errors import SupportError
+from susx_bench.records.files import (
+    append_lines,
+    canonical_json,
+    sha256_bytes,
+    sha256_json,
+    whole_lines,
+    write_atomic,
+)
+
+SCHEMA = 1
+ROOT_VARIABLE = "SUSX_BENCH_SUPPORT"
+KEPT = "kept"
+_RECIPE = "recipe.json"
+_MANIFEST = "manifest.parquet"
+_META = b"recipe_sha256"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Generation(_Strict):
+    """How SuS-SD's images are generated.
+
+    Attributes:
+        model: ``demo``, a folder, or a repository on the hub.
+        revision: Commit of the repository; of a folder, the hash of its files.
+        pipeline: Class of the pipeline.
+        steps: Denoising steps.
+        guidance: Weight of classifier-free guidance; at most 1 is none.
+        precision: What the pipeline computes in.
+        block: Images computed together, always.
+        safety_checker: Whether the pipeline blanks images it takes for unsafe.
+    """
+
+    model: str
+    revision: str
+    pipeline: str
+    steps: int
+    guidance: float
+    precision: str
+    block: int
+    safety_checker: bool
+
+
+class Retrieval(_Strict):
+    """Where SuS-LC's images are retrieved from.
+
+    Attributes:
+        source: ``pool``, ``backend`` or ``import``.
+        place: Folder, ``hf:ORG/NAME@REVISION``, or address of the backend.
+        content_sha256: Hash of what the place held; empty for a backend, whose answers the
+            manifest keeps.
+        encoder: Encoder of the pool; empty where there is none.
+        weights_sha256: Hash of its weights.
+        precision: What it computed in.
+        search: ``exact`` or ``ivf``; the backend's index for a backend.
+        test_sha256: Hash of the test images that copies were looked for of; empty where they
+            were not looked for.
+    """
+
+    source: Literal["pool", "backend", "import"]
+    place: str
+    content_sha256: str = ""
+    encoder: str = ""
+    weights_sha256: str = ""
+    precision: str = ""
+    search: str = ""
+    test_sha256: str = ""
+
+
+class Recipe(_Strict):
+    """What a support set is built from.
+
+    Attributes:
+        kind: ``sus-sd`` or ``sus-lc``.
+        dataset: Name of the dataset whose classes it has.
+        classnames: Its canonical class names.
+        prompts: Kind of prompts.
+        texts: The prompts of each class, in the order in which they are used.
+        per_class: Images a class.
+        seed: The user's seed.
+        generation: For ``sus-sd``.
+        retrieval: For ``sus-lc``.
+    """
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    kind: SupportKind
+    dataset: str
+    classnames: tuple[str, ...]
+    prompts: str
+    texts: tuple[tuple[str, ...], ...]
+    per_class: int
+    seed: int
+    generation: Generation | None = None
+    retrieval: Retrieval | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the whole recipe."""
+        return sha256_json(self.model_dump(mode="json", by_alias=True))
+
+    def differs(self, other: Recipe) -> list[str]:
+        """What two recipes differ in, by the names of their fields."""
+        mine, theirs = (_flat(r.model_dump(mode="json", by_alias=True)) for r in (self, other))
+        return sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Read a recipe.
+
+        Raises:
+            SupportError: If it cannot be read, or has another form.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise SupportError(f"{path} cannot be read: {error.strerror}.") from error
+        except ValidationError as error:
+            # An unknown key says more than the missing one it was meant to be.
+            first = min(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
+            place = ".".join(str(part) for part in first["loc"]) or "it"
+            raise SupportError(f"{path} is no recipe: {place}: {first['msg']}.") from error
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, part in value.items():
+        if isinstance(part, dict):
+            found |= _flat(part, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = part
+    return found
+
+
+class Row(_Strict):
+    """One image of a support set, or one thing that was tried and left out.
+
+    Attributes:
+        class_id: Canonical class; -1 for what was tried for no class, such as an unreadable
+            image of a pool.
+        place: Place among the images of its class, from 0; -1 for a candidate that was left out.
+        prompt: What it was generated or retrieved for.
+        source: The model, a key of the pool, or a URL.
+        fate: ``kept``, or why it was left out.
+        of: What a copy is a copy of.
+        file: Path in the folder; empty for what was left out.
+        sha256: Hash of the file.
+        seed: Seed of its generator; None where nothing is drawn.
+        redrawn: How often it was drawn again, the picture before being blank.
+        score: Cosine (or the backend's similarity) with the prompt; None where there is none.
+        model: Model that generated or scored it.
+        revision: Its revision.
+    """
+
+    class_id: int
+    place: int
+    prompt: str
+    source: str
+    fate: str
+    of: str = ""
+    file: str = ""
+    sha256: str = ""
+    seed: int | None = None
+    redrawn: int = 0
+    score: float | None = None
+    model: str = ""
+    revision: str = ""
+
+
+_COLUMNS = pa.schema(
+    [
+        ("class_id", pa.int32()),
+        ("place", pa.int32()),
+        ("prompt", pa.string()),
+        ("source", pa.string()),
+        ("fate", pa.string()),
+        ("of", pa.string()),
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("seed", pa.int64()),
+        ("redrawn", pa.int32()),
+        ("score", pa.float64()),
+        ("model", pa.string()),
+        ("revision", pa.string()),
+    ]
+)
+
+
+class SupportFolder:
+    """The folder of a support set, finished or not.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Never the file of a killed run: its last line may be torn, and stays the last.
+        self._progress = path / f"progress-{uuid.uuid4().hex}.jsonl"
+
+    @property
+    def answers(self) -> Path:
+        """What a backend answered in an unfinished build."""
+        return self.path / "progress.answers"
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it is built from.
+
+        Raises:
+            SupportError: If there is none, or it cannot be read.
+        """
+        if not (self.path / _RECIPE).is_file():
+            raise SupportError(
+                f"{self.path} is no support set: it has no {_RECIPE}. `susx-bench support build "
+                "--kind sus-lc --import FOLDER` makes one of a folder of images."
+            )
+        return Recipe.read(self.path / _RECIPE)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a build was begun here."""
+        return (self.path / _RECIPE).is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the manifest belongs to the recipe."""
+        path = self.path / _MANIFEST
+        return path.is_file() and self._meta(path) == self.recipe.sha256
+
+    def _meta(self, path: Path) -> str:
+        try:
+            metadata = pq.read_schema(path).metadata or {}
+        except (pa.ArrowException, OSError) as error:
+            raise SupportError(
+                f"{path} is no whole Parquet file: {error}. Delete it and build again; images that "
+                "are there are kept."
+            ) from error
+        return bytes(metadata.get(_META, b"")).decode()
+
+    def rows(self) -> list[Row]:
+        """The rows of the manifest, in its order.
+
+        Raises:
+            SupportError: If it cannot be read, or has another form.
+        """
+        path = self.path / _MANIFEST
+        try:
+            table = pq.read_table(path)
+            return [Row.model_validate(row) for row in table.to_pylist()]
+        except (pa.ArrowException, OSError, ValidationError) as error:
+            raise SupportError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+
+    def earlier(self) -> list[Row]:
+        """Rows of the manifest, also of a smaller or larger set than is built now."""
+        return self.rows() if (self.path / _MANIFEST).is_file() else []
+
+    def has(self, row: Row) -> bool:
+        """Whether the image of a row is there; so for a row without one."""
+        return not row.file or (self.path / row.file).is_file()
+
+    def begin(self, recipe: Recipe) -> None:
+        """Write the recipe of a new build."""
+        text = json.dumps(recipe.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
+        write_atomic(self.path / _RECIPE, f"{text}\n".encode())
+
+    def clear(self) -> None:
+        """Forget the manifest and all progress; images are overwritten as they are made."""
+        for path in [self.path / _MANIFEST, *self.path.glob("progress*")]:
+            path.unlink(missing_ok=True)
+
+    def put(self, class_id: int, place: int, content: bytes, suffix: str) -> tuple[str, str]:
+        """Write an image; whole, or not at all.
+
+        Returns:
+            Its path in the folder, and its hash.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        file = f"images/{class_id:05d}/{place:04d}{suffix}"
+        write_atomic(self.path / file, content)
+        return file, sha256_bytes(content)
+
+    def note(self, rows: Sequence[Row]) -> None:
+        """Keep the rows of what is done, so that a killed build goes on from there.
+
+        Raises:
+            OutputError: If they cannot be written.
+        """
+        append_lines(self._progress, [canonical_json(row.model_dump(mode="json")) for row in rows])
+
+    def progress(self) -> list[Row]:
+        """Rows of an unfinished build, in no order; a torn last line counts as none."""
+        found = []
+        for path in sorted(self.path.glob("progress-*.jsonl")):
+            for line in whole_lines(path):
+                try:
+                    found.append(Row.model_validate_json(line))
+                except ValidationError as error:
+                    raise SupportError(
+                        f"{path} is damaged. Delete it and build again; what it told of is made "
+                        "again."
+                    ) from error
+        return found
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Write the manifest, by class and place; drop the progress and images it does not name."""
+        order = sorted(rows, key=lambda r: (r.class_id, r.place < 0, r.place, r.prompt, r.source))
+        values = [row.model_dump() for row in order]
+        schema = _COLUMNS.with_metadata({_META: self.recipe.sha256.encode()})
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(values, schema), buffer)
+        write_atomic(self.path / _MANIFEST, buffer.getvalue().to_pybytes())
+        named = {self.path / row.file for row in rows if row.file}
+        for path in [*self.path.glob("progress*"), *self.path.glob("images/*/*")]:
+            if path not in named:
+                path.unlink()
+
+
+class BuiltSupport(ImageDataModule):
+    """The images of a finished support set, for a dataset with the same classes.
+
+    Args:
+        folder: The support set's folder.
+        spec: The dataset's facts.
+
+    Raises:
+        SupportError: If it is not finished, its classes are not the dataset's, or a class has no
+            image.
+    """
+
+    def __init__(self, folder: Path, spec: DatasetSpec) -> None:
+        super().__init__()
+        self._folder = SupportFolder(folder)
+        recipe = self._folder.recipe
+        if set(recipe.classnames) != set(spec.classnames):
+            missing = sorted(set(spec.classnames) - set(recipe.classnames))
+            other = sorted(set(recipe.classnames) - set(spec.classnames))
+            first = f"it has no '{missing[0]}'" if missing else f"it has '{other[0]}' besides"
+            raise SupportError(
+                f"{folder} was built for {recipe.dataset} with {len(recipe.classnames)} classes, "
+                f"{spec.name} has {len(spec.classnames)}: {first}."
+            )
+        if not self._folder.finished:
+            raise SupportError(
+                f"{folder} is not finished. `susx-bench support build --recipe "
+                f"{folder / _RECIPE}` completes it."
+            )
+        self.source = f"support/{recipe.kind}"
+        self.classnames = spec.classnames
+        rows = [row for row in self._folder.rows() if row.fate == KEPT]
+        label = {name: i for i, name in enumerate(spec.classnames)}
+        self._rows = {row.file: row for row in rows}
+        self._samples = [Sample(row.file, label[recipe.classnames[row.class_id]]) for row in rows]
+        counts = Counter(sample.label for sample in self._samples)
+        empty = [name for name in spec.classnames if not counts[label[name]]]
+        if empty:
+            raise SupportError(
+                f"{folder} has no image of '{empty[0]}'"
+                + (f" and {len(empty) - 1} more classes" if len(empty) > 1 else "")
+                + ". `susx-bench support show` tells what was tried; build it from another source."
+            )
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return self._samples
+
+    def image(self, sample: Sample) -> Image.Image:
+        path = self._folder.path / sample.key
+        try:
+            content = path.read_bytes()
+            if sha256_bytes(content) != self._rows[sample.key].sha256:
+                raise SupportError(
+                    f"{path} is not the image that the manifest names: its hash differs. "
+                    "`susx-bench support build --force` builds the set again."
+                )
+            return decode(content)
+        except (OSError, BadImageError) as error:
+            raise SupportError(f"{path} cannot be read: {error}.") from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the images' content and labels: where the folder lies does not matter."""
+        return sha256_json(
+            [self.source, [[self._rows[key].sha256, label] for key, label in self._samples]]
+        )
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        return [self._rows[sample.key].sha256 for sample in samples]
+
+
+def default_root() -> Path:
+    """``SUSX_BENCH_SUPPORT``, or the folder for what this user has made."""
+    given = os.environ.get(ROOT_VARIABLE)
+    return Path(given) if given else platformdirs.user_data_path("susx-bench") / "support"
+
+
+def find(name: str, dataset: str, root: Path) -> Path:
+    """The folder that ``--support NAME|PATH`` means.
+
+    Args:
+        name: A path (with a slash), the name of a set built for the dataset, or a kind of which
+            the dataset has one set.
+        dataset: Name of the dataset.
+        root: Where sets are built.
+
+    Raises:
+        SupportError: If there is none, or several.
+    """
+    if "/" in name or name.startswith((".", "~")):
+        return Path(name).expanduser()
+    if (root / dataset / name).is_dir():
+        return root / dataset / name
+    there = sorted(path.name for path in (root / dataset).glob("*") if (path / _RECIPE).is_file())
+    alike = [found for found in there if found.startswith(f"{name}-")]
+    if len(alike) == 1:
+        return root / dataset / alike[0]
+    if alike:
+        raise SupportError(
+            f"--support {name}: {dataset} has {len(alike)} such sets: {', '.join(alike)}. Name one."
+        )
+    what = f"It has {', '.join(there)}. " if there else ""
+    raise SupportError(
+        f"--support {name}: there is no such support set of {dataset} in {root}. {what}"
+        f"`susx-bench support build --dataset {dataset} --kind sus-sd` builds one; a path to one "
+        "has a slash."
+    )

@@ -1,0 +1,275 @@
+"""SuS-SD: a support set drawn by a text-to-image pipeline from class names alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+
+from susx_bench.data.base import BlockDataModule
+from susx_bench.features.predict import Launch, run_predict
+from susx_bench.records.files import canonical_json
+from susx_bench.support.folder import KEPT, Generation, Recipe, Row, SupportFolder
+from susx_bench.support.pipelines import Pipeline
+
+BLOCK = 8
+"""Images drawn together, always: at another batch shape some pixels differ by one level."""
+
+TRIES = 10
+"""How often an image is drawn before its place stays empty."""
+
+BLANK = "blank"
+
+_SEED_BYTES = 7  # a generator takes 63 bits
+
+
+class Place(NamedTuple):
+    """One image to be drawn.
+
+    Attributes:
+        class_id: Its class.
+        number: Which of the images of the class.
+    """
+
+    class_id: int
+    number: int
+
+
+def prompt_of(recipe: Recipe, place: Place) -> str:
+    """The prompt of an image: a class's prompts take turns."""
+    texts = recipe.texts[place.class_id]
+    return texts[place.number % len(texts)]
+
+
+def seed_of(recipe: Recipe, place: Place, attempt: int) -> int:
+    """The seed of an image's own generator, in ``[0, 2**56)``; nothing but these decides it."""
+    name = recipe.classnames[place.class_id]
+    what = [recipe.seed, recipe.dataset, name, prompt_of(recipe, place), place.number, attempt]
+    digest = hashlib.sha256(canonical_json(what).encode()).digest()
+    return int.from_bytes(digest[:_SEED_BYTES], "big")
+
+
+class Drawn(NamedTuple):
+    """What came of a place; no image where all were blank."""
+
+    place: Place
+    image: Image.Image | None
+    attempt: int
+
+
+class Generate(LightningModule):
+    """Draws blocks of images; no gradient, nothing to train.
+
+    Args:
+        recipe: What to draw.
+        pipeline: What draws.
+        advance: Told of the share of images that a step has brought forward.
+    """
+
+    def __init__(
+        self, recipe: Recipe, pipeline: Pipeline, advance: Callable[[float], object]
+    ) -> None:
+        super().__init__()
+        assert recipe.generation is not None
+        self.recipe = recipe
+        self._how: Generation = recipe.generation
+        self._pipeline = pipeline
+        self._advance = advance
+
+    def on_predict_start(self) -> None:
+        self._pipe = self._pipeline.loaded.to(self.device)
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> list[Drawn]:
+        """Draw each block of places of the batch on its own."""
+        drawn: list[Drawn] = []
+        for rows, position in zip(*batch, strict=True):
+            places = [
+                place_at(int(row), self.recipe) for row in rows[(position >= 0) & (rows >= 0)]
+            ]
+            if places:
+                drawn += self._block(places)
+        return drawn
+
+    def _block(self, places: Sequence[Place]) -> list[Drawn]:
+        images = self._draw(places, [0] * len(places), self._told)
+        attempts = [0] * len(places)
+        for attempt in range(1, TRIES):
+            blank = [i for i, image in enumerate(images) if image is None]
+            if not blank:
+                break
+            # The whole block once more, of which only those are taken: its shape stays.
+            for i in blank:
+                attempts[i] = attempt
+            again = self._draw(places, attempts, None)
+            for i in blank:
+                images[i] = again[i]
+        return [Drawn(*found) for found in zip(places, images, attempts, strict=True)]
+
+    def _told(self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        self._advance(BLOCK * self.trainer.world_size / self._how.steps)
+        return tensors
+
+    def _draw(
+        self, places: Sequence[Place], attempts: Sequence[int], told: Callable[..., Any] | None
+    ) -> list[Image.Image | None]:
+        """One pass: an image for each place, None where it is blank."""
+        pad = BLOCK - len(places)
+        whole = [*zip(places, attempts, strict=True), *[(places[-1], attempts[-1])] * pad]
+        made = self._pipe(
+            prompt=[prompt_of(self.recipe, place) for place, _ in whole],
+            generator=[
+                torch.Generator("cpu").manual_seed(seed_of(self.recipe, place, attempt))
+                for place, attempt in whole
+            ],
+            num_inference_steps=self._how.steps,
+            guidance_scale=self._how.guidance,
+            output_type="pil",
+            **({"callback_on_step_end": told} if told else {}),
+        )
+        unsafe = getattr(made, "nsfw_content_detected", None) or [False] * len(whole)
+        return [
+            None if flagged or is_blank(image) else image.convert("RGB")
+            for image, flagged in zip(made.images[: len(places)], unsafe, strict=False)
+        ]
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether an image has one colour only, as what a safety checker leaves."""
+    colours = image.convert("RGB").getcolors(maxcolors=1)
+    return colours is not None
+
+
+def place_at(position: int, recipe: Recipe) -> Place:
+    """Which image comes where in the list of all.
+
+    The first of every class, then the second of every class: more images a class are more of the
+    same list.
+    """
+    number, class_id = divmod(position, len(recipe.classnames))
+    return Place(class_id, number)
+
+
+class _Places(BlockDataModule):
+    """The blocks of places that are missing; a row is a position in the list of all, or -1."""
+
+    block = BLOCK
+
+    def __init__(self, blocks: Sequence[int], positions: int) -> None:
+        super().__init__()
+        self._blocks = blocks
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._blocks) * BLOCK
+
+    def row(self, position: int) -> Tensor:
+        place = self._blocks[position // BLOCK] * BLOCK + position % BLOCK
+        return torch.tensor(place if place < self._positions else -1)
+
+
+class _Writer(Callback):
+    """Writes each image as soon as it is drawn, and the manifest once all are."""
+
+    def __init__(self, folder: SupportFolder, recipe: Recipe) -> None:
+        self._folder = folder
+        self._recipe = recipe
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._folder.note([self._written(drawn) for drawn in outputs])
+
+    def _written(self, drawn: Drawn) -> Row:
+        how = self._recipe.generation
+        assert how is not None
+        place = drawn.place
+        file, digest = "", ""
+        if drawn.image is not None:
+            buffer = io.BytesIO()
+            drawn.image.save(buffer, "PNG")
+            file, digest = self._folder.put(place.class_id, place.number, buffer.getvalue(), ".png")
+        return Row(
+            class_id=place.class_id,
+            place=place.number,
+            prompt=prompt_of(self._recipe, place),
+            source="generated",
+            fate=KEPT if drawn.image is not None else BLANK,
+            file=file,
+            sha256=digest,
+            seed=seed_of(self._recipe, place, drawn.attempt),
+            redrawn=drawn.attempt,
+            model=how.model,
+            revision=how.revision,
+        )
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.strategy.barrier()  # every rank has noted what it drew
+        if trainer.is_global_zero:
+            finish(self._folder, self._recipe)
+        trainer.strategy.barrier()  # and now every rank may read the manifest
+
+
+def wanted(recipe: Recipe) -> int:
+    """Number of images of the whole set."""
+    return len(recipe.classnames) * recipe.per_class
+
+
+def _done(folder: SupportFolder, recipe: Recipe) -> dict[int, Row]:
+    """Rows of what is drawn, by position."""
+    classes = len(recipe.classnames)
+    rows = [row for row in [*folder.earlier(), *folder.progress()] if folder.has(row)]
+    found = {row.place * classes + row.class_id: row for row in rows}
+    return {position: row for position, row in found.items() if position < wanted(recipe)}
+
+
+def finish(folder: SupportFolder, recipe: Recipe) -> None:
+    """Write the manifest of what is all drawn."""
+    folder.finish(list(_done(folder, recipe).values()))
+
+
+def missing_blocks(folder: SupportFolder, recipe: Recipe) -> list[int]:
+    """Blocks of which not every image is drawn yet."""
+    done = _done(folder, recipe)
+    total = wanted(recipe)
+    return [
+        first // BLOCK
+        for first in range(0, total, BLOCK)
+        if any(position not in done for position in range(first, min(first + BLOCK, total)))
+    ]
+
+
+def generate(
+    folder: SupportFolder,
+    recipe: Recipe,
+    blocks: Sequence[int],
+    pipeline: Pipeline,
+    launch: Launch,
+    advance: Callable[[float], object],
+) -> None:
+    """Draw what is missing, on any number of devices, and write the manifest.
+
+    Every image follows from the recipe and its place alone: the batch size, the devices and
+    where an earlier run stopped change no pixel.
+
+    Args:
+        folder: Where the set is built; its recipe is written.
+        recipe: What to draw.
+        blocks: What is missing, the same on every rank.
+        pipeline: What draws.
+        launch: Where to run; its batch size is a number of images.
+        advance: Told of about how many images were brought forward, in parts of an image.
+    """
+    module = Generate(recipe, pipeline, advance)
+    run_predict(module, _Places(blocks, wanted(recipe)), launch, _Writer(folder, recipe))

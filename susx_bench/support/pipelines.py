@@ -1,0 +1,180 @@
+"""Text-to-image pipelines: the demo's own, a folder, or one from the hub at a commit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from susx_bench.data.sources.base import reason
+from susx_bench.encoders.openclip import hub_advice
+from susx_bench.errors import SupportError
+from susx_bench.records.files import sha256_file, sha256_json
+
+DEMO = "demo"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "pipeline"
+_INDEX = "model_index.json"
+_PARTS = (".json", ".txt", ".model", ".safetensors")  # what a pipeline is read from
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A documented way to generate.
+
+    Attributes:
+        model: What draws.
+        steps: Denoising steps.
+        guidance: Weight of classifier-free guidance; at most 1 is none.
+        per_class: Images a class.
+    """
+
+    model: str
+    steps: int
+    guidance: float
+    per_class: int
+
+
+PRESETS: dict[str, Preset] = {
+    # Udandarao et al., ICCV 2023, and the authors' generate_sd_sus.py.
+    "published": Preset(
+        "CompVis/stable-diffusion-v1-4@133a221b8aa7292a167afc5127cb63fb5005638b", 85, 9.5, 100
+    ),
+    # One step without guidance, as the model's card asks for: about 170 times fewer passes through
+    # the network for an image, and 16 images where the paper has 100.
+    "fast": Preset("stabilityai/sd-turbo@b261bac6fd2cf515557d5d0707481eafa0485ec2", 1, 0.0, 16),
+    DEMO: Preset(DEMO, 20, 3.0, 16),
+}
+
+
+@contextmanager
+def _quiet(model: str) -> Iterator[None]:
+    """Silence the libraries, and make one line of whatever they stumble over.
+
+    Raises:
+        SupportError: Instead of any other error.
+    """
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
+
+    logs: list[Any] = [diffusers_log, transformers_log]
+    levels = [log.get_verbosity() for log in logs]
+    for log in logs:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # their own deprecations
+            yield
+    except Exception as error:  # of whatever kind the files lead a library to
+        raise SupportError(f"--model {model}: cannot be loaded: {reason(error)}") from error
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.set_verbosity(level)
+            log.enable_progress_bar()
+
+
+class Pipeline:
+    """A pipeline that is found at once, and loaded when it is needed.
+
+    Args:
+        name: ``demo``, a folder (with a slash), or ``ORG/NAME[@REVISION]`` on the hub.
+        precision: One of `DTYPES`.
+
+    Raises:
+        SupportError: If there is no such folder or repository, or it holds no pipeline.
+    """
+
+    def __init__(self, name: str, precision: str = "fp32") -> None:
+        self.name = name
+        self.precision = precision
+        self._hub = name != DEMO and not Path(name).expanduser().is_dir()
+        if self._hub and (name.startswith((".", "/", "~")) or "/" not in name):
+            raise SupportError(f"--model {name}: there is no such folder.")
+        if not self._hub:
+            folder = self.folder
+            if not (folder / _INDEX).is_file():
+                raise SupportError(
+                    f"--model {name}: {folder} has no {_INDEX}, so it is no diffusers pipeline."
+                )
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where its files lie; from the hub they are downloaded once, safetensors only."""
+        if not self._hub:
+            return _DEMO_FOLDER if self.name == DEMO else Path(self.name).expanduser()
+        from diffusers import DiffusionPipeline
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        repository, _, revision = self.name.partition("@")
+        if not sys.stderr.isatty():
+            disable_progress_bars()
+        logging.getLogger("diffusers").setLevel(logging.ERROR)
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every retry
+        try:
+            # Asked for first: what is wrong with it diffusers would tell in other words.
+            index = hf_hub_download(repository, _INDEX, revision=revision or None)
+            commit = Path(index).parent.name
+            found = DiffusionPipeline.download(repository, revision=commit, use_safetensors=True)
+        except Exception as error:  # also of the network libraries below
+            told = hub_advice(repository, ["a diffusers pipeline in safetensors"], error)
+            raise SupportError(f"--model {self.name}: {told}") from error
+        return Path(found)
+
+    @property
+    def repository(self) -> str:
+        """Its name without a revision."""
+        return self.name.partition("@")[0] if self._hub else self.name
+
+    @cached_property
+    def _index(self) -> dict[str, Any]:
+        index: dict[str, Any] = json.loads((self.folder / _INDEX).read_text(encoding="utf-8"))
+        return index
+
+    @property
+    def kind(self) -> str:
+        """Class of the pipeline."""
+        return str(self._index["_class_name"])
+
+    @property
+    def safety_checker(self) -> bool:
+        """Whether it blanks images that it takes for unsafe."""
+        return any(self._index.get("safety_checker") or ())
+
+    @cached_property
+    def revision(self) -> str:
+        """Commit of a repository; of a folder, the hash of its files."""
+        if self._hub:
+            return self.folder.name
+        files = sorted(p for p in self.folder.rglob("*") if p.suffix in _PARTS and p.is_file())
+        return sha256_json([[p.relative_to(self.folder).as_posix(), sha256_file(p)] for p in files])
+
+    @cached_property
+    def loaded(self) -> Any:
+        """The diffusers pipeline, on the CPU.
+
+        Raises:
+            SupportError: If it cannot be loaded.
+        """
+        with _quiet(self.name):
+            import diffusers
+
+            kind: Any = diffusers.DiffusionPipeline
+            pipeline = kind.from_pretrained(
+                str(self.folder),
+                torch_dtype=DTYPES[self.precision],
+                use_safetensors=True,
+                low_cpu_mem_usage=False,  # the other way needs one more package
+            )
+            pipeline.set_progress_bar_config(disable=True)
+            return pipeline

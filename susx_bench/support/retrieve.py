@@ -1,0 +1,221 @@
+"""SuS-LC: a support set retrieved for class names from a pool, a backend, or a folder of images."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.looks import Seen, look
+from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
+
+COPY_OF_TEST = "copy of a test image"
+COPY_IN_SET = "copy in the set"
+TAKEN = "taken by another class"
+UNREADABLE = "unreadable"
+
+SPARE = 4
+"""Candidates asked for, as a multiple of the images wanted: some will be gone, or copies."""
+
+Search = Literal["exact", "ivf"]
+
+
+class Candidate(NamedTuple):
+    """An image that may be taken for a class.
+
+    Attributes:
+        prompt: What it was found for.
+        source: Key in the pool, or URL.
+        score: Cosine with the prompt, or the backend's similarity; None where there is none.
+    """
+
+    prompt: str
+    source: str
+    score: float | None
+
+
+class Content(NamedTuple):
+    """An image file, or why there is none."""
+
+    content: bytes | None
+    fate: str
+
+
+class Origin(ABC):
+    """Where candidates and their images come from.
+
+    Attributes:
+        unreadable: What could not be read at all.
+    """
+
+    unreadable: Sequence[str] = ()
+
+    @abstractmethod
+    def candidates(self) -> list[list[Candidate]]:
+        """For each class, the best first, none twice."""
+
+    @abstractmethod
+    def read(self, sources: Sequence[str]) -> Iterator[Content]:
+        """The files of some candidates, in their order."""
+
+
+def by_turns(found: Iterable[Sequence[Candidate]]) -> list[Candidate]:
+    """Merge what several prompts of a class found: the first of each, the second of each ..."""
+    rounds = itertools.zip_longest(*found)
+    merged = [one for several in rounds for one in several if one is not None]
+    return list({one.source: one for one in reversed(merged)}.values())[::-1]
+
+
+def depth(per_class: int, prompts: int) -> int:
+    """Candidates to ask for with each prompt of a class."""
+    return math.ceil(SPARE * per_class / prompts)
+
+
+def nearest(
+    features: NDArray[np.float32], queries: NDArray[np.float32], k: int, search: Search
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k rows with the largest inner product with each query.
+
+    Args:
+        features: Unit rows ``(P, D)``.
+        queries: Unit rows ``(T, D)``.
+        k: At most P are found.
+        search: ``exact``, or ``ivf``: an inverted file of about ``4 sqrt(P)`` lists of which 1 in
+            8 is looked at, for pools of millions.
+
+    Returns:
+        Scores and rows, ``(T, min(k, P))`` each, best first; where scores tie, the first row. An
+        inverted file may find fewer: then the row is -1.
+    """
+    import faiss
+
+    rows, width = features.shape
+    if search == "exact":
+        index: Any = faiss.IndexFlatIP(width)
+    else:
+        lists = max(1, min(int(4 * math.sqrt(rows)), rows // 39))  # faiss asks for 39 rows a list
+        index = faiss.IndexIVFFlat(
+            faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT
+        )
+        index.nprobe = max(1, lists // 8)
+        index.train(features)
+    index.add(features)
+    scores, places = index.search(queries, min(k, rows))
+    order = np.lexsort((places, -scores))
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
+
+
+class _Class:
+    """What is known of a class while its images are chosen."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self.candidates = candidates
+        self.tried = 0
+        self.kept = 0
+
+
+def settle(
+    folder: SupportFolder,
+    recipe: Recipe,
+    origin: Origin,
+    test: Seen,
+    advance: Callable[[int], object],
+) -> list[Row]:
+    """Choose among the candidates, write the images, and say what became of each that was tried.
+
+    All classes are served in turn, a candidate at a time by rank, so an image that two classes
+    were offered goes to the one it was better for. Copies of test images and of what is there
+    already are left out. What an earlier run has settled is not read again.
+
+    Args:
+        folder: Where the set is built; its recipe is written.
+        recipe: What is wanted.
+        origin: Where the images come from.
+        test: The test images, looked at.
+        advance: Told how many images were just kept.
+
+    Returns:
+        A row for each candidate that was tried.
+    """
+    classes = [_Class(found) for found in origin.candidates()]
+    before = {(row.class_id, row.source): row for row in folder.progress() if folder.has(row)}
+    inside, taken = Seen(), set[str]()
+    rows: list[Row] = []
+    while wave := _wave(classes, recipe.per_class):
+        new = [one.source for label, one in wave if (label, one.source) not in before]
+        contents = origin.read(new)
+        for label, one in wave:
+            row = before.get((label, one.source))
+            if row is None:
+                content = next(contents)
+                row = _row(recipe, label, one, content.fate)
+                if one.source in taken:
+                    row = row.model_copy(update={"fate": TAKEN})
+                elif content.content is not None:
+                    place = classes[label].kept
+                    row = _judged(folder, row, place, content.content, test, inside)
+                folder.note([row])
+            elif row.fate == KEPT:
+                inside.add(row.file, look(decode((folder.path / row.file).read_bytes())))
+            rows.append(row)
+            if row.fate == KEPT:
+                classes[label].kept += 1
+                taken.add(one.source)
+                advance(1)
+    return rows
+
+
+def _wave(classes: Sequence[_Class], per_class: int) -> list[tuple[int, Candidate]]:
+    """The next candidates of every class, as many as it lacks, by rank and then by class."""
+    wave = []
+    for label, one in enumerate(classes):
+        first, one.tried = one.tried, min(one.tried + per_class - one.kept, len(one.candidates))
+        wave += [(rank, label) for rank in range(first, one.tried)]
+    return [(label, classes[label].candidates[rank]) for rank, label in sorted(wave)]
+
+
+def _row(recipe: Recipe, label: int, candidate: Candidate, fate: str) -> Row:
+    how = recipe.retrieval
+    assert how is not None
+    return Row(
+        class_id=label,
+        place=-1,
+        prompt=candidate.prompt,
+        source=candidate.source,
+        fate=fate,
+        score=candidate.score,
+        model=how.encoder or how.search,
+        revision=how.weights_sha256,
+    )
+
+
+def _judged(
+    folder: SupportFolder, row: Row, place: int, content: bytes, test: Seen, inside: Seen
+) -> Row:
+    """The row of an image that was read: it is kept and written, or says why not."""
+    try:
+        image = decode(content)
+    except BadImageError:
+        return row.model_copy(update={"fate": UNREADABLE})
+    seen = look(image)
+    if of := test.copy_of(seen):
+        return row.model_copy(update={"fate": COPY_OF_TEST, "of": of})
+    if of := inside.copy_of(seen):
+        return row.model_copy(update={"fate": COPY_IN_SET, "of": of})
+    file, digest = folder.put(row.class_id, place, content, _suffix(content))
+    inside.add(file, seen)
+    return row.model_copy(update={"fate": KEPT, "place": place, "file": file, "sha256": digest})
+
+
+def _suffix(content: bytes) -> str:
+    """What files of this kind are called; the content decides, not a name."""
+    with Image.open(io.BytesIO(content)) as image:
+        return f".{str(image.format).lower()}"

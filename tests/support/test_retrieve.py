@@ -1,0 +1,608 @@
+"""SuS-LC: who finds what, who gets it, and what becomes of everything that was tried."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from susx_bench.data.decode import decode
+from susx_bench.data.looks import Seen, look
+from susx_bench.support import build, download
+from susx_bench.support.download import Limits
+from susx_bench.support.folder import KEPT, Recipe, Retrieval, Row, SupportFolder
+from susx_bench.support.retrieve import (
+    COPY_IN_SET,
+    COPY_OF_TEST,
+    TAKEN,
+    UNREADABLE,
+    Candidate,
+    Content,
+    Origin,
+    by_turns,
+    depth,
+    nearest,
+    settle,
+)
+from tests.conftest import Command, unit
+from tests.support.site import Handler, Route, Site, hangs, says, says_json
+
+
+def test_nearest_is_what_torch_finds() -> None:
+    rows, queries = unit(500, 16, 1), unit(7, 16, 2)
+
+    scores, places = nearest(rows.numpy(), queries.numpy(), 20, "exact")
+
+    best = (queries @ rows.T).topk(20)
+    assert torch.equal(torch.from_numpy(places), best.indices)
+    torch.testing.assert_close(torch.from_numpy(scores), best.values)
+
+
+def test_of_equal_rows_the_first_comes_first() -> None:
+    rows = unit(4, 8, 1)[[0, 1, 1, 2, 1, 3]]
+
+    _, places = nearest(rows.numpy(), rows[[1]].numpy(), 3, "exact")
+
+    assert places.tolist() == [[1, 2, 4]]
+
+
+def test_asking_for_more_than_there_is_gives_all() -> None:
+    _, places = nearest(unit(3, 8, 1).numpy(), unit(2, 8, 2).numpy(), 10, "exact")
+
+    assert [sorted(row) for row in places.tolist()] == [[0, 1, 2]] * 2
+
+
+def test_an_inverted_file_finds_nearly_all_of_it() -> None:
+    """Of clustered rows, as features are: at least 95 % of the exact neighbours."""
+    generator = torch.Generator().manual_seed(3)
+    centres = unit(40, 32, 4)[torch.randint(40, (8000,), generator=generator)]
+    rows = torch.nn.functional.normalize(centres + 0.3 * unit(8000, 32, 5), dim=-1).numpy()
+    queries = rows[::400]
+
+    _, exact = nearest(rows, queries, 10, "exact")
+    _, found = nearest(rows, queries, 10, "ivf")
+
+    shared = [len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
+    assert sum(shared) >= 0.95 * exact.size
+    assert found.tolist() == nearest(rows, queries, 10, "ivf")[1].tolist()
+
+
+def candidates(names: str, prompt: str = "p") -> list[Candidate]:
+    return [Candidate(prompt, name, 0.5) for name in names]
+
+
+def test_prompts_take_turns() -> None:
+    merged = by_turns([candidates("abc", "1"), candidates("bd", "2"), candidates("", "3")])
+
+    assert [(one.source, one.prompt) for one in merged] == [
+        ("a", "1"),
+        ("b", "2"),
+        ("d", "2"),
+        ("c", "1"),
+    ]
+
+
+@pytest.mark.parametrize(("per_class", "prompts", "want"), [(16, 1, 64), (10, 3, 14), (1, 9, 1)])
+def test_more_are_asked_for_than_are_wanted(per_class: int, prompts: int, want: int) -> None:
+    assert depth(per_class, prompts) == want
+
+
+def picture(seed: int, side: int = 24) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Shelf(Origin):
+    """Candidates by letter; a letter stands for one picture, capitals for a copy of it."""
+
+    def __init__(self, *lists: str, dies_after: int = 10**9) -> None:
+        self._lists = lists
+        self.reads: list[str] = []
+        self._dies_after = dies_after
+
+    def candidates(self) -> list[list[Candidate]]:
+        return [candidates(names) for names in self._lists]
+
+    def read(self, sources: Sequence[str]) -> Iterator[Content]:
+        for name in sources:
+            if len(self.reads) == self._dies_after:
+                raise KeyboardInterrupt
+            self.reads.append(name)
+            yield self.content(name)
+
+    @staticmethod
+    def content(name: str) -> Content:
+        if name == "!":
+            return Content(None, "timed out")
+        if name == "?":
+            return Content(b"no image", "fetched")
+        side = 48 if name.isupper() else 24
+        return Content(picture(ord(name.lower()), side), "fetched")
+
+
+def recipe(classes: int, per_class: int) -> Recipe:
+    return Recipe(
+        kind="sus-lc",
+        dataset="letters",
+        classnames=tuple(f"class {i}" for i in range(classes)),
+        prompts="photo",
+        texts=(("p",),) * classes,
+        per_class=per_class,
+        seed=0,
+        retrieval=Retrieval(source="import", place="shelf"),
+    )
+
+
+def seen(names: str) -> Seen:
+    found = Seen()
+    for name in names:
+        found.add(f"test/{name}", look(decode(picture(ord(name)))))
+    return found
+
+
+def settled(
+    folder: Path, origin: Origin, per_class: int, test: str = "", classes: int = 2
+) -> list[Row]:
+    where = SupportFolder(folder)
+    where.begin(recipe(classes, per_class))
+    return settle(where, where.recipe, origin, seen(test), lambda count: None)
+
+
+def by_hand(lists: Sequence[str], per_class: int, test: str) -> dict[tuple[int, str], str]:
+    """The rule in plain loops: waves; in a wave by rank and then by class; first come."""
+    fates: dict[tuple[int, str], str] = {}
+    kept: list[list[str]] = [[] for _ in lists]
+    tried = [0] * len(lists)
+    while True:
+        wave = []
+        for label, names in enumerate(lists):
+            for _ in range(per_class - len(kept[label])):
+                if tried[label] < len(names):
+                    wave.append((tried[label], label, names[tried[label]]))
+                    tried[label] += 1
+        if not wave:
+            return fates
+        for _, label, name in sorted(wave):
+            everyone = [other for others in kept for other in others]
+            if name in everyone:
+                fate = TAKEN
+            elif name == "!":
+                fate = "timed out"
+            elif name == "?":
+                fate = UNREADABLE
+            elif name.lower() in test:
+                fate = COPY_OF_TEST
+            elif name.lower() in [other.lower() for other in everyone]:
+                fate = COPY_IN_SET
+            else:
+                fate = KEPT
+                kept[label].append(name)
+            fates[label, name] = fate
+
+
+@pytest.mark.parametrize(
+    ("lists", "per_class", "test"),
+    [
+        (("abcd", "efgh"), 2, ""),
+        (("abcd", "efgh"), 2, "ae"),
+        (("a!?bcd", "efgh"), 3, ""),
+        (("abcde", "bAfgh"), 3, ""),
+        (("aAbBcd", "cdefg"), 3, "d"),
+        (("abc", ""), 2, ""),
+        (("!!", "!?"), 2, ""),
+        (("ab", "ab"), 2, ""),
+    ],
+)
+def test_everybody_is_served_in_turn_and_every_fate_is_kept(
+    lists: tuple[str, ...], per_class: int, test: str, tmp_path: Path
+) -> None:
+    rows = settled(tmp_path, Shelf(*lists), per_class, test)
+
+    assert {(r.class_id, r.source): r.fate for r in rows} == by_hand(lists, per_class, test)
+    for label in range(len(lists)):
+        kept = [row for row in rows if row.class_id == label and row.fate == KEPT]
+        assert [row.place for row in kept] == list(range(len(kept)))
+        for row in kept:
+            content = (tmp_path / row.file).read_bytes()
+            assert content == Shelf.content(row.source).content
+            assert row.file == f"images/{label:05d}/{row.place:04d}.png"
+    copies = [row for row in rows if row.fate == COPY_OF_TEST]
+    assert [row.of for row in copies] == [f"test/{row.source.lower()}" for row in copies]
+
+
+@pytest.mark.parametrize("stop", range(8))
+def test_an_interrupted_build_reads_nothing_twice(stop: int, tmp_path: Path) -> None:
+    lists = ("aAb!cd", "cdeBf?g")
+    shelf = Shelf(*lists)
+    whole = settled(tmp_path / "whole", shelf, 3, "d")
+
+    first = Shelf(*lists, dies_after=stop)
+    with pytest.raises(KeyboardInterrupt):
+        settled(tmp_path / "cut", first, 3, "d")
+    then = Shelf(*lists)
+    rows = settled(tmp_path / "cut", then, 3, "d")
+
+    assert rows == whole
+    assert len(first.reads) == stop
+    assert first.reads + then.reads == shelf.reads
+
+
+# From here on through the command line, with real images and the demo's encoder.
+
+POOL = ("support", "build", "--kind", "sus-lc")
+
+
+@pytest.fixture
+def photos(real: Path, tmp_path: Path) -> Path:
+    """120 real photographs in a folder that can be added to."""
+    pool = tmp_path / "photos"
+    for file in sorted((real / "caltech101").glob("101_ObjectCategories/*/*.jpg"))[::8]:
+        place = pool / file.parent.name / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return pool
+
+
+def rows_of(tmp_path: Path, dataset: str = "cifar10") -> list[Row]:
+    return SupportFolder(tmp_path / "support" / dataset / "sus-lc-photo").rows()
+
+
+@pytest.mark.real
+def test_a_pool_of_real_photographs(
+    real: Path, photos: Path, tmp_path: Path, command: Command
+) -> None:
+    """For the ten names of CIFAR-10, against torch's own ranking of the same features."""
+    from susx_bench.encoders.openclip import Encoder
+
+    words = (*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 3)
+    said = command(*words)
+
+    assert said.code == 0, said.err
+    assert "30 images of 10 classes" in said.out
+    kept = [row for row in rows_of(tmp_path) if row.fate == KEPT]
+    assert [row.class_id for row in kept] == [label for label in range(10) for _ in range(3)]
+
+    towers = Encoder("demo").towers
+    files = sorted(photos.rglob("*.jpg"))
+    pixels = torch.stack([towers.transform(decode(file.read_bytes())) for file in files])
+    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship")
+    texts = towers.texts([[f"a photo of a {name}."] for name in (*names, "truck")])
+    with torch.no_grad():
+        cosines = texts @ towers.images(pixels).T
+    for label in range(10):
+        first = kept[3 * label]
+        best = [files[i].relative_to(photos).as_posix() for i in cosines[label].topk(12).indices]
+        tried = [row for row in rows_of(tmp_path) if row.class_id == label]
+        assert {row.source for row in tried} <= set(best)
+        assert first.score is not None
+        assert first.score == pytest.approx(
+            float(cosines[label, files.index(photos / first.source)]), abs=1e-5
+        )
+    assert "nothing to do" in command(*words).out
+
+
+@pytest.mark.real
+def test_copies_of_test_images_are_caught_and_named(
+    real: Path, photos: Path, tmp_path: Path, command: Command
+) -> None:
+    """Planted in the pool: as it is, shrunk, recompressed. Without the check they get in."""
+    from susx_bench.data.yours import open_dataset
+
+    test = open_dataset(str(real / "cifar10"))("test")
+    planted = {}
+    for place in range(0, 60, 3):
+        image = test.image(test.samples[place])
+        for how, side, quality in (("same", 32, 0), ("small", 24, 0), ("coarse", 32, 60)):
+            name = f"planted-{place}-{how}.{'jpg' if quality else 'png'}"
+            copy = image.resize((side, side), Image.Resampling.BICUBIC)
+            copy.save(photos / name, **({"quality": quality} if quality else {}))
+            planted[name] = f"test/{test.samples[place].key}"
+    words = (*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 9)
+
+    said = command(*words)
+
+    assert said.code == 0, said.err
+    rows = rows_of(tmp_path)
+    caught = {row.source: row.of for row in rows if row.fate == COPY_OF_TEST}
+    assert caught
+    assert caught.items() <= planted.items()
+    assert not [row for row in rows if row.fate == KEPT and row.source in planted]
+    count = sum(row.fate == COPY_OF_TEST for row in rows)
+    assert f"{count} {COPY_OF_TEST}" in said.out
+
+    assert command(*words, "--no-test-check", "--force").code == 0
+
+    assert [row for row in rows_of(tmp_path) if row.fate == KEPT and row.source in planted]
+    shown = command("support", "show", "sus-lc", "--dataset", "cifar10")
+    assert "copies of test images were not looked for" in shown.out
+
+
+@pytest.mark.real
+def test_unreadable_images_of_a_pool_are_counted_and_never_taken(
+    real: Path, photos: Path, tmp_path: Path, command: Command
+) -> None:
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 no more")
+    cut = next(photos.rglob("*.jpg")).read_bytes()
+    (photos / "cut.jpg").write_bytes(cut[: len(cut) // 3])
+
+    said = command(*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 2)
+
+    assert said.code == 0, said.err
+    rows = rows_of(tmp_path)
+    bad = [row.source for row in rows if row.fate == UNREADABLE]
+    assert sorted(bad) == ["broken.jpg", "cut.jpg"]
+    assert "2 unreadable" in said.out
+    assert len([row for row in rows if row.fate == KEPT]) == 20
+
+
+@pytest.mark.real
+def test_a_pool_of_parquet_and_a_run_on_what_it_gave(
+    real: Path, tmp_path: Path, command: Command
+) -> None:
+    """Retrieved from CIFAR-10's own table for digits, which it has none of; and used."""
+    words = (*POOL, "--dataset", "digits", "--pool", real / "cifar10/plain_text")
+
+    said = command(*words, "--per-class", 4, "--search", "ivf")
+
+    assert said.code == 0, said.err
+    rows = [row for row in rows_of(tmp_path, "digits") if row.fate == KEPT]
+    assert len(rows) == 40
+    assert {row.source.rpartition("/")[0] for row in rows} <= {"train", "test"}
+    run = command(
+        *("run", "--method", "tip-adapter", "--setting", "name-only", "--support", "sus-lc"),
+        *("--shots", "2,4", "--seed", "1", "--json"),
+    )
+    assert run.code == 0, run.err
+    assert [record["support"] for record in run.records] == ["sus-lc-photo"] * 2
+    assert [record["shots"] for record in run.records] == [2, 4]
+
+
+def digit_folder(root: Path, names: Sequence[str], each: int = 2) -> Path:
+    for number, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for i in range(each):
+            (root / name / f"{i}.png").write_bytes(picture(100 * number + i))
+    return root
+
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def test_a_folder_of_images_is_imported_by_class_names(tmp_path: Path, command: Command) -> None:
+    """Folders are sorted by name, eight before five: labels are not their order."""
+    folder = digit_folder(tmp_path / "mine", WORDS)
+
+    said = command(*POOL, "--dataset", "digits", "--import", folder, "--per-class", 2)
+
+    assert said.code == 0, said.err
+    rows = rows_of(tmp_path, "digits")
+    assert [(row.class_id, row.source) for row in rows] == [
+        (label, f"{name}/{i}.png") for label, name in enumerate(WORDS) for i in range(2)
+    ]
+    used = command(
+        "run", "--method", "tipx", "--setting", "name-only", "--support", "sus-lc", "--json"
+    )
+    assert used.code == 0, used.err
+    assert used.records[0]["support_images"] == 20
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (WORDS[:9], "nine"),
+        ((*WORDS, "ten"), "ten"),
+        ((), "it is no folder with a folder of images for each class"),
+    ],
+)
+def test_a_folder_with_other_classes_is_told(
+    names: Sequence[str], message: str, tmp_path: Path, command: Command
+) -> None:
+    folder = digit_folder(tmp_path / "mine", names)
+
+    said = command(*POOL, "--dataset", "digits", "--import", folder)
+
+    assert (said.code, message in said.err) == (2, True)
+    assert said.err.count("\n") == 1
+
+
+def test_fewer_images_than_asked_for_are_counted_by_class(tmp_path: Path, command: Command) -> None:
+    folder = digit_folder(tmp_path / "mine", WORDS, each=3)
+    (folder / "seven/1.png").write_bytes(b"")
+    (folder / "two/0.png").unlink()
+
+    said = command(*POOL, "--dataset", "digits", "--import", folder, "--per-class", 3)
+
+    assert said.code == 0, said.err
+    assert "28 images of 10 classes" in said.out
+    assert "left out: 1 unreadable" in said.out
+    assert "fewer than 3 images: two 2, seven 2" in said.out
+    run = command("run", "--method", "tipx", "--setting", "name-only", "--support", "sus-lc")
+    assert run.code == 0, run.err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), "0 were given"),
+        (("--pool", "a", "--import", "b"), "2 were given"),
+        (("--pool", "nowhere"), "--pool nowhere: there is no such folder"),
+        (("--pool", "."), "has no image, no Parquet file and no webdataset shard"),
+        (("--backend", "http://127.0.0.1:9"), "--backend needs --index"),
+        (("--import", ".", "--steps", "3"), "--steps goes with --kind sus-sd"),
+        (("--import", ".", "--prompts", "cupl", "--prompts-dir", "."), "cannot be read"),
+    ],
+)
+def test_bad_options_are_told(
+    given: tuple[str, ...], message: str, tmp_path: Path, command: Command
+) -> None:
+    digit_folder(tmp_path / "mine", WORDS)
+    (tmp_path / "empty").mkdir()
+    words = [
+        tmp_path / ("empty" if "--pool" in given else "mine") if w == "." else w for w in given
+    ]
+
+    said = command(*POOL, "--dataset", "digits", *words)
+
+    assert said.code == 2
+    assert message in said.err
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"ten": ["ten."]}, "ten"), ({"nine": None}, "nine")],
+)
+def test_prompts_of_other_classes_are_told(
+    change: dict[str, list[str] | None], message: str, tmp_path: Path, command: Command
+) -> None:
+    folder = digit_folder(tmp_path / "mine", WORDS)
+    table: dict[str, list[str] | None] = {name: [f"a {name}."] for name in WORDS}
+    table = {name: texts for name, texts in (table | change).items() if texts}
+    (tmp_path / "CuPL_prompts_digits.json").write_text(json.dumps(table))
+
+    said = command(
+        *(*POOL, "--dataset", "digits", "--import", folder),
+        *("--prompts", "cupl", "--prompts-dir", tmp_path),
+    )
+
+    assert (said.code, message in said.err) == (2, True)
+
+
+# The web, on loopback: a backend as clip-retrieval has it, and a site with all kinds of answers.
+
+
+@pytest.fixture
+def web(real: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Answers for the digits: real photographs, and nine kinds of trouble before them."""
+    monkeypatch.setattr(download, "_resolve", lambda host, port: ["127.0.0.1"])
+    monkeypatch.setattr(download, "_is_public", lambda address: True)
+    monkeypatch.setattr(download, "_PAUSE", 0)
+    monkeypatch.setenv("NO_PROXY", "*")
+    files = sorted((real / "caltech101").glob("101_ObjectCategories/*/*.jpg"))
+    with Site() as site:
+        trouble = {
+            "/html": says(b"<html>sold</html>", Content_Type="image/jpeg"),
+            "/5gb": says_head({"Content_Length": str(5 * 2**30)}),
+            "/hangs": hangs,
+            "/gone": says(b"", 404),
+            "/broken": says(files[0].read_bytes()[:1000]),
+        }
+        site.routes |= trouble
+        site.routes["/indices-list"] = says_json(["laion"])
+        for i, file in enumerate(files[::3]):
+            site.routes[f"/{i}.jpg"] = says(file.read_bytes())
+
+        def knn(handler: Handler) -> None:
+            asked = json.loads(site.body)
+            label = WORDS.index(asked["text"].split()[-1].rstrip("."))
+            paths = [
+                *(trouble if label == 3 else ()),
+                *(f"/{10 * label + i}.jpg" for i in range(8)),
+            ]
+            paths = paths[: asked["num_images"]]
+            urls = [site.url(path) for path in paths]
+            if label == 4:
+                urls[0] = "ftp://a.test/x.jpg"
+            hits = [
+                {"url": url, "caption": "", "id": i, "similarity": 0.9 - i / 100}
+                for i, url in enumerate(urls)
+            ]
+            handler.send(json.dumps(hits).encode(), Content_Type="application/json")
+
+        site.routes["/knn-service"] = knn
+        yield site
+
+
+def says_head(headers: dict[str, str]) -> Route:
+    """A promise of a body that never comes."""
+
+    def route(handler: Handler) -> None:
+        handler.head(200, headers)
+        handler.close_connection = True
+
+    return route
+
+
+@pytest.mark.real
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_backend_and_a_web_full_of_trouble(
+    web: Site, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every URL's fate is in the manifest, and no image stands under a wrong label."""
+    monkeypatch.setattr(build, "LIMITS", Limits(seconds=3))
+    url = web.url("", "127.0.0.1")
+
+    said = command(
+        *(*POOL, "--dataset", "digits", "--backend", url, "--index", "laion"),
+        *("--per-class", 3),
+    )
+
+    assert said.code == 0, said.err
+    rows = rows_of(tmp_path, "digits")
+    fates = {row.source.rpartition("/")[2]: row.fate for row in rows if row.fate != KEPT}
+    assert fates == {
+        "html": "not an image",
+        "5gb": "too large",
+        "hangs": "timed out",
+        "gone": "not found",
+        "broken": "not an image",
+        "x.jpg": "bad url",
+    }
+    kept = [row for row in rows if row.fate == KEPT]
+    assert len(kept) == 30
+    for row in kept:
+        number = int(row.source.rpartition("/")[2].removesuffix(".jpg"))
+        assert number // 10 == row.class_id
+        assert row.score is not None
+    asked = web.seen.count("/knn-service")
+    assert asked == 10
+    assert (
+        "nothing to do"
+        in command(
+            *(*POOL, "--dataset", "digits", "--backend", url, "--index", "laion"),
+            *("--per-class", 3),
+        ).out
+    )
+    assert web.seen.count("/knn-service") == asked
+
+
+@pytest.mark.real
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_private_addresses_are_not_asked(
+    web: Site, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real check in force: the URLs of the backend all point here."""
+    monkeypatch.undo()
+    monkeypatch.setenv("SUSX_BENCH_SUPPORT", str(tmp_path / "support"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(download, "_resolve", lambda host, port: ["127.0.0.1"])
+
+    said = command(
+        *(*POOL, "--dataset", "digits", "--backend", web.url("", "127.0.0.1")),
+        *("--index", "laion", "--per-class", 1),
+    )
+
+    assert said.code == 0, said.err
+    assert {row.fate for row in rows_of(tmp_path, "digits")} == {"private address", "bad url"}
+    assert "0 images of 10 classes" in said.out
+    assert not [path for path in web.seen if path.endswith(".jpg")]
+
+
+def test_test_images_that_are_not_here_are_asked_for(tmp_path: Path, command: Command) -> None:
+    folder = digit_folder(tmp_path / "mine", ("annual crop land",))
+
+    said = command(
+        *(*POOL, "--dataset", "ucf101", "--pool", folder, "--data-root", tmp_path / "none")
+    )
+
+    assert said.code == 2
+    assert "--no-test-check" in said.err
