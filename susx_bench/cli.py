@@ -546,10 +546,10 @@ Try:
 @click.option(
     "--import",
     "from_folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Take images you have, in a folder a class.",
+    type=click.Path(path_type=Path),
+    help="Take images you have, in a folder a class; or SuS-X's features, ..._f_m....pt.",
 )
-@click.option("--encoder", help="Encoder that looks through a pool. [default: the demo's]")
+@click.option("--encoder", help="Encoder of a pool, or of features. [default: the demo's]")
 @click.option(
     "--search",
     type=click.Choice(["exact", "ivf"]),

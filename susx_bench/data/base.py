@@ -128,11 +128,13 @@ class ImageDataModule(BlockDataModule):
         classnames: Canonical class names, in canonical order.
         transform: Image to the tensor an encoder reads; set before the images are served.
         tolerant: Whether an image that cannot be read becomes a row of NaN; else it is an error.
+        features: Features ``(n, D)`` that somebody gave in place of the images; mostly None.
     """
 
     source: str
     classnames: tuple[str, ...]
     tolerant: bool = False
+    features: Tensor | None = None
     transform: Callable[[Image], Tensor]
 
     @property

@@ -198,6 +198,7 @@ class DatasetTask(Task):
             "weights_sha256": encoder.sha256,
         }
         self._found: dict[str, list[Tensor | None]] = {}
+        self._given: dict[str, Tensor] = {}  # parts whose features came in place of images
 
     @property
     def pool_keys(self) -> Sequence[str]:
@@ -218,6 +219,9 @@ class DatasetTask(Task):
         names = [name for name in self._splits if need.val or name != "val"]
         for positions in need.parts:
             name = part_key(positions)
+            if self._pool.features is not None:
+                self._given[name] = self._pool.features[positions]
+                continue
             names.append(name)
             if name not in self._images:
                 part = Part(self._pool, positions.tolist())
@@ -264,7 +268,7 @@ class DatasetTask(Task):
             val = Labelled(done["val"], self.val_labels)
         return Features(
             text=text,
-            parts={name: done[name] for name in names if name not in self._splits},
+            parts=self._given | {n: done[n] for n in names if n not in self._splits},
             val=val,
             test=done["test"],
             seconds=time.perf_counter() - started if made else 0.0,

@@ -14,7 +14,7 @@ from susx_bench.data.base import BenchDataModule, ImageDataModule, Where
 from susx_bench.data.spec import DatasetSpec, Split
 from susx_bench.data.yours import open_dataset
 from susx_bench.encoders.openclip import Encoder
-from susx_bench.errors import OptionError, PluginError, UnknownNameError
+from susx_bench.errors import OptionError, PluginError, SupportError, UnknownNameError
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
@@ -282,7 +282,14 @@ def _pool(
             return NoSupport(spec.classnames), "none"
         return _embedded(request, spec, notes)
     folder = find(request.support, spec.name, default_root())
-    return BuiltSupport(folder, spec), folder.name
+    support = BuiltSupport(folder, spec)
+    encoder = request.encoder or "demo"
+    if support.features is not None and support.encoder != encoder:
+        raise SupportError(
+            f"{folder} holds features of {support.encoder} and no images, so it cannot be used "
+            f"with {encoder}. Give --encoder {support.encoder}."
+        )
+    return support, folder.name
 
 
 def _embedded(request: Request, spec: DatasetSpec, notes: Console) -> tuple[ImageDataModule, str]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -22,12 +24,10 @@ from susx_bench.data.yours import open_dataset
 from susx_bench.encoders.openclip import Encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
 from susx_bench.features.predict import Launch
-from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.prompts.kinds import class_prompts
-from susx_bench.records.files import sha256_json
-from susx_bench.support.backend import Backend
-from susx_bench.support.download import Limits
+from susx_bench.records.files import sha256_arrays
 from susx_bench.support.folder import (
+    KEPT,
     Generation,
     Recipe,
     Retrieval,
@@ -37,24 +37,13 @@ from susx_bench.support.folder import (
 )
 from susx_bench.support.generate import BLOCK, generate, missing_blocks, wanted
 from susx_bench.support.generate import finish as finish_generated
-from susx_bench.support.origins import (
-    BackendOrigin,
-    FolderOrigin,
-    PoolOrigin,
-    pool_features,
-)
+from susx_bench.support.origins import BackendOrigin, FolderOrigin, PoolOrigin
 from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline
-from susx_bench.support.pool import open_pool
-from susx_bench.support.retrieve import UNREADABLE, Origin, settle
+from susx_bench.support.published import read_published
+from susx_bench.support.retrieve import UNREADABLE, Origin, Search, settle
 
 CUPL_RETRIEVED = 10
 """Sentences of a class that images are retrieved for, drawn at random, as SuS-LC did."""
-
-_PATIENCE = 60.0
-"""Seconds to wait for a backend: the first question after its start loads an index."""
-
-LIMITS = Limits()
-"""What is spent on a URL at most."""
 
 RETRIEVED = 16
 """Images of a class that are retrieved where nobody says how many."""
@@ -85,7 +74,7 @@ class Request:
     index: str | None = None
     from_folder: Path | None = None
     encoder: str | None = None
-    search: str = "exact"
+    search: Search = "exact"
     test_check: bool = True
     data_root: Path | None = None
     source: str = "auto"
@@ -108,9 +97,9 @@ class Request:
                 "precision": how.precision,
             }
         if where:
-            option = {"pool": "pool", "backend": "backend", "import": "from_folder"}[where.source]
+            option = where.source if where.source in ("pool", "backend") else "from_folder"
             asked |= {
-                option: Path(where.place) if where.source == "import" else where.place,
+                option: Path(where.place) if option == "from_folder" else where.place,
                 "index": where.search if where.source == "backend" else None,
                 "encoder": where.encoder or None,
                 "precision": where.precision or "fp32",
@@ -274,116 +263,86 @@ def _generated(request: Request, notes: Console) -> Built:
     return Built(folder.path, recipe, folder.rows(), bool(blocks), request.dataset)
 
 
-class _Place(Protocol):
-    """Where images are retrieved from.
-
-    Attributes:
-        facts: What the recipe says of it.
-    """
-
-    facts: dict[str, str]
-
-    def __init__(self, request: Request) -> None: ...
-
-    def origin(self, recipe: Recipe, folder: SupportFolder, notes: Console) -> Origin:
-        """Get ready to retrieve."""
-
-
-class _Pool(_Place):
-    """Retrieval from a pool that is here."""
-
-    def __init__(self, request: Request) -> None:
-        assert request.pool is not None
-        self._pool = open_pool(request.pool)
-        self._encoder = Encoder(request.encoder or "demo", request.precision)
-        self._launch = request.launch
-        self.facts = {
-            "place": self._pool.where,
-            "content_sha256": sha256_json(self._pool.fingerprint),
-            "encoder": self._encoder.name,
-            "weights_sha256": self._encoder.sha256,
-            "precision": request.precision,
-            "search": request.search,
-        }
-
-    def origin(self, recipe: Recipe, folder: SupportFolder, notes: Console) -> Origin:
-        store = FeatureStore(cache_url())
-        with _progress(notes, "encoding the pool", len(self._pool)) as advance:
-            features = pool_features(self._pool, self._encoder, store, self._launch, advance)
-        queries = self._encoder.towers.text_prompts(recipe.texts)
-        return PoolOrigin(recipe, self._pool, features, queries)
-
-
-class _Backend(_Place):
-    """Retrieval through a clip-retrieval backend."""
-
-    def __init__(self, request: Request) -> None:
-        assert request.backend is not None
-        if request.index is None:
-            raise OptionError("--backend needs --index, the name of one of its indices.")
-        self.facts = {"place": request.backend, "search": request.index}
-
-    def origin(self, recipe: Recipe, folder: SupportFolder, notes: Console) -> Origin:
-        backend = Backend(self.facts["place"], self.facts["search"], timeout=_PATIENCE)
-        total = sum(len(texts) for texts in recipe.texts)
-        with _progress(notes, "asking the backend", total) as advance:
-            return BackendOrigin(recipe, backend, folder.answers, LIMITS, lambda: advance(1))
-
-
-class _Import(_Place):
-    """Images somebody has already."""
-
-    def __init__(self, request: Request) -> None:
-        assert request.from_folder is not None
-        spec = open_dataset(request.dataset).spec
-        self._origin = FolderOrigin(request.from_folder, spec)
-        self.facts = {
-            "place": str(request.from_folder),
-            "content_sha256": sha256_json(self._origin.fingerprint),
-        }
-
-    def origin(self, recipe: Recipe, folder: SupportFolder, notes: Console) -> Origin:
-        return self._origin
-
-
-_PLACES: dict[str, type[_Place]] = {"pool": _Pool, "backend": _Backend, "from_folder": _Import}
-
-
 def _retrieved(request: Request, notes: Console) -> Built:
     _refuse(request, ("preset", "model", "steps", "guidance"), "sus-sd")
-    given = [name for name in _PLACES if getattr(request, name) is not None]
+    given = [n for n in ("pool", "backend", "from_folder") if getattr(request, n) is not None]
     if len(given) != 1:
         raise OptionError(
             "--kind sus-lc retrieves from one place: --pool FOLDER or hf:ORG/NAME, --backend URL "
             f"with --index NAME, or --import FOLDER; {len(given)} were given."
         )
-    place = _PLACES[given[0]](request)
     dataset = open_dataset(request.dataset)
+    if request.from_folder and request.from_folder.suffix == ".pt":
+        return _imported(request, dataset.spec)
+    origin = _origin(request, dataset.spec)
     test = _test_split(request, dataset) if request.test_check else None
-    recipe = _recipe(
-        request,
-        dataset.spec,
-        RETRIEVED,
-        retrieval=Retrieval(
-            source=given[0].replace("from_folder", "import"),
-            test_sha256=test.sha256 if test else "",
-            **place.facts,
-        ),
-    )
+    facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
+    recipe = _recipe(request, dataset.spec, RETRIEVED, retrieval=facts)
     folder = _begin(request, recipe)
     if folder.finished and all(folder.has(row) for row in folder.rows()):
         return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-    origin = place.origin(recipe, folder, notes)
+    candidates = origin.candidates(recipe, folder, partial(_progress, notes))
     rows: list[Row] = []
     if is_main_process():
         seen = _looked_at(test, notes) if test else Seen()
         with _progress(notes, "collecting images", wanted(recipe)) as advance:
-            rows = settle(folder, recipe, origin, seen, advance)
+            rows = settle(folder, recipe, candidates, origin.read, seen, advance)
         rows += [
             Row(class_id=-1, place=-1, prompt="", source=key, fate=UNREADABLE)
             for key in origin.unreadable
         ]
         folder.finish(rows)
+    return Built(folder.path, recipe, rows, True, request.dataset)
+
+
+def _origin(request: Request, spec: DatasetSpec) -> Origin:
+    if request.pool is not None:
+        encoder = Encoder(request.encoder or "demo", request.precision)
+        return PoolOrigin(request.pool, encoder, request.search, request.launch)
+    if request.backend is not None:
+        if request.index is None:
+            raise OptionError("--backend needs --index, the name of one of its indices.")
+        return BackendOrigin(request.backend, request.index)
+    assert request.from_folder is not None
+    return FolderOrigin(request.from_folder, spec)
+
+
+def _imported(request: Request, spec: DatasetSpec) -> Built:
+    """Features that were published without their images."""
+    path = request.from_folder
+    assert path is not None
+    if request.encoder is None:
+        raise OptionError(f"--import {path}: give --encoder, the one the features are from.")
+    features, labels = read_published(path, spec)
+    content = sha256_arrays({"features": features.numpy(), "labels": labels.numpy()})
+    facts = Retrieval(
+        source="features", place=str(path), content_sha256=content, encoder=request.encoder
+    )
+    most = int(torch.bincount(labels).max())
+    recipe = _recipe(request, spec, most, retrieval=facts)
+    folder = _begin(request, recipe)
+    if folder.finished:
+        return Built(folder.path, recipe, folder.rows(), False, request.dataset)
+    order = [
+        (label, place, i)
+        for label in range(len(spec.classnames))
+        for place, i in enumerate((labels == label).nonzero().flatten().tolist())
+        if place < recipe.per_class
+    ]
+    rows = [
+        Row(
+            class_id=label,
+            place=place,
+            prompt="",
+            source=f"column {i}",
+            fate=KEPT,
+            sha256=sha256_arrays({"feature": features[i].numpy()}),
+            model=request.encoder,
+        )
+        for label, place, i in order
+    ]
+    folder.put_features(features[[i for _, _, i in order]])
+    folder.finish(rows)
     return Built(folder.path, recipe, rows, True, request.dataset)
 
 

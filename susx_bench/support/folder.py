@@ -4,6 +4,7 @@
 recipe.json          what was asked for, enough to build it again
 manifest.parquet     a row an image, and a row each thing that was tried and left out
 images/00003/0007.png   by class and place, for looking; labels are what the manifest says
+features.safetensors    in place of images, where somebody published no more
 progress-*.jsonl     rows of an unfinished build, a file each process that built
 ```
 """
@@ -24,6 +25,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
 
 from susx_bench.data.base import ImageDataModule
 from susx_bench.data.decode import BadImageError, decode
@@ -44,6 +48,7 @@ ROOT_VARIABLE = "SUSX_BENCH_SUPPORT"
 KEPT = "kept"
 _RECIPE = "recipe.json"
 _MANIFEST = "manifest.parquet"
+_FEATURES = "features.safetensors"
 _META = b"recipe_sha256"
 
 
@@ -79,11 +84,11 @@ class Retrieval(_Strict):
     """Where SuS-LC's images are retrieved from.
 
     Attributes:
-        source: ``pool``, ``backend`` or ``import``.
+        source: ``pool``, ``backend``, ``import`` or, without images, ``features``.
         place: Folder, ``hf:ORG/NAME@REVISION``, or address of the backend.
         content_sha256: Hash of what the place held; empty for a backend, whose answers the
             manifest keeps.
-        encoder: Encoder of the pool; empty where there is none.
+        encoder: Encoder of the pool or of the features; empty where there is none.
         weights_sha256: Hash of its weights.
         precision: What it computed in.
         search: ``exact`` or ``ivf``; the backend's index for a backend.
@@ -91,7 +96,7 @@ class Retrieval(_Strict):
             were not looked for.
     """
 
-    source: Literal["pool", "backend", "import"]
+    source: Literal["pool", "backend", "import", "features"]
     place: str
     content_sha256: str = ""
     encoder: str = ""
@@ -315,6 +320,21 @@ class SupportFolder:
         write_atomic(self.path / file, content)
         return file, sha256_bytes(content)
 
+    def put_features(self, features: Tensor) -> None:
+        """Write features in place of images, a row for each row of the manifest."""
+        write_atomic(self.path / _FEATURES, save({"features": features}))
+
+    @property
+    def features(self) -> Tensor | None:
+        """Features in place of images, ``(M, D)``, or None."""
+        path = self.path / _FEATURES
+        if not path.is_file():
+            return None
+        try:
+            return load(path.read_bytes())["features"]
+        except (SafetensorError, KeyError, OSError) as error:
+            raise SupportError(f"{path} cannot be read: {error}.") from error
+
     def note(self, rows: Sequence[Row]) -> None:
         """Keep the rows of what is done, so that a killed build goes on from there.
 
@@ -358,6 +378,10 @@ class BuiltSupport(ImageDataModule):
         folder: The support set's folder.
         spec: The dataset's facts.
 
+    Attributes:
+        features: Features in place of images, ``(M, D)`` in the order of the samples, or None.
+        encoder: The encoder that such features are from.
+
     Raises:
         SupportError: If it is not finished, its classes are not the dataset's, or a class has no
             image.
@@ -384,8 +408,19 @@ class BuiltSupport(ImageDataModule):
         self.classnames = spec.classnames
         rows = [row for row in self._folder.rows() if row.fate == KEPT]
         label = {name: i for i, name in enumerate(spec.classnames)}
-        self._rows = {row.file: row for row in rows}
-        self._samples = [Sample(row.file, label[recipe.classnames[row.class_id]]) for row in rows]
+        self.features = self._folder.features
+        if self.features is not None and len(self.features) != len(rows):
+            raise SupportError(
+                f"{folder} has {len(self.features)} features for {len(rows)} rows of its manifest. "
+                "Build it again."
+            )
+        self.encoder = recipe.retrieval.encoder if recipe.retrieval else ""
+        keys = [row.file or row.source for row in rows]
+        self._rows = dict(zip(keys, rows, strict=True))
+        self._samples = [
+            Sample(key, label[recipe.classnames[row.class_id]])
+            for key, row in zip(keys, rows, strict=True)
+        ]
         counts = Counter(sample.label for sample in self._samples)
         empty = [name for name in spec.classnames if not counts[label[name]]]
         if empty:

@@ -16,139 +16,130 @@ from susx_bench.encoders.openclip import Encoder
 from susx_bench.errors import SupportError
 from susx_bench.features.encode import ImageList, encode, encoder_recipe
 from susx_bench.features.predict import Launch
-from susx_bench.features.store import FeatureStore
-from susx_bench.records.files import append_lines, canonical_json, whole_lines
+from susx_bench.features.store import FeatureStore, cache_url
+from susx_bench.records.files import append_lines, canonical_json, sha256_json, whole_lines
 from susx_bench.support.backend import Backend
 from susx_bench.support.download import Limits, fetch
-from susx_bench.support.folder import Recipe
-from susx_bench.support.pool import Pool
+from susx_bench.support.folder import Recipe, SupportFolder
+from susx_bench.support.pool import open_pool
 from susx_bench.support.retrieve import (
     UNREADABLE,
     Candidate,
+    Candidates,
     Content,
     Origin,
     Search,
+    Track,
     by_turns,
     depth,
     nearest,
 )
 
+LIMITS = Limits()
+"""What is spent on a URL at most."""
+
 FETCHED = "fetched"
+PATIENCE = 60.0
+"""Seconds to wait for a backend: the first question after its start loads an index."""
 
 
 class PoolOrigin(Origin):
     """A pool, seen through an encoder.
 
     Args:
-        recipe: What is wanted.
-        pool: The images.
-        features: Theirs, ``(P, D)`` unit rows; NaN for what cannot be read.
-        queries: Those of the prompts, ``(T_k, D)`` for each class.
+        place: ``FOLDER`` or ``hf:ORG/NAME[@REVISION]``.
+        encoder: What it is seen through.
+        search: How it is searched.
+        launch: Where it is encoded.
     """
 
-    def __init__(
-        self, recipe: Recipe, pool: Pool, features: Tensor, queries: Sequence[Tensor]
-    ) -> None:
-        self._recipe = recipe
-        self._pool = pool
-        self._queries = queries
-        readable = features.isfinite().all(-1)
-        self._places = readable.nonzero().flatten().numpy()
-        self._features = features[readable].contiguous().numpy()
-        self.unreadable = [pool.samples[i].key for i in (~readable).nonzero().flatten().tolist()]
+    def __init__(self, place: str, encoder: Encoder, search: Search, launch: Launch) -> None:
+        self._pool = open_pool(place)
+        self._encoder = encoder
+        self._search: Search = search
+        self._launch = launch
+        self.facts = {
+            "source": "pool",
+            "place": self._pool.where,
+            "content_sha256": sha256_json(self._pool.fingerprint),
+            "encoder": encoder.name,
+            "weights_sha256": encoder.sha256,
+            "precision": encoder.precision,
+            "search": search,
+        }
 
-    def candidates(self) -> list[list[Candidate]]:
-        recipe, how = self._recipe, self._recipe.retrieval
-        assert how is not None
-        search: Search = "ivf" if how.search == "ivf" else "exact"
-        found = []
-        most = max(depth(recipe.per_class, len(texts)) for texts in recipe.texts)
+    def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
+        with track("encoding the pool", len(self._pool)) as advance:
+            features = self._features(advance)
+        keys = [sample.key for sample in self._pool.samples]
+        readable = features.isfinite().all(-1)
+        self.unreadable = [keys[i] for i in (~readable).nonzero().flatten().tolist()]
+        keys = [keys[i] for i in readable.nonzero().flatten().tolist()]
+        queries = torch.cat(self._encoder.towers.text_prompts(recipe.texts))
+        depths = [depth(recipe.per_class, len(texts)) for texts in recipe.texts]
         scores, places = nearest(
-            self._features, torch.cat(list(self._queries)).numpy(), most, search
+            features[readable].contiguous().numpy(), queries.numpy(), max(depths), self._search
         )
-        row = 0
-        for texts in recipe.texts:
+        rows = zip(scores.tolist(), places.tolist(), strict=True)
+        found = []
+        for texts, most in zip(recipe.texts, depths, strict=True):
             lists = []
             for text in texts:
-                hits = zip(scores[row].tolist(), places[row].tolist(), strict=True)
+                hits = zip(*next(rows), strict=True)
                 lists.append(
-                    [
-                        Candidate(text, self._pool.samples[self._places[place]].key, score)
-                        for score, place in hits
-                        if place >= 0
-                    ][: depth(recipe.per_class, len(texts))]
+                    [Candidate(text, keys[i], score) for score, i in hits if i >= 0][:most]
                 )
-                row += 1
             found.append(by_turns(lists))
         return found
 
+    def _features(self, advance: Callable[[int], object]) -> Tensor:
+        """Features of all images, ``(P, D)``, from the store or encoded now."""
+        store = FeatureStore(cache_url())
+        work = ImageList(self._pool, 1, encoder_recipe(self._encoder))
+        found = store.load(work.recipe, work.rows)
+        if any(shard is None for shard in found):
+            return encode(work, found, self._encoder.towers, store, self._launch, advance)
+        return torch.cat([shard for shard in found if shard is not None])
+
     def read(self, sources: Sequence[str]) -> Iterator[Content]:
-        for source in sources:
-            try:
-                yield Content(self._pool.read(source), FETCHED)
-            except OSError:
-                yield Content(None, UNREADABLE)
-
-
-def pool_features(
-    pool: Pool,
-    encoder: Encoder,
-    store: FeatureStore,
-    launch: Launch,
-    advance: Callable[[int], object],
-) -> Tensor:
-    """Features of all images of a pool, ``(P, D)``, from the store or encoded now."""
-    work = ImageList(pool, 1, encoder_recipe(encoder))
-    found = store.load(work.recipe, work.rows)
-    if any(shard is None for shard in found):
-        return encode(work, found, encoder.towers, store, launch, advance)
-    return torch.cat([shard for shard in found if shard is not None])
+        return _files(sources, self._pool.read)
 
 
 class BackendOrigin(Origin):
     """An index that a clip-retrieval backend serves, and the web behind its URLs.
 
     Args:
-        recipe: What is wanted.
-        backend: The backend.
-        answers: File that its answers are kept in, so that an interrupted build goes on with the
-            same ones.
-        limits: For the downloads.
-        asked: Told that a question was answered.
+        url: Where the backend answers.
+        index: Which of its indices.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        backend: Backend,
-        answers: Path,
-        limits: Limits,
-        asked: Callable[[], object],
-    ) -> None:
-        self._limits = limits
+    def __init__(self, url: str, index: str) -> None:
+        self.facts = {"source": "backend", "place": url, "search": index}
+
+    def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
+        backend = Backend(self.facts["place"], self.facts["search"], PATIENCE)
         known = {}
-        if answers.is_file():
-            for line in whole_lines(answers):
+        if folder.answers.is_file():
+            for line in whole_lines(folder.answers):
                 text, k, hits = json.loads(line)
                 known[text, k] = hits
-        self._candidates = []
-        for texts in recipe.texts:
-            k = depth(recipe.per_class, len(texts))
-            lists = []
-            for text in texts:
-                if (text, k) not in known:
-                    hits = [(hit.url, hit.similarity) for hit in backend.query(text, k)]
-                    append_lines(answers, [canonical_json([text, k, hits])])
-                    known[text, k] = hits
-                asked()
-                lists.append([Candidate(text, url, score) for url, score in known[text, k]])
-            self._candidates.append(by_turns(lists))
-
-    def candidates(self) -> list[list[Candidate]]:
-        return self._candidates
+        found = []
+        with track("asking the backend", sum(map(len, recipe.texts))) as advance:
+            for texts in recipe.texts:
+                k = depth(recipe.per_class, len(texts))
+                lists = []
+                for text in texts:
+                    if (text, k) not in known:
+                        hits = [(hit.url, hit.similarity) for hit in backend.query(text, k)]
+                        append_lines(folder.answers, [canonical_json([text, k, hits])])
+                        known[text, k] = hits
+                    lists.append([Candidate(text, url, score) for url, score in known[text, k]])
+                    advance(1)
+                found.append(by_turns(lists))
+        return found
 
     def read(self, sources: Sequence[str]) -> Iterator[Content]:
-        for found in fetch(sources, self._limits, lambda: None):
+        for found in fetch(sources, LIMITS, lambda: None):
             yield Content(found.content, found.fate.value)
 
 
@@ -176,20 +167,23 @@ class FolderOrigin(Origin):
             if label is not None:
                 files = sorted(image_files(path))
                 self._files[label] += [file.relative_to(folder).as_posix() for file in files]
+        there = [name for names in self._files for name in names]
+        self.facts = {
+            "source": "import",
+            "place": str(folder),
+            "content_sha256": sha256_json([[n, (folder / n).stat().st_size] for n in there]),
+        }
 
-    @property
-    def fingerprint(self) -> list[list[object]]:
-        """What it holds: names and sizes."""
-        return [
-            [name, (self._folder / name).stat().st_size] for names in self._files for name in names
-        ]
-
-    def candidates(self) -> list[list[Candidate]]:
+    def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
         return [[Candidate("", name, None) for name in names] for names in self._files]
 
     def read(self, sources: Sequence[str]) -> Iterator[Content]:
-        for source in sources:
-            try:
-                yield Content((self._folder / source).read_bytes(), FETCHED)
-            except OSError:
-                yield Content(None, UNREADABLE)
+        return _files(sources, lambda name: (self._folder / name).read_bytes())
+
+
+def _files(sources: Sequence[str], read: Callable[[str], bytes]) -> Iterator[Content]:
+    for source in sources:
+        try:
+            yield Content(read(source), FETCHED)
+        except OSError:
+            yield Content(None, UNREADABLE)

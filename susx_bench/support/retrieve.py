@@ -7,6 +7,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,6 +43,10 @@ class Candidate(NamedTuple):
     score: float | None
 
 
+Candidates = Sequence[Sequence[Candidate]]
+"""Those of each class."""
+
+
 class Content(NamedTuple):
     """An image file, or why there is none."""
 
@@ -49,18 +54,30 @@ class Content(NamedTuple):
     fate: str
 
 
+Track = Callable[[str, float], AbstractContextManager[Callable[[float], None]]]
+"""Shows progress: given what is done and how much there is, gives what to tell of each bit."""
+
+
 class Origin(ABC):
     """Where candidates and their images come from.
 
     Attributes:
-        unreadable: What could not be read at all.
+        facts: What the recipe says of it, by the names of `Retrieval`.
+        unreadable: What could not be read at all; known once there are candidates.
     """
 
+    facts: dict[str, str]
     unreadable: Sequence[str] = ()
 
     @abstractmethod
-    def candidates(self) -> list[list[Candidate]]:
-        """For each class, the best first, none twice."""
+    def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
+        """For each class, the best first, none twice.
+
+        Args:
+            recipe: What is wanted.
+            folder: Where the set is built, for what an interrupted build must not ask again.
+            track: Shows progress.
+        """
 
     @abstractmethod
     def read(self, sources: Sequence[str]) -> Iterator[Content]:
@@ -125,9 +142,10 @@ class _Class:
 def settle(
     folder: SupportFolder,
     recipe: Recipe,
-    origin: Origin,
+    candidates: Candidates,
+    read: Callable[[Sequence[str]], Iterator[Content]],
     test: Seen,
-    advance: Callable[[int], object],
+    advance: Callable[[float], object],
 ) -> list[Row]:
     """Choose among the candidates, write the images, and say what became of each that was tried.
 
@@ -138,20 +156,21 @@ def settle(
     Args:
         folder: Where the set is built; its recipe is written.
         recipe: What is wanted.
-        origin: Where the images come from.
+        candidates: What may be taken for each class, the best first.
+        read: Reads the files of some candidates, in their order.
         test: The test images, looked at.
         advance: Told how many images were just kept.
 
     Returns:
         A row for each candidate that was tried.
     """
-    classes = [_Class(found) for found in origin.candidates()]
+    classes = [_Class(found) for found in candidates]
     before = {(row.class_id, row.source): row for row in folder.progress() if folder.has(row)}
     inside, taken = Seen(), set[str]()
     rows: list[Row] = []
     while wave := _wave(classes, recipe.per_class):
         new = [one.source for label, one in wave if (label, one.source) not in before]
-        contents = origin.read(new)
+        contents = read(new)
         for label, one in wave:
             row = before.get((label, one.source))
             if row is None:

@@ -19,8 +19,8 @@ def untrained(folder: Path, checker: Any = None, extractor: Any = None) -> Path:
     from transformers.utils import logging as transformers_log
 
     for log in (diffusers_log, transformers_log):
-        log.set_verbosity_error()  # type: ignore[no-untyped-call]
-        log.disable_progress_bar()  # type: ignore[no-untyped-call]
+        log.set_verbosity_error()
+        log.disable_progress_bar()
     kind: Any = StableDiffusionPipeline
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -597,7 +597,8 @@ url = f"http://127.0.0.1:{sys.argv[1]}"
 urls = [f"{url}/cat"] * 3 + [f"{url}/never"] * 99
 
 def main():
-    for one in download.fetch(urls, download.Limits(), lambda: None):
+    results = download.fetch(urls, download.Limits(), lambda: None)
+    for one in results:
         raise LookupError(one.fate)
 
 main()

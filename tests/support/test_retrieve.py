@@ -15,7 +15,7 @@ from PIL import Image
 
 from susx_bench.data.decode import decode
 from susx_bench.data.looks import Seen, look
-from susx_bench.support import build, download
+from susx_bench.support import download, origins
 from susx_bench.support.download import Limits
 from susx_bench.support.folder import KEPT, Recipe, Retrieval, Row, SupportFolder
 from susx_bench.support.retrieve import (
@@ -25,7 +25,6 @@ from susx_bench.support.retrieve import (
     UNREADABLE,
     Candidate,
     Content,
-    Origin,
     by_turns,
     depth,
     nearest,
@@ -101,7 +100,7 @@ def picture(seed: int, side: int = 24) -> bytes:
     return buffer.getvalue()
 
 
-class Shelf(Origin):
+class Shelf:
     """Candidates by letter; a letter stands for one picture, capitals for a copy of it."""
 
     def __init__(self, *lists: str, dies_after: int = 10**9) -> None:
@@ -150,11 +149,13 @@ def seen(names: str) -> Seen:
 
 
 def settled(
-    folder: Path, origin: Origin, per_class: int, test: str = "", classes: int = 2
+    folder: Path, shelf: Shelf, per_class: int, test: str = "", classes: int = 2
 ) -> list[Row]:
     where = SupportFolder(folder)
     where.begin(recipe(classes, per_class))
-    return settle(where, where.recipe, origin, seen(test), lambda count: None)
+    return settle(
+        where, where.recipe, shelf.candidates(), shelf.read, seen(test), lambda count: None
+    )
 
 
 def by_hand(lists: Sequence[str], per_class: int, test: str) -> dict[tuple[int, str], str]:
@@ -304,7 +305,7 @@ def test_copies_of_test_images_are_caught_and_named(
         for how, side, quality in (("same", 32, 0), ("small", 24, 0), ("coarse", 32, 60)):
             name = f"planted-{place}-{how}.{'jpg' if quality else 'png'}"
             copy = image.resize((side, side), Image.Resampling.BICUBIC)
-            copy.save(photos / name, **({"quality": quality} if quality else {}))
+            copy.save(photos / name, quality=quality or None)
             planted[name] = f"test/{test.samples[place].key}"
     words = (*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 9)
 
@@ -538,7 +539,7 @@ def test_a_backend_and_a_web_full_of_trouble(
     web: Site, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every URL's fate is in the manifest, and no image stands under a wrong label."""
-    monkeypatch.setattr(build, "LIMITS", Limits(seconds=3))
+    monkeypatch.setattr(origins, "LIMITS", Limits(seconds=3))
     url = web.url("", "127.0.0.1")
 
     said = command(
