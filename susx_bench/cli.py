@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,7 +221,7 @@ def run(**options: Any) -> None:
 
     as_json, force, heat_map = (options.pop(name) for name in ("as_json", "force", "heat_map"))
     suite = options.pop("suite")
-    requests = _requests(options, suite)
+    requests = _requests(options, suite, notes)
     baselines = () if as_json or suite else BASELINES
     # A suite's runs may share cells, such as zero-shot's: each is measured once.
     cells = {
@@ -251,11 +252,14 @@ def _given(option: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def _requests(options: dict[str, Any], suite: Path | None) -> list[Request]:
+def _requests(options: dict[str, Any], path: Path | None, notes: Console) -> list[Request]:
     from susx_bench.runner.plan import Request
     from susx_bench.runner.suite import Suite
+    from susx_bench.support.build import Request as Build
+    from susx_bench.support.build import build
+    from susx_bench.support.generate import BLOCK
 
-    if suite is None:
+    if path is None:
         if options["features"] and _given("prompts"):
             raise OptionError("--prompts does not go with --features: a bundle has its text.")
         for name in ("method", "setting"):
@@ -266,7 +270,13 @@ def _requests(options: dict[str, Any], suite: Path | None) -> list[Request]:
         if _given(name):
             flag = name.replace("_", "-")
             raise OptionError(f"--{flag} does not go with --suite: the suite says it.")
-    return [Request(**(options | run)) for run in Suite.read(suite).options(options["data_root"])]
+    suite = Suite.read(path)
+    requests = [Request(**(options | run)) for run in suite.options(options["data_root"])]
+    for support in suite.supports(options["data_root"]):
+        launch = replace(requests[0].launch, batch_size=BLOCK)
+        given = {"where": requests[0].where, "prompts_dir": options["prompts_dir"]}
+        build(Build(**support, **given, launch=launch), notes)
+    return requests
 
 
 def _draw_searches(outcomes: list[Outcome], notes: Console) -> None:
@@ -588,6 +598,7 @@ def build_support(**options: Any) -> None:
     """Build a support set, or complete one; a second build of the same does nothing."""
     notes = stderr()
     with notes.status("loading"):
+        from susx_bench.data.base import Where
         from susx_bench.features.predict import Launch
         from susx_bench.report.support import summary
         from susx_bench.support.build import Request, build
@@ -595,6 +606,7 @@ def build_support(**options: Any) -> None:
 
     names = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
     options["launch"] = Launch(**{name: options.pop(name) for name in names})
+    options["where"] = Where(*(options.pop(n) for n in ("data_root", "source", "split_file")))
     options["root"] = options["root"] or default_root()
     path = options.pop("recipe")
     if path is None:
@@ -624,7 +636,7 @@ def build_support(**options: Any) -> None:
             if _given(name):
                 flag = {"from_folder": "import"}.get(name, name.replace("_", "-"))
                 raise OptionError(f"--{flag} does not go with --recipe: the recipe says it.")
-        kept = ("name", "root", "data_root", "source", "split_file", "launch", "force", "dataset")
+        kept = ("name", "root", "where", "launch", "force", "dataset")
         changes = {name: options[name] for name in kept if options[name] is not None}
         request = Request.of(Recipe.read(path), **changes)
     with redirect_stdout(sys.stderr):

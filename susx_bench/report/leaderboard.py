@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from susx_bench.errors import CheckError, RecordError
 from susx_bench.records.record import Record
@@ -30,21 +31,35 @@ def records_of(suite: Suite, folder: Path) -> list[Record]:
     return records
 
 
+class Task(NamedTuple):
+    """What stands in one column."""
+
+    dataset: str
+    encoder: str
+    protocol: str
+    setting: str
+    support: str
+    shots: int
+    n_test: int
+
+
+def _task(record: Record) -> Task:
+    return Task(*(getattr(record, name) for name in Task._fields))
+
+
+def _head(task: Task) -> str:
+    support = "" if task.setting == "few-shot" else f", {task.support}"
+    split = "" if task.protocol in SILENT else f", {task.protocol}"
+    return f"{task.dataset} {task.encoder}{support}, S = {task.shots} (n = {task.n_test}{split})"
+
+
 def markdown(suite: Suite, records: Sequence[Record]) -> str:
     """The leaderboard's text: methods and tunings down, tasks across."""
     order = list(dict.fromkeys(method for run in suite.run for method in run.method))
     tasks = sorted(
-        {
-            (r.dataset, r.encoder, r.protocol, r.shots, r.n_test)
-            for r in records
-            if r.support_images
-        },
-        key=lambda task: (*task[:3], -task[3]),
+        {_task(r) for r in records if r.support_images}, key=lambda t: (*t[:5], -t.shots)
     )
-    head = [
-        f"{dataset} {encoder}, S = {shots} (n = {n}{'' if protocol in SILENT else ', ' + protocol})"
-        for dataset, encoder, protocol, shots, n in tasks
-    ]
+    head = [_head(task) for task in tasks]
     lines = [
         f"# {suite.title}",
         "",
@@ -54,9 +69,9 @@ def markdown(suite: Suite, records: Sequence[Record]) -> str:
     ]
     for row in rows(records, order):
         cells = []
-        for *task, shots, _ in tasks:
-            here = [r for r in row.records if [r.dataset, r.encoder, r.protocol] == task]
-            cells.append(accuracy([r for r in here if r.shots == shots or not r.support_images]))
+        for task in tasks:
+            here = [r for r in row.records if _task(r)[:4] == task[:4]]
+            cells.append(accuracy([r for r in here if not r.support_images or _task(r) == task]))
         tuning = tuned_on(row.records[0], count=False)
         lines.append(f"| {row.method} | {tuning} | " + " | ".join(cells) + " |")
     lines += ["", "Top-1 accuracy in %; in brackets the 95 % Wilson interval of one run."]

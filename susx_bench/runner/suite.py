@@ -6,8 +6,17 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 
+from susx_bench.data.spec import SupportKind
 from susx_bench.errors import SuiteError
 
 
@@ -32,6 +41,30 @@ class SuiteRun(BaseModel):
     official: bool = False
 
 
+class SuiteSupport(BaseModel):
+    """One ``[[support]]`` of a suite: the options of ``susx-bench support build`` that it says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: SupportKind
+    dataset: Annotated[tuple[str, ...], Field(min_length=1)]
+    prompts: str = "photo"
+    per_class: PositiveInt | None = None
+    seed: NonNegativeInt = 0
+    name: str | None = None
+    preset: str | None = None
+    model: str | None = None
+    steps: PositiveInt | None = None
+    guidance: NonNegativeFloat | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    pool: str | None = None
+    backend: str | None = None
+    index: str | None = None
+    encoder: str | None = None
+    search: Literal["exact", "ivf"] = "exact"
+    test_check: bool = True
+
+
 class Suite(BaseModel):
     """A suite.
 
@@ -39,6 +72,7 @@ class Suite(BaseModel):
         name: Name of the table, and of the folder of its records.
         title: Heading of the table.
         text: What a reader must know, under the heading.
+        support: Support sets to build first.
         run: What to measure.
     """
 
@@ -47,6 +81,7 @@ class Suite(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
     text: str = ""
+    support: tuple[SuiteSupport, ...] = ()
     run: Annotated[tuple[SuiteRun, ...], Field(min_length=1)]
 
     @classmethod
@@ -66,6 +101,20 @@ class Suite(BaseModel):
             first = errors[0]
             place = ".".join(str(part) for part in first["loc"])
             raise SuiteError(f"{path}: {place}: {first['msg']}.") from error
+
+    def supports(self, data_root: Path | None) -> list[dict[str, Any]]:
+        """The options of each ``susx-bench support build`` the suite stands for.
+
+        Args:
+            data_root: Folder that a relative pool starts from.
+        """
+        found = []
+        for support in self.support:
+            options = support.model_dump(exclude={"dataset"})
+            if support.pool and not support.pool.startswith("hf:") and data_root:
+                options["pool"] = str(data_root / support.pool)
+            found += [options | {"dataset": dataset} for dataset in support.dataset]
+        return found
 
     def options(self, data_root: Path | None) -> list[dict[str, Any]]:
         """The options of each ``susx-bench run`` the suite stands for.

@@ -76,9 +76,7 @@ class Request:
     encoder: str | None = None
     search: Search = "exact"
     test_check: bool = True
-    data_root: Path | None = None
-    source: str = "auto"
-    split_file: Path | None = None
+    where: Where = field(default_factory=Where)
     launch: Launch = field(default_factory=Launch)
     force: bool = False
     expected: Recipe | None = None
@@ -352,9 +350,8 @@ def _test_split(request: Request, dataset: type[BenchDataModule]) -> BenchDataMo
     Raises:
         SupportError: If they are not here.
     """
-    where = Where(request.data_root, request.source, request.split_file)
     try:
-        test = dataset("test", where)
+        test = dataset("test", request.where)
         assert test.sha256
     except DatasetError as error:
         raise SupportError(
