@@ -11,24 +11,14 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
-from scipy.stats import binomtest
 
 from susx_bench.records.record import Record
+from susx_bench.report.statistics import wilson
 
 STRENGTH = ("fixed", "published", "support", "few-val", "val", "test")
 """Tunings by how much they have seen."""
 
 _CHOICES = 6  # choices a person reads line by line
-
-
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """95 % Wilson interval of an accuracy, in percent.
-
-    Source:
-        Wilson, *Probable inference, the law of succession, and statistical inference*, 1927.
-    """
-    interval = binomtest(correct, n).proportion_ci(0.95, method="wilson")
-    return 100 * interval.low, 100 * interval.high
 
 
 def results(records: Sequence[Record], order: Sequence[str]) -> list[RenderableType]:

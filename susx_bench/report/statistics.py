@@ -1,0 +1,150 @@
+"""How sure a number is: intervals, paired tests and ranks, as pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.signal import convolve
+
+LEVEL = 0.95
+"""Of every interval, and one minus the level of every test."""
+
+_Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+
+
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """95 % Wilson interval of an accuracy, in percent.
+
+    Args:
+        correct: Images that were right, 0 to `n`.
+        n: Test images, at least 1.
+
+    Source:
+        Wilson, *Probable inference, the law of succession, and statistical inference*, 1927.
+    """
+    share, z = correct / n, _Z * _Z / n
+    centre = share + z / 2
+    half = math.sqrt(share * (1 - share) * z + z * z / 4)
+    low = (centre - half) / (1 + z) if correct else 0.0
+    high = (centre + half) / (1 + z) if correct < n else 1.0
+    return 100 * low, 100 * high
+
+
+def over_seeds(accuracies: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean accuracy over draws, by Student's t, cut to [0, 100].
+
+    It says how far the mean of other draws may lie, on these test images. How far other test
+    images would move it is no part of it.
+
+    Args:
+        accuracies: Percent, one a draw, at least two.
+    """
+    n = len(accuracies)
+    mean = math.fsum(accuracies) / n
+    deviation = math.sqrt(math.fsum((a - mean) ** 2 for a in accuracies) / (n - 1))
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * deviation / math.sqrt(n)
+    return max(mean - half, 0.0), min(mean + half, 100.0)
+
+
+def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Two-sided p that two methods are equally often right, on the same images.
+
+    With one run each this is McNemar's exact test with the mid-p of Fagerland et al. Several runs
+    stay with their image: an image counts by how many more runs of the first were right on it,
+    and under the hypothesis that sign is a fair coin. The exact distribution of the sum is that of
+    all flips of all signs; for one run a sign-flip is McNemar's binomial. So an image that both
+    methods see in every run is one observation and not several; how other draws would fall is no
+    part of it.
+
+    Args:
+        first: Which images each run of one method had right, ``(R, N)``.
+        second: The same of the other; run ``r`` of both saw the same draw. ``(R, N)``.
+
+    Returns:
+        p in (0, 1]; 1 where no image tells them apart.
+
+    Source:
+        McNemar 1947; Fagerland, Lydersen and Laake, *The McNemar test for binary matched-pairs
+        data: mid-p and asymptotic are better than exact conditional*, 2013.
+    """
+    lead = first.astype(np.int64).sum(0) - second.astype(np.int64).sum(0)
+    counts = np.bincount(np.abs(lead))  # images by how many runs the methods differ
+    total = abs(int(lead.sum()))
+    chances = np.ones(1)  # of each possible sum of the leads won, from 0 up in steps of 1
+    for size, images in enumerate(counts.tolist()):
+        if size == 0 or images == 0:
+            continue
+        won = np.zeros(size * images + 1)
+        won[::size] = stats.binom.pmf(np.arange(images + 1), images, 0.5)
+        chances = won if len(chances) == 1 else convolve(chances, won)
+    most = len(chances) - 1  # every sign for the first
+    reached = (most + total) // 2
+    beyond, at = chances[reached + 1 :].sum(), chances[reached]
+    return float(np.clip(2 * beyond + at, np.finfo(float).tiny, 1.0)) if total else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjust p for being one of several, so that any wrong rejection has at most the level.
+
+    Source:
+        Holm, *A simple sequentially rejective multiple test procedure*, 1979.
+    """
+    adjusted, floor = [0.0] * len(p), 0.0
+    for done, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        floor = max(floor, min((len(p) - done) * p[place], 1.0))
+        adjusted[place] = floor
+    return adjusted
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Methods compared over several datasets.
+
+    Attributes:
+        ranks: Average rank of each method, 1 the best, ties shared.
+        datasets: Number of datasets N.
+        p: Friedman's, that all ranks are equal; None with fewer than three methods or two
+            datasets, or where all methods tie.
+        difference: Average ranks further apart than this differ at the 5 % level (Nemenyi); None
+            where `p` is.
+    """
+
+    ranks: tuple[float, ...]
+    datasets: int
+    p: float | None
+    difference: float | None
+
+
+def ranking(accuracies: NDArray[np.float64]) -> Ranking:
+    """Average ranks with Friedman's test and Nemenyi's critical difference.
+
+    Args:
+        accuracies: One row a method, one column a dataset, no gaps, ``(methods, N)``. Columns are
+            taken as independent: average what is measured on one dataset first.
+
+    Source:
+        Demšar, *Statistical comparisons of classifiers over multiple data sets*, JMLR 2006.
+    """
+    methods, datasets = accuracies.shape
+    each = stats.rankdata(-np.round(accuracies, 9), axis=0)
+    ranks = tuple(float(rank) for rank in each.mean(1))
+    p = difference = None
+    if methods > 2 and datasets > 1 and np.ptp(each, axis=0).any():
+        p = float(stats.friedmanchisquare(*each).pvalue)
+        difference = critical_difference(methods, datasets)
+    return Ranking(ranks, datasets, p, difference)
+
+
+def critical_difference(methods: int, datasets: int) -> float:
+    """Nemenyi's critical difference of average ranks at the 5 % level.
+
+    Source:
+        Demšar 2006, section 3.2.2.
+    """
+    q = float(stats.studentized_range.ppf(LEVEL, methods, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
