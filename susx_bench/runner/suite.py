@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
+from collections.abc import Callable, Collection, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -17,7 +21,18 @@ from pydantic import (
 )
 
 from susx_bench.data.spec import SupportKind
-from susx_bench.errors import SuiteError
+from susx_bench.errors import SuiteError, UnknownNameError
+from susx_bench.prompts.kinds import KINDS
+from susx_bench.registry import DATASETS, METHODS
+from susx_bench.tuning.choose import TUNES
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""``"a"``, or ``["a", "b"]``, which stands for a run with each."""
 
 
 class SuiteRun(BaseModel):
@@ -29,12 +44,12 @@ class SuiteRun(BaseModel):
     setting: Literal["name-only", "few-shot"] = "few-shot"
     dataset: tuple[str, ...] | None = None
     features: tuple[Path, ...] = ()
-    encoder: str | None = None
+    encoder: OneOrMore | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     views: PositiveInt | None = None
     draw: Literal["balanced", "coop"] = "balanced"
-    prompts: str = "single"
-    support: str | None = None
+    prompts: OneOrMore = ("single",)
+    support: OneOrMore | None = None
     shots: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
     seed: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
     tune: tuple[str, ...] = ()
@@ -85,14 +100,17 @@ class Suite(BaseModel):
     run: Annotated[tuple[SuiteRun, ...], Field(min_length=1)]
 
     @classmethod
-    def read(cls, path: Path) -> Suite:
-        """Read a suite file.
+    def read(cls, suite: Path) -> Suite:
+        """Read a suite: a file, or one of the package by its name.
 
         Raises:
-            SuiteError: If it cannot be read, or has an unknown, missing or wrong key.
+            UnknownNameError: If the package has no suite of that name.
+            SuiteError: If the file cannot be read, has an unknown, missing or wrong key, or names
+                a method, dataset, tuning or kind of prompts that is not there.
         """
+        path = locate(suite)
         try:
-            return cls.model_validate(tomllib.loads(path.read_text()))
+            read = cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SuiteError(f"{path} cannot be read: {error}.") from error
         except ValidationError as error:
@@ -100,7 +118,26 @@ class Suite(BaseModel):
             errors = sorted(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
             first = errors[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise SuiteError(f"{path}: {place}: {first['msg']}.") from error
+            hint = _near_key(first["loc"]) if "extra" in first["type"] else ""
+            raise SuiteError(f"{path}: {place}: {first['msg']}.{hint}") from error
+        read._check_names(path)
+        return read
+
+    def _check_names(self, path: Path) -> None:
+        """Check, before anything is built or measured, that what is named is there."""
+        for number, run in enumerate(self.run):
+            place = f"{path}: run.{number}"
+            known = METHODS.names()
+            _check("method", run.method, known, f"{place}.method", lambda name: ".py:" in name)
+            if not run.features:  # a bundle's dataset may have any name
+                datasets = run.dataset or ()
+                _check("dataset", datasets, DATASETS.names(), f"{place}.dataset", _yours)
+            _check("prompt kind", run.prompts, KINDS, f"{place}.prompts")
+            _check("tuning", run.tune, TUNES, f"{place}.tune")
+        for number, support in enumerate(self.support):
+            place = f"{path}: support.{number}"
+            _check("dataset", support.dataset, DATASETS.names(), f"{place}.dataset", _yours)
+            _check("prompt kind", (support.prompts,), KINDS, f"{place}.prompts")
 
     def supports(self, data_root: Path | None) -> list[dict[str, Any]]:
         """The options of each ``susx-bench support build`` the suite stands for.
@@ -123,12 +160,63 @@ class Suite(BaseModel):
             data_root: Folder that relative bundle paths start from.
         """
         found = []
+        lists = ("features", "encoder", "prompts", "support", "tune")
         for run in self.run:
-            shared = run.model_dump(exclude={"features", "tune"})
-            for features in run.features or (None,):
+            shared = run.model_dump(exclude=set(lists))
+            each = [getattr(run, name) or (None,) for name in lists]
+            for features, encoder, prompts, support, tune in product(*each):
                 path = features and (data_root / features if data_root else features)
-                found += [
-                    shared | {"features": path, "tune": tune, "allow_test_tuning": tune == "test"}
-                    for tune in run.tune or (None,)
-                ]
+                found.append(
+                    shared
+                    | {"features": path, "encoder": encoder, "prompts": prompts}
+                    | {"support": support, "tune": tune, "allow_test_tuning": tune == "test"}
+                )
         return found
+
+
+def packaged() -> list[Path]:
+    """The suites that come with the package, by name."""
+    package = Path(__file__).parents[1]
+    # A wheel has them inside the package, a checkout beside it.
+    folders = (package / "suites", package.parent / "benchmarks" / "suites")
+    return sorted(path for folder in folders for path in folder.glob("*.toml"))
+
+
+def locate(suite: Path) -> Path:
+    """The file that ``--suite`` means: a file, or a name that `packaged` has.
+
+    Raises:
+        UnknownNameError: If it is neither.
+    """
+    if suite.suffix or len(suite.parts) > 1 or suite.is_file():
+        return suite
+    known = {path.stem: path for path in packaged()}
+    if suite.name not in known:
+        raise UnknownNameError("suite", suite.name, known, "Or give a file, as in ./mine.toml.")
+    return known[suite.name]
+
+
+def _yours(name: str) -> bool:
+    """Whether a dataset is a folder or a repository, which no list has."""
+    return name.startswith((".", "/", "~", "hf:"))
+
+
+def _check(
+    kind: str,
+    names: Iterable[str],
+    known: Collection[str],
+    place: str,
+    free: Callable[[str], bool] | None = None,
+) -> None:
+    for name in names:
+        if name not in known and not (free and free(name)):
+            raise SuiteError(f"{place}: {UnknownNameError(kind, name, known)}")
+
+
+def _near_key(place: tuple[int | str, ...]) -> str:
+    """A guess at what an unknown key was meant to be."""
+    model = {"run": SuiteRun, "support": SuiteSupport}.get(str(place[0]), Suite)
+    if len(place) == 1:
+        model = Suite
+    near = difflib.get_close_matches(str(place[-1]), model.model_fields, n=2, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
