@@ -55,15 +55,15 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """Two-sided p that two methods are equally often right, on the same images.
 
     With one run each this is McNemar's exact test with the mid-p of Fagerland et al. Several runs
-    stay with their image: an image counts by how many more runs of the first were right on it,
-    and under the hypothesis that sign is a fair coin. The exact distribution of the sum is that of
-    all flips of all signs; for one run a sign-flip is McNemar's binomial. So an image that both
+    stay with their image: an image counts by how much more often the first was right on it, and
+    under the hypothesis that sign is a fair coin. The distribution of the sum is exact, that of
+    all flips of all signs; for one run each it is McNemar's binomial. So an image that both
     methods see in every run is one observation and not several; how other draws would fall is no
     part of it.
 
     Args:
         first: Which images each run of one method had right, ``(R, N)``.
-        second: The same of the other; run ``r`` of both saw the same draw. ``(R, N)``.
+        second: The same of the other, ``(Q, N)``.
 
     Returns:
         p in (0, 1]; 1 where no image tells them apart.
@@ -72,8 +72,10 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
         McNemar 1947; Fagerland, Lydersen and Laake, *The McNemar test for binary matched-pairs
         data: mid-p and asymptotic are better than exact conditional*, 2013.
     """
-    lead = first.astype(np.int64).sum(0) - second.astype(np.int64).sum(0)
-    counts = np.bincount(np.abs(lead))  # images by how many runs the methods differ
+    common = math.gcd(len(first), len(second))
+    lead = first.sum(0, dtype=np.int64) * (len(second) // common)
+    lead -= second.sum(0, dtype=np.int64) * (len(first) // common)
+    counts = np.bincount(np.abs(lead))  # images by how far the methods differ
     total = abs(int(lead.sum()))
     chances = np.ones(1)  # of each possible sum of the leads won, from 0 up in steps of 1
     for size, images in enumerate(counts.tolist()):

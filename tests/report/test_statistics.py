@@ -71,6 +71,12 @@ def test_several_runs_are_all_flips_of_all_signs(seed: int) -> None:
     assert paired(second, first) == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_single_run_stands_against_each_of_several() -> None:
+    first, second = bits("xxx.xx.", "xx..xxx", "x.xxxxx"), bits(".x....x")
+
+    assert paired(first, second) == pytest.approx(paired(first, second.repeat(3, 0)))
+
+
 def test_the_same_run_three_times_is_no_more_sure_than_once() -> None:
     first, second = bits("xxxxxxx....x"), bits("......xx...x")
 

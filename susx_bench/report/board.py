@@ -1,0 +1,584 @@
+"""A leaderboard as plain data: everything a table, a page or a picture shows, from records.
+
+Every format is drawn from a `Board` and computes nothing of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from susx_bench.errors import OptionError, RecordError
+from susx_bench.records.record import Record, unpack
+from susx_bench.report.published import Figure, fitting
+from susx_bench.report.statistics import Ranking, holm, over_seeds, paired, ranking, wilson
+from susx_bench.report.table import STRENGTH
+
+BASELINES = ("tip-adapter", "zero-shot")
+"""What a table compares with where it is not told: the first one it has."""
+
+PUBLISHED_SPLITS = frozenset({"susx", "susx-bench", "bundle"})
+"""Split protocols without a mark: SuS-X's, the demo's own, and whatever a bundle brought."""
+
+MARKS = {
+    "†": "chosen on the test labels: an upper bound, not a result, and not ranked",
+    "‡": "chosen on target labels: name-only no more, and not ranked beside the others",
+    "ᵗ": "transductive: an answer depends on the other test images",
+    "ˢ": "streaming: an answer depends on the test images before it",
+    "§": "another split than the published one",
+}
+"""What each mark means."""
+
+
+class Task(NamedTuple):
+    """What the numbers of one column have in common."""
+
+    encoder: str
+    precision: str
+    setting: str
+    support: str
+    prompts: str
+    draw: str
+    views: int
+    shots: int
+    dataset: str
+    protocol: str
+    n_test: int
+    split_sha256: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        task: What its numbers have in common. `support` is ``none`` and `shots` 0 where no method
+            in it looks at labelled images.
+        label: Shortest text that tells it from the other columns.
+        marks: ``§`` for another split than the published one.
+    """
+
+    task: Task
+    label: str
+    marks: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns that differ in the dataset only: what an average goes over.
+
+    Attributes:
+        label: What they have in common that other groups have not; empty for the only group.
+        columns: Places in `Board.columns`, one a dataset.
+    """
+
+    label: str
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A published figure beside ours.
+
+    Attributes:
+        figure: What was published, and where.
+        difference: Ours minus theirs, in points.
+        inside: Whether theirs lies inside our 95 % interval.
+    """
+
+    figure: Figure
+    difference: float
+    inside: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A measured number.
+
+    Attributes:
+        mean: Top-1 accuracy, mean over the runs, percent, unrounded.
+        mean_per_class: The same, averaged over classes.
+        spread: Standard deviation over the runs; None for one run.
+        low: Lower end of the 95 % interval: Wilson's for one run, Student's over several.
+        high: Its upper end.
+        seeds: Seed of each run, as many as there are runs; 0 where nothing is drawn.
+        records: Path of each run's record, from the leaderboards' folder.
+        marks: Those of `MARKS` that concern the cell, without the column's.
+        ranked: Whether it is compared with the others: no ``†`` and no ``‡``.
+        rank: Rank among the ranked cells of its column, ties shared; None if not ranked.
+        place: 1 for the best and 2 for the second as printed, with one decimal; else 0.
+        gain: Mean minus the baseline's, in points; None without a baseline.
+        p: Two-sided p of `statistics.paired` against the baseline; None without one, or where
+            they have not seen the same test images.
+        p_holm: The same, adjusted for all tests of the board.
+        published: Published figures that fit, the most primary first.
+    """
+
+    mean: float
+    mean_per_class: float
+    spread: float | None
+    low: float
+    high: float
+    seeds: tuple[int, ...]
+    records: tuple[str, ...]
+    marks: str
+    ranked: bool
+    rank: float | None = None
+    place: int = 0
+    gain: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    published: tuple[Compared, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a method under one tuning.
+
+    Attributes:
+        method: Its name.
+        tuned_on: What chose its hyper-parameters.
+        tunable: Whether there were any to choose.
+        official: Whether it is the authors' public code.
+        regime: ``inductive``, ``transductive`` or ``streaming``.
+        batches: How a transductive method got the test set, as in `Record`.
+        marks: Marks that all its cells have.
+        baseline: Place in `Board.rows` of the row it is compared with; None for none.
+        cells: One a column; None is a blank.
+        averages: Mean over each group of `Board.groups`; None where a cell is missing.
+        rank: Average rank over datasets; None for a row that is not complete or not ranked.
+    """
+
+    method: str
+    tuned_on: str
+    tunable: bool
+    official: bool
+    regime: str
+    batches: str
+    marks: str
+    baseline: int | None
+    cells: tuple[Cell | None, ...]
+    averages: tuple[float | None, ...]
+    rank: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The method as a person reads it."""
+        official = " (official code)" if self.official else ""
+        return f"{self.method}{official}" + (f", batches {self.batches}" if self.batches else "")
+
+    @property
+    def tuning(self) -> str:
+        """What chose the hyper-parameters, as a person reads it."""
+        return self.tuned_on if self.tunable else "–"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard.
+
+    Attributes:
+        name: The suite's.
+        title: Heading.
+        text: What a reader must know first; Markdown of the suite's author.
+        facts: What all columns have in common, as name and value.
+        baseline: Method that the others are compared with; empty where there is none.
+        columns: Tasks, in groups that follow one another.
+        groups: Groups of columns; every column is in one.
+        rows: Methods and tunings, in the suite's order.
+        ranking: Average ranks and their critical difference, over `ranked`; None below two rows.
+        ranked: Places of the rows in it: complete and without ``†`` and ``‡``.
+        marks: Marks that occur.
+        records: Number of records.
+    """
+
+    name: str
+    title: str
+    text: str
+    facts: tuple[tuple[str, str], ...]
+    baseline: str
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    rows: tuple[Row, ...]
+    ranking: Ranking | None
+    ranked: tuple[int, ...]
+    marks: tuple[str, ...]
+    records: int
+
+
+class _Key(NamedTuple):
+    """What the numbers of one row have in common; sorts as rows do, after the method."""
+
+    official: bool
+    strength: int
+    regime: str
+    batches: str
+
+
+_Runs = dict[tuple[int, int], tuple[str, Record]]  # (seed, order) -> path, record
+
+
+def make(
+    name: str,
+    title: str,
+    text: str,
+    order: Sequence[str],
+    datasets: Sequence[str],
+    records: Mapping[str, Record],
+    figures: Sequence[Figure] = (),
+    baseline: str | None = None,
+) -> Board:
+    """Make a leaderboard.
+
+    Args:
+        name: The suite's.
+        title: Heading.
+        text: What stands below it.
+        order: Methods in the order of the rows; others follow by name.
+        datasets: Datasets in the order of the columns; others follow by name.
+        records: The runs by their paths.
+        figures: Published figures.
+        baseline: Method to compare with; the first of `BASELINES` that there is.
+
+    Raises:
+        RecordError: If two records are one cell.
+        OptionError: If there is no record of the baseline.
+    """
+    tasks = _tasks(records.values(), datasets)
+    grid = _grid(records, tasks)
+    methods = sorted({method for method, _ in grid}, key=lambda m: (_place(m, order), m))
+    keys = sorted(grid, key=lambda row: (methods.index(row[0]), row[1]))
+    if baseline is None:
+        baseline = next((method for method in BASELINES if method in methods), "")
+    elif baseline not in methods:
+        raise OptionError(
+            f"{name}: no record of the baseline '{baseline}'. There are: {', '.join(methods)}."
+        )
+    bases = [_base(key, keys, baseline) for key in keys]
+    table = [[_cell(grid[key].get(task, {})) for task in tasks] for key in keys]
+    _test(table, [[grid[key].get(task, {}) for task in tasks] for key in keys], bases)
+    for column in range(len(tasks)):
+        _rank(table, column)
+    columns = [
+        Column(t, label, _split_mark(t)) for t, label in zip(tasks, _labels(tasks), strict=True)
+    ]
+    groups = _groups(tasks)
+    rows = []
+    for key, base, cells in zip(keys, bases, table, strict=True):
+        first = next(record for runs in grid[key].values() for _, record in runs.values())
+        _publish(cells, grid[key], tasks, [f for f in figures if f.method == first.method])
+        rows.append(
+            Row(
+                method=first.method,
+                tuned_on=first.tuned_on,
+                tunable=bool(first.hparams) or first.tuned_on != "fixed",
+                official=first.official,
+                regime=first.regime,
+                batches=first.batches,
+                marks="".join(
+                    mark for mark in MARKS if all(mark in cell.marks for cell in cells if cell)
+                ),
+                baseline=base,
+                cells=tuple(cells),
+                averages=tuple(_average(cells, group) for group in groups),
+            )
+        )
+    rows, ranks, ranked = _ranking(rows, tasks)
+    shown = {mark for row in rows for cell in row.cells if cell for mark in cell.marks}
+    shown |= {mark for column in columns for mark in column.marks}
+    return Board(
+        name=name,
+        title=title,
+        text=text,
+        facts=_facts(tasks),
+        baseline=baseline,
+        columns=tuple(columns),
+        groups=tuple(groups),
+        rows=tuple(rows),
+        ranking=ranks,
+        ranked=ranked,
+        marks=tuple(mark for mark in MARKS if mark in shown),
+        records=len(records),
+    )
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _base_of(r: Record) -> tuple[object, ...]:
+    """What a record without support has in common with the columns it belongs to."""
+    return r.encoder, r.precision, r.setting, r.prompts, r.dataset, r.protocol, r.split_sha256
+
+
+def _task_of(r: Record) -> Task:
+    return Task(*(getattr(r, name) for name in Task._fields))
+
+
+def _tasks(records: Iterable[Record], datasets: Sequence[str]) -> list[Task]:
+    """The columns in their order; one of its own for what no method with support was run on."""
+    with_support: dict[Task, tuple[object, ...]] = {}
+    without: dict[Task, tuple[object, ...]] = {}
+    for r in records:
+        (with_support if r.support_images else without)[_task_of(r)] = _base_of(r)
+    filled = set(with_support.values())
+    tasks = [*with_support, *(task for task, base in without.items() if base not in filled)]
+    return sorted(tasks, key=lambda t: (*t[:8], _place(t.dataset, datasets), *t[8:]))
+
+
+def _grid(
+    records: Mapping[str, Record], tasks: Sequence[Task]
+) -> dict[tuple[str, _Key], dict[Task, _Runs]]:
+    """Records by row, column and run. One without support stands in all columns of its data."""
+    bases: dict[tuple[object, ...], list[Task]] = defaultdict(list)
+    for t in tasks:
+        base = t.encoder, t.precision, t.setting, t.prompts, t.dataset, t.protocol, t.split_sha256
+        bases[base].append(t)
+    grid: dict[tuple[str, _Key], dict[Task, _Runs]] = defaultdict(dict)
+    inputs: dict[str, str] = {}
+    for path, r in records.items():
+        if (other := inputs.setdefault(r.input_sha256, path)) != path:
+            raise RecordError(
+                f"{other} and {path} are the same cell: both have input_sha256 "
+                f"{r.input_sha256[:12]}. Delete one."
+            )
+        strength = _place(r.tuned_on, STRENGTH)
+        key = r.method, _Key(r.official, strength, r.regime, r.batches)
+        for task in [_task_of(r)] if r.support_images else bases[_base_of(r)]:
+            runs = grid[key].setdefault(task, {})
+            if (run := (r.seed, r.order)) in runs:
+                raise RecordError(_clash(*runs[run], path, r))
+            runs[run] = path, r
+    return grid
+
+
+def _clash(path: str, record: Record, other_path: str, other: Record) -> str:
+    names = "method_version", "method_source", "weights_sha256", "prompts_sha256", "support_sha256"
+    name = next((n for n in names if getattr(record, n) != getattr(other, n)), "input_sha256")
+    return (
+        f"{path} and {other_path} are the same cell: {record.method}, {record.tuned_on}, "
+        f"{record.dataset}, S = {record.shots}, seed {record.seed}, but differ in {name}: "
+        f"'{getattr(record, name)[:12]}' and '{getattr(other, name)[:12]}'. Delete one."
+    )
+
+
+def _base(key: tuple[str, _Key], keys: Sequence[tuple[str, _Key]], baseline: str) -> int | None:
+    """The baseline's row under the same tuning, else its first one; None for itself."""
+    places = [i for i, (method, _) in enumerate(keys) if method == baseline]
+    if not places or key[0] == baseline:
+        return None
+    same = [i for i in places if keys[i][1].strength == key[1].strength]
+    return (same or places)[0]
+
+
+def _cell(runs: _Runs) -> Cell | None:
+    if not runs:
+        return None
+    found = [runs[run] for run in sorted(runs)]
+    first = found[0][1]
+    accuracies = [r.accuracy for _, r in found]
+    mean = math.fsum(accuracies) / len(found)
+    spread = None
+    low, high = wilson(first.correct, first.n_test)
+    if len(found) > 1:
+        low, high = over_seeds(accuracies)
+        spread = math.sqrt(math.fsum((a - mean) ** 2 for a in accuracies) / (len(found) - 1))
+    marks = ""
+    if first.tuned_on == "test":
+        marks += "†"
+    elif first.setting == "name-only" and first.tuned_on in ("val", "few-val"):
+        marks += "‡"
+    ranked = not marks
+    marks += {"transductive": "ᵗ", "streaming": "ˢ"}.get(first.regime, "")
+    return Cell(
+        mean=mean,
+        mean_per_class=math.fsum(r.mean_per_class for _, r in found) / len(found),
+        spread=spread,
+        low=low,
+        high=high,
+        seeds=tuple(r.seed for _, r in found),
+        records=tuple(path for path, _ in found),
+        marks=marks,
+        ranked=ranked,
+    )
+
+
+def _test(
+    table: list[list[Cell | None]], runs: Sequence[Sequence[_Runs]], bases: Sequence[int | None]
+) -> None:
+    """Fill in gains and tests against the baseline, adjusted for all of the table."""
+    tested = []
+    for row, base in enumerate(bases):
+        if base is None:
+            continue
+        for column, cell in enumerate(table[row]):
+            other = table[base][column]
+            if cell is None or other is None:
+                continue
+            p = _p(runs[row][column], runs[base][column])
+            table[row][column] = replace(cell, gain=cell.mean - other.mean, p=p)
+            if p is not None:
+                tested.append((row, column, p))
+    for (row, column, _), p in zip(tested, holm([p for *_, p in tested]), strict=True):
+        if (cell := table[row][column]) is not None:
+            table[row][column] = replace(cell, p_holm=p)
+
+
+def _p(first: _Runs, second: _Runs) -> float | None:
+    common = first.keys() & second.keys()
+    if common:  # the same draws, where both have them
+        first, second = ({run: runs[run] for run in common} for runs in (first, second))
+    bits = [_right(runs) for runs in (first, second)]
+    return None if bits[0].shape[1] != bits[1].shape[1] else paired(*bits)
+
+
+def _right(runs: _Runs) -> NDArray[np.bool_]:
+    return np.stack([unpack(r.right, r.n_test) for _, (_, r) in sorted(runs.items())])
+
+
+def _rank(table: list[list[Cell | None]], column: int) -> None:
+    """Fill in the ranks and places of one column."""
+    here = {i: row[column] for i, row in enumerate(table)}
+    ranked = {i: cell for i, cell in here.items() if cell is not None and cell.ranked}
+    if not ranked:
+        return
+    printed = sorted({round(cell.mean, 1) for cell in ranked.values()}, reverse=True)[:2]
+    ranks = ranking(np.array([[cell.mean] for cell in ranked.values()])).ranks
+    for (i, cell), rank in zip(ranked.items(), ranks, strict=True):
+        mean = round(cell.mean, 1)
+        place = printed.index(mean) + 1 if mean in printed else 0
+        table[i][column] = replace(cell, rank=rank, place=place)
+
+
+def _publish(
+    cells: list[Cell | None],
+    runs: Mapping[Task, _Runs],
+    tasks: Sequence[Task],
+    figures: Sequence[Figure],
+) -> None:
+    for column, (cell, task) in enumerate(zip(cells, tasks, strict=True)):
+        if cell is None:
+            continue
+        record = next(iter(runs[task].values()))[1]
+        found = tuple(
+            Compared(f, cell.mean - f.accuracy, cell.low <= f.accuracy <= cell.high)
+            for f in fitting(figures, record)
+        )
+        cells[column] = replace(cell, published=found)
+
+
+def _average(cells: Sequence[Cell | None], group: Group) -> float | None:
+    here = [cell.mean for cell in (cells[i] for i in group.columns) if cell]
+    return math.fsum(here) / len(here) if len(here) == len(group.columns) else None
+
+
+def _ranking(
+    rows: list[Row], tasks: Sequence[Task]
+) -> tuple[list[Row], Ranking | None, tuple[int, ...]]:
+    """Rank complete rows over datasets: columns of one dataset are averaged first."""
+    places = [
+        i
+        for i, row in enumerate(rows)
+        if all(cell is not None and cell.ranked for cell in row.cells)
+    ]
+    if len(places) < 2:
+        return rows, None, ()
+    names = list(dict.fromkeys(task.dataset for task in tasks))
+    means = np.array([[c.mean for c in rows[i].cells if c is not None] for i in places])
+    of = np.array([names.index(task.dataset) for task in tasks])
+    ranks = ranking(np.stack([means[:, of == d].mean(1) for d in range(len(names))], axis=1))
+    for i, rank in zip(places, ranks.ranks, strict=True):
+        rows[i] = replace(rows[i], rank=rank)
+    return rows, ranks, tuple(places)
+
+
+_WORDS = {
+    "dataset": "{}",
+    "encoder": "{}",
+    "precision": "{}",
+    "setting": "{}",
+    "support": "{}",
+    "prompts": "prompts {}",
+    "draw": "drawn by {}",
+    "views": "{} views",
+    "shots": "S = {}",
+    "protocol": "split {}",
+    "n_test": "n = {}",
+    "split_sha256": "test set {:.6}",
+}
+
+
+def _varying(tasks: Sequence[Task]) -> list[str]:
+    """Fields that tell tasks apart beyond what goes with their dataset, as its size does."""
+    names = [name for name in _WORDS if name not in ("dataset", "n_test", "split_sha256")]
+    return [name for name in names if len({getattr(task, name) for task in tasks}) > 1]
+
+
+def _describe(task: Task, names: Iterable[str]) -> str:
+    words = []
+    for name in names:
+        value = getattr(task, name)
+        if value in ("", "none") or (name in ("shots", "views") and not value):
+            continue
+        if name == "support" and task.setting == value:
+            continue  # the few-shot setting's support is few-shot
+        words.append(_WORDS[name].format(value))
+    return ", ".join(words)
+
+
+def _labels(tasks: Sequence[Task]) -> list[str]:
+    names = ["dataset", *_varying(tasks)]
+    labels = [_describe(task, names) for task in tasks]
+    for more in ("n_test", "split_sha256"):
+        if len(set(labels)) < len(labels):
+            names.append(more)
+            labels = [_describe(task, names) for task in tasks]
+    return labels
+
+
+def _groups(tasks: Sequence[Task]) -> list[Group]:
+    found: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for i, task in enumerate(tasks):
+        found[task[:8]].append(i)
+    split: list[list[int]] = []
+    for places in found.values():
+        if len({tasks[i].dataset for i in places}) == len(places):
+            split.append(places)
+            continue
+        by_protocol = defaultdict(list)  # one dataset twice: an average per split
+        for i in places:
+            by_protocol[tasks[i].protocol, tasks[i].n_test].append(i)
+        split += by_protocol.values()
+    names = _varying([tasks[places[0]] for places in split])
+    return [Group(_describe(tasks[places[0]], names), tuple(places)) for places in split]
+
+
+def _facts(tasks: Sequence[Task]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for name in (
+        "dataset",
+        "encoder",
+        "precision",
+        "setting",
+        "support",
+        "prompts",
+        "draw",
+        "views",
+        "shots",
+        "protocol",
+    ):
+        values = {getattr(task, name) for task in tasks}
+        value = values.pop()
+        if not values and value not in ("", "none", 0):
+            found.append((name, str(value)))
+    return tuple(found)
+
+
+def _split_mark(task: Task) -> str:
+    return "" if task.protocol in PUBLISHED_SPLITS else "§"
