@@ -213,7 +213,8 @@ def test_the_demo_runs_offline_in_both_settings(command: Command) -> None:
     tip, zero = few.records
     assert 50 < zero["accuracy"] < 85
     assert tip["accuracy"] > zero["accuracy"] + 3
-    assert name_only.records[0]["support"] == "rendered"
+    assert name_only.records[0]["support"] == "sus-sd-photo"
+    assert name_only.records[0]["support_images"] == 160
     assert name_only.records[0]["tuned_on"] == "fixed"
 
 
