@@ -15,10 +15,13 @@ from susx_bench.console import is_main_process, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, OptionError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Sequence
+
+    from rich.console import Console, RenderableType
 
     from susx_bench.data.spec import DatasetSpec
     from susx_bench.prompts import build as prompts_build
+    from susx_bench.runner.cell import Cell
     from susx_bench.runner.plan import Request
     from susx_bench.runner.run import Outcome
 
@@ -26,6 +29,7 @@ DEMO = "digits"
 BASELINES = ("zero-shot", "tip-adapter")
 SHOTS = (1, 2, 4, 8, 16)
 SEEDS = (1, 2, 3)
+LISTS = ("methods", "datasets", "encoders", "prompts", "suites")
 
 
 SUITE_SAYS = (
@@ -54,7 +58,25 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
         return tuple(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
 
 
+class Shard(click.ParamType[tuple[int, int]]):
+    """``i/n``, one of n parts, counted from 1."""
+
+    name = "i/n"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Split, convert and check."""
+        if isinstance(value, tuple):
+            return value
+        part, _, parts = str(value).partition("/")
+        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            self.fail(f"'{value}' is not one of n parts, as in 1/4 to 4/4.", param, ctx)
+        return int(part), int(parts)
+
+
 NAMES = CommaList(click.STRING)
+SHARD = Shard()
 POSITIVE = CommaList(click.IntRange(1, 2**63 - 1))  # what a generator takes as a seed
 
 
@@ -130,7 +152,11 @@ Try:
 @click.option(
     "--suite",
     type=click.Path(path_type=Path),
-    help="A suite file, in place of the options above and below that decide a number.",
+    help="A suite, by file or by name, in place of the options above and below that decide a "
+    "number. A cell that fails is marked, and the others are measured.",
+)
+@click.option(
+    "--shard", type=SHARD, help="Of a suite, one part of N: 1/N to N/N together are all its cells."
 )
 @DATA_ROOT
 @click.option(
@@ -216,28 +242,30 @@ def run(**options: Any) -> None:
     """Measure methods and print them side by side with zero-shot and tip-adapter."""
     notes = stderr()
     with notes.status("loading"):
-        from susx_bench.runner.plan import plan
+        from susx_bench.runner.plan import plan, plan_suite
+        from susx_bench.runner.run import mark_parts
         from susx_bench.runner.run import run as run_cells
 
     as_json, force, heat_map = (options.pop(name) for name in ("as_json", "force", "heat_map"))
-    suite = options.pop("suite")
-    requests = _requests(options, suite, notes)
-    baselines = () if as_json or suite else BASELINES
-    # A suite's runs may share cells, such as zero-shot's: each is measured once.
-    cells = {
-        cell.input_sha256: cell
-        for request in requests
-        for cell in plan(request, baselines, DEMO, SHOTS, SEEDS, notes)
-    }
+    suite, shard = options.pop("suite"), options.pop("shard")
+    requests = _requests(options, suite, shard, notes)
     request = requests[0]
+    if suite:
+        cells, parts = plan_suite(requests, DEMO, SHOTS, SEEDS, notes)
+        cells = _share(cells, shard)
+        lost = mark_parts(parts, request.out)
+    else:
+        cells = plan(request, () if as_json else BASELINES, DEMO, SHOTS, SEEDS, notes)
+        lost = []
     with redirect_stdout(sys.stderr):  # stdout is for results, whatever a method prints
         outcomes = run_cells(
-            list(cells.values()),
+            cells,
             request.out,
             request.launch,
             notes,
             force=force,
             keep_search=heat_map,
+            keep_going=suite is not None,
         )
     if heat_map:
         _draw_searches(outcomes, notes)
@@ -245,6 +273,28 @@ def run(**options: Any) -> None:
         _print_json(outcomes)
     else:
         _print_table(outcomes, request.out, notes)
+    _raise_failures(outcomes, lost, request.out)
+
+
+def _share(cells: list[Cell], shard: tuple[int, int] | None) -> list[Cell]:
+    """The cells of one shard: by input hash, so that nothing else decides who measures a cell."""
+    if shard is None:
+        return cells
+    part, parts = shard
+    return [cell for cell in cells if int(cell.input_sha256[:16], 16) % parts == part - 1]
+
+
+def _raise_failures(outcomes: list[Outcome], lost: list[str], out: Path) -> None:
+    """Exit 3 where cells failed, or could not be listed for lack of their data."""
+    failed = [outcome.reason for outcome in outcomes if outcome.failed]
+    told = []
+    if failed:
+        told.append(f"{len(failed)} of {len(outcomes)} cells failed, first {failed[0]}")
+    if lost:
+        told.append(f"the cells of {len(lost)} datasets could not be listed, first {lost[0]}")
+    if told:
+        ends = "; ".join(line.rstrip(".") for line in told)
+        raise CheckError(f"{ends}. See the *.failed.txt in {out}; a further run tries them again.")
 
 
 def _given(option: str) -> bool:
@@ -252,7 +302,9 @@ def _given(option: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def _requests(options: dict[str, Any], path: Path | None, notes: Console) -> list[Request]:
+def _requests(
+    options: dict[str, Any], path: Path | None, shard: tuple[int, int] | None, notes: Console
+) -> list[Request]:
     from susx_bench.runner.plan import Request
     from susx_bench.runner.suite import Suite
     from susx_bench.support.build import Request as Build
@@ -265,6 +317,8 @@ def _requests(options: dict[str, Any], path: Path | None, notes: Console) -> lis
         for name in ("method", "setting"):
             if options[name] is None:
                 raise OptionError(f"Missing option '--{name}'.")
+        if shard:
+            raise OptionError("--shard goes with --suite only.")
         return [Request(**options)]
     for name in SUITE_SAYS:
         if _given(name):
@@ -275,7 +329,12 @@ def _requests(options: dict[str, Any], path: Path | None, notes: Console) -> lis
     for support in suite.supports(options["data_root"]):
         launch = replace(requests[0].launch, batch_size=BLOCK)
         given = {"where": requests[0].where, "prompts_dir": options["prompts_dir"]}
-        build(Build(**support, **given, launch=launch), notes)
+        try:
+            build(Build(**support, **given, launch=launch), notes)
+        except OptionError:
+            raise
+        except BenchError as error:  # only the cells that look at it are lost
+            notes.print(f"{support['dataset']}: {error}", style="yellow", markup=False)
     return requests
 
 
@@ -313,13 +372,11 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
     console = stdout()
     order = list(dict.fromkeys(outcome.cell.method.name for outcome in outcomes))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
-    for part in results(records, order):
-        # A table too wide for the terminal wraps there; it is never cut.
-        console.width = max(console.width, console.measure(part).maximum)
-        console.print(part)
+    _print_whole(results(records, order), console)
     for line in choices(records):
         console.print(line, markup=False)
-    for reason in dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason):
+    blank = (outcome.reason for outcome in outcomes if outcome.reason and not outcome.failed)
+    for reason in dict.fromkeys(blank):
         console.print(f"left blank: {reason}", markup=False)
     fresh = sum(outcome.fresh for outcome in outcomes)
     if fresh:
@@ -334,11 +391,19 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
         )
 
 
+def _print_whole(parts: Sequence[RenderableType], console: Console | None = None) -> None:
+    """Print tables; one too wide for the terminal wraps there and is never cut."""
+    console = console or stdout()
+    for part in parts:
+        console.width = max(console.width, console.measure(part).maximum)
+        console.print(part)
+
+
 @app.command("list")
-@click.argument("what", type=click.Choice(["methods", "datasets", "encoders", "prompts"]))
+@click.argument("what", type=click.Choice(LISTS))
 @DATA_ROOT
 def list_(what: str, data_root: Path | None) -> None:
-    """List what --method, --dataset, --encoder and --prompts accept."""
+    """List what --method, --dataset, --encoder, --prompts and --suite accept."""
     from susx_bench.report import listing
 
     stdout().print(listing.datasets(data_root) if what == "datasets" else getattr(listing, what)())
@@ -680,30 +745,42 @@ FOLDER = click.option(
 )
 
 
+BASELINE = click.option(
+    "--baseline", help="Method the others are compared with. [default: tip-adapter, else zero-shot]"
+)
+
+
 @leaderboard.command()
 @SUITE
 @FOLDER
-def build(suite: Path, folder: Path) -> None:
-    """Write the table of a suite."""
-    from susx_bench.records.files import write_atomic
+@BASELINE
+def build(suite: Path, folder: Path, baseline: str | None) -> None:
+    """Write the tables of a suite, and print them."""
     from susx_bench.report import leaderboard as boards
+    from susx_bench.report.formats import terminal
     from susx_bench.runner.suite import Suite
 
-    path, text = boards.build(Suite.read(suite), folder)
-    write_atomic(path, text.encode())
-    stdout().print(f"wrote {path}", markup=False)
+    built = boards.build(Suite.read(suite), folder, baseline)
+    written = boards.write(built, folder)
+    _print_whole(terminal(built.board))
+    stdout().print(f"wrote {', '.join(map(str, written))}", markup=False, soft_wrap=True)
 
 
 @leaderboard.command()
 @SUITE
 @FOLDER
-def check(suite: Path, folder: Path) -> None:
+@BASELINE
+def check(suite: Path, folder: Path, baseline: str | None) -> None:
     """Exit 3 where a committed table is not what its records give."""
     from susx_bench.report import leaderboard as boards
     from susx_bench.runner.suite import Suite
 
-    boards.check(Suite.read(suite), folder)
-    stdout().print(f"{suite}: the table is what its records give", markup=False)
+    built = boards.check(Suite.read(suite), folder, baseline)
+    stdout().print(
+        f"{suite}: {len(built.files)} files are what {len(built.records)} records give",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def main() -> None:

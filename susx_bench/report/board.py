@@ -498,7 +498,7 @@ def _ranking(
     return rows, ranks, tuple(places)
 
 
-_WORDS = {
+WORDS = {
     "dataset": "{}",
     "encoder": "{}",
     "precision": "{}",
@@ -512,11 +512,12 @@ _WORDS = {
     "n_test": "n = {}",
     "split_sha256": "test set {:.6}",
 }
+"""How a field of `Task` is read out."""
 
 
 def _varying(tasks: Sequence[Task]) -> list[str]:
     """Fields that tell tasks apart beyond what goes with their dataset, as its size does."""
-    names = [name for name in _WORDS if name not in ("dataset", "n_test", "split_sha256")]
+    names = [name for name in WORDS if name not in ("dataset", "n_test", "split_sha256")]
     return [name for name in names if len({getattr(task, name) for task in tasks}) > 1]
 
 
@@ -528,7 +529,7 @@ def _describe(task: Task, names: Iterable[str]) -> str:
             continue
         if name == "support" and task.setting == value:
             continue  # the few-shot setting's support is few-shot
-        words.append(_WORDS[name].format(value))
+        words.append(WORDS[name].format(value))
     return ", ".join(words)
 
 

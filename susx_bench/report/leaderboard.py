@@ -1,29 +1,53 @@
-"""Leaderboards: a Markdown table that is a function of a suite's records, and of nothing else."""
+"""Leaderboards: files that are a function of a suite's records, and of nothing else."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+import base64
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
 from susx_bench.errors import CheckError, RecordError
+from susx_bench.records.files import write_atomic
 from susx_bench.records.record import Record
-from susx_bench.report.table import accuracy, marks, rows, tuned_on
+from susx_bench.report import formats
+from susx_bench.report.board import Board, make
+from susx_bench.report.published import read as read_published
 from susx_bench.runner.suite import Suite
 
-SILENT = frozenset({"susx", "susx-bench", "bundle"})
-"""Split protocols that go without saying; any other stands in the head of its column."""
+
+class Leaderboard(NamedTuple):
+    """A leaderboard and its files, in memory.
+
+    Attributes:
+        board: What the files show.
+        records: What it is made from, by path from the leaderboards' folder.
+        files: Text of each file, by name in that folder.
+    """
+
+    board: Board
+    records: dict[str, Record]
+    files: dict[str, str]
 
 
-def records_of(suite: Suite, folder: Path) -> list[Record]:
+def read(suite: Suite, folder: Path) -> dict[str, Record]:
     """Read a suite's records, in the order of their paths.
+
+    Args:
+        suite: The suite.
+        folder: The leaderboards' folder.
+
+    Returns:
+        The records by path from `folder`, with ``/`` on every system.
 
     Raises:
         RecordError: If there are none, or one cannot be believed.
     """
     root = folder / "records" / suite.name
-    records = [Record.read(path) for path in sorted(root.rglob("*.json"))]
+    records = {}
+    for path in sorted(root.rglob("*.json")):
+        records[path.relative_to(folder).as_posix()] = record = Record.read(path)
+        _check_bits(path, record)
     if not records:
         raise RecordError(
             f"no records in {root}. Run `susx-bench run --suite FILE --out {root}` first."
@@ -31,76 +55,128 @@ def records_of(suite: Suite, folder: Path) -> list[Record]:
     return records
 
 
-class Task(NamedTuple):
-    """What stands in one column."""
-
-    dataset: str
-    encoder: str
-    protocol: str
-    setting: str
-    support: str
-    shots: int
-    n_test: int
-
-
-def _task(record: Record) -> Task:
-    return Task(*(getattr(record, name) for name in Task._fields))
-
-
-def _head(task: Task) -> str:
-    support = "" if task.setting == "few-shot" else f", {task.support}"
-    split = "" if task.protocol in SILENT else f", {task.protocol}"
-    return f"{task.dataset} {task.encoder}{support}, S = {task.shots} (n = {task.n_test}{split})"
-
-
-def markdown(suite: Suite, records: Sequence[Record]) -> str:
-    """The leaderboard's text: methods and tunings down, tasks across."""
-    order = list(dict.fromkeys(method for run in suite.run for method in run.method))
-    tasks = sorted(
-        {_task(r) for r in records if r.support_images}, key=lambda t: (*t[:5], -t.shots)
-    )
-    head = [_head(task) for task in tasks]
-    lines = [
-        f"# {suite.title}",
-        "",
-        *([suite.text.strip(), ""] if suite.text else []),
-        "| method | tuned on | " + " | ".join(head) + " |",
-        "|---|---|" + "---|" * len(tasks),
-    ]
-    for row in rows(records, order):
-        cells = []
-        for task in tasks:
-            here = [r for r in row.records if _task(r)[:4] == task[:4]]
-            cells.append(accuracy([r for r in here if not r.support_images or _task(r) == task]))
-        tuning = tuned_on(row.records[0], count=False)
-        lines.append(f"| {row.method} | {tuning} | " + " | ".join(cells) + " |")
-    lines += ["", "Top-1 accuracy in %; in brackets the 95 % Wilson interval of one run."]
-    lines += [f"{mark}." for mark in marks(records)]
-    lines.append(f"Made from {len(records)} records by `susx-bench leaderboard build`.")
-    return "\n".join(lines) + "\n"
-
-
-def build(suite: Suite, folder: Path) -> tuple[Path, str]:
-    """Where the leaderboard lies, and what it says."""
-    return folder / f"{suite.name}.md", markdown(suite, records_of(suite, folder))
-
-
-def check(suite: Suite, folder: Path) -> None:
-    """Compare the committed table with one built now.
+def _check_bits(path: Path, record: Record) -> None:
+    """Check that a record's image by image account says what its accuracy says.
 
     Raises:
-        CheckError: If they differ; the message has the first line that does.
+        RecordError: If it does not.
     """
-    path, text = build(suite, folder)
     try:
-        committed = path.read_text()
-    except OSError as error:
-        raise CheckError(f"{path} cannot be read: {error.strerror}.") from error
-    if committed == text:
-        return
-    changed = [
-        line for line in difflib.ndiff(committed.splitlines(), text.splitlines()) if line[0] in "+-"
-    ]
-    raise CheckError(
-        f"{path} is not what its records give, first at: {changed[0] if changed else ''}"
+        packed = base64.b64decode(record.right, validate=True)
+    except ValueError as error:
+        raise RecordError(f"{path}: right: {error}.") from error
+    if len(packed) != -(-record.n_test // 8):
+        raise RecordError(
+            f"{path}: right has {len(packed)} bytes, {record.n_test} test images take "
+            f"{-(-record.n_test // 8)}."
+        )
+    counts = {
+        "right": int.from_bytes(packed).bit_count(),
+        "classes": sum(right for _, right, _ in record.classes),
+        "accuracy": record.accuracy * record.n_test / 100,
+    }
+    for key, count in counts.items():
+        if abs(count - record.correct) > 1e-6:
+            raise RecordError(
+                f"{path}: {key} has {count:g} images right, correct says {record.correct}."
+            )
+
+
+def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = None) -> Board:
+    """The board of a suite.
+
+    Args:
+        suite: Whose titles, and order of methods and datasets.
+        records: What was measured, by path.
+        baseline: Method to compare with; the first of `board.BASELINES` that there is.
+    """
+    order = dict.fromkeys(method for run in suite.run for method in run.method)
+    datasets = dict.fromkeys(dataset for run in suite.run for dataset in run.dataset or ())
+    return make(
+        suite.name,
+        suite.title,
+        suite.text,
+        list(order),
+        list(datasets),
+        records,
+        read_published(),
+        baseline,
     )
+
+
+def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
+    """Build a leaderboard in memory.
+
+    Raises:
+        RecordError: If there are no records, or one cannot be believed, or two are one cell.
+        OptionError: If there is no record of the baseline.
+    """
+    records = read(suite, folder)
+    board = make_board(suite, records, baseline)
+    files = {
+        f"{suite.name}.md": formats.markdown(board),
+        f"{suite.name}.csv": formats.as_csv(board),
+        f"{suite.name}.tex": formats.latex(board),
+    }
+    return Leaderboard(board, records, files)
+
+
+def write(built: Leaderboard, folder: Path) -> list[Path]:
+    """Write a leaderboard's files.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    for name, text in built.files.items():
+        write_atomic(folder / name, text.encode())
+    return [folder / name for name in built.files]
+
+
+def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
+    """Compare the committed files of a leaderboard with those its records give now.
+
+    Raises:
+        RecordError: If there are no records, or one cannot be believed.
+        CheckError: If a file is missing or differs; the message has its first line that does.
+    """
+    built = build(suite, folder, baseline)
+    wrong = [
+        (folder / name, line)
+        for name, text in built.files.items()
+        if (line := _difference(folder / name, text))
+    ]
+    if wrong:
+        path, line = wrong[0]
+        others = ", ".join(str(path) for path, _ in wrong[1:])
+        raise CheckError(
+            f"{path} is not what its records give: {line}"
+            + (f" Nor are {others}." if others else "")
+            + " Run `susx-bench leaderboard build` and look at the difference."
+        )
+    return built
+
+
+def _difference(path: Path, text: str) -> str:
+    """The first line in which a file differs from what it should be; empty where none does."""
+    try:
+        committed = path.read_bytes().decode()
+    except FileNotFoundError:
+        return "it is missing."
+    except (OSError, UnicodeDecodeError) as error:
+        return f"it cannot be read, {error}."
+    if committed == text:
+        return ""
+    lines = itertools.zip_longest(committed.split("\n"), text.split("\n"))
+    place, (theirs, ours) = next(
+        (place, pair) for place, pair in enumerate(lines, start=1) if pair[0] != pair[1]
+    )
+    return f"line {place} is {_short(theirs)} and should be {_short(ours)}."
+
+
+def _short(line: str | None) -> str:
+    if line is None:
+        return "not there"
+    return f"'{line}'" if len(line) < 200 else f"'{line[:200]}…'"

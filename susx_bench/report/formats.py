@@ -1,0 +1,437 @@
+"""A leaderboard to read: Markdown, CSV, LaTeX, HTML and the terminal, each drawn from a `Board`.
+
+The same board gives the same bytes. Names come from datasets and plugins: every format escapes
+them.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from susx_bench.report.board import MARKS, WORDS, Board, Cell, Column, Compared, Row
+
+LEVEL = 0.05
+"""Adjusted p below which a cell gets an arrow."""
+
+SMALLEST_P = 1e-9
+"""Smaller p are written as this: their digits would depend on the machine."""
+
+_WIDE = 12  # columns of numbers that a table holds before the next group starts another one
+
+_USUAL = {("precision", "fp32"), ("views", "1"), ("support", "few-shot"), ("draw", "balanced")}
+
+
+class Item(NamedTuple):
+    """One entry of a table, not yet escaped.
+
+    Attributes:
+        text: What is set bold or underlined.
+        rest: What follows it.
+        place: 1 for bold, 2 for underlined, 0 for neither.
+    """
+
+    text: str
+    rest: str = ""
+    place: int = 0
+
+
+class Sheet(NamedTuple):
+    """A table in no format yet.
+
+    Attributes:
+        title: What stands above it; empty for nothing.
+        head: Names of the columns.
+        rows: Entries, as many a row as there are columns.
+        numbers: Number of columns, from the right, that hold numbers.
+    """
+
+    title: str
+    head: list[str]
+    rows: list[list[Item]]
+    numbers: int
+
+
+def sheets(board: Board) -> list[Sheet]:
+    """The tables of a board: the numbers, then ranks and published figures where there are any."""
+    parts = _parts(board)
+    found = [_numbers(board, part, titled=len(parts) > 1) for part in parts]
+    if board.ranking is not None and board.ranking.datasets > 1:
+        found.append(_ranks(board))
+    if any(cell.published for row in board.rows for cell in row.cells if cell):
+        found.append(_published(board))
+    return found
+
+
+def _parts(board: Board) -> list[list[int]]:
+    """Groups that share a table: as many as fit side by side, at least one."""
+    parts: list[list[int]] = []
+    width = 0
+    for place, group in enumerate(board.groups):
+        size = len(group.columns)
+        if not parts or width + size > _WIDE:
+            parts.append([])
+            width = 0
+        parts[-1].append(place)
+        width += size
+    return parts
+
+
+def _numbers(board: Board, part: Sequence[int], *, titled: bool) -> Sheet:
+    head: list[str] = []
+    rows: list[list[Item]] = [_name(row) for row in board.rows]
+    groups = [board.groups[place] for place in part]
+    for place, group in zip(part, groups, strict=True):
+        for column in group.columns:
+            head.append(board.columns[column].label + board.columns[column].marks)
+            for items, row in zip(rows, board.rows, strict=True):
+                items.append(_item(row.cells[column], row))
+        if len(group.columns) > 1:
+            head.append("mean" + (f", {group.label}" if group.label else ""))
+            for items, row in zip(rows, board.rows, strict=True):
+                average = row.averages[place]
+                items.append(Item("" if average is None else f"{average:.1f}"))
+    labels = [group.label for group in groups]
+    title = " · ".join(label for label in labels if label) if titled else ""
+    return Sheet(title, ["method", "tuned on", *head], rows, len(head))
+
+
+def _name(row: Row) -> list[Item]:
+    """A row's first entries: marks of the regime stand with the name, daggers with the tuning."""
+    daggers = "".join(mark for mark in row.marks if mark in "†‡")
+    regime = "".join(mark for mark in row.marks if mark not in "†‡")
+    return [Item(row.label, regime), Item(row.tuning, daggers and f" {daggers}")]
+
+
+def number(cell: Cell) -> tuple[str, str]:
+    """A cell's mean, and its spread over runs or its interval for one run."""
+    if cell.spread is not None:
+        return f"{cell.mean:.1f}", f" ±{cell.spread:.1f}"
+    return f"{cell.mean:.1f}", f" [{cell.low:.1f}, {cell.high:.1f}]"
+
+
+def arrow(cell: Cell) -> str:
+    """``▲`` or ``▼`` for a cell that is better or worse than the baseline's, else nothing."""
+    if cell.p_holm is None or cell.gain is None or cell.p_holm >= LEVEL:
+        return ""
+    return "▲" if cell.gain > 0 else "▼"
+
+
+def _item(cell: Cell | None, row: Row) -> Item:
+    if cell is None:
+        return Item("")
+    mean, rest = number(cell)
+    marks = "".join(mark for mark in cell.marks if mark not in row.marks) + arrow(cell)
+    return Item(mean, rest + (f" {marks}" if marks else ""), cell.place)
+
+
+def _ranks(board: Board) -> Sheet:
+    ranked = sorted((board.rows[place] for place in board.ranked), key=lambda row: row.rank or 0)
+    rows = [[*_name(row), Item(f"{row.rank:.2f}")] for row in ranked]
+    return Sheet("Average ranks", ["method", "tuned on", "rank"], rows, 1)
+
+
+def _published(board: Board) -> Sheet:
+    rows = []
+    for row in board.rows:
+        seen = set()
+        for column, cell in zip(board.columns, row.cells, strict=True):
+            if cell is None or cell.records in seen:
+                continue  # a method without support has one number, in however many columns
+            seen.add(cell.records)
+            rows += [_beside(row, column, cell, compared) for compared in cell.published]
+    head = [*("method", "tuned on", "task", "source"), *("ours", "published", "difference", "")]
+    return Sheet("Beside published figures", head, rows, 4)
+
+
+def _beside(row: Row, column: Column, cell: Cell, compared: Compared) -> list[Item]:
+    figure = compared.figure
+    source = figure.source if figure.primary else f"{figure.source} (a copy)"
+    return [
+        *_name(row),
+        Item(column.label),
+        Item(source + (f"; {figure.note}" if figure.note else "")),
+        Item(f"{cell.mean:.1f}", f" [{cell.low:.1f}, {cell.high:.1f}]"),
+        Item(f"{figure.accuracy:.2f}"),
+        Item(f"{compared.difference:+.1f}"),
+        Item("inside" if compared.inside else "outside"),
+    ]
+
+
+def facts(board: Board) -> str:
+    """What all columns have in common, in one line."""
+    words = [
+        WORDS[name].format(value)
+        for name, value in board.facts
+        if (name, value) not in _USUAL
+    ]
+    sizes = dict.fromkeys((column.task.dataset, column.task.n_test) for column in board.columns)
+    tests = ", ".join(f"{dataset} {n:,}" for dataset, n in sizes)
+    return " · ".join([*words, f"test images: {tests}"])
+
+
+def notes(board: Board) -> list[str]:
+    """What a reader must know about the numbers, a sentence or two a line."""
+    cells = [cell for row in board.rows for cell in row.cells if cell]
+    lines = ["Top-1 accuracy in %."]
+    if any(cell.spread is not None for cell in cells):
+        lines[0] += " Over several seeds their mean ± the standard deviation."
+    if any(cell.spread is None for cell in cells):
+        lines[0] += " In brackets the 95 % Wilson interval of one run."
+    lines.append(
+        "In each column the best is bold and the second underlined"
+        + (", without those marked † or ‡." if {"†", "‡"} & set(board.marks) else ".")
+    )
+    if any(average is None for row in board.rows for average in row.averages):
+        lines.append("A blank was not measured, and its row has no mean there.")
+    tests = sum(cell.p is not None for cell in cells)
+    if tests:
+        lines.append(
+            f"▲ ▼ better or worse than {board.baseline} under the same tuning (under its first "
+            "one, where it lacks that) on the same test images: McNemar's exact test, mid-p, runs "
+            f"of one image taken together; p < {LEVEL} after Holm's correction for all {tests} "
+            "tests."
+        )
+    ranking = board.ranking
+    if ranking is not None and ranking.datasets > 1:
+        line = f"Ranks are means over {ranking.datasets} datasets, of complete rows only."
+        if ranking.p is not None and ranking.difference is not None:
+            p = f"= {ranking.p:.3f}" if ranking.p >= 0.001 else "< 0.001"
+            line += (
+                f" Friedman p {p}; ranks further apart than {ranking.difference:.2f} differ at "
+                "the 5 % level (Nemenyi)."
+            )
+        lines.append(line)
+    if any(cell.published for cell in cells):
+        lines.append(
+            "Published figures stand beside ours where method, dataset, encoder, tuning, setting, "
+            "shots and split agree; inside means in our 95 % interval: Wilson's for one run, "
+            "Student's over several seeds."
+        )
+    lines += [f"{mark} {MARKS[mark]}." for mark in board.marks]
+    lines.append(f"Made from {board.records:,} records by susx-bench leaderboard build.")
+    return lines
+
+
+def markdown(board: Board) -> str:
+    """The board as Markdown; its text stands there as it is, it is the suite's author's."""
+    lines = [f"# {_md(board.title)}", ""]
+    if board.text.strip():
+        lines += [board.text.strip(), ""]
+    lines += [f"{_md(facts(board))}.", ""]
+    for sheet in sheets(board):
+        if sheet.title:
+            lines += [f"## {_md(sheet.title)}", ""]
+        names = len(sheet.head) - sheet.numbers
+        lines.append("| " + " | ".join(map(_md, sheet.head)) + " |")
+        lines.append("|" + "---|" * names + "--:|" * sheet.numbers)
+        for row in sheet.rows:
+            lines.append("| " + " | ".join(map(_md_item, row)) + " |")
+        lines.append("")
+    lines += [line for note in notes(board) for line in (_md(note), "")]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", _line(text))
+
+
+def _md_item(item: Item) -> str:
+    text = _md(item.text)
+    if item.place:
+        text = f"**{text}**" if item.place == 1 else f"<ins>{text}</ins>"
+    return text + item.rest  # numbers and marks, no names
+
+
+def latex(board: Board) -> str:
+    """The board as LaTeX tables for booktabs, each a ``tabular`` to be placed."""
+    lines = [
+        f"% {_line(board.title)}",
+        f"% {_line(facts(board))}",
+        *(f"% {note}" for note in map(_line, notes(board))),
+        r"% Needs \usepackage{booktabs}.",
+    ]
+    for sheet in sheets(board):
+        names = len(sheet.head) - sheet.numbers
+        lines += ["", f"% {_line(sheet.title)}"] if sheet.title else [""]
+        lines.append(r"\begin{tabular}{" + "l" * names + "r" * sheet.numbers + "}")
+        lines += [r"\toprule", " & ".join(map(_tex, sheet.head)) + r" \\", r"\midrule"]
+        lines += [" & ".join(map(_tex_item, row)) + r" \\" for row in sheet.rows]
+        lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+_TEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after a row's end a bracket would be an argument
+    "]": "{]}",
+    "±": r"$\pm$",
+    "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
+    "ᵗ": r"$^{\mathrm{t}}$",
+    "ˢ": r"$^{\mathrm{s}}$",
+    "§": r"\S{}",
+    "▲": r"$\uparrow$",
+    "▼": r"$\downarrow$",
+    "–": "--",
+    "·": r"$\cdot$",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(c, c) for c in _line(text))
+
+
+def _tex_item(item: Item) -> str:
+    text = _tex(item.text)
+    if item.place:
+        text = (r"\textbf{" if item.place == 1 else r"\underline{") + text + "}"
+    return text + _tex(item.rest)
+
+
+def html_tables(board: Board) -> str:
+    """The board's tables as HTML, without a page around them."""
+    lines = []
+    for sheet in sheets(board):
+        names = len(sheet.head) - sheet.numbers
+        lines.append("<table>")
+        if sheet.title:
+            lines.append(f"<caption>{_html(sheet.title)}</caption>")
+        head = "".join(f'<th scope="col">{_html(name)}</th>' for name in sheet.head)
+        lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+        for row in sheet.rows:
+            first = f'<th scope="row">{_html_item(row[0])}</th>'
+            words = "".join(f"<td>{_html_item(item)}</td>" for item in row[1:names])
+            values = "".join(f'<td class="number">{_html_item(item)}</td>' for item in row[names:])
+            lines.append(f"<tr>{first}{words}{values}</tr>")
+        lines += ["</tbody>", "</table>"]
+    return "\n".join(lines) + "\n"
+
+
+def _html(text: str) -> str:
+    return html.escape(_line(text))
+
+
+def _html_item(item: Item) -> str:
+    text = _html(item.text)
+    if item.place:
+        text = f"<strong>{text}</strong>" if item.place == 1 else f"<u>{text}</u>"
+    return text + _html(item.rest)
+
+
+def terminal(board: Board) -> list[RenderableType]:
+    """The board for a terminal: heading, tables and notes."""
+    parts: list[RenderableType] = [Text.assemble((_line(board.title), "bold"), f"\n{facts(board)}")]
+    for sheet in sheets(board):
+        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        names = len(sheet.head) - sheet.numbers
+        for place, name in enumerate(sheet.head):
+            numbers = place >= names
+            table.add_column(
+                Text(_line(name)), justify="right" if numbers else "left", no_wrap=True
+            )
+        for row in sheet.rows:
+            table.add_row(*map(_rich_item, row))
+        parts += [Text(sheet.title, "bold"), table] if sheet.title else [table]
+    return [*parts, Text("\n".join(notes(board)))]
+
+
+def _rich_item(item: Item) -> Text:
+    style = ("", "bold", "underline")[item.place]
+    return Text.assemble((_line(item.text), style), _line(item.rest))
+
+
+COLUMNS = (
+    *("method", "tuned_on", "official", "regime", "batches"),
+    *("dataset", "encoder", "setting", "support", "shots", "prompts", "protocol", "draw"),
+    *("views", "precision", "n_test"),
+    *("accuracy", "sd", "low", "high", "mean_per_class", "runs", "seeds", "marks", "rank"),
+    *("baseline", "gain", "p", "p_holm"),
+    *("published", "difference", "inside", "source", "records"),
+)
+"""Names of the CSV's columns."""
+
+
+def as_csv(board: Board) -> str:
+    """The board as CSV, one line a cell; a cell that was not measured has no accuracy.
+
+    Percent and points with four decimals, p with three digits and never below `SMALLEST_P`.
+    Several entries in one field are parted by a space, or for sources by `` / ``.
+    """
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in board.rows:
+        base = board.rows[row.baseline] if row.baseline is not None else None
+        for column, cell in zip(board.columns, row.cells, strict=True):
+            line = {name: getattr(column.task, name) for name in COLUMNS[5:16]}
+            line |= {name: getattr(row, name) for name in COLUMNS[:5]}
+            if cell is not None:
+                line |= _fields(cell, f"{base.label} {base.tuning}" if base else "")
+                line["marks"] += column.marks
+            writer.writerow({name: _plain(value) for name, value in line.items()})
+    return out.getvalue()
+
+
+def _fields(cell: Cell, baseline: str) -> dict[str, object]:
+    found: dict[str, object] = {
+        "accuracy": cell.mean,
+        "sd": cell.spread,
+        "low": cell.low,
+        "high": cell.high,
+        "mean_per_class": cell.mean_per_class,
+        "runs": len(cell.records),
+        "seeds": " ".join(map(str, cell.seeds)),
+        "marks": cell.marks,
+        "rank": None if cell.rank is None else f"{cell.rank:g}",
+        "baseline": baseline if cell.gain is not None else "",
+        "gain": cell.gain,
+        "p": _p(cell.p),
+        "p_holm": _p(cell.p_holm),
+        "records": " ".join(cell.records),
+    }
+    if cell.published:
+        best = cell.published[0]
+        found |= {
+            "published": f"{best.figure.accuracy:g}",
+            "difference": best.difference,
+            "inside": best.inside,
+            "source": " / ".join(
+                f"{p.figure.source} {p.figure.accuracy:g}" for p in cell.published
+            ),
+        }
+    return found
+
+
+def _p(p: float | None) -> str | None:
+    return None if p is None else f"{max(p, SMALLEST_P):.3g}"
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return _line(str(value))
+
+
+def _line(text: str) -> str:
+    """Text on one line, without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
