@@ -34,6 +34,11 @@ class Launch:
     batch_size: int = 256
     workers: int | None = None
 
+    @property
+    def processes(self) -> int:
+        """Number of processes."""
+        return self.devices * self.num_nodes
+
     def trainer(self, *callbacks: Callback) -> Trainer:
         """A quiet Trainer for prediction alone.
 
@@ -47,7 +52,7 @@ class Launch:
                 devices=self.devices,
                 num_nodes=self.num_nodes,
                 accelerator=self.accelerator,
-                strategy="ddp" if self.devices * self.num_nodes > 1 else "auto",
+                strategy="ddp" if self.processes > 1 else "auto",
                 callbacks=list(callbacks),
                 logger=False,
                 enable_checkpointing=False,

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from rich.markup import escape
 from rich.table import Table
 
+from susx_bench.data.base import BenchDataModule
 from susx_bench.data.published import local_folder
 from susx_bench.data.sources.hub import is_cached
 from susx_bench.data.spec import DatasetSpec
-from susx_bench.registry import DATASETS, METHODS
+from susx_bench.encoders.base import Encoder
+from susx_bench.errors import PluginError
+from susx_bench.methods.base import Method, fault
+from susx_bench.registry import DATASETS, ENCODERS, METHODS, Registry
+
+T = TypeVar("T")
 
 
 def _table(*columns: str) -> Table:
@@ -20,20 +30,40 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _fill(table: Table, registry: Registry[T], row: Callable[[str, type[T]], list[str]]) -> None:
+    """Add a row for each registered name; one that is of no use is marked, and told of below."""
+    faults, below = [], [str(table.caption)] if table.caption else []
+    for name in registry.names():
+        origins = registry.origins(name)
+        try:
+            columns = row(name, registry.get(name))
+        # Whatever a stranger's class does when it is looked at, the others are listed.
+        except Exception as error:
+            known = isinstance(error, PluginError)
+            faults.append(str(error) if known else f"{registry.kind} '{name}': {error!r}")
+            name, columns = f"{name} ✗", ["–"] * (len(table.columns) - 2)
+        for origin in origins:
+            table.add_row(name, *columns, f"{origin.package} {origin.version}")
+    table.caption = "\n".join([*below, *(escape(f"✗ {fault}") for fault in faults)])
+    table.caption_justify = "left"
+
+
 def methods() -> Table:
     """Registered methods, where they come from and what they need."""
     table = _table("method", "settings", "regime", "needs", "citation", "package")
-    for name in METHODS.names():
-        method, origin = METHODS.get(name), METHODS.origin(name)
-        table.add_row(
-            name,
-            ", ".join(sorted(method.settings)),
-            method().regime,
-            ", ".join(sorted(method.needs)),
-            method.reference,
-            f"{origin.package} {origin.version}",
-        )
+    _fill(table, METHODS, _method)
     return table
+
+
+def _method(name: str, method: type[Method]) -> list[str]:
+    if wrong := fault(method):
+        raise PluginError(f"method '{name}' of {METHODS.origins(name)[0]}: {wrong}.")
+    return [
+        ", ".join(sorted(method.settings)),
+        method().regime,
+        ", ".join(sorted(method.needs)),
+        method.reference,
+    ]
 
 
 def datasets(root: Path | None) -> Table:
@@ -42,22 +72,22 @@ def datasets(root: Path | None) -> Table:
     Args:
         root: Folder of local data.
     """
-    table = _table("dataset", "classes", "train", "val", "test", "images", "licence")
-    for name in DATASETS.names():
-        spec = DATASETS.get(name).spec
-        val = "= test" if spec.val_is_test else _count(spec.sizes.get("val"))
-        table.add_row(
-            name,
-            str(len(spec.classnames)),
-            _count(spec.sizes.get("train")),
-            val,
-            _count(spec.sizes.get("test")),
-            _images(spec, root),
-            spec.licence,
-        )
+    table = _table("dataset", "classes", "train", "val", "test", "images", "licence", "package")
     table.caption = "also ./FOLDER (a folder a class) and hf:ORG/NAME; --data-root DIR looks there"
-    table.caption_justify = "left"
+    _fill(table, DATASETS, partial(_dataset, root))
     return table
+
+
+def _dataset(root: Path | None, name: str, dataset: type[BenchDataModule]) -> list[str]:
+    spec = dataset.spec
+    return [
+        str(len(spec.classnames)),
+        _count(spec.sizes.get("train")),
+        "= test" if spec.val_is_test else _count(spec.sizes.get("val")),
+        _count(spec.sizes.get("test")),
+        _images(spec, root),
+        spec.licence,
+    ]
 
 
 def _count(images: int | None) -> str:
@@ -79,18 +109,24 @@ def _images(spec: DatasetSpec, root: Path | None) -> str:
 
 def encoders() -> Table:
     """Encoders by name."""
-    from susx_bench.encoders.openclip import EMBEDDED, OPENAI
+    from susx_bench.encoders.openclip import OPENAI
 
-    table = _table("encoder", "where")
-    for name in EMBEDDED:
-        table.add_row(name, "in the package")
-    for name in OPENAI:
-        table.add_row(name, f"the hub, as open_clip's {OPENAI[name]}")
-    table.add_row("MODEL:TAG", "any model and pretrained tag of open_clip, such as ViT-B-16:dfn2b")
-    table.add_row(escape("hf-hub:ORG/NAME[@COMMIT]"), "a model on the hub in open_clip's layout")
-    table.add_row("local-dir:FOLDER", "a folder in open_clip's layout")
-    table.add_row(escape("MODEL:random[-SEED]"), "random weights, for tests and timings")
+    table = _table("encoder", "what", "package")
+    _fill(table, ENCODERS, _encoder)
+    others = {name: f"from the hub, open_clip's {model}" for name, model in OPENAI.items()} | {
+        "MODEL:TAG": "any model and pretrained tag of open_clip, such as ViT-B-16:dfn2b",
+        "hf-hub:ORG/NAME[@COMMIT]": "a model on the hub in open_clip's layout",
+        "local-dir:FOLDER": "a folder in open_clip's layout",
+        "MODEL:random[-SEED]": "random weights, for tests and timings",
+    }
+    for name, what in others.items():
+        table.add_row(escape(name), what, f"open_clip_torch {version('open_clip_torch')}")
     return table
+
+
+def _encoder(name: str, encoder: type[Encoder]) -> list[str]:
+    """The first line of what the class says of itself."""
+    return [escape((encoder.__doc__ or "").strip().partition("\n")[0])]
 
 
 def prompts() -> Table:
@@ -100,4 +136,19 @@ def prompts() -> Table:
     table = _table("prompts", "what the text encoder reads")
     for name, what in KINDS.items():
         table.add_row(name, what)
+    return table
+
+
+def suites() -> Table:
+    """Suites of the package, how much they ask for, and where their files are."""
+    from susx_bench.runner.suite import Suite, packaged
+
+    table = _table("suite", "table", "methods", "datasets", "file")
+    for path in packaged():
+        suite = Suite.read(path)
+        methods = {name for run in suite.run for name in run.method}
+        data = {
+            str(name) for run in suite.run for name in run.features or run.dataset or ("digits",)
+        }
+        table.add_row(suite.name, suite.title, str(len(methods)), str(len(data)), str(path))
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -28,10 +29,14 @@ class Classify(LightningModule):
         self.method = method
         self._context = context
         self._hparams = dict(hparams)
+        self._failure: BaseException | None = None
 
     def on_predict_start(self) -> None:
         if self.device.type != "cpu":
-            self.method.fit(self._context.to(self.device))
+            try:
+                self.method.fit(self._context.to(self.device))
+            except (Exception, SystemExit) as error:
+                self._hold(error)
         self.method.set(self.trainer.strategy.broadcast(self._hparams))
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -48,7 +53,11 @@ class Classify(LightningModule):
                 top1.append(torch.zeros_like(place))
                 margin.append(block.new_zeros(len(place)))
                 continue
-            highest = self._logits(block).float().topk(2, dim=-1)
+            try:
+                highest = self._scores(block)
+            except (Exception, SystemExit) as error:
+                self._hold(error)
+                highest = block.new_zeros(len(block), 2).topk(2, dim=-1)
             top1.append(highest.indices[:, 0])
             margin.append(highest.values[:, 0] - highest.values[:, 1])
         return {
@@ -56,6 +65,32 @@ class Classify(LightningModule):
             "top1": torch.cat(top1),
             "margin": torch.cat(margin),
         }
+
+    def on_predict_epoch_end(self) -> None:
+        """Fail on every rank where the method failed on one: after the ranks are joined."""
+        world = self.trainer.world_size
+        if world == 1:
+            return
+        told: list[Any] = [None] * world
+        mine = self._failure and f"{type(self._failure).__name__}: {self._failure}"
+        torch.distributed.all_gather_object(told, mine)
+        if self._failure is not None:
+            raise self._failure
+        for rank, failure in enumerate(told):
+            if failure is not None:
+                raise RuntimeError(f"method '{self.method.name}' failed on rank {rank}: {failure}")
+
+    def _hold(self, error: BaseException) -> None:
+        """Keep an error until all ranks are there, since the others wait for this one's rows."""
+        if self.trainer.world_size == 1:
+            raise error
+        self._failure = self._failure or error
+
+    def _scores(self, block: Tensor) -> torch.return_types.topk:
+        """The two highest logits of every image."""
+        if self._failure is not None:  # nothing more is asked of a method that failed
+            return block.new_zeros(len(block), 2).topk(2, dim=-1)
+        return self._logits(block).float().topk(2, dim=-1)
 
     def _logits(self, block: Tensor) -> Tensor:
         """Ask the method, and believe only scores for every image and class."""

@@ -215,8 +215,7 @@ def _check(
 
 def _near_key(place: tuple[int | str, ...]) -> str:
     """A guess at what an unknown key was meant to be."""
-    model = {"run": SuiteRun, "support": SuiteSupport}.get(str(place[0]), Suite)
-    if len(place) == 1:
-        model = Suite
+    models: dict[str, type[BaseModel]] = {"run": SuiteRun, "support": SuiteSupport}
+    model = models[str(place[0])] if len(place) > 1 else Suite
     near = difflib.get_close_matches(str(place[-1]), model.model_fields, n=2, cutoff=0.5)
     return f" Did you mean {' or '.join(near)}?" if near else ""
