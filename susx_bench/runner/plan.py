@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,28 @@ from rich.console import Console
 from susx_bench.data.base import BenchDataModule, ImageDataModule, Where
 from susx_bench.data.spec import DatasetSpec, Split
 from susx_bench.data.yours import open_dataset
-from susx_bench.encoders.openclip import Encoder
-from susx_bench.errors import OptionError, PluginError, SupportError, UnknownNameError
+from susx_bench.encoders.base import Encoder
+from susx_bench.encoders.named import open_encoder
+from susx_bench.errors import (
+    BenchError,
+    BundleError,
+    DatasetError,
+    EncoderError,
+    OptionError,
+    PluginError,
+    PromptsError,
+    ShotsError,
+    SupportError,
+    UnknownNameError,
+)
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
-from susx_bench.methods.base import Method, Setting
+from susx_bench.methods.base import Setting, fault
 from susx_bench.prompts.kinds import class_prompts
-from susx_bench.registry import load_method
+from susx_bench.records.files import sha256_json
+from susx_bench.registry import DATASETS, ENCODERS, METHODS, load_method
 from susx_bench.runner.cell import Cell
 from susx_bench.support.build import Request as Build
 from susx_bench.support.build import build
@@ -80,6 +93,19 @@ class Request:
         return Where(self.data_root, self.source, self.split_file, self.on_bad_image == "skip")
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What the requests of a suite share: each encoder and each task is opened once.
+
+    Attributes:
+        encoders: By name and precision.
+        tasks: By what `_data_of` leaves of a request.
+    """
+
+    encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
+    tasks: dict[Request, Task] = field(default_factory=dict)
+
+
 def plan(
     request: Request,
     baselines: Sequence[str],
@@ -87,6 +113,7 @@ def plan(
     shots: Sequence[int],
     seeds: Sequence[int],
     notes: Console,
+    opened: Opened | None = None,
 ) -> list[Cell]:
     """List the cells of a request: tasks, then methods, then shots, then seeds.
 
@@ -97,6 +124,7 @@ def plan(
         shots: Shots where none were asked for; a bundle is then used whole.
         seeds: Draws where none were asked for.
         notes: Console for notes.
+        opened: What other requests have opened already.
 
     Raises:
         BenchError: If a name is unknown or options do not fit.
@@ -109,7 +137,7 @@ def plan(
     if len(set(taken)) < len(taken):
         twice = next(name for name in taken if taken.count(name) > 1)
         raise PluginError(f"two of the methods asked for are called '{twice}'. Rename one.")
-    tasks = [_bundle(request)] if request.features else _datasets(request, demo, notes)
+    tasks = _tasks(request, demo, notes, opened or Opened())
     if request.shots is None and (request.features or request.setting != FEW_SHOT):
         if request.seed:
             notes.print("--seed has no effect: without --shots the support set is used whole.")
@@ -126,10 +154,11 @@ def plan(
     cells = []
     for task in tasks:
         tune = _tune(request, task)
+        worded: dict[str, tuple[Task, str]] = {"": (task, ""), task.prompts: (task, "")}
         chosen = None
         if request.shots_file:
             chosen = read_shots(request.shots_file, task.pool_keys, task.where)
-        for method, source in methods:
+        for (method, source), asked in zip(methods, names, strict=True):
             needs_support = "support" in method.needs
             # One record serves every tuning where there is nothing to choose.
             choice = (
@@ -137,9 +166,12 @@ def plan(
                 or "val" in method.needs
                 or method().published(task.dataset) is not None
             )
+            if method.prompts not in worded:
+                worded[method.prompts] = _worded(task, method.prompts, request.prompts_dir)
+            own, wordless = worded[method.prompts]
             for draw_shots, seed in draws if needs_support else [(None, 0)]:
                 cell = Cell(
-                    task=task,
+                    task=own,
                     method=method,
                     method_source=source,
                     setting=request.setting,
@@ -150,11 +182,119 @@ def plan(
                     tune=tune if choice else "fixed",
                     val_shots=request.val_shots,
                     official=request.official,
+                    plugins=METHODS.package(asked),
+                    wordless=wordless,
                 )
                 # Hashing draws the images, so that too many shots stop here.
                 assert cell.input_sha256
                 cells.append(cell)
     return cells
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cells of a suite that look at the same data.
+
+    Attributes:
+        dataset: The data's name, as asked for.
+        encoder: The encoder's.
+        sha256: Hash of the options that say what data.
+        error: Why the cells could not be listed; None where they were.
+    """
+
+    dataset: str
+    encoder: str
+    sha256: str
+    error: BenchError | None = None
+
+
+UNAVAILABLE = (BundleError, DatasetError, EncoderError, PromptsError, SupportError)
+"""Errors that are about some data, and leave the rest of a suite as it is."""
+
+
+def plan_suite(
+    requests: Sequence[Request],
+    demo: str,
+    shots: Sequence[int],
+    seeds: Sequence[int],
+    notes: Console,
+) -> tuple[list[Cell], list[Part]]:
+    """List the cells of a suite, each once, and which of its data can be had.
+
+    Data that cannot be had takes its own cells with it and no others. What is wrong with the
+    suite itself, such as options that do not fit, is an error.
+
+    Args:
+        requests: What the suite asks for.
+        demo: Dataset where none is asked for.
+        shots: Shots where none are asked for; a bundle is then used whole.
+        seeds: Draws where none are asked for.
+        notes: Console for notes.
+
+    Raises:
+        BenchError: If the suite is wrong, or no data can be had at all.
+    """
+    cells: dict[str, Cell] = {}
+    parts: dict[Request, Part] = {}
+    opened = Opened()
+    asked = [
+        replace(request, dataset=names)
+        for request in requests
+        for names in (
+            [request.dataset] if request.features else [(n,) for n in request.dataset or (demo,)]
+        )
+    ]
+    while asked:
+        request = asked.pop(0)
+        each = request.shots or shots
+        data = _data_of(request)
+        keys = [replace(data, shots=(s,)) for s in each]
+        if any(key in parts and parts[key].error for key in (data, *keys[:1])):
+            continue  # told once; nothing is downloaded or read a second time
+        try:
+            for cell in plan(request, (), demo, shots, seeds, notes, opened):
+                # A suite's runs may share cells, such as zero-shot's.
+                cells.setdefault(cell.input_sha256, cell)
+            for key in (data, *keys):
+                parts.setdefault(key, _part(request, key))
+        except ShotsError as error:
+            if len(each) > 1:
+                # Fewer images than the most shots ask for still serve the fewer shots.
+                asked = [replace(request, shots=(s,)) for s in each] + asked
+            else:
+                parts[keys[0]] = _part(request, keys[0], error)
+        except UNAVAILABLE as error:
+            parts[data] = _part(request, data, error)
+    failed = [part.error for part in parts.values() if part.error]
+    if failed and not cells:
+        raise failed[0]
+    return list(cells.values()), list(parts.values())
+
+
+def _part(request: Request, key: Request, error: BenchError | None = None) -> Part:
+    if request.features:
+        dataset, encoder = request.features.stem, request.encoder or "bundle"
+    else:
+        dataset, encoder = (request.dataset or ("",))[0], request.encoder or "demo"
+    names = ("setting", "precision", "source", "views", "prompts", "support", "shots")
+    said = [dataset, encoder, *(str(getattr(key, name)) for name in names)]
+    return Part(dataset, encoder, sha256_json(said), error)
+
+
+def _data_of(request: Request) -> Request:
+    """The request without what does not say which data it is about."""
+    return replace(
+        request,
+        method=(),
+        shots=None,
+        seed=None,
+        draw="balanced",
+        shots_file=None,
+        tune=None,
+        val_shots=None,
+        allow_test_tuning=False,
+        official=False,
+    )
 
 
 def _check_method(method: type[Any], asked: str) -> None:
@@ -163,18 +303,18 @@ def _check_method(method: type[Any], asked: str) -> None:
     Raises:
         PluginError: If it is no `Method`, has no name, or cannot be made without arguments.
     """
-    wrong = ""
-    if not issubclass(method, Method):
-        wrong = "it is not a subclass of susx_bench.Method"
-    elif not isinstance(getattr(method, "name", None), str) or not method.name:
-        wrong = "it has no name; give it one as in: name = 'mine'"
-    else:
-        try:
-            method()
-        except TypeError as error:
-            wrong = str(error)
-    if wrong:
+    if wrong := fault(method):
         raise PluginError(f"--method {asked}: {method.__name__} is not a method: {wrong}.")
+
+
+def _worded(task: Task, kind: str, folder: Path | None) -> tuple[Task, str]:
+    """A task with a method's own kind of prompts, or itself and why it cannot have them."""
+    if not isinstance(task, DatasetTask):
+        return task, f"it brings prompts of its own, and {task.where} comes with one text"
+    try:
+        return task.worded(kind, class_prompts(kind, task.spec, folder)), ""
+    except (PromptsError, DatasetError) as error:
+        return task, str(error)
 
 
 def _tune(request: Request, task: Task) -> Tune:
@@ -233,16 +373,36 @@ def _bundle(request: Request) -> Task:
     )
 
 
-def _datasets(request: Request, demo: str, notes: Console) -> list[Task]:
+def _tasks(request: Request, demo: str, notes: Console, opened: Opened) -> list[Task]:
+    """The tasks of a request; one that was opened before is the same one again."""
+    if request.features:
+        keys = [_data_of(request)]
+    else:
+        _check_flags(request)
+        names = request.dataset or (demo,)
+        keys = [replace(_data_of(request), dataset=(name,)) for name in names]
+    for key in keys:
+        if key in opened.tasks:
+            continue
+        if request.features:
+            opened.tasks[key] = _bundle(request)
+        else:
+            named = (request.encoder or "demo", request.precision)
+            if named not in opened.encoders:
+                opened.encoders[named] = open_encoder(*named)
+            assert key.dataset
+            encoder, store = opened.encoders[named], FeatureStore(cache_url())
+            opened.tasks[key] = _task(request, key.dataset[0], encoder, store, notes)
+    return [opened.tasks[key] for key in keys]
+
+
+def _check_flags(request: Request) -> None:
     for option, value in (
         ("--logit-scale", request.logit_scale),
         ("--classnames", request.classnames),
     ):
         if value is not None:
             raise OptionError(f"{option} goes with --features only.")
-    encoder = Encoder(request.encoder or "demo", request.precision)
-    store = FeatureStore(cache_url())
-    return [_task(request, name, encoder, store, notes) for name in request.dataset or (demo,)]
 
 
 def _task(
@@ -255,7 +415,9 @@ def _task(
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     texts = class_prompts(request.prompts, spec, request.prompts_dir)
-    return DatasetTask(open_split, encoder, request.prompts, texts, pool, support, views, store)
+    task = DatasetTask(open_split, encoder, request.prompts, texts, pool, support, views, store)
+    task.plugins = {**DATASETS.package(name), **ENCODERS.package(encoder.name)}
+    return task
 
 
 def _pool(

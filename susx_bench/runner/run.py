@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from susx_bench.console import is_main_process
-from susx_bench.errors import RecordError
+from susx_bench.errors import OptionError, OutputError, RecordError
 from susx_bench.features.predict import Launch
 from susx_bench.features.task import Features, Need, Task, part_key
+from susx_bench.methods.base import UnfitError
+from susx_bench.records.failures import clear_failure, reason_of, write_failure
 from susx_bench.records.files import make_folder
 from susx_bench.records.record import Record
-from susx_bench.records.store import read, record_path, search_path, write, write_search
+from susx_bench.records.store import (
+    folder_name,
+    read,
+    record_path,
+    search_path,
+    write,
+    write_search,
+)
 from susx_bench.runner.cell import Cell, measure
+from susx_bench.runner.plan import Part
+from susx_bench.runner.view import View
 
 
 @dataclass(frozen=True)
@@ -26,9 +36,10 @@ class Outcome:
     Attributes:
         cell: The cell.
         path: Where its record lies.
-        record: Its record, or None where the method's needs are not met.
+        record: Its record, or None where the method's needs are not met or it is not defined.
         fresh: Whether it was measured just now.
         reason: Why there is no record.
+        failed: Whether that is because measuring it failed.
     """
 
     cell: Cell
@@ -36,6 +47,7 @@ class Outcome:
     record: Record | None
     fresh: bool
     reason: str = ""
+    failed: bool = False
 
 
 def run(
@@ -46,6 +58,7 @@ def run(
     *,
     force: bool = False,
     keep_search: bool = False,
+    keep_going: bool = False,
 ) -> list[Outcome]:
     """Measure the cells that have no record yet.
 
@@ -60,6 +73,7 @@ def run(
         notes: Console for progress and notes.
         force: Measure also what has a record.
         keep_search: Keep the accuracy of every searched setting, for a heat map.
+        keep_going: Mark a cell that fails and go on with the next one; else its error is raised.
 
     Returns:
         One outcome a cell, in the order of `cells`.
@@ -83,69 +97,124 @@ def run(
             except RecordError as error:
                 notes.print(f"{error} It is measured again.", style="yellow", markup=False)
     todo = [i for i in range(len(cells)) if i not in found]
-    if todo and is_main_process():
-        make_folder(out)
+    if is_main_process():
+        if todo:
+            make_folder(out)
+        for i in found:
+            clear_failure(paths[i])
 
     tasks = list(dict.fromkeys(cells[i].task for i in todo))
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        console=notes,
-        transient=True,
-        disable=not notes.is_terminal,
-    ) as progress:
-        needs = {task: _need([cells[i] for i in todo if cells[i].task is task]) for task in tasks}
-        features = {task: _encode(task, needs[task], launch, progress) for task in tasks}
-        encode_seconds = {task: made.seconds for task, made in features.items()}
-        bar = progress.add_task("cells", total=len(todo), speed="")
-        for i in todo:
-            cell = cells[i]
-            progress.update(bar, description=f"{cell.method.name} {cell.task.dataset}")
-            measured = measure(
-                cell, features[cell.task], launch, encode_seconds.pop(cell.task, 0.0)
-            )
-            record, choice = measured.record, measured.choice
-            if is_main_process():
-                if keep_search and choice.accuracies is not None:
-                    grid = choice.accuracies.float().numpy()
-                    write_search(paths[i], grid, dict(choice.axes))
-                record = write(paths[i], record, measured.predictions)
-            found[i] = Outcome(cell, paths[i], record, fresh=True)
-            progress.advance(bar)
+    with View(notes, len(cells), len(found), lines=keep_going) as view:
+        for task in tasks:
+            mine = [i for i in todo if cells[i].task is task]
+            try:
+                features = _encode(task, _need([cells[i] for i in mine]), launch, view)
+            except (OptionError, OutputError):
+                raise  # about the launch or the disk, so about every cell
+            except (Exception, SystemExit) as error:
+                if not keep_going:
+                    raise
+                together = launch.processes > 1
+                for i in mine:
+                    found[i] = _fail(cells[i], paths[i], error, anywhere=together)
+                if together:
+                    # Only this rank may have met the image that cannot be read, and the others
+                    # wait for it: all stop together.
+                    raise
+                view.failed(f"{task.dataset} {task.encoder}: {reason_of(error)}", len(mine))
+                continue
+            encode_seconds = features.seconds
+            for i in mine:
+                cell = cells[i]
+                view.running(_title(cell))
+                try:
+                    measured = measure(cell, features, launch, encode_seconds)
+                except UnfitError as error:
+                    reason = f"{cell.method.name} on {cell.task.dataset}: {error}"
+                    found[i] = Outcome(cell, paths[i], None, fresh=False, reason=reason)
+                    if is_main_process():
+                        clear_failure(paths[i])
+                    view.done()
+                    continue
+                except OptionError:
+                    raise
+                except (Exception, SystemExit) as error:
+                    if not keep_going:
+                        raise
+                    found[i] = _fail(cell, paths[i], error)
+                    view.failed(found[i].reason)
+                    continue
+                encode_seconds = 0.0  # counted once
+                record, choice = measured.record, measured.choice
+                if is_main_process():
+                    if keep_search and choice.accuracies is not None:
+                        grid = choice.accuracies.float().numpy()
+                        write_search(paths[i], grid, dict(choice.axes))
+                    record = write(paths[i], record, measured.predictions)
+                    clear_failure(paths[i])
+                found[i] = Outcome(cell, paths[i], record, fresh=True)
+                view.done()
     return [found[i] for i in range(len(cells))]
+
+
+def _title(cell: Cell) -> str:
+    """A cell in a few words."""
+    words = [cell.method.name, cell.task.dataset, cell.task.encoder, cell.setting]
+    if cell.draw_shots:
+        words.append(f"S = {cell.draw_shots} seed {cell.seed}")
+    return " ".join([*words, cell.tune])
+
+
+def _fail(cell: Cell, path: Path, error: BaseException, *, anywhere: bool = False) -> Outcome:
+    """Mark a cell that failed, in the place of its record: on rank 0, or `anywhere`."""
+    reason = f"{_title(cell)}: {reason_of(error)}"
+    if anywhere or is_main_process():
+        short = {name: said for name, said in cell.inputs.items() if not isinstance(said, list)}
+        write_failure(path, short | {"input_sha256": cell.input_sha256}, error, reason)
+    return Outcome(cell, path, None, fresh=False, reason=reason, failed=True)
+
+
+def mark_parts(parts: Sequence[Part], out: Path) -> list[str]:
+    """Mark the cells of a suite whose data cannot be had, under the name ``cells``.
+
+    Args:
+        parts: The suite's data; the marks of what can be had are removed.
+        out: Folder of the records.
+
+    Returns:
+        For each part that cannot be had why, in one line.
+    """
+    reasons = []
+    for part in parts:
+        folder = out / folder_name(part.dataset) / folder_name(part.encoder)
+        path = folder / f"cells-{part.sha256[:12]}.json"
+        if part.error is None:
+            if is_main_process():
+                clear_failure(path)
+            continue
+        reasons.append(f"{part.dataset} {part.encoder}: {reason_of(part.error)}")
+        if is_main_process():
+            facts = {"dataset": part.dataset, "encoder": part.encoder}
+            write_failure(path, facts, part.error, reasons[-1])
+    return reasons
 
 
 def _need(cells: Sequence[Cell]) -> Need:
     """What a task's cells need together, every list of images once."""
     parts = {part_key(part): part for cell in cells for part in cell.parts}
-    return Need(list(parts.values()), any(cell.sees_val for cell in cells))
+    patches = frozenset(split for cell in cells for split in cell.patches)
+    return Need(list(parts.values()), any(cell.sees_val for cell in cells), patches)
 
 
-def _encode(task: Task, need: Need, launch: Launch, progress: Progress) -> Features:
-    bars = {
-        unit: progress.add_task(f"encoding {task.dataset}", total=total, speed=unit)
-        for unit, total in task.missing(need).items()
-        if total
-    }
-
-    def advance(unit: str, count: int) -> None:
-        bar = bars[unit]
-        progress.advance(bar, count)
-        speed = progress.tasks[progress.task_ids.index(bar)].speed
-        progress.update(bar, speed=f"{speed:,.0f} {unit}/s" if speed else unit)
-
-    features = task.features(need, launch, advance)
-    for bar in bars.values():
-        progress.remove_task(bar)
-    return features
+def _encode(task: Task, need: Need, launch: Launch, view: View) -> Features:
+    return task.features(need, launch, view.encoding(task.dataset, task.missing(need)))
 
 
 def unmet_need(cell: Cell) -> str:
     """Why a method cannot run on a task; empty where it can."""
-    has = {"text"}
+    if cell.wordless:
+        return f"{cell.method.name}: {cell.wordless}"
+    has = {"text", *cell.task.gives}
     if len(cell.task.pool_labels):
         has.add("support")
     if cell.task.val_labels is not None and cell.sees_val:
@@ -153,6 +222,11 @@ def unmet_need(cell: Cell) -> str:
     missing = sorted(cell.method.needs - has)
     if missing:
         return f"{cell.method.name} needs {', '.join(missing)}, which {cell.task.dataset} lacks"
+    if unpatched := sorted(cell.patches - cell.task.patched):
+        return (
+            f"{cell.method.name} looks at the patches of {', '.join(unpatched)}, which "
+            f"{cell.task.dataset} lacks"
+        )
     method = cell.method()
     if cell.tune == "published" and method.tunable and not method.published(cell.task.dataset):
         return f"{method.name} has no published constants for {cell.task.dataset}"
