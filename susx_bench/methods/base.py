@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 Setting = Literal["name-only", "few-shot"]
 Regime = Literal["inductive", "transductive", "streaming"]
-Need = Literal["text", "support", "val"]
+Need = Literal["text", "support", "val", "support-views", "text-prompts", "spatial", "norms"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Labelled:
     """Labelled image features.
 
     Attributes:
-        features: L2-normalised, ``(V, D)``.
+        features: L2-normalised, ``(V, D)``; as of the images in `Method` where it needs more.
         labels: ``(V,)`` int64 in ``[0, K)``.
     """
 
@@ -40,6 +40,11 @@ class Context:
         support_labels: ``(M,)`` int64 in ``[0, K)``.
         logit_scale: CLIP's factor on the cosine, > 0; 100 for OpenAI's models.
         val: Labelled validation features, only where the tuning may see them.
+        support_views: L2-normalised features of the views that each support row is the mean of,
+            ``(M, A, D)``; for a method that needs or uses ``support-views``, else None.
+        text_prompts: L2-normalised features of each class's single prompts, K tensors
+            ``(T_k, D)``, whose mean is `text`; for one that needs or uses ``text-prompts``, else
+            None.
         dataset: The dataset's name, by which a method finds a grid published for it.
     """
 
@@ -48,6 +53,8 @@ class Context:
     support_labels: Tensor
     logit_scale: float = 100.0
     val: Labelled | None = None
+    support_views: Tensor | None = None
+    text_prompts: Sequence[Tensor] | None = None
     dataset: str = ""
 
     @property
@@ -62,13 +69,25 @@ class Context:
 
     def to(self, device: torch.device) -> Context:
         """Copy with every tensor on `device`."""
-        val = self.val
+        val, views, prompts = self.val, self.support_views, self.text_prompts
         return dataclasses.replace(
             self,
             text=self.text.to(device),
             support=self.support.to(device),
             support_labels=self.support_labels.to(device),
             val=val and Labelled(val.features.to(device), val.labels.to(device)),
+            support_views=None if views is None else views.to(device),
+            text_prompts=None if prompts is None else [rows.to(device) for rows in prompts],
+        )
+
+    def part(self, rows: Tensor) -> Context:
+        """The same with some of the support images: a mask ``(M,)``, or their positions."""
+        views = self.support_views
+        return dataclasses.replace(
+            self,
+            support=self.support[rows],
+            support_labels=self.support_labels[rows],
+            support_views=None if views is None else views[rows],
         )
 
 
@@ -158,8 +177,29 @@ class Terms:
         return out
 
 
+class UnfitError(ValueError):
+    """A method is not defined on a context. `Method.fit` may raise it, with the reason.
+
+    Whether it does may depend on the support alone, so that every process finds the same; the
+    cell stays blank, with the reason beside it.
+    """
+
+
 class Method(ABC):
     """A training-free classifier.
+
+    `needs` names what a method cannot do without: where a task lacks it, the cell stays blank.
+    `uses` names what it takes where a task has it: the hashes in a record tell whether it had. The
+    views of the support and the single prompts are handed to those methods alone that name them.
+    Two needs change the rows of the images that a method scores or is tuned on:
+
+    - ``spatial``: ``(B, 1 + P, D)``, the image's feature followed by those of its P patches, all
+      L2-normalised, the patches to half precision.
+    - ``norms``: all rows, also those of text and support, are as long as the encoder made them: a
+      row that is the mean of views or prompts is as long as these are on average.
+
+    A method that is a text classifier says with `prompts` which kind of prompts it brings; all
+    others have those that the user asked for.
 
     A subclass needs a `name`, `fit` and `logits`; all else has a default. Hyper-parameters are
     plain attributes (most simply: fields of a dataclass) which a tuning sets between `fit` and
@@ -170,6 +210,8 @@ class Method(ABC):
     version: ClassVar[str] = "1"
     settings: ClassVar[frozenset[Setting]] = frozenset({"name-only", "few-shot"})
     needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
+    uses: ClassVar[frozenset[Need]] = frozenset()
+    prompts: ClassVar[str] = ""
     regime: Regime = "inductive"
     reference: ClassVar[str] = ""
 
@@ -182,7 +224,10 @@ class Method(ABC):
 
     @abstractmethod
     def logits(self, images: Tensor) -> Tensor:
-        """Score L2-normalised image features ``(B, D)``: logits ``(B, K)``."""
+        """Score L2-normalised image features ``(B, D)``: logits ``(B, K)``.
+
+        The features are others where the method needs ``spatial`` or ``norms``, see the class.
+        """
 
     def space(self, context: Context) -> SearchSpace | None:
         """The published grid for this task, or None where there is nothing to choose."""
@@ -263,3 +308,25 @@ class LinearMethod(Method):
 
     def logits(self, images: Tensor) -> Tensor:
         return self.terms(self.prepare(images)).logits(self.hparams)
+
+
+def fault(candidate: object) -> str:
+    """Why something cannot be used as a method; empty where it can."""
+    if not (isinstance(candidate, type) and issubclass(candidate, Method)):
+        return "it is not a subclass of susx_bench.Method"
+    if not isinstance(getattr(candidate, "name", None), str) or not candidate.name:
+        return "it has no name; give it one as in: name = 'mine'"
+    try:
+        made = candidate()
+    except Exception as error:  # whatever a stranger's class raises
+        return f"{candidate.__name__}() fails: {error!r}"
+    for attribute, kind in (("settings", Setting), ("needs", Need), ("uses", Need)):
+        known, said = get_args(kind), getattr(candidate, attribute)
+        if not isinstance(said, Set) or not said <= set(known):
+            return f"its {attribute} are {said!r}, not a set of some of {', '.join(known)}"
+    if made.regime not in get_args(Regime):
+        return f"its regime is {made.regime!r}, not one of {', '.join(get_args(Regime))}"
+    for attribute in ("version", "reference"):
+        if not isinstance(getattr(candidate, attribute), str):
+            return f"its {attribute} is no text"
+    return ""

@@ -336,6 +336,7 @@ class _Counter:
         moving = len(self.weights)
         rest: _Rest | None = None
         pairs: list[_Pairs] = []
+        counted = found = 0  # of `pairs`, and the images in those
         batch: list[_Step] = []
         for place, part in enumerate(self.method.sweep(rows.prepared, self.thetas)):
             check_terms(self.method, part, self.space)
@@ -357,9 +358,11 @@ class _Counter:
                 batch = []
             term = columns[moving]
             batch.append(_Step(place, term.logits, term.own, term.slack))
-            if sum(len(p.image) for p in pairs) * len(self.listed_values) > _MARGINS:
+            found += sum(len(p.image) for p in pairs[counted:])
+            counted = len(pairs)
+            if found * len(self.listed_values) > _MARGINS:
                 self._close(pairs, images)
-                pairs = []
+                pairs, counted, found = [], 0, 0
         if rest is not None:
             pairs += self._contenders(batch, rest, moving)
         self._close(pairs, images)

@@ -76,12 +76,7 @@ def cross_validate(method: Method, context: Context, space: SearchSpace) -> Chos
     hits = torch.zeros(len(multiples), len(fold), dtype=torch.bool)
     for number in range(FOLDS):
         out = fold == number
-        part = dataclasses.replace(
-            context,
-            support=context.support[~out],
-            support_labels=context.support_labels[~out],
-            val=None,
-        )
+        part = dataclasses.replace(context.part(~out), val=None)
         fold_method = copy.copy(method)
         fold_method.fit(part)
         settings = [fold_method.scaled(part, multiple) for multiple in multiples]
