@@ -36,6 +36,7 @@ SUITE_SAYS = (
     *("method", "setting", "dataset", "encoder", "prompts", "support", "shots", "seed", "tune"),
     *("features", "val_shots", "allow_test_tuning", "logit_scale", "classnames", "official"),
     *("precision", "source", "split_file", "on_bad_image", "views", "draw", "shots_file"),
+    *("order", "batches"),
 )
 
 
@@ -104,7 +105,8 @@ PROMPTS_DIR = click.option(
     "--prompts-dir",
     type=click.Path(path_type=Path),
     envvar="SUSX_BENCH_PROMPTS",
-    help="Folder of prompt files, CuPL_prompts_DATASET.json, for cupl and combined.",
+    help="Folder of prompt files: CuPL_prompts_DATASET.json for cupl and combined, "
+    "descriptors_DATASET.json for visdesc.",
 )
 PRECISION = click.option(
     "--precision",
@@ -215,6 +217,18 @@ Try:
 @click.option("--logit-scale", type=click.FloatRange(min=0, min_open=True), help="Of a bundle.")
 @click.option(
     "--classnames", type=click.Path(path_type=Path), help="Of a bundle: a file, one name a line."
+)
+@click.option(
+    "--order",
+    type=CommaList(click.IntRange(0, 2**63 - 1)),
+    help="Seeds of the order in which streaming methods meet the test images, and of batches; 0 "
+    "for the order of the split. [default: 1]",
+)
+@click.option(
+    "--batches",
+    type=NAMES,
+    help="How transductive methods get the test set: all, or SIZE:CLASSES, batches of up to SIZE "
+    "images of up to CLASSES classes. [default: all]",
 )
 @click.option("--official", is_flag=True, help="Reproduce the authors' code, its faults included.")
 @DEVICES
@@ -372,7 +386,8 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
     console = stdout()
     order = list(dict.fromkeys(outcome.cell.method.name for outcome in outcomes))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
-    _print_whole(results(records, order), console)
+    worded = {outcome.cell.method.name for outcome in outcomes if outcome.cell.method.prompts}
+    _print_whole(results(records, order, worded), console)
     for line in choices(records):
         console.print(line, markup=False)
     blank = (outcome.reason for outcome in outcomes if outcome.reason and not outcome.failed)
@@ -727,7 +742,87 @@ def show_support(name: str, dataset: str | None, root: Path | None, sheet: Path 
     folder = SupportFolder(find(name, dataset or DEMO, root or default_root()))
     picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
     stdout().print(render(folder))
-    stdout().print(f"contact sheet: {picture}", markup=False)
+    told = picture or "none, the set holds features and no images"
+    stdout().print(f"contact sheet: {told}", markup=False)
+
+
+@app.group()
+def records() -> None:
+    """Doubt records, and join those of several machines."""
+
+
+@records.command(
+    epilog="""\b
+Try:
+  susx-bench records verify results/digits/demo
+  susx-bench records verify RECORD.json --features FILE.safetensors"""
+)
+@click.argument("record", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="The feature bundle of the records that have one; repeatable.",
+)
+@click.option("--method", help="./FILE.py:CLASS, of a method that was read from a file.")
+@click.option("--dataset", help="./FOLDER or hf:ORG/NAME, of images of yours.")
+@DATA_ROOT
+@SOURCE
+@SPLIT_FILE
+@PROMPTS_DIR
+@click.option("--support", help="PATH of a support set that lies elsewhere.")
+@click.option("--shots-file", type=click.Path(path_type=Path), help="The list of labelled images.")
+@click.option("--classnames", type=click.Path(path_type=Path), help="A bundle's, if given to it.")
+@DEVICES
+@NUM_NODES
+@ACCELERATOR
+@WORKERS
+def verify(record: tuple[Path, ...], features: tuple[Path, ...], **given: Any) -> None:
+    """Measure RECORDs, files or folders, again and compare every prediction.
+
+    Nothing is written. Exit 3 where an image has another answer now, 2 where the inputs cannot be
+    found again.
+    """
+    notes = stderr()
+    with notes.status("loading"):
+        from susx_bench.runner.plan import Opened
+        from susx_bench.runner.verify import fault_of, records_in
+        from susx_bench.runner.verify import verify as measure_again
+
+    opened, verdicts = Opened(), []
+    for path in records_in(record):
+        with redirect_stdout(sys.stderr), notes.status(f"measuring {path.name}"):
+            verdict = measure_again(path, given, features, notes, opened)
+        verdicts.append(verdict)
+        said = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
+        stdout().print(f"{path}: {said}", markup=False, soft_wrap=True)
+    if fault := fault_of(verdicts):
+        raise CheckError(fault)
+
+
+@records.command(
+    "merge",
+    epilog="""\b
+Try:
+  susx-bench records merge machine-1 machine-2 --into leaderboards/records/few-shot""",
+)
+@click.argument("folder", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where they go; what is there already stays.",
+)
+def merge_records(folder: tuple[Path, ...], into: Path) -> None:
+    """Join the records in FOLDERs; none is copied where one is damaged or two contradict."""
+    from susx_bench.records.merge import merge
+
+    done = merge(folder, into)
+    there = done.records - done.written
+    line = f"merged {len(folder)} folders into {into}: {done.written} new records, {there} there"
+    if done.completed:
+        line += f", {done.completed} of them now with their predictions"
+    stdout().print(line, markup=False, soft_wrap=True)
 
 
 @app.group()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
@@ -42,6 +43,8 @@ class Classify(LightningModule):
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Score each block ``(block, D)`` of the batch on its own.
 
+        A method that looks at the other images of a block is not shown the padding in it.
+
         Returns:
             ``position (B,)``, -1 for padding; ``top1 (B,)``, the class; ``margin (B,)``, the
             highest minus the second highest logit, in units of CLIP's logits.
@@ -53,13 +56,15 @@ class Classify(LightningModule):
                 top1.append(torch.zeros_like(place))
                 margin.append(block.new_zeros(len(place)))
                 continue
+            rows = block if self.method.regime == "inductive" else block[place >= 0]
             try:
-                highest = self._scores(block)
+                highest = self._scores(rows)
             except (Exception, SystemExit) as error:
                 self._hold(error)
-                highest = block.new_zeros(len(block), 2).topk(2, dim=-1)
-            top1.append(highest.indices[:, 0])
-            margin.append(highest.values[:, 0] - highest.values[:, 1])
+                highest = rows.new_zeros(len(rows), 2).topk(2, dim=-1)
+            padding = (0, len(block) - len(rows))
+            top1.append(F.pad(highest.indices[:, 0], padding))
+            margin.append(F.pad(highest.values[:, 0] - highest.values[:, 1], padding))
         return {
             "position": position.flatten(),
             "top1": torch.cat(top1),
@@ -72,7 +77,7 @@ class Classify(LightningModule):
         if world == 1:
             return
         told: list[Any] = [None] * world
-        mine = self._failure and f"{type(self._failure).__name__}: {self._failure}"
+        mine: Any = self._failure and f"{type(self._failure).__name__}: {self._failure}"
         torch.distributed.all_gather_object(told, mine)
         if self._failure is not None:
             raise self._failure

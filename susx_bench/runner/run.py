@@ -108,7 +108,7 @@ def run(
         for task in tasks:
             mine = [i for i in todo if cells[i].task is task]
             try:
-                features = _encode(task, _need([cells[i] for i in mine]), launch, view)
+                features = _encode(task, need_of([cells[i] for i in mine]), launch, view)
             except (OptionError, OutputError):
                 raise  # about the launch or the disk, so about every cell
             except (Exception, SystemExit) as error:
@@ -162,6 +162,8 @@ def _title(cell: Cell) -> str:
     words = [cell.method.name, cell.task.dataset, cell.task.encoder, cell.setting]
     if cell.draw_shots:
         words.append(f"S = {cell.draw_shots} seed {cell.seed}")
+    if cell.batches:
+        words.append(f"batches {cell.batches}")
     return " ".join([*words, cell.tune])
 
 
@@ -199,7 +201,7 @@ def mark_parts(parts: Sequence[Part], out: Path) -> list[str]:
     return reasons
 
 
-def _need(cells: Sequence[Cell]) -> Need:
+def need_of(cells: Sequence[Cell]) -> Need:
     """What a task's cells need together, every list of images once."""
     parts = {part_key(part): part for cell in cells for part in cell.parts}
     patches = frozenset(split for cell in cells for split in cell.patches)
