@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.progress import track
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -48,13 +51,44 @@ TEXT_WIDTH = 64
 
 
 def make_tokenizer() -> Any:
-    """A `CLIPTokenizer` whose merges come from the captions: a word of theirs is one token."""
+    """A `CLIPTokenizer` whose merges come from the captions: a word of theirs is one token.
+
+    The merges are found here because the trainer of `tokenizers` breaks ties, and numbers the
+    letters, in the order of a hash map with a random seed.
+    """
     words = itertools.product(("thin", "bold"), ("slanted", "leaning"), CLASSNAMES)
     texts = [template.format(" ".join(three)) for three in words for template in TEMPLATES]
-    tokenizer: Any = CLIPTokenizer()
-    tokenizer = tokenizer.train_new_from_iterator(texts, vocab_size=512, show_progress=False)
+    counts = Counter(itertools.chain(*(re.findall(r"[a-z]+|\.", text.lower()) for text in texts)))
+    parts = {word: (*word[:-1], f"{word[-1]}</w>") for word in counts}
+    letters = sorted({letters[-1] for letters in parts.values()})
+    merges: list[tuple[str, str]] = []
+    while True:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, count in counts.items():
+            for pair in itertools.pairwise(parts[word]):
+                pairs[pair] += count
+        if not pairs:
+            break
+        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+        parts = {word: _merged(tokens, merges[-1]) for word, tokens in parts.items()}
+    ends = ["<|startoftext|>", "<|endoftext|>"]
+    tokens = [*ends, *sorted(ByteLevel.alphabet()), *letters, *map("".join, merges)]
+    tokenizer: Any = CLIPTokenizer(
+        vocab={token: number for number, token in enumerate(dict.fromkeys(tokens))}, merges=merges
+    )
     tokenizer.model_max_length = CONTEXT
     return tokenizer
+
+
+def _merged(tokens: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    """Tokens of a word with every occurrence of a pair made one, from the left."""
+    found: list[str] = []
+    for token in tokens:
+        if found and (found[-1], token) == pair:
+            found[-1] += token
+        else:
+            found.append(token)
+    return tuple(found)
 
 
 def make_text_encoder(tokenizer: Any) -> Any:

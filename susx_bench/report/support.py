@@ -14,6 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from susx_bench.data.decode import BadImageError, decode
+from susx_bench.errors import SupportError
 from susx_bench.records.files import write_atomic
 from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
 
@@ -64,7 +66,7 @@ def render(folder: SupportFolder) -> RenderableType:
         scores = [row.score for row in mine if row.fate == KEPT and row.score is not None]
         images = sum(row.fate == KEPT for row in mine)
         table.add_row(
-            name,
+            Text(name),  # no markup, whatever a class is called
             Text(f"{images}", style="" if images >= recipe.per_class else "yellow"),
             f"{len({row.prompt for row in mine if row.fate == KEPT and row.prompt})}",
             f"{sum(scores) / len(scores):.3f}" if scores else "–",
@@ -131,8 +133,18 @@ def _short(recipe: Recipe, kept: Sequence[Row]) -> list[Text]:
     ]
 
 
-def draw_sheet(folder: SupportFolder, path: Path) -> Path:
-    """Draw the first images of the first classes, a row a class, and write it as PNG."""
+def draw_sheet(folder: SupportFolder, path: Path) -> Path | None:
+    """Draw the first images of the first classes, a row a class, and write it as PNG.
+
+    Returns:
+        The path; None where a set has features in place of images.
+
+    Raises:
+        SupportError: If an image is gone or cannot be read.
+        OutputError: If the sheet cannot be written.
+    """
+    if folder.features is not None:
+        return None
     recipe, rows = folder.recipe, folder.rows() if folder.finished else folder.progress()
     by_class: dict[int, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row.place):
@@ -153,9 +165,14 @@ def draw_sheet(folder: SupportFolder, path: Path) -> Path:
             name = f"{name.removesuffix('…')[:-1]}…"
         pen.text((2 * _GAP, top + _TILE // 2), name, "black", font, anchor="lm")
         for place, row in enumerate(by_class[label][:across]):
-            with Image.open(folder.path / row.file) as image:
-                tile = _tile(image.convert("RGB"))
-            sheet.paste(tile, (_NAMES + place * (_TILE + _GAP), top))
+            try:
+                image = decode((folder.path / row.file).read_bytes())
+            except (OSError, BadImageError) as error:
+                raise SupportError(
+                    f"{folder.path / row.file} cannot be read: {error}. The same build again "
+                    "completes a set that lacks images; --force builds it anew."
+                ) from error
+            sheet.paste(_tile(image), (_NAMES + place * (_TILE + _GAP), top))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())

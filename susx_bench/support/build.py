@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -180,14 +181,19 @@ def _begin(request: Request, recipe: Recipe) -> SupportFolder:
         SupportError: If it holds a set of another recipe.
     """
     name = request.name or f"{recipe.kind}-{recipe.prompts}"
+    if Path(name).name != name or name == "..":
+        raise OptionError(f"--name {name}: it is a name, not a path; --root says where sets lie.")
     folder = SupportFolder(request.root / recipe.dataset / name)
     if folder.exists and not request.force:
-        differs = folder.recipe.differs(recipe)
-        if recipe.kind == "sus-sd" and differs == ["per_class"]:
+        there = folder.recipe
+        differs = there.differs(recipe)
+        more = recipe.per_class > there.per_class
+        if recipe.kind == "sus-sd" and differs == ["per_class"] and more:
             differs = []  # more images a class are more of the same list
         if differs:
             raise SupportError(
-                f"{folder.path} holds a set that differs in {', '.join(differs)}. Give another "
+                f"{folder.path} holds a set of {there.per_class} images a class that differs in "
+                f"{', '.join(differs)}. Use it as it is with --support {folder.path}, give another "
                 "--name, or --force to build this one in its place."
             )
     if is_main_process():
@@ -250,8 +256,11 @@ def _generated(request: Request, notes: Console) -> Built:
         ),
     )
     folder = _begin(request, recipe)
-    blocks = missing_blocks(folder, recipe)
     total = wanted(recipe)
+    if request.force:  # another rank may not have cleared the folder yet
+        blocks = list(range(math.ceil(total / BLOCK)))
+    else:
+        blocks = missing_blocks(folder, recipe)
     if blocks:
         with _progress(notes, f"generating {spec.name}", total) as advance:
             advance(total - min(total, len(blocks) * BLOCK))
@@ -277,7 +286,8 @@ def _retrieved(request: Request, notes: Console) -> Built:
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = _recipe(request, dataset.spec, RETRIEVED, retrieval=facts)
     folder = _begin(request, recipe)
-    if folder.finished and all(folder.has(row) for row in folder.rows()):
+    # With --force another rank may not have cleared the folder yet.
+    if not request.force and folder.finished and all(map(folder.has, folder.rows())):
         return Built(folder.path, recipe, folder.rows(), False, request.dataset)
     candidates = origin.candidates(recipe, folder, partial(_progress, notes))
     rows: list[Row] = []

@@ -38,6 +38,7 @@ from susx_bench.records.files import (
     append_lines,
     canonical_json,
     sha256_bytes,
+    sha256_file,
     sha256_json,
     whole_lines,
     write_atomic,
@@ -297,14 +298,20 @@ class SupportFolder:
         """Whether the image of a row is there; so for a row without one."""
         return not row.file or (self.path / row.file).is_file()
 
+    def intact(self, row: Row) -> bool:
+        """Whether the image of a row is there and is the one that was written."""
+        path = self.path / row.file
+        return not row.file or (path.is_file() and sha256_file(path) == row.sha256)
+
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe of a new build."""
         text = json.dumps(recipe.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
         write_atomic(self.path / _RECIPE, f"{text}\n".encode())
 
     def clear(self) -> None:
-        """Forget the manifest and all progress; images are overwritten as they are made."""
-        for path in [self.path / _MANIFEST, *self.path.glob("progress*")]:
+        """Forget the manifest, features and all progress; images are overwritten as they come."""
+        known = [self.path / _MANIFEST, self.path / _FEATURES]
+        for path in [*known, *self.path.glob("progress*")]:
             path.unlink(missing_ok=True)
 
     def put(self, class_id: int, place: int, content: bytes, suffix: str) -> tuple[str, str]:

@@ -165,7 +165,7 @@ def settle(
         A row for each candidate that was tried.
     """
     classes = [_Class(found) for found in candidates]
-    before = {(row.class_id, row.source): row for row in folder.progress() if folder.has(row)}
+    before = {(row.class_id, row.source): row for row in folder.progress() if folder.intact(row)}
     inside, taken = Seen(), set[str]()
     rows: list[Row] = []
     while wave := _wave(classes, recipe.per_class):

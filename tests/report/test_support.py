@@ -69,6 +69,27 @@ def test_the_sheet_has_a_row_a_class(tmp_path: Path, command: Command) -> None:
         assert all((tile == 255).all() for tile in tiles[have:])
 
 
+def test_an_image_that_is_gone_or_no_image_is_told(tmp_path: Path, command: Command) -> None:
+    """PostScript among it, which Pillow would hand to Ghostscript."""
+    path = imported(tmp_path, command) / "images/00003/0001.png"
+    for content in (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"", None):
+        path.unlink() if content is None else path.write_bytes(content)
+
+        said = command("support", "show", "sus-lc")
+
+        assert said.code == 2
+        assert f"{path} cannot be read: " in said.err
+        assert said.err.count("\n") == 1
+
+
+def test_a_class_may_be_called_anything(tmp_path: Path, command: Command) -> None:
+    imported(tmp_path, command)
+    path = tmp_path / "support/digits/sus-lc-photo/recipe.json"
+    path.write_text(path.read_text().replace('"six"', '"[red]s[/i]x"'))
+
+    assert "[red]s[/i]x" in command("support", "show", "sus-lc").out
+
+
 def test_a_set_that_is_not_there_is_told(command: Command) -> None:
     said = command("support", "show", "sus-sd")
 

@@ -167,10 +167,11 @@ def test_more_images_a_class_are_more_of_the_same(
     assert images(folder) == images(built(tmp_path / "whole"))
     assert first.stat().st_ino == inode
 
-    assert command(*words(pipeline, 2), "--root", tmp_path / "usual").code == 0
+    fewer = command(*words(pipeline, 2), "--root", tmp_path / "usual")
 
-    assert images(folder) == usual
-    assert len(list(folder.path.glob("images/*/*"))) == 20
+    assert fewer.code == 2
+    assert "holds a set of 3 images a class that differs in per_class" in fewer.err
+    assert len(list(folder.path.glob("images/*/*"))) == 30
 
 
 def test_a_lost_image_is_drawn_again(
@@ -309,7 +310,7 @@ def test_a_set_of_another_recipe_is_not_overwritten(
     other = command(*words(pipeline, guidance=1.5, seed=4), "--root", root)
 
     assert other.code == 2
-    assert "holds a set that differs in generation.guidance, seed" in other.err
+    assert "images a class that differs in generation.guidance, seed. Use it as it" in other.err
     assert images(built(root)) == usual
 
     assert command(*words(pipeline, guidance=1.5, seed=4), "--root", root, "--force").code == 0
@@ -359,6 +360,7 @@ def test_a_recipe_is_not_rebuilt_from_other_weights(
         (("--pool", "here"), "--pool goes with --kind sus-lc"),
         (("--import", "here"), "--import goes with --kind sus-lc"),
         (("--prompts", "phota"), "Did you mean photo"),
+        (("--name", "../mine", "--model", "demo"), "--name ../mine: it is a name, not a path"),
         (("--prompts", "cupl"), "prompts from a file need --prompts-dir"),
     ],
 )

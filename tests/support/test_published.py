@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from susx_bench.data.digits import Digits
@@ -70,6 +72,29 @@ def test_features_become_a_support_set_and_are_used(tmp_path: Path, command: Com
     assert other.code == 2
     assert "holds features of demo and no images" in other.err
     assert "nothing to do" in command(*build, "--encoder", "demo", "--per-class", 2).out
+    shown = command("support", "show", "sus-lc")
+    assert (shown.code, "contact sheet: none" in shown.out) == (0, True), shown.err
+
+
+def test_images_in_the_place_of_features_leave_nothing_of_them(
+    tmp_path: Path, command: Command
+) -> None:
+    """Else as many images would be used by the features that were there before."""
+    path = published(tmp_path, *three_each())
+    build = ("support", "build", "--dataset", "digits", "--kind", "sus-lc", "--import")
+    assert command(*build, path, "--encoder", "demo").code == 0
+    for label, name in enumerate(NAMES):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = np.random.default_rng(3 * label + i).integers(0, 256, (9, 9, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{i}.png")
+
+    said = command(*build, tmp_path / "mine", "--per-class", 3, "--no-test-check", "--force")
+
+    assert said.code == 0, said.err
+    folder = SupportFolder(tmp_path / "support/digits/sus-lc-photo")
+    assert len(folder.rows()) == 30
+    assert folder.features is None
 
 
 @pytest.mark.parametrize(

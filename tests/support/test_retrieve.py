@@ -237,6 +237,19 @@ def test_an_interrupted_build_reads_nothing_twice(stop: int, tmp_path: Path) -> 
     assert first.reads + then.reads == shelf.reads
 
 
+def test_an_image_that_was_damaged_meanwhile_is_read_again(tmp_path: Path) -> None:
+    whole = settled(tmp_path / "whole", Shelf("abc", "def"), 3)
+    with pytest.raises(KeyboardInterrupt):
+        settled(tmp_path / "cut", Shelf("abc", "def", dies_after=4), 3)
+    (tmp_path / "cut/images/00000/0001.png").write_bytes(b"no image")
+    shelf = Shelf("abc", "def")
+
+    rows = settled(tmp_path / "cut", shelf, 3)
+
+    assert rows == whole
+    assert shelf.reads == ["b", "c", "f"]
+
+
 # From here on through the command line, with real images and the demo's encoder.
 
 POOL = ("support", "build", "--kind", "sus-lc")
