@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
 
 _WIDE = 400  # columns where there is no terminal: a table is never cut or folded in a file
+_ENDLESS = 100_000
 
 
 def is_main_process() -> bool:
@@ -21,6 +23,16 @@ def stdout() -> Console:
     if not console.is_terminal:
         console.width = _WIDE
     return console
+
+
+def print_whole(console: Console, part: RenderableType) -> None:
+    """Print something; a table too wide for the terminal wraps there, and is never cut."""
+    width = console.width
+    if isinstance(part, Table):
+        endless = console.options.update(width=_ENDLESS)
+        console.width = max(width, console.measure(part, options=endless).maximum)
+    console.print(part)
+    console.width = width
 
 
 def stderr() -> Console:

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -312,13 +313,16 @@ def _place(name: str, order: Sequence[str]) -> int:
     return order.index(name) if name in order else len(order)
 
 
+_FIELDS = attrgetter(*Task._fields)
+
+
 def _base_of(r: Record) -> tuple[object, ...]:
     """What a record without support has in common with the columns it belongs to."""
     return r.encoder, r.precision, r.setting, r.prompts, r.dataset, r.protocol, r.split_sha256
 
 
 def _task_of(r: Record) -> Task:
-    return Task(*(getattr(r, name) for name in Task._fields))
+    return Task._make(_FIELDS(r))
 
 
 def _tasks(records: Iterable[Record], datasets: Sequence[str]) -> list[Task]:

@@ -170,9 +170,7 @@ def _beside(row: Row, column: Column, cell: Cell, compared: Compared) -> list[It
 def facts(board: Board) -> str:
     """What all columns have in common, in one line."""
     words = [
-        WORDS[name].format(value)
-        for name, value in board.facts
-        if (name, value) not in _USUAL
+        WORDS[name].format(value) for name, value in board.facts if (name, value) not in _USUAL
     ]
     sizes = dict.fromkeys((column.task.dataset, column.task.n_test) for column in board.columns)
     tests = ", ".join(f"{dataset} {n:,}" for dataset, n in sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,7 @@ def _check_bits(path: Path, record: Record) -> None:
         )
     counts = {
         "right": int.from_bytes(packed).bit_count(),
-        "classes": sum(right for _, right, _ in record.classes),
+        "classes": sum(map(itemgetter(1), record.classes)),
         "accuracy": record.accuracy * record.n_test / 100,
     }
     for key, count in counts.items():

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.signal import convolve
+from scipy.special import gammaln
 
 LEVEL = 0.95
 """Of every interval, and one minus the level of every test."""
@@ -82,12 +83,20 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
         if size == 0 or images == 0:
             continue
         won = np.zeros(size * images + 1)
-        won[::size] = stats.binom.pmf(np.arange(images + 1), images, 0.5)
+        won[::size] = _fair_coins(images)
         chances = won if len(chances) == 1 else convolve(chances, won)
     most = len(chances) - 1  # every sign for the first
     reached = (most + total) // 2
     beyond, at = chances[reached + 1 :].sum(), chances[reached]
     return float(np.clip(2 * beyond + at, np.finfo(float).tiny, 1.0)) if total else 1.0
+
+
+def _fair_coins(n: int) -> NDArray[np.float64]:
+    """Chance of each number of heads in `n` throws, ``(n + 1,)``; scipy's, without its checks."""
+    heads = np.arange(n + 1)
+    ways = gammaln(n + 1) - gammaln(heads + 1) - gammaln(n - heads + 1)
+    chances: NDArray[np.float64] = np.exp(ways - n * math.log(2))
+    return chances
 
 
 def holm(p: Sequence[float]) -> list[float]:

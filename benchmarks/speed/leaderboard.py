@@ -1,0 +1,165 @@
+"""How long a large leaderboard takes, and how much memory: 19 x 15 x 5 x 3 = 4,275 records.
+
+    python benchmarks/speed/leaderboard.py
+
+The records are made up; number of test images and classes are those of the 19 datasets, so the
+files are as large as real ones. Measured are whole commands, each in a process of its own. The
+rival is the least that could be done: reading the same files with `json` and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from susx_bench.records.files import sha256_json
+from susx_bench.records.record import Record, Search, Seconds, pack
+
+SHOTS = (1, 2, 4, 8, 16)
+SEEDS = (1, 2, 3)
+
+
+def write(folder: Path) -> None:
+    """Write the suite and its records."""
+    from susx_bench.registry import DATASETS, METHODS
+
+    ours = sorted(METHODS.names(), key=lambda name: name != "tip-adapter")[:15]
+    names = [name for name in DATASETS.names() if name != "digits"]
+    (folder / "large.toml").write_text(
+        f'name = "large"\ntitle = "Large"\n[[run]]\nmethod = {json.dumps(ours)}\n'
+        f"dataset = {json.dumps(names)}\n"
+    )
+    for d, name in enumerate(names):
+        spec = DATASETS.get(name).spec
+        images, classes = spec.sizes["test"], len(spec.classnames)
+        labels = np.arange(images) % classes
+        ease = np.random.default_rng(d).random(images)
+        home = folder / "leaderboards" / "records" / "large" / name / "RN50-openai"
+        home.mkdir(parents=True)
+        for m, method in enumerate(ours):
+            for s, shots in enumerate(SHOTS):
+                for seed in SEEDS:
+                    noise = np.random.default_rng([d, m, s, seed]).normal(0, 0.1, images)
+                    right = ease + noise < 0.5 + 0.01 * m + 0.02 * s
+                    record = make(name, spec.classnames, labels, right, method, shots, seed)
+                    path = home / f"{method}-{record.input_sha256[:12]}.json"
+                    path.write_text(record.to_json())
+
+
+def make(
+    dataset: str,
+    classnames: tuple[str, ...],
+    labels: np.ndarray,
+    right: np.ndarray,
+    method: str,
+    shots: int,
+    seed: int,
+) -> Record:
+    """A sealed record of a cell nobody measured."""
+    sizes = np.bincount(labels, minlength=len(classnames))
+    hits = np.bincount(labels[right], minlength=len(classnames))
+    inputs = sha256_json([dataset, method, shots, seed])
+    wrong = zip(classnames, classnames[1:], (sizes - hits).tolist(), strict=False)
+    return Record(
+        method=method,
+        method_version="1",
+        method_source="",
+        regime="inductive",
+        hparams={"alpha": 1.17, "beta": 5.5},
+        tuned_on="val",
+        search=Search(space="tip-adapter", settings=4000, images=1000, score=61.0),
+        official=False,
+        dataset=dataset,
+        encoder="RN50:openai",
+        setting="few-shot",
+        prompts="single",
+        support="few-shot",
+        support_images=shots * len(classnames),
+        shots=shots,
+        seed=seed,
+        draw="balanced",
+        views=10,
+        protocol="susx",
+        skipped=[],
+        logit_scale=100.0,
+        precision="fp32",
+        order=0,
+        batches="",
+        accuracy=100 * int(right.sum()) / len(right),
+        mean_per_class=100 * float((hits / sizes).mean()),
+        n_test=len(right),
+        correct=int(right.sum()),
+        num_classes=len(classnames),
+        right=pack(right),
+        classes=list(zip(classnames, hits.tolist(), sizes.tolist(), strict=True)),
+        confusions=list(wrong)[:20],
+        input_sha256=inputs,
+        split_sha256=sha256_json(dataset),
+        support_sha256=sha256_json([dataset, shots, seed]),
+        prompts_sha256=sha256_json("prompts"),
+        weights_sha256=sha256_json("weights"),
+        predictions_sha256=sha256_json([inputs, "predictions"]),
+        versions={"susx-bench": "0", "torch": "2.6.0"},
+        git="installed",
+        device="cpu x86_64",
+        seconds=Seconds(encode=0.0, fit=0.01, search=1.5, predict=0.1),
+        started="2026-01-01T00:00:00+00:00",
+    ).sealed()
+
+
+READ = (
+    "import json, pathlib\n"
+    "for path in pathlib.Path('leaderboards').rglob('*.json'): json.loads(path.read_text())"
+)
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path, help="only write suite and records to this folder")
+    if only := parser.parse_args().write:
+        write(only)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        # Elsewhere: a child's peak starts at its parent's, so this process stays small.
+        subprocess.run([sys.executable, __file__, "--write", folder], check=True)
+        records = sum(1 for _ in folder.rglob("*.json"))
+        size = sum(path.stat().st_size for path in folder.rglob("*.json")) / 1e6
+        table = Table(
+            *("command", "seconds", "of them computing", "peak GiB"),
+            title=f"{records:,} records, {size:.0f} MB",
+        )
+        ours = ["-m", "susx_bench", "leaderboard"]
+        for name, command in (
+            ("reading with json", ["-c", READ]),
+            ("leaderboard build", [*ours, "build", "large.toml"]),
+            ("leaderboard check", [*ours, "check", "large.toml"]),
+        ):
+            clock = time.perf_counter()
+            child = subprocess.Popen(
+                [sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL
+            )
+            _, status, used = os.wait4(child.pid, 0)
+            seconds = time.perf_counter() - clock
+            if status:
+                raise SystemExit(f"{name} failed")
+            computing = used.ru_utime + used.ru_stime
+            table.add_row(
+                name, f"{seconds:.1f}", f"{computing:.1f}", f"{used.ru_maxrss / 2**20:.2f}"
+            )
+        Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

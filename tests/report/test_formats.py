@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import csv
+import io
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from susx_bench.console import print_whole
+from susx_bench.report import formats
+from susx_bench.report.board import Board, make
+from susx_bench.report.published import read
+from tests.report.test_board import N, Records
+
+NASTY = "a|b*_<script>&%$#{}\\~^[x](y)`\n"
+
+
+def board(method: str = "tipx", dataset: str = "dtd", title: str = "Title") -> Board:
+    records = Records()
+    for data, more in ((dataset, 0), ("eurosat", 3)):
+        records.add("zero-shot", 15 + more, dataset=data)
+        for seed in (1, 2, 3):
+            run = {"dataset": data, "seed": seed, "shots": 16}
+            records.add("tip-adapter", 30 + seed + more, **run)
+            records.add(method, 50 + seed, **run)
+            records.add(method, 52 + seed, tuned_on="test", **run)
+    records.add("tda", 45, dataset=dataset, regime="streaming", tuned_on="fixed", shots=16)
+    order = ["zero-shot", "tip-adapter", method, "tda"]
+    return make("x", title, "Read me.", order, [dataset], records, read())
+
+
+def test_markdown_reads_as_meant() -> None:
+    lines = formats.markdown(board()).splitlines()
+
+    assert lines[0] == "# Title"
+    assert lines[2] == "Read me."
+    assert "RN50:openai" in lines[4]
+    assert f"dtd {N}, eurosat {N}" in lines[4]
+    assert "| method | tuned on | dtd | eurosat | mean |" in lines
+    assert "|---|---|--:|--:|--:|" in lines
+    assert "| tipx | val | **86.7** ±1.7 ▲ | **86.7** ±1.7 ▲ | 86.7 |" in lines
+    assert "| tipx | test † | 90.0 ±1.7 | 90.0 ±1.7 | 90.0 |" in [
+        line.replace(" ▲", "") for line in lines
+    ]
+    assert "| tdaˢ | fixed | <ins>75.0</ins> [62.8, 84.2] |  |  |" in [
+        line.replace(" ▲", "") for line in lines
+    ]
+    assert "| tipx | val | 1.00 |" in lines
+    assert any("† chosen on the test labels" in line for line in lines)
+    assert not any("‡ chosen" in line for line in lines)
+    assert any("▲ ▼ better or worse than tip-adapter" in line for line in lines)
+
+
+def test_published_figures_stand_beside_ours() -> None:
+    lines = formats.markdown(board()).splitlines()
+
+    assert (
+        "| tip-adapter | val | dtd | Tip-Adapter, gaopengcuhk/Tip-Adapter exp.log @d0e2d6f | "
+        "53.3 [49.2, 57.5] | 60.93 | -7.6 | outside |"
+    ) in lines
+    assert sum("| zero-shot | – | dtd |" in line for line in lines) == 1
+
+
+def test_the_same_records_give_the_same_bytes() -> None:
+    for render in (formats.markdown, formats.latex, formats.as_csv, formats.html_tables):
+        assert render(board()) == render(board())
+
+
+def test_markdown_and_latex_have_as_many_entries_in_every_row() -> None:
+    for text, mark in (
+        (formats.markdown(board(NASTY, NASTY, NASTY)).replace("\\|", ""), "|"),
+        (formats.latex(board(NASTY, NASTY, NASTY)).replace("\\&", ""), "&"),
+    ):
+        rows = [line for line in text.splitlines() if mark in line and line[0] != "%"]
+        tables: list[set[int]] = []
+        for before, line in zip(["", *text.splitlines()], text.splitlines(), strict=False):
+            if line in rows:
+                if before not in rows and not before.startswith("\\midrule"):
+                    tables.append(set())
+                tables[-1].add(line.count(mark))
+        assert tables
+        assert all(len(counts) == 1 for counts in tables)
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.open.append(tag)
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_html_escapes_names_and_closes_its_tags() -> None:
+    page = Tags()
+    page.feed(formats.html_tables(board(NASTY, NASTY)))
+
+    assert page.open == []
+    assert page.seen == {
+        *("table", "caption", "thead", "tbody", "tr", "th", "td", "strong", "u"),
+    }
+    assert NASTY.strip() in page.text
+
+
+def test_latex_escapes_names_and_is_balanced() -> None:
+    text = formats.latex(board(NASTY, NASTY, NASTY))
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    name = (
+        r"a\textbar{}b*\_\textless{}script\textgreater{}\&\%\$\#\{\}\textbackslash{}"
+        r"\textasciitilde{}\textasciicircum{}{[}x{]}(y)`"
+    )
+
+    assert name in body
+    bare = body.replace(r"\{", "").replace(r"\}", "")
+    assert bare.count("{") == bare.count("}")
+    assert body.count(r"\toprule") == body.count(r"\bottomrule") == body.count(r"\begin{tabular}")
+    assert r"\textbf{86.7} $\pm$1.7" in body
+    assert r"\underline{" in body
+    assert all(ord(c) < 128 for c in body.replace("é", ""))
+
+
+def test_csv_has_a_line_for_every_cell_and_everything_in_it() -> None:
+    made = board(NASTY)
+    lines = list(csv.DictReader(io.StringIO(formats.as_csv(made))))
+    by_cell = {(line["method"], line["tuned_on"], line["dataset"]): line for line in lines}
+
+    assert len(lines) == len(made.rows) * len(made.columns)
+    nasty = by_cell[NASTY.replace("\n", " "), "val", "dtd"]
+    assert nasty["accuracy"] == f"{100 * 52 / N:.4f}"
+    assert nasty["runs"] == "3"
+    assert nasty["seeds"] == "1 2 3"
+    assert nasty["baseline"] == "tip-adapter val"
+    assert 0 < float(nasty["p"]) <= float(nasty["p_holm"]) < 0.05
+    assert nasty["records"].count(".json") == 3
+    assert by_cell["tda", "fixed", "eurosat"]["accuracy"] == ""
+    tip = by_cell["tip-adapter", "val", "dtd"]
+    assert (tip["published"], tip["inside"], tip["gain"]) == ("60.93", "false", "")
+    assert "APE" in tip["source"]
+
+
+def test_many_columns_are_parted_between_groups() -> None:
+    records = Records()
+    for shots in (1, 4):
+        for dataset in range(9):
+            records.add("tipx", 40, dataset=f"d{dataset}", shots=shots)
+    sheets = formats.sheets(make("x", "X", "", [], [], records))
+
+    assert [sheet.title for sheet in sheets] == ["S = 1", "S = 4"]
+    assert [len(sheet.head) for sheet in sheets] == [2 + 9 + 1] * 2
+
+
+@pytest.mark.parametrize("width", [40, 300])
+def test_the_terminal_shows_every_number(width: int) -> None:
+    console = Console(width=width, file=io.StringIO())
+    for part in formats.terminal(board()):
+        print_whole(console, part)
+    out = console.file.getvalue()  # type: ignore[attr-defined]
+
+    assert "86.7 ±1.7" in out
+    assert "75.0 [62.8, 84.2]" in out
+    assert "…" not in out
