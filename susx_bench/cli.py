@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from susx_bench.console import is_main_process, stderr, stdout
+from susx_bench.console import is_main_process, print_whole, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, OptionError
 
 if TYPE_CHECKING:
@@ -407,11 +407,9 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
 
 
 def _print_whole(parts: Sequence[RenderableType], console: Console | None = None) -> None:
-    """Print tables; one too wide for the terminal wraps there and is never cut."""
-    console = console or stdout()
+    """Print tables and texts; a table too wide for the terminal wraps there and is never cut."""
     for part in parts:
-        console.width = max(console.width, console.measure(part).maximum)
-        console.print(part)
+        print_whole(console or stdout(), part)
 
 
 @app.command("list")
@@ -873,6 +871,59 @@ def check(suite: Path, folder: Path, baseline: str | None) -> None:
     built = boards.check(Suite.read(suite), folder, baseline)
     stdout().print(
         f"{suite}: {len(built.files)} files are what {len(built.records)} records give",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@leaderboard.command("cite")
+@SUITE
+@FOLDER
+def cite_suite(suite: Path, folder: Path) -> None:
+    """Print BibTeX for every method, dataset and encoder of a suite and its records."""
+    from susx_bench.records.record import Record
+    from susx_bench.report.cite import cite
+    from susx_bench.runner.suite import Suite
+
+    read = Suite.read(suite)
+    found = sorted((folder / "records" / read.name).rglob("*.json"))
+    click.echo(cite(read, [Record.read(path) for path in found], DEMO), nl=False)
+
+
+@app.command()
+@DATA_ROOT
+def doctor(data_root: Path | None) -> None:
+    """Say what this machine has: versions, devices, folders, plugins and data.
+
+    Exit 3 where something keeps a run from working. Opens no connection.
+    """
+    from susx_bench.report.doctor import examine
+
+    with stderr().status("looking"):
+        report = examine(data_root)
+    stdout().print(report.table())
+    if report.wrong:
+        raise CheckError(f"{'; '.join(report.wrong)}.")
+    stdout().print("nothing is missing that a run needs")
+
+
+@app.group()
+def new() -> None:
+    """Start something of your own."""
+
+
+@new.command("method")
+@click.argument("name")
+def new_method(name: str) -> None:
+    """Write a small package NAME/: a method, its tests, and the entry point that registers it."""
+    from susx_bench.scaffold import new_method as write
+
+    written = write(name, Path())
+    stdout().print(
+        f"wrote {written.folder}: a method, its tests and the entry point that registers it\n"
+        f"  pytest {written.folder}\n"
+        f"  susx-bench run --setting few-shot --method {written.method}\n"
+        f"  pip install -e ./{written.folder}  # then: --method {name}",
         markup=False,
         soft_wrap=True,
     )

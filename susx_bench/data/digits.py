@@ -36,6 +36,13 @@ class Digits(BenchDataModule):
         protocol="susx-bench",
         photo="a photo of the number {}.",
         bibtex_key="alpaydin1998optical",
+        citation="""@misc{alpaydin1998optical,
+  title = {Optical Recognition of Handwritten Digits},
+  author = {Alpaydin, Ethem and Kaynak, Cenk},
+  howpublished = {UCI Machine Learning Repository},
+  year = {1998},
+  doi = {10.24432/C50P49}
+}""",
         views=1,  # cut or mirrored, a digit may be another one
         support="sus-sd",
     )

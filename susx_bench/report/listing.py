@@ -16,7 +16,7 @@ from susx_bench.data.published import local_folder
 from susx_bench.data.sources.hub import is_cached
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.encoders.base import Encoder
-from susx_bench.errors import PluginError
+from susx_bench.errors import PluginError, SuiteError
 from susx_bench.methods.base import Method, fault
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, Registry
 
@@ -144,11 +144,19 @@ def suites() -> Table:
     from susx_bench.runner.suite import Suite, packaged
 
     table = _table("suite", "table", "methods", "datasets", "file")
+    faults: list[str] = []
     for path in packaged():
-        suite = Suite.read(path)
+        try:
+            suite = Suite.read(path)
+        except SuiteError as error:  # it names a method of a package that is not installed here
+            table.add_row(f"{path.stem} ✗", "–", "–", "–", str(path))
+            faults.append(escape(f"✗ {error}"))
+            continue
         methods = {name for run in suite.run for name in run.method}
         data = {
             str(name) for run in suite.run for name in run.features or run.dataset or ("digits",)
         }
         table.add_row(suite.name, suite.title, str(len(methods)), str(len(data)), str(path))
+    table.caption = "\n".join(faults)
+    table.caption_justify = "left"
     return table

@@ -1,0 +1,128 @@
+"""BibTeX for everything a table rests on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from susx_bench.data.yours import open_dataset
+from susx_bench.errors import BenchError
+from susx_bench.records.record import Record
+from susx_bench.registry import DATASETS, METHODS
+from susx_bench.runner.suite import Suite
+
+ENCODERS = {
+    "openai": ("radford2021clip", "ilharco2021openclip"),
+    "laion": ("cherti2023reproducible", "schuhmann2022laion", "ilharco2021openclip"),
+    "datacomp": ("gadre2023datacomp", "ilharco2021openclip"),
+    "dfn": ("fang2024data", "ilharco2021openclip"),
+}
+"""What an encoder rests on, by how the tag after its model begins."""
+
+SUPPORTS = {
+    "sus-sd": ("udandarao2023susx", "rombach2022high"),
+    "sus-lc": ("udandarao2023susx",),
+}
+"""What a support set rests on, by how its name begins."""
+
+PROMPTS = {
+    "cupl": "pratt2023platypus",
+    "combined": "pratt2023platypus",
+    "visdesc": "menon2023visual",
+    "waffle": "roth2023waffling",
+}
+
+
+@cache
+def references() -> dict[str, str]:
+    """The entries of the package's ``references.bib`` by key, in its order."""
+    text = (Path(__file__).parent / "references.bib").read_text(encoding="utf-8")
+    entries = re.findall(r"^@\w+\{([^,]+),\n.*?^\}$", text, re.DOTALL | re.MULTILINE)
+    bodies = re.findall(r"^@\w+\{[^,]+,\n.*?^\}$", text, re.DOTALL | re.MULTILINE)
+    return dict(zip(entries, bodies, strict=True))
+
+
+def cite(suite: Suite, records: Sequence[Record], demo: str) -> str:
+    """BibTeX for every method, dataset and encoder of a table, and for what they look at.
+
+    Args:
+        suite: The suite.
+        records: Its records, as far as there are any: a bundle's dataset stands only there.
+        demo: Dataset where the suite names none.
+
+    Returns:
+        Entries, each once: methods, datasets, encoders, support sets and prompts. What has no
+        entry is named in a comment.
+    """
+    runs = suite.run
+    free = [run for run in runs if not run.features]
+    methods = _once([name for run in runs for name in run.method] + [r.method for r in records])
+    datasets = _once(
+        [name for run in free for name in run.dataset or (demo,)] + [r.dataset for r in records]
+    )
+    encoders = _once(
+        [name for run in free for name in run.encoder or ("demo",)] + [r.encoder for r in records]
+    )
+    supports = _once(
+        [name for run in runs for name in run.support or ()] + [r.support for r in records]
+    )
+    prompts = _once([name for run in free for name in run.prompts] + [r.prompts for r in records])
+    found: dict[str, str] = {}
+    silent: list[str] = []
+    for name in methods:
+        _add(found, silent, f"method {name}", _method_keys(name))
+    for name in datasets:
+        key, entry = _dataset_entry(name)
+        if entry:
+            found.setdefault(key, entry)
+        else:
+            silent.append(f"dataset {name}" + (f" ({key})" if key else ""))
+    for name in encoders:
+        tag = name.rpartition(":")[2]
+        keys = next((keys for start, keys in ENCODERS.items() if tag.startswith(start)), ())
+        _add(found, silent, f"encoder {name}", keys)
+    for name in supports:
+        for start, keys in SUPPORTS.items():
+            if name.startswith(start):
+                _add(found, silent, f"support {name}", keys)
+    for kind in prompts:
+        if kind in PROMPTS:
+            _add(found, silent, f"prompts {kind}", (PROMPTS[kind],))
+    notes = [f"% no entry for {what}" for what in silent]
+    return "\n\n".join([*found.values(), *(["\n".join(notes)] if notes else [])]) + "\n"
+
+
+def _once(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _add(found: dict[str, str], silent: list[str], what: str, keys: Sequence[str]) -> None:
+    known = [key for key in keys if key in references()]
+    for key in known:
+        found.setdefault(key, references()[key])
+    if not known:
+        silent.append(what + (f" ({', '.join(keys)})" if keys else ""))
+
+
+def _method_keys(name: str) -> tuple[str, ...]:
+    """A registered method's reference; a file's, or one that cannot be loaded, is not known."""
+    if name not in METHODS.names():
+        return ()
+    try:
+        reference = METHODS.get(name).reference
+    except BenchError:
+        return ()
+    return (reference,) if reference else ()
+
+
+def _dataset_entry(name: str) -> tuple[str, str]:
+    """A dataset's BibTeX key and entry; empty for one nobody described."""
+    if name not in DATASETS.names():
+        return "", ""
+    try:
+        spec = open_dataset(name).spec
+    except BenchError:
+        return "", ""
+    return spec.bibtex_key, spec.citation
