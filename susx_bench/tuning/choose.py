@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,18 +12,9 @@ from torch import Tensor
 from susx_bench.methods.base import Context, Labelled, LinearMethod, Method, SearchSpace
 from susx_bench.tuning.exact import exact_search
 from susx_bench.tuning.grid import best, count_correct
+from susx_bench.tuning.names import TUNES as TUNES
+from susx_bench.tuning.names import Tune as Tune
 from susx_bench.tuning.support import cross_validate, too_few
-
-Tune = Literal["fixed", "published", "support", "few-val", "val", "test"]
-
-TUNES: dict[Tune, str] = {
-    "fixed": "one documented setting of the method for everything",
-    "published": "the constants a paper gives for this dataset",
-    "support": "cross-validation on the support set alone",
-    "few-val": "the published grid on min(S, 4) images a class of the val split",
-    "val": "the published grid on the whole val split",
-    "test": "the published grid on the test split: an upper bound, marked with a dagger",
-}
 
 NEARLY = 0.5
 """Settings within so many points of the best are its plateau."""
