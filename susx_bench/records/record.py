@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from susx_bench.errors import RecordError
 from susx_bench.records.files import sha256_json
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 
 
 class Seconds(BaseModel):
@@ -73,8 +76,17 @@ class Record(BaseModel):
             support.
         protocol: Whose split it is.
         skipped: Images left out because they cannot be decoded, as ``split/key``.
+        order: Seed of the order in which a streaming method, or one that gets the test set in
+            batches, met the images; 0 for the order of the split, and where it changes nothing.
+        batches: Size, and classes a batch, of the batches in which a transductive method got the
+            test set, ``64:4``; empty for the whole of it, and where it changes nothing.
         accuracy: Top-1, micro.
         mean_per_class: Mean over classes of the accuracy in each.
+        right: Which test images were right: `pack` of a bit an image, in the order of the split.
+            Two records with one `split_sha256` are compared image by image with it.
+        classes: For each class in order its name, how many of its test images were right, and how
+            many it has.
+        confusions: Most frequent wrong answers: true class, answer, how often.
         predictions_sha256: Hash over position and class.
         checksum: Hash of all other fields, by which a changed digit is noticed.
     """
@@ -104,12 +116,17 @@ class Record(BaseModel):
     skipped: list[str]
     logit_scale: float
     precision: str
+    order: int
+    batches: str
 
     accuracy: float
     mean_per_class: float
     n_test: int
     correct: int
     num_classes: int
+    right: str
+    classes: list[tuple[str, int, int]]
+    confusions: list[tuple[str, str, int]]
 
     input_sha256: str
     split_sha256: str
@@ -123,7 +140,7 @@ class Record(BaseModel):
     device: str
     seconds: Seconds
     started: str
-    record_schema: Literal[2] = Field(default=SCHEMA, alias="schema")
+    record_schema: Literal[3] = Field(default=SCHEMA, alias="schema")
     checksum: str = ""
 
     def sealed(self) -> Record:
@@ -158,9 +175,22 @@ class Record(BaseModel):
         try:
             record = cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
+            errors = error.errors(include_url=False)
+            # A record of another schema lacks fields too, which says less.
+            first = next((e for e in errors if e["loc"] == ("schema",)), errors[0])
             place = ".".join(str(part) for part in first["loc"]) or "the file"
             raise RecordError(f"{path}: {place}: {first['msg']}.") from error
         if record.checksum != record._digest():
             raise RecordError(f"{path} was changed after it was written: its checksum differs.")
         return record
+
+
+def pack(right: NDArray[np.bool_]) -> str:
+    """Bits as text: eight a byte, the first one highest, in base64."""
+    return base64.b64encode(np.packbits(right).tobytes()).decode()
+
+
+def unpack(text: str, n: int) -> NDArray[np.bool_]:
+    """The `n` bits of `pack`, ``(n,)``."""
+    packed = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
+    return np.unpackbits(packed, count=n).astype(np.bool_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -18,24 +18,39 @@ from susx_bench.report.statistics import wilson
 STRENGTH = ("fixed", "published", "support", "few-val", "val", "test")
 """Tunings by how much they have seen."""
 
+REGIMES = {"transductive": " ᵗ", "streaming": " ˢ"}
+"""Marks of methods that look at the other test images."""
+
 _CHOICES = 6  # choices a person reads line by line
 
 
-def results(records: Sequence[Record], order: Sequence[str]) -> list[RenderableType]:
+def results(
+    records: Sequence[Record], order: Sequence[str], worded: Collection[str] = ()
+) -> list[RenderableType]:
     """One table a task with its heading and facts: methods down, shots across.
 
     Args:
         records: The cells.
         order: Method names in the order of the rows.
+        worded: Methods that bring their own prompts: they stand beside those that do not.
     """
     tasks: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for r in records:
-        tasks[r.dataset, r.encoder, r.setting, r.prompts, r.protocol, r.precision].append(r)
-    return [part for group in tasks.values() for part in _task(group, order)]
+    for r in sorted(records, key=lambda r: r.method in worded):
+        data = r.dataset, r.encoder, r.setting, r.protocol, r.precision
+        beside = [group for key, group in tasks.items() if key[:-1] == data]
+        if r.method in worded and beside:
+            for group in beside:
+                group.append(r)
+        else:
+            tasks[*data, "" if r.method in worded else r.prompts].append(r)
+    return [part for group in tasks.values() for part in _task(group, order, worded)]
 
 
-def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableType]:
+def _task(
+    records: Sequence[Record], order: Sequence[str], worded: Collection[str]
+) -> list[RenderableType]:
     first = records[0]
+    own = sorted({r.prompts for r in records if r.method in worded})
     supports = sorted({r.support for r in records} - {"none"})
     seeds = sorted({r.seed for r in records} - {0})
     spread = (
@@ -46,7 +61,8 @@ def _task(records: Sequence[Record], order: Sequence[str]) -> list[RenderableTyp
     facts = [
         f"test n = {first.n_test}",
         f"{first.num_classes} classes",
-        f"prompts {first.prompts}",
+        *([f"prompts {first.prompts}"] if first.method not in worded else []),
+        *([f"own prompts {', '.join(own)}"] if own else []),
         *(f"support {name}" for name in supports),
         f"split {first.protocol}",
         *(f"drawn by {rule}" for rule in sorted({r.draw for r in records} - {"", "balanced"})),
@@ -88,7 +104,7 @@ class Row:
     """One row of a table: a method under one tuning.
 
     Attributes:
-        method: Its name, and whether it is the authors' code.
+        method: Its name, whether it is the authors' code, and how it got the test set.
         tuned_on: What chose its hyper-parameters.
         records: The cells of the row.
     """
@@ -100,16 +116,20 @@ class Row:
 
 def rows(records: Sequence[Record], order: Sequence[str]) -> list[Row]:
     """Group records into rows: methods in `order`, each by how much its tuning has seen."""
-    groups: dict[tuple[int, str, bool, int], list[Record]] = defaultdict(list)
+    groups: dict[tuple[int, str, bool, int, str], list[Record]] = defaultdict(list)
     for r in records:
         rank = order.index(r.method) if r.method in order else len(order)
         strength = STRENGTH.index(r.tuned_on) if r.hparams else 0
-        groups[rank, r.method, r.official and bool(r.hparams), strength].append(r)
+        groups[rank, r.method, r.official and bool(r.hparams), strength, r.batches].append(r)
     found = []
-    for (_, method, official, _), group in sorted(groups.items(), key=lambda item: item[0]):
+    for (_, method, official, _, batches), group in sorted(
+        groups.items(), key=lambda item: item[0]
+    ):
         seen = {tuned_on(r) for r in group}
         label = seen.pop() if len(seen) == 1 else tuned_on(group[0], count=False)
-        found.append(Row(f"{method} (official code)" if official else method, label, group))
+        name = f"{method} (official code)" if official else method
+        name += REGIMES.get(group[0].regime, "") + (f" · {batches}" if batches else "")
+        found.append(Row(name, label, group))
     return found
 
 
@@ -147,10 +167,12 @@ def accuracy(records: Sequence[Record]) -> str:
 
 def marks(records: Sequence[Record]) -> list[str]:
     """What the marks of `tuned_on` mean, for those that occur."""
-    shown = "".join(tuned_on(r) for r in records)
+    shown = "".join(tuned_on(r) + REGIMES.get(r.regime, "") for r in records)
     meanings = {
         "†": "chosen on the test labels: an upper bound, not a result",
         "‡": "chosen on target labels: not name-only, not to be ranked beside the others",
+        "ᵗ": "transductive: an answer depends on the other test images, all or those of its batch",
+        "ˢ": "streaming: an answer depends on the test images before it, in a seeded order",
     }
     return [f"{mark} {meaning}" for mark, meaning in meanings.items() if mark in shown]
 

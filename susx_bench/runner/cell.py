@@ -6,7 +6,9 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,14 +23,20 @@ from susx_bench.features.predict import Launch, predict
 from susx_bench.features.task import Features, Task
 from susx_bench.methods.base import Context, Labelled, Method, Setting
 from susx_bench.records.files import sha256_arrays, sha256_json
-from susx_bench.records.record import SCHEMA, Record, Search, Seconds
+from susx_bench.records.record import SCHEMA, Record, Search, Seconds, pack
 from susx_bench.records.store import Predictions
+from susx_bench.runner.batches import Batches
 from susx_bench.runner.classify import Classify
+from susx_bench.runner.together import TogetherDataModule, compose, in_order
 from susx_bench.support.fewshot import DrawRule, Pool, draw, draw_coop, tiers
 from susx_bench.tuning.choose import Choice, Tune, choose
 
 FEW_VAL = 4
 """Most images a class that ``few-val`` looks at unless told otherwise, as in CoOp."""
+
+
+CONFUSIONS = 20
+"""Most frequent wrong answers that a record keeps."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Cell:
     Attributes:
         task: What is classified.
         method: The method's class.
-        method_source: sha256 of the file a method was read from; empty for a registered one.
+        method_source: sha256 of the file a method was read from; empty for one of ours.
         setting: ``name-only`` or ``few-shot``.
         draw_shots: Support images a class to draw; None takes the support set as it is.
         seed: Which draw; 0 where nothing is drawn.
@@ -47,6 +55,13 @@ class Cell:
         tune: Who chooses the hyper-parameters.
         val_shots: Images a class that ``few-val`` looks at; None for min(S, 4).
         official: Whether to reproduce the authors' public code.
+        order: Seed of the order of the test images; 0 for the order of the split, and where no
+            order matters.
+        batches: `Batches` in which the method gets the test set; empty for the whole of it, and
+            for a method to which it does not matter.
+        plugins: Packages that the method comes from, where it is not ours, and their versions.
+        wordless: Why there are no such prompts as the method brings; empty where there are, or it
+            brings none. The task has others then.
     """
 
     task: Task
@@ -60,6 +75,10 @@ class Cell:
     tune: Tune
     val_shots: int | None
     official: bool
+    order: int = 0
+    batches: str = ""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    wordless: str = ""
 
     @cached_property
     def _pool(self) -> Pool:
@@ -121,15 +140,37 @@ class Cell:
         pool = Pool(labels, self.task.classnames, f"{self.task.dataset} val")
         return draw(pool, shots, self.seed, option="--val-shots")
 
+    @property
+    def patches(self) -> frozenset[str]:
+        """Of which of ``test`` and ``val`` the method looks at the images' patches."""
+        if "spatial" not in self.method.needs:
+            return frozenset()
+        return frozenset({"test", "val"} if self.sees_val else {"test"})
+
     def labelled(self, features: Features) -> Labelled | None:
         """The labelled images the tuning looks at, besides the support."""
         if self.tune == "test":
-            return Labelled(features.test.clone(), self.task.test_labels.clone())
+            return self._take(features, "test", features.test, self.task.test_labels)
         if features.val is None or not self.sees_val:
             return None
-        if self.tune == "val":
-            return Labelled(features.val.features.clone(), features.val.labels.clone())
-        return Labelled(features.val.features[self.few_val], features.val.labels[self.few_val])
+        val, few = features.val, self.few_val if self.tune == "few-val" else None
+        return self._take(features, "val", val.features, val.labels, few)
+
+    def _take(
+        self,
+        features: Features,
+        split: str,
+        rows: Tensor,
+        labels: Tensor,
+        some: Tensor | None = None,
+    ) -> Labelled:
+        """A copy of images of a split, some or all, with their patches where these are read."""
+        if some is None:
+            some = torch.arange(len(labels))
+        if split not in self.patches:
+            return Labelled(rows[some], labels[some])
+        data = FeatureDataModule(rows, features.patches[split])
+        return Labelled(torch.stack([data.row(i) for i in some.tolist()]), labels[some])
 
     @cached_property
     def support_sha256(self) -> str:
@@ -143,6 +184,7 @@ class Cell:
     def inputs(self) -> dict[str, Any]:
         """Everything that decides the record's predictions and its score."""
         task = self.task
+        packages = {**self.plugins, **task.plugins}
         return {
             "schema": SCHEMA,
             "method": self.method.name,
@@ -169,12 +211,24 @@ class Cell:
             "prompts_sha256": task.hashes["prompts_sha256"],
             "weights_sha256": task.hashes["weights_sha256"],
             "logit_scale": task.logit_scale,
+            # Only where there are any: records without them are found by the same hashes.
+            **({"order": self.order} if self.order or self.batches else {}),
+            **({"batches": self.batches} if self.batches else {}),
+            **({"plugins": packages} if packages else {}),
         }
 
     @cached_property
     def input_sha256(self) -> str:
         """Hash of `inputs`."""
         return sha256_json(self.inputs)
+
+    @property
+    def together(self) -> list[Tensor]:
+        """Test images that the method is shown together, in their order: positions."""
+        labels = self.task.test_labels
+        if self.batches:
+            return compose(labels, Batches.read(self.batches), self.order)
+        return [in_order(len(labels), self.order)]
 
     @property
     def views(self) -> int:
@@ -216,13 +270,23 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     """
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     task = cell.task
+    if "norms" in cell.method.needs:
+        features = features.in_full()
     labelled = cell.labelled(features)
+    wanted = (cell.method.needs | cell.method.uses) & task.gives
+    views = prompts = None
+    if "support-views" in wanted and cell.parts:
+        views = features.support_views(cell.parts, cell.support)
+    if "text-prompts" in wanted and features.prompts is not None:
+        prompts = [rows.clone() for rows in features.prompts]
     context = Context(
         text=features.text.clone(),  # whatever a method does to its context stays in this cell
         support=features.support(cell.parts, cell.support) if cell.parts else features.text[:0],
         support_labels=task.pool_labels[cell.support],
         logit_scale=task.logit_scale,
         val=labelled if cell.sees_val else None,
+        support_views=views,
+        text_prompts=prompts,
         dataset=task.dataset,
     )
     method = cell.method()
@@ -233,14 +297,17 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     choice = choose(method, context, cell.tune, labelled)
 
     clock = time.perf_counter()
-    data = FeatureDataModule(features.test)
-    if method.regime != "inductive":
-        data.block = len(features.test)  # the whole test set is one answer
+    patches = features.patches["test"] if cell.patches else None
+    data = (
+        FeatureDataModule(features.test, patches)
+        if method.regime == "inductive"
+        else TogetherDataModule(features.test, cell.together, patches)
+    )
     joined = predict(Classify(method, context, choice.hparams), data, launch)
     predict_seconds = time.perf_counter() - clock
 
     predictions = Predictions(joined["top1"].numpy(), joined["margin"].numpy())
-    scores = score(joined["top1"], task.test_labels, len(task.classnames))
+    scores = score(joined["top1"], task.test_labels, task.classnames)
     record = Record(
         **scores,
         method=method.name,
@@ -265,6 +332,8 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         skipped=list(task.skipped),
         logit_scale=task.logit_scale,
         precision=task.precision,
+        order=cell.order,
+        batches=cell.batches,
         n_test=len(task.test_labels),
         num_classes=len(task.classnames),
         input_sha256=cell.input_sha256,
@@ -273,7 +342,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         prompts_sha256=task.hashes["prompts_sha256"],
         weights_sha256=task.hashes["weights_sha256"],
         predictions_sha256=predictions.sha256,
-        versions=versions(),
+        versions={**versions(), **cell.plugins, **task.plugins},
         git=git_commit(),
         device=device_name(launch),
         seconds=Seconds(
@@ -302,21 +371,28 @@ def search_of(choice: Choice) -> Search:
     )
 
 
-def score(top1: Tensor, labels: Tensor, num_classes: int) -> dict[str, Any]:
-    """Accuracies in percent, and the number of correct answers.
+def score(top1: Tensor, labels: Tensor, classnames: Sequence[str]) -> dict[str, Any]:
+    """Where predictions meet the labels: what a record says of how right they were.
 
     Args:
         top1: Predicted classes ``(N,)``.
         labels: True classes ``(N,)``.
-        num_classes: K. A class without test images does not count towards the mean over classes.
+        classnames: K names. A class without test images does not count towards the mean over
+            classes.
     """
-    right = top1 == labels
+    right, num_classes = top1 == labels, len(classnames)
     each = multiclass_accuracy(top1, labels, num_classes, average="none")
-    present = torch.bincount(labels, minlength=num_classes) > 0
+    sizes = torch.bincount(labels, minlength=num_classes)
+    hits = torch.bincount(labels[right], minlength=num_classes)
+    wrong = Counter(zip(labels[~right].tolist(), top1[~right].tolist(), strict=True))
+    often = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
     return {
         "correct": int(right.sum()),
         "accuracy": 100 * int(right.sum()) / len(labels),
-        "mean_per_class": float(100 * each[present].double().mean()),
+        "mean_per_class": float(100 * each[sizes > 0].double().mean()),
+        "right": pack(right.numpy()),
+        "classes": list(zip(classnames, hits.tolist(), sizes.tolist(), strict=True)),
+        "confusions": [(classnames[true], classnames[told], n) for (true, told), n in often],
     }
 
 

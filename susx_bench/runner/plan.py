@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from susx_bench.features.bundle import BundleTask
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
-from susx_bench.methods.base import Setting, fault
+from susx_bench.methods.base import Method, Setting, fault
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import sha256_json
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, load_method
+from susx_bench.runner.batches import ALL, Batches
 from susx_bench.runner.cell import Cell
 from susx_bench.support.build import Request as Build
 from susx_bench.support.build import build
@@ -45,6 +47,8 @@ from susx_bench.support.none import NoSupport
 from susx_bench.tuning.choose import TUNES, Tune
 
 FEW_SHOT = "few-shot"
+ORDER = 1
+"""Seed of the order in which a streaming method meets the test images, unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,8 @@ class Request:
     logit_scale: float | None = None
     classnames: Path | None = None
     official: bool = False
+    order: Sequence[int] | None = None
+    batches: Sequence[str] | None = None
     devices: int = 1
     num_nodes: int = 1
     accelerator: str = "auto"
@@ -164,12 +170,13 @@ def plan(
             choice = (
                 method().tunable
                 or "val" in method.needs
-                or method().published(task.dataset) is not None
+                or (tune == "published" and method().published(task.dataset) is not None)
             )
             if method.prompts not in worded:
                 worded[method.prompts] = _worded(task, method.prompts, request.prompts_dir)
             own, wordless = worded[method.prompts]
-            for draw_shots, seed in draws if needs_support else [(None, 0)]:
+            drawn = draws if needs_support else [(None, 0)]
+            for (draw_shots, seed), (order, batches) in product(drawn, _shown(method, request)):
                 cell = Cell(
                     task=own,
                     method=method,
@@ -182,6 +189,8 @@ def plan(
                     tune=tune if choice else "fixed",
                     val_shots=request.val_shots,
                     official=request.official,
+                    order=order,
+                    batches=batches,
                     plugins=METHODS.package(asked),
                     wordless=wordless,
                 )
@@ -294,7 +303,30 @@ def _data_of(request: Request) -> Request:
         val_shots=None,
         allow_test_tuning=False,
         official=False,
+        order=None,
+        batches=None,
     )
+
+
+def _shown(method: type[Method], request: Request) -> list[tuple[int, str]]:
+    """Orders and batches in which a method gets the test set; one record serves where it is alike.
+
+    The order matters to a streaming method, and to a transductive one which batches it gets.
+    """
+    made = method()
+    made.official = request.official
+    orders = request.order or (ORDER,)
+    if made.regime == "streaming":
+        return [(order, "") for order in orders]
+    if made.regime == "inductive":
+        return [(0, "")]
+    found: list[tuple[int, str]] = []
+    for batches in request.batches or (ALL,):
+        if batches == ALL:
+            found.append((0, ""))
+        else:
+            found += [(order, str(Batches.read(batches))) for order in orders]
+    return found
 
 
 def _check_method(method: type[Any], asked: str) -> None:

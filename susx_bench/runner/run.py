@@ -222,6 +222,8 @@ def unmet_need(cell: Cell) -> str:
     if cell.task.val_labels is not None and cell.sees_val:
         has.add("val")
     missing = sorted(cell.method.needs - has)
+    if missing == ["val"] and cell.task.val_labels is not None:
+        return f"{cell.method.name} looks at val, which --tune {cell.tune} does not"
     if missing:
         return f"{cell.method.name} needs {', '.join(missing)}, which {cell.task.dataset} lacks"
     if unpatched := sorted(cell.patches - cell.task.patched):

@@ -21,10 +21,11 @@ from pydantic import (
 )
 
 from susx_bench.data.spec import SupportKind
-from susx_bench.errors import SuiteError, UnknownNameError
+from susx_bench.errors import OptionError, SuiteError, UnknownNameError
 from susx_bench.prompts.kinds import KINDS
 from susx_bench.registry import DATASETS, METHODS
-from susx_bench.tuning.choose import TUNES
+from susx_bench.runner.batches import ALL, Batches
+from susx_bench.tuning.names import TUNES
 
 
 def _listed(value: Any) -> Any:
@@ -54,6 +55,8 @@ class SuiteRun(BaseModel):
     seed: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
     tune: tuple[str, ...] = ()
     official: bool = False
+    order: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
+    batches: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
 class SuiteSupport(BaseModel):
@@ -134,6 +137,11 @@ class Suite(BaseModel):
                 _check("dataset", datasets, DATASETS.names(), f"{place}.dataset", _yours)
             _check("prompt kind", run.prompts, KINDS, f"{place}.prompts")
             _check("tuning", run.tune, TUNES, f"{place}.tune")
+            for batches in run.batches or ():
+                try:
+                    _ = batches == ALL or Batches.read(batches)
+                except OptionError as error:
+                    raise SuiteError(f"{place}.batches: {error}") from error
         for number, support in enumerate(self.support):
             place = f"{path}: support.{number}"
             _check("dataset", support.dataset, DATASETS.names(), f"{place}.dataset", _yours)

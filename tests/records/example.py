@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from susx_bench.records.record import Record, Search, Seconds
+import numpy as np
+
+from susx_bench.records.record import Record, Search, Seconds, pack
 
 
 def make_record(**changes: Any) -> Record:
@@ -31,11 +33,16 @@ def make_record(**changes: Any) -> Record:
         "skipped": [],
         "logit_scale": 100.0,
         "precision": "fp32",
+        "order": 0,
+        "batches": "",
         "accuracy": 200 / 3,
         "mean_per_class": 50.0,
         "n_test": 3,
         "correct": 2,
         "num_classes": 5,
+        "right": pack(np.array([True, True, False])),
+        "classes": [("a", 2, 2), ("b", 0, 1), ("c", 0, 0), ("d", 0, 0), ("e", 0, 0)],
+        "confusions": [("b", "a", 1)],
         "input_sha256": "ab" * 32,
         "split_sha256": "1" * 64,
         "support_sha256": "2" * 64,
