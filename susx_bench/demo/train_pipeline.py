@@ -73,9 +73,9 @@ def make_tokenizer() -> Any:
         parts = {word: _merged(tokens, merges[-1]) for word, tokens in parts.items()}
     ends = ["<|startoftext|>", "<|endoftext|>"]
     tokens = [*ends, *sorted(ByteLevel.alphabet()), *letters, *map("".join, merges)]
-    tokenizer: Any = CLIPTokenizer(
-        vocab={token: number for number, token in enumerate(dict.fromkeys(tokens))}, merges=merges
-    )
+    numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    untyped: Any = CLIPTokenizer  # its annotations know of files alone
+    tokenizer = untyped(vocab=numbers, merges=merges)
     tokenizer.model_max_length = CONTEXT
     return tokenizer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -130,7 +130,8 @@ class TAG(LinearMethod):
         )
 
 
-class Sums(NamedTuple):
+@dataclass(frozen=True)
+class Sums:
     """What the posterior needs of a support set, in double precision.
 
     Attributes:
@@ -151,7 +152,7 @@ def sums(context: Context) -> Sums:
     text, images, labels = context.text.double(), context.support.double(), context.support_labels
     count = torch.bincount(labels, minlength=len(text))
     images = images[labels.argsort(stable=True)]
-    groups = images.split(count.tolist())
+    groups = torch.split(images, count.tolist())
     means = torch.stack([g.mean(0) if len(g) else g.new_zeros(g.shape[1]) for g in groups])
     away = images - means.repeat_interleave(count, dim=0)
     return Sums(text, count, means, away.T @ away)

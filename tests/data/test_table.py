@@ -233,8 +233,8 @@ def test_rows_without_an_image_are_bad_images(tmp_path: Path) -> None:
 def test_a_file_that_a_row_names_is_not_read(tmp_path: Path) -> None:
     """A table from somewhere else must not choose files of this machine."""
     secret = write(tmp_path / "secret.png", plain(7))
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     (tmp_path / "toy").mkdir()
     table = pa.table({"image": [{"bytes": None, "path": str(secret)}], "label": ["cat"]})
