@@ -33,7 +33,8 @@ from torch.utils.data import DataLoader
 
 from susx_bench.data.base import BLOCK, BenchDataModule, Part, Where
 from susx_bench.data.yours import open_dataset
-from susx_bench.encoders.openclip import Encoder, Towers
+from susx_bench.encoders.base import Towers
+from susx_bench.encoders.openclip import OpenClip
 from susx_bench.features.encode import ImageList, encode
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore
@@ -177,7 +178,7 @@ def main() -> None:
         shards = Path(folder)
         write_shards(data, shards, images, max(1, launch.workers or 1))
         for model in arguments.model or ["RN50", "ViT-B-32"]:
-            towers = {p: Encoder(f"{model}:random", p).towers for p in ("fp32", *arguments.also)}
+            towers = {p: OpenClip(f"{model}:random", p).towers for p in ("fp32", *arguments.also)}
             bare = plain(towers["fp32"])
             runs: dict[str, Callable[[], float]] = {
                 "open_clip forward": partial(limit, bare, data, images),

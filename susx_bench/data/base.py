@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -106,18 +106,38 @@ class BlockDataModule(LightningDataModule, ABC):
         )
 
 
-class FeatureDataModule(BlockDataModule):
-    """Features in memory, ``(N, D)``, served to a `Classify` module."""
+class Rows(Protocol):
+    """Rows that are read when they are asked for; a tensor is some."""
 
-    def __init__(self, features: Tensor) -> None:
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def __getitem__(self, position: int, /) -> Tensor:
+        """The row at a position."""
+
+
+class FeatureDataModule(BlockDataModule):
+    """Features served to a `Classify` module.
+
+    Args:
+        features: In memory, ``(N, D)``.
+        patches: Features of each image's patches, N times ``(P, D)``; a row is then ``(1 + P, D)``,
+            the image's own feature first.
+    """
+
+    def __init__(self, features: Tensor, patches: Rows | None = None) -> None:
         super().__init__()
         self.features = features
+        self.patches = patches
 
     def __len__(self) -> int:
         return len(self.features)
 
     def row(self, position: int) -> Tensor:
-        return self.features[position]
+        row = self.features[position]
+        if self.patches is None:
+            return row
+        return torch.cat([row[None], self.patches[position].to(row.dtype)])
 
 
 class ImageDataModule(BlockDataModule):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from susx_bench.errors import BundleError
 from susx_bench.features.predict import Launch
-from susx_bench.features.task import Advance, Features, Need, Task, part_key
+from susx_bench.features.task import Advance, Features, Need, Norms, Task, part_key
 from susx_bench.methods.base import Labelled
 from susx_bench.records.files import sha256_arrays
 
@@ -21,6 +21,10 @@ UNIT_TOLERANCE = 1e-3
 _META = "bundle"
 _REQUIRED = ("text", "support", "support_labels", "test", "test_labels")
 _PAIRS = {"support": "support_labels", "val": "val_labels", "test": "test_labels"}
+_VIEWS, _PROMPTS = "support_views", "text_prompts"
+_PATCHES = {"test": "spatial", "val": "val_spatial"}
+_TOGETHER = 256  # images whose patches are checked at once
+_NORMS = {name: f"{name}_norms" for name in ("text", *_PAIRS)}
 
 
 class BundleTask(Task):
@@ -88,6 +92,28 @@ class BundleTask(Task):
         self.val_labels = parts["val"].labels if "val" in parts else None
         self.test_labels = parts["test"].labels
         self._text, self._parts = text, parts
+        self._views = self._prompts = None
+        if _VIEWS in tensors:
+            self._views = _unit_groups(
+                path, _VIEWS, tensors[_VIEWS], "support", len(self.pool_labels), width
+            )
+            self.views = self._views.shape[1]
+            self.gives |= {"support-views"}
+        if _PROMPTS in tensors:
+            self._prompts = _unit_groups(path, _PROMPTS, tensors[_PROMPTS], "text", classes, width)
+            self.gives |= {"text-prompts"}
+        self._patches = {
+            name: _all_patches(path, own, tensors[own], name, len(part.labels), width)
+            for name, part in parts.items()
+            if (own := _PATCHES.get(name)) in tensors
+        }
+        self.patched = frozenset(self._patches)
+        if "test" in self.patched:
+            self.gives |= {"spatial"}
+        every = {"text": text} | {name: part.features for name, part in parts.items()}
+        self._norms = _all_norms(path, tensors, every)
+        if self._norms is not None:
+            self.gives |= {"norms"}
         split = {
             name: part.features.numpy() for name, part in parts.items() if name != "support"
         } | {
@@ -96,20 +122,44 @@ class BundleTask(Task):
             if name != "support"
         }
         pool = {"features": parts["support"].features.numpy(), "labels": self.pool_labels.numpy()}
+        prompts = {"text": text.numpy()}
+        # Only where they are there: records of bundles without them are found by the same hashes.
+        if self._views is not None:
+            pool["views"] = self._views.numpy()
+        if self._prompts is not None:
+            prompts["prompts"] = self._prompts.numpy()
+        split |= {_PATCHES[name]: rows.numpy() for name, rows in self._patches.items()}
+        if self._norms is not None:
+            split |= {_NORMS[n]: norms.numpy() for n, norms in self._norms.items()}
         self.hashes = {
             "split_sha256": sha256_arrays(split),
             "pool_sha256": sha256_arrays(pool),
-            "prompts_sha256": sha256_arrays({"text": text.numpy()}),
+            "prompts_sha256": sha256_arrays(prompts),
             "weights_sha256": "",
         }
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
-        pool = self._parts["support"].features
+        pool, views = self._parts["support"].features, self._views
+        norms = None
+        if self._norms is not None:
+            of_pool = self._norms["support"]
+            norms = Norms(
+                text=self._norms["text"],
+                parts={part_key(positions): of_pool[positions] for positions in need.parts},
+                val=self._norms.get("val"),
+                test=self._norms["test"],
+            )
         return Features(
             text=self._text,
+            prompts=None if self._prompts is None else self._prompts.unbind(),
             parts={part_key(positions): pool[positions] for positions in need.parts},
+            views={}
+            if views is None
+            else {part_key(positions): views[positions] for positions in need.parts},
             val=self._parts.get("val"),
             test=self._parts["test"].features,
+            norms=norms,
+            patches=self._patches,
             seconds=0.0,
         )
 
@@ -121,7 +171,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         what = "is not a file" if path.exists() else "no such file"
         raise BundleError(f"--features {path}: {what}.")
-    known = {*_PAIRS, *_PAIRS.values(), "text"}
+    known = {*_PAIRS, *_PAIRS.values(), "text", _VIEWS, _PROMPTS}
+    known |= {*_PATCHES.values(), *_NORMS.values()}
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
@@ -178,6 +229,58 @@ def _unit_rows(path: Path, name: str, rows: Tensor, width: int | None) -> Tensor
             f"norm {norms[first]:.4f}. Divide each row by its norm, in float32."
         )
     return rows.contiguous()
+
+
+def _unit_groups(path: Path, name: str, groups: Tensor, of: str, rows: int, width: int) -> Tensor:
+    """Check several unit rows for each row of another tensor, ``(rows, n, width)``."""
+    _check_groups(path, name, groups, of, rows, width)
+    return _unit_rows(path, name, groups.flatten(0, 1), width).view(groups.shape)
+
+
+def _all_patches(path: Path, name: str, groups: Tensor, of: str, rows: int, width: int) -> Tensor:
+    """The same of patches, which may be many: they stay in the precision they have."""
+    _check_groups(path, name, groups, of, rows, width)
+    for some in torch.split(groups, _TOGETHER):
+        _unit_rows(path, name, some.flatten(0, 1), width)
+    return groups
+
+
+def _check_groups(path: Path, name: str, groups: Tensor, of: str, rows: int, width: int) -> None:
+    if groups.ndim != 3 or not groups.shape[1]:
+        raise BundleError(
+            f"{path}: '{name}' has shape {tuple(groups.shape)}, it holds rows for each row of "
+            f"'{of}': ({rows}, at least 1, {width})."
+        )
+    if len(groups) != rows:
+        raise BundleError(
+            f"{path}: '{name}' is for {len(groups)} rows of '{of}', which has {rows}."
+        )
+
+
+def _all_norms(
+    path: Path, tensors: dict[str, Tensor], features: dict[str, Tensor]
+) -> dict[str, Tensor] | None:
+    """Check how long each row of the features was, ``(rows,)``: given for all of them, or none."""
+    asked = [_NORMS[name] for name in features]
+    given = [name for name in asked if name in tensors]
+    if not given:
+        return None
+    found = {}
+    for name, rows in features.items():
+        own = _NORMS[name]
+        if own not in tensors:
+            raise BundleError(f"{path}: has '{given[0]}' but no '{own}'.")
+        norms = tensors[own]
+        if norms.shape != rows.shape[:1] or not norms.is_floating_point():
+            raise BundleError(
+                f"{path}: '{own}' is {norms.dtype} {tuple(norms.shape)}, it holds the length that "
+                f"each of the {len(rows)} rows of '{name}' had: ({len(rows)},) floats."
+            )
+        norms = norms.float()
+        if not (norms.isfinite() & (norms > 0)).all():
+            raise BundleError(f"{path}: '{own}' has a length that is not a number above 0.")
+        found[name] = norms
+    return found
 
 
 def _labels(path: Path, name: str, labels: Tensor, rows: int, classes: int) -> Tensor:

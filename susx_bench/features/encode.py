@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
 from susx_bench.data.base import BLOCK, BlockDataModule, ImageDataModule
-from susx_bench.encoders.openclip import Encoder, Towers
+from susx_bench.encoders.base import Encoder, Towers
 from susx_bench.errors import DatasetError
 from susx_bench.features.predict import Launch, run_predict
 from susx_bench.features.store import SHARD, FeatureStore
@@ -33,18 +34,21 @@ class Encode(LightningModule):
 
     Args:
         towers: The loaded encoder.
+        patches: Whether to encode the patches of the images.
     """
 
-    def __init__(self, towers: Towers) -> None:
+    def __init__(self, towers: Towers, *, patches: bool = False) -> None:
         super().__init__()
         self.towers = towers
+        self.patches = patches
         self.model = towers.model  # registered, so that Lightning moves it to the device
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Encode each block ``(block, 3, H, W)`` of the batch on its own, in equal steps.
 
         Returns:
-            ``position (B,)`` and unit ``features (B, D)``, both without the padding.
+            ``position (B,)`` and ``features (B, D)`` as long as the encoder makes them, or those
+            of patches ``(B, P, D)``, unit and in half precision; all without the padding.
         """
         features, positions = [], []
         step = STEP.get(self.device.type, BLOCK)
@@ -52,14 +56,18 @@ class Encode(LightningModule):
             rows = int((position >= 0).sum())
             if rows:  # padding comes last
                 steps = [
-                    self.towers.images(block[first : first + step])
-                    for first in range(0, rows, step)
+                    self._encode(block[first : first + step]) for first in range(0, rows, step)
                 ]
                 features.append(torch.cat(steps)[:rows])
                 positions.append(position[:rows])
         if not features:
             return {}
         return {"position": torch.cat(positions), "features": torch.cat(features)}
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        if self.patches:
+            return F.normalize(self.towers.spatial(pixels), dim=-1).half()
+        return self.towers.image_features(pixels).float()
 
 
 class ImageList:
@@ -70,19 +78,35 @@ class ImageList:
         views: 1 for the image as the encoder reads it, more for so many augmented views, rows
             beside each other.
         encoder: What `recipe` says of the encoder, see `encoder_recipe`.
+        patches: Whether a row holds the features of the image's patches, and not its own.
     """
 
-    def __init__(self, images: ImageDataModule, views: int, encoder: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        images: ImageDataModule,
+        views: int,
+        encoder: dict[str, Any],
+        *,
+        patches: bool = False,
+    ) -> None:
         self.images = images
         self.views = views
+        self.patches = patches
         self.rows = len(images) * views
         state = images.state(images.samples)
         self.recipe = encoder | {"images": sha256_json([images.sha256, state]), "views": views}
+        if patches:
+            self.recipe["rows"] = "patches, unit, half"
 
 
 def encoder_recipe(encoder: Encoder) -> dict[str, Any]:
-    """What features are kept under, of an encoder."""
-    return {"encoder": encoder.sha256, "precision": encoder.precision, "block": BLOCK}
+    """What features are kept under, of an encoder; they are kept at their own length."""
+    return {
+        "encoder": encoder.sha256,
+        "precision": encoder.precision,
+        "block": BLOCK,
+        "rows": "as encoded",
+    }
 
 
 class _Rows(BlockDataModule):
@@ -162,6 +186,34 @@ def _workers(launch: Launch, rows: int) -> int:
     return min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // launch.devices))
 
 
+def fill(
+    work: ImageList,
+    shards: Sequence[int],
+    towers: Towers,
+    store: FeatureStore,
+    launch: Launch,
+    advance: Callable[[int], object],
+) -> None:
+    """Encode some shards of a list into the store, which then has them for every rank.
+
+    Args:
+        work: The images.
+        shards: Which ones, the same on every rank; none does nothing.
+        towers: The encoder.
+        store: Where shards are kept.
+        launch: Where to run.
+        advance: Told about how many rows were just encoded, over all ranks.
+    """
+    if not shards:
+        return
+    rows = _Rows(work, shards, towers)
+    rows.workers = _workers(launch, len(rows))
+    writer = _Writer(
+        rows, lambda number, part: store.put(work.recipe, shards[number], part), advance
+    )
+    run_predict(Encode(towers, patches=work.patches), rows, launch, writer)
+
+
 def encode(
     work: ImageList,
     found: Sequence[Tensor | None],
@@ -181,16 +233,9 @@ def encode(
         advance: Told about how many rows were just encoded, over all ranks.
 
     Returns:
-        ``(rows, D)``, unit rows, the same on every rank.
+        ``(rows, D)``, as long as the encoder makes them, the same on every rank.
     """
-    shards = [i for i, shard in enumerate(found) if shard is None]
-    if shards:
-        rows = _Rows(work, shards, towers)
-        rows.workers = _workers(launch, len(rows))
-        writer = _Writer(
-            rows, lambda number, part: store.put(work.recipe, shards[number], part), advance
-        )
-        run_predict(Encode(towers), rows, launch, writer)
+    fill(work, [i for i, s in enumerate(found) if s is None], towers, store, launch, advance)
     whole = [store.get(work.recipe, i) if s is None else s for i, s in enumerate(found)]
     lost = [i for i, shard in enumerate(whole) if shard is None]
     if lost:

@@ -152,8 +152,8 @@ def run_predict(
         try:
             trainer.predict(module, datamodule=data, return_predictions=False)
         except SystemExit as error:
-            if trainer.interrupted:  # Lightning makes a quiet exit of Ctrl-C
-                raise KeyboardInterrupt from error
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error  # of which Lightning makes a quiet exit
             raise
         except BenchError as error:
             # A worker process hands its traceback on as the message; ours is its last line.

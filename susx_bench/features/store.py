@@ -86,7 +86,45 @@ class FeatureStore:
         """All shards of a list of `rows` rows, None for each that must be made."""
         return [self.get(recipe, shard) for shard in range(-(-rows // SHARD))]
 
+    def lacks(self, recipe: dict[str, Any], rows: int) -> list[int]:
+        """Shards of a list of `rows` rows that must be made. Each is read, none is kept."""
+        return [i for i in range(-(-rows // SHARD)) if self.get(recipe, i) is None]
+
     @staticmethod
     def _meta(recipe: dict[str, Any], shard: int, features: Tensor) -> dict[str, Any]:
         digest = sha256_arrays({"features": features.numpy()})
         return {"recipe": recipe, "shard": shard, "sha256": digest}
+
+
+class StoredRows:
+    """A list of rows in a store, of which only the shard last asked for is in memory.
+
+    Args:
+        store: Has all of its shards.
+        recipe: What describes the list.
+        rows: Number of rows.
+    """
+
+    def __init__(self, store: FeatureStore, recipe: dict[str, Any], rows: int) -> None:
+        self._store = store
+        self._recipe = recipe
+        self._rows = rows
+        self._shard = -1
+        self._held: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, position: int, /) -> Tensor:
+        """The row at a position, as it was put.
+
+        Raises:
+            OutputError: If its shard is there no more, or is damaged.
+        """
+        shard, place = divmod(position, SHARD)
+        if shard != self._shard:
+            self._held, self._shard = self._store.get(self._recipe, shard), shard
+        if self._held is None:
+            path = self._store.path(self._recipe, shard)
+            raise OutputError(f"{path} is gone or damaged since this run began. Run it again.")
+        return self._held[place]

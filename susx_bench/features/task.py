@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.console import is_main_process
-from susx_bench.data.base import BenchDataModule, ImageDataModule, Part
-from susx_bench.data.spec import Split
-from susx_bench.encoders.openclip import Encoder
+from susx_bench.data.base import BenchDataModule, ImageDataModule, Part, Rows
+from susx_bench.data.spec import DatasetSpec, Split
+from susx_bench.encoders.base import Encoder
 from susx_bench.errors import OptionError
-from susx_bench.features.encode import ImageList, encode, encoder_recipe
+from susx_bench.features.encode import ImageList, encode, encoder_recipe, fill
 from susx_bench.features.predict import Launch
-from susx_bench.features.store import SHARD, FeatureStore
+from susx_bench.features.store import SHARD, FeatureStore, StoredRows
 from susx_bench.methods.base import Labelled
+from susx_bench.methods.base import Need as MethodNeed
 from susx_bench.records.files import sha256_arrays, sha256_json
 
 Advance = Callable[[str, int], object]
 """Told what was just encoded, ``images`` or ``prompts``, and how many."""
+
+
+@dataclass(frozen=True)
+class Norms:
+    """How long features were before they were L2-normalised.
+
+    A row that is the mean of views or of prompts counts as long as these are on average.
+
+    Attributes:
+        text: ``(K,)``.
+        parts: As in `Features`, each ``(m,)``.
+        val: ``(V,)``, or None.
+        test: ``(N,)``.
+    """
+
+    text: Tensor
+    parts: Mapping[str, Tensor]
+    val: Tensor | None
+    test: Tensor
 
 
 @dataclass(frozen=True)
@@ -34,17 +56,42 @@ class Features:
 
     Attributes:
         text: ``(K, D)``.
+        prompts: Each class's single prompts, ``(T_k, D)``, or None.
         parts: The images that support is taken from, by `part_key`, each ``(m, D)``.
+        views: Views of the images in `parts`, each ``(m, A, D)``; empty where there are none.
         val: Labelled validation images, or None.
         test: ``(N, D)``.
+        norms: How long these were before they were L2-normalised; None where nobody knows.
+        patches: Features of the patches of each image of ``test`` and ``val``, ``(P, D)`` an image,
+            where they are needed and the task has them.
         seconds: What encoding took in this run; 0 where everything was there.
     """
 
     text: Tensor
+    prompts: Sequence[Tensor] | None
     parts: Mapping[str, Tensor]
+    views: Mapping[str, Tensor]
     val: Labelled | None
     test: Tensor
+    norms: Norms | None
+    patches: Mapping[str, Rows]
     seconds: float
+
+    def in_full(self) -> Features:
+        """The same, but every row of text, support, val and test as long as it was encoded."""
+        norms = self.norms
+        assert norms is not None
+        val = self.val
+        if val is not None:
+            assert norms.val is not None
+            val = Labelled(val.features * norms.val[:, None], val.labels)
+        return dataclasses.replace(
+            self,
+            text=self.text * norms.text[:, None],
+            parts={name: rows * norms.parts[name][:, None] for name, rows in self.parts.items()},
+            val=val,
+            test=self.test * norms.test[:, None],
+        )
 
     def support(self, parts: Sequence[Tensor], positions: Tensor) -> Tensor:
         """Features of some images of the pool, ``(len(positions), D)``.
@@ -53,9 +100,11 @@ class Features:
             parts: The lists they were encoded in, as positions in the pool.
             positions: Which images, each in one of the lists.
         """
-        rows = torch.cat([self.parts[part_key(part)] for part in parts])
-        place = {position: row for row, position in enumerate(torch.cat(list(parts)).tolist())}
-        return rows[[place[position] for position in positions.tolist()]]
+        return _pick(self.parts, parts, positions)
+
+    def support_views(self, parts: Sequence[Tensor], positions: Tensor) -> Tensor:
+        """Their views, ``(len(positions), A, D)``; for a task that gives ``support-views``."""
+        return _pick(self.views, parts, positions)
 
 
 @dataclass(frozen=True)
@@ -65,10 +114,12 @@ class Need:
     Attributes:
         parts: Lists of positions in the pool, each to be encoded together.
         val: Whether the val split is looked at.
+        patches: Of which of ``test`` and ``val`` the patches are looked at.
     """
 
     parts: Sequence[Tensor]
     val: bool = True
+    patches: frozenset[str] = frozenset()
 
 
 def part_key(positions: Tensor) -> str:
@@ -95,7 +146,11 @@ class Task(ABC):
         test_labels: ``(N,)``; for the record alone.
         val_is_test: Whether the published protocol validates on the test set.
         views: Augmented views each support image is averaged over, 1 for the image itself.
+        gives: Which of ``support-views``, ``text-prompts``, ``spatial`` and ``norms`` it has.
+        patched: Which of ``test`` and ``val`` it has the patches of.
         skipped: Images that were left out because they cannot be decoded.
+        plugins: Packages that dataset and encoder come from, where they are not ours, and their
+            versions.
         hashes: ``split_sha256``, ``pool_sha256``, ``prompts_sha256``, ``weights_sha256``.
     """
 
@@ -113,7 +168,10 @@ class Task(ABC):
     val_is_test: bool = False
     views: int = 1
     precision: str = "fp32"
+    gives: frozenset[MethodNeed] = frozenset()
+    patched: frozenset[str] = frozenset()
     skipped: tuple[str, ...] = ()
+    plugins: Mapping[str, str] = MappingProxyType({})
     hashes: dict[str, str]
 
     @property
@@ -150,6 +208,8 @@ class DatasetTask(Task):
         store: Where features are kept.
     """
 
+    spec: DatasetSpec
+
     def __init__(
         self,
         dataset: Callable[[Split], BenchDataModule],
@@ -164,8 +224,8 @@ class DatasetTask(Task):
         test = dataset("test")
         spec = test.spec
         self.dataset = spec.name
+        self.spec = spec
         self.encoder = encoder.name
-        self.prompts = prompts
         self.precision = encoder.precision
         self.support = support
         self.where = f"{spec.name} {support}"
@@ -174,8 +234,6 @@ class DatasetTask(Task):
         self.views = views
         self._encoder = encoder
         self._store = store
-        self._prompts = [text for texts_ in texts for text in texts_]
-        self._each = [len(texts_) for texts_ in texts]
         self._pool = pool
         self._splits: dict[str, BenchDataModule] = {"test": test}
         if "val" in test.splits:
@@ -194,29 +252,55 @@ class DatasetTask(Task):
                 [self._splits[name].sha256 for name in ("val", "test") if name in self._splits]
             ),
             "pool_sha256": pool.sha256,
-            "prompts_sha256": sha256_json([list(texts_) for texts_ in texts]),
             "weights_sha256": encoder.sha256,
         }
+        self.gives = frozenset({"support-views", "text-prompts"})
+        if pool.features is None:  # those that came in place of images are unit rows
+            self.gives |= {"norms"}
+        if encoder.has_patches:
+            self.gives |= {"spatial"}
+            self.patched = frozenset(self._splits)
+        # Lists of images by name, added when they are asked for. They and what is found of them
+        # are shared with the same task in other words.
+        self._images: dict[str, ImageList] = {}
         self._found: dict[str, list[Tensor | None]] = {}
+        self._encoded: dict[str, _Encoded] = {}
         self._given: dict[str, Tensor] = {}  # parts whose features came in place of images
+        self._patches: dict[str, ImageList] = {}
+        self._lacking: dict[str, list[int]] = {}  # shards of these
+        self._say(prompts, texts)
+
+    def worded(self, prompts: str, texts: Sequence[Sequence[str]]) -> DatasetTask:
+        """The same task with other prompts; images are encoded once for both.
+
+        Args:
+            prompts: Kind of prompts.
+            texts: The prompts of every class.
+        """
+        other = copy.copy(self)
+        other._say(prompts, texts)
+        return other
+
+    def _say(self, prompts: str, texts: Sequence[Sequence[str]]) -> None:
+        self.prompts = prompts
+        self.hashes = self.hashes | {"prompts_sha256": sha256_json([list(each) for each in texts])}
+        self._prompts = [text for each in texts for text in each]
+        self._each = [len(each) for each in texts]
+        recipe = encoder_recipe(self._encoder)
+        self._text_recipe = recipe | {"texts": sha256_json(self._prompts)}
+        self._texts_found: list[Tensor | None] | None = None
 
     @property
     def pool_keys(self) -> Sequence[str]:
         return [sample.key for sample in self._pool.samples]
 
-    @cached_property
-    def _images(self) -> dict[str, ImageList]:
-        """Lists of images by name; those of the pool are added when they are asked for."""
-        encoder = encoder_recipe(self._encoder)
-        return {name: ImageList(part, 1, encoder) for name, part in self._splits.items()}
-
-    @cached_property
-    def _text_recipe(self) -> dict[str, Any]:
-        return encoder_recipe(self._encoder) | {"texts": sha256_json(self._prompts)}
-
     def _look(self, need: Need) -> list[str]:
         """Look once what the store has, before the first launch and on every rank alike."""
         names = [name for name in self._splits if need.val or name != "val"]
+        recipe = encoder_recipe(self._encoder)
+        for name in names:
+            if name not in self._images:
+                self._images[name] = ImageList(self._splits[name], 1, recipe)
         for positions in need.parts:
             name = part_key(positions)
             if self._pool.features is not None:
@@ -225,66 +309,126 @@ class DatasetTask(Task):
             names.append(name)
             if name not in self._images:
                 part = Part(self._pool, positions.tolist())
-                self._images[name] = ImageList(part, self.views, encoder_recipe(self._encoder))
+                self._images[name] = ImageList(part, self.views, recipe)
         for name in names:
             if name not in self._found:
                 work = self._images[name]
                 self._found[name] = self._store.load(work.recipe, work.rows)
-        if "text" not in self._found:
-            self._found["text"] = self._store.load(self._text_recipe, len(self._prompts))
+        for name in need.patches - self._lacking.keys():
+            self._patches[name] = work = ImageList(self._splits[name], 1, recipe, patches=True)
+            self._lacking[name] = self._store.lacks(work.recipe, work.rows)
+        if self._texts_found is None:
+            self._texts_found = self._store.load(self._text_recipe, len(self._prompts))
         return names
 
     def missing(self, need: Need) -> dict[str, int]:
         names = self._look(need)
-        images = sum(self._rows(name, self._images[name].rows) for name in names)
-        return {"images": images, "prompts": self._rows("text", len(self._prompts))}
-
-    def _rows(self, name: str, rows: int) -> int:
-        """Rows of a list's missing shards."""
-        return sum(
-            min(SHARD, rows - shard * SHARD)
-            for shard, found in enumerate(self._found[name])
-            if found is None
+        images = sum(
+            _rows(_none(self._found[name]), self._images[name].rows)
+            for name in names
+            if name not in self._encoded
         )
+        images += sum(_rows(self._lacking[name], self._patches[name].rows) for name in need.patches)
+        assert self._texts_found is not None
+        prompts = _rows(_none(self._texts_found), len(self._prompts))
+        return {"images": images, "prompts": prompts}
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
         started = time.perf_counter()
         names = self._look(need)
-        everything = [*names, "text"]
-        made = any(shard is None for name in everything for shard in self._found[name])
-        done: dict[str, Tensor] = {}
+        made = any(self.missing(need).values())
+        told = partial(advance, "images")
         for name in names:
+            if name in self._encoded:
+                continue
             work, found = self._images[name], self._found[name]
             if all(shard is not None for shard in found):
                 rows = torch.cat([shard for shard in found if shard is not None])
             else:
-                towers, told = self._encoder.towers, partial(advance, "images")
-                rows = encode(work, found, towers, self._store, launch, told)
-            self._found[name] = list(torch.split(rows, SHARD))
-            done[name] = _mean_unit(torch.split(rows, work.views)) if work.views > 1 else rows
-        text = _mean_unit(torch.split(self._texts(advance), self._each))
-        val = None
+                rows = encode(work, found, self._encoder.towers, self._store, launch, told)
+            self._encoded[name] = _Encoded.of(rows, work.views)
+            self._found[name] = []
+        for name in sorted(need.patches):
+            if lacking := self._lacking[name]:
+                towers = self._encoder.towers
+                fill(self._patches[name], lacking, towers, self._store, launch, told)
+                self._lacking[name] = []
+        done = {name: self._encoded[name] for name in names}
+        texts = self._texts(advance)
+        prompts = torch.split(F.normalize(texts, dim=-1), self._each)
+        val = val_norms = None
         if "val" in done and self.val_labels is not None:
-            val = Labelled(done["val"], self.val_labels)
+            val, val_norms = Labelled(done["val"].rows, self.val_labels), done["val"].norms
+        pool = {name: part for name, part in done.items() if name not in self._splits}
+        norms = None
+        if "norms" in self.gives:
+            norms = Norms(
+                text=torch.stack([each.mean() for each in texts.norm(dim=-1).split(self._each)]),
+                parts={name: part.norms for name, part in pool.items()},
+                val=val_norms,
+                test=done["test"].norms,
+            )
         return Features(
-            text=text,
-            parts=self._given | {n: done[n] for n in names if n not in self._splits},
+            text=_mean_unit(prompts),
+            prompts=prompts,
+            parts=self._given | {name: part.rows for name, part in pool.items()},
+            views={name: rows[:, None] for name, rows in self._given.items()}
+            | {name: part.views for name, part in pool.items()},
             val=val,
-            test=done["test"],
+            test=done["test"].rows,
+            norms=norms,
+            patches={
+                name: StoredRows(self._store, self._patches[name].recipe, self._patches[name].rows)
+                for name in need.patches
+            },
             seconds=time.perf_counter() - started if made else 0.0,
         )
 
     def _texts(self, advance: Advance) -> Tensor:
-        """Unit features of every single prompt, ``(T, D)``, made and kept a shard at a time."""
-        found = self._found["text"]
+        """Features of every single prompt, ``(T, D)``, made and kept a shard at a time."""
+        found = self._texts_found
+        assert found is not None
         for shard, start in enumerate(range(0, len(self._prompts), SHARD)):
             if found[shard] is None:
                 part = self._prompts[start : start + SHARD]
-                found[shard] = rows = self._encoder.towers.text_prompts([part])[0]
+                found[shard] = rows = self._encoder.towers.single_texts(part)
                 if is_main_process():
                     self._store.put(self._text_recipe, shard, rows)
                 advance("prompts", len(part))
         return torch.cat([shard for shard in found if shard is not None])
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A list of images: unit rows, how long they were, and the unit rows of their views."""
+
+    rows: Tensor  # (n, D)
+    norms: Tensor  # (n,)
+    views: Tensor  # (n, A, D)
+
+    @classmethod
+    def of(cls, stored: Tensor, views: int) -> _Encoded:
+        """From the rows of the store, `views` of them an image."""
+        unit, norms = F.normalize(stored, dim=-1), stored.norm(dim=-1)
+        rows = _mean_unit(torch.split(unit, views)) if views > 1 else unit
+        return cls(rows, norms.view(-1, views).mean(1), unit.view(len(rows), views, -1))
+
+
+def _none(found: Sequence[Tensor | None]) -> list[int]:
+    """Positions of the shards that the store does not have."""
+    return [i for i, shard in enumerate(found) if shard is None]
+
+
+def _rows(shards: Sequence[int], rows: int) -> int:
+    """Rows of some shards of a list of `rows` rows."""
+    return sum(min(SHARD, rows - shard * SHARD) for shard in shards)
+
+
+def _pick(rows: Mapping[str, Tensor], parts: Sequence[Tensor], positions: Tensor) -> Tensor:
+    """Rows of some images of the pool, from the rows of the lists they are in."""
+    together = torch.cat([rows[part_key(part)] for part in parts])
+    place = {position: row for row, position in enumerate(torch.cat(list(parts)).tolist())}
+    return together[[place[position] for position in positions.tolist()]]
 
 
 def _mean_unit(groups: Sequence[Tensor]) -> Tensor:

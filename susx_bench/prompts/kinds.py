@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 import json
+import math
+import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from susx_bench.data.classes import match
@@ -26,10 +31,17 @@ KINDS: dict[str, str] = {
     "ensemble": "seven templates, their text features averaged (CLIP, SuS-X)",
     "cupl": "a language model's sentences about each class, from a file (CuPL)",
     "combined": "cupl and ensemble together (CuPL+e), what SuS-X uses",
+    "visdesc": "the name with each of its descriptors, from a file (VisDesc)",
+    "waffle": "the name with random words and characters (WaffleCLIP)",
 }
 
-FROM_FILE = frozenset({"cupl", "combined"})
-"""Kinds that need `cupl_file`."""
+FROM_FILE = frozenset({"cupl", "combined", "visdesc"})
+"""Kinds that need a file, see `read_table`."""
+
+WAFFLES = 15
+"""Pairs of a random word and random characters, of which every class has the same."""
+
+WAFFLE_SEED = 1
 
 
 def class_prompts(kind: str, spec: DatasetSpec, folder: Path | None = None) -> list[list[str]]:
@@ -39,7 +51,7 @@ def class_prompts(kind: str, spec: DatasetSpec, folder: Path | None = None) -> l
         kind: One of `KINDS`.
         spec: The dataset's facts: class names, whose underscores become spaces, and templates
             with one ``{}``.
-        folder: Where prompt files lie, see `read_cupl`.
+        folder: Where prompt files lie, see `read_table`.
 
     Returns:
         For each class its prompts.
@@ -58,31 +70,129 @@ def class_prompts(kind: str, spec: DatasetSpec, folder: Path | None = None) -> l
     }.get(kind, ())
     names = [name.replace("_", " ") for name in spec.classnames]
     written = [[template.format(name) for template in templates] for name in names]
+    if kind == "waffle":
+        said = [described(text) for text in waffles(names, WAFFLES, WAFFLE_SEED)]
+        return [[f"A photo of a {name}, {text}." for text in said] for name in names]
+    if kind == "visdesc":
+        read = read_table(spec, folder, f"descriptors_{spec.name}.json", "descriptor")
+        return [
+            [f"{name}, {described(text)}" for text in texts]
+            for name, texts in zip(names, read, strict=True)
+        ]
     if kind not in FROM_FILE:
         return written
     read = read_cupl(spec, folder)
     return [cupl + ours for cupl, ours in zip(read, written, strict=True)]
 
 
+def described(feature: str) -> str:
+    """Join a feature to a class name: ``which is``, ``which`` or ``which has``.
+
+    The published rule looks at first letters alone: "antlers" becomes "which is antlers".
+
+    Source:
+        Menon and Vondrick, *Visual Classification via Description from Large Language Models*,
+        ICLR 2023, arXiv:2210.07183, and the public ``descriptor_strings.py``.
+    """
+    if feature.startswith(("a", "used")):
+        return f"which is {feature}"
+    if feature.startswith(("has", "often", "typically", "may", "can")):
+        return f"which {feature}"
+    return f"which has {feature}"
+
+
+def waffles(names: Sequence[str], pairs: int, seed: int) -> list[str]:
+    """Make random features, a word and a string of characters by turns, for all classes alike.
+
+    Words are as many and at most as long as the class names' are on average; characters come in
+    groups, about as many as a name has words, that together are about as long as its longest word.
+
+    Two things are ours, as the authors' list of words is a pickle and their characters are those
+    of another model's answers: words are the whole lower-case words of at least three letters in
+    CLIP's own vocabulary, characters are lower-case letters and digits. The authors average
+    accuracies over seven draws; this is one.
+
+    Args:
+        names: Class names.
+        pairs: How many of each.
+        seed: Of the draw.
+
+    Returns:
+        ``2 * pairs`` features.
+
+    Source:
+        Roth et al., *Waffling around for Performance*, ICCV 2023, arXiv:2306.07282, section 3.2,
+        and ``waffle`` in the public ``waffle_tools.py``.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(choices: Sequence[str]) -> str:
+        return choices[int(torch.randint(len(choices), (1,), generator=generator))]
+
+    split = [name.split(" ") for name in names]
+    words = max(round(_mean([len(each) for each in split])), 1)
+    letters = round(_mean([_mean([len(word) for word in each]) for each in split]))
+    groups = round(_mean([len(each) - 1 for each in split])) + 1
+    longest = math.ceil(_mean([max(len(word) for word in each) for each in split]))
+    group = longest // groups + 1
+    vocabulary = [word[:letters] for word in clip_words()]
+    characters = string.ascii_lowercase + string.digits
+    features = []
+    for _ in range(pairs):
+        features.append(" ".join(draw(vocabulary) for _ in range(words)))
+        drawn = ["".join(draw(characters) for _ in range(group)) for _ in range(groups)]
+        features.append(", ".join(drawn))
+    return features
+
+
+def clip_words() -> list[str]:
+    """Whole lower-case words of at least three letters in CLIP's vocabulary, the frequent first.
+
+    The vocabulary is a file of open_clip, whatever the encoder reads.
+    """
+    spec = importlib.util.find_spec("open_clip")
+    assert spec is not None
+    assert spec.origin is not None
+    packed = Path(spec.origin).with_name("bpe_simple_vocab_16e6.txt.gz").read_bytes()
+    merges = gzip.decompress(packed).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
+    tokens = ["".join(merge.split()) for merge in merges]
+    words = [token.removesuffix("</w>") for token in tokens if token.endswith("</w>")]
+    return [word for word in words if len(word) >= 3 and word.isascii() and word.isalpha()]
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
 def read_cupl(spec: DatasetSpec, folder: Path | None) -> list[list[str]]:
-    """Read ``CuPL_prompts_DATASET.json``: ``{class name: [sentence, ...]}``.
+    """Read ``CuPL_prompts_DATASET.json``, see `read_table`."""
+    return read_table(spec, folder, f"CuPL_prompts_{spec.name}.json", "sentence")
+
+
+def read_table(spec: DatasetSpec, folder: Path | None, file: str, item: str) -> list[list[str]]:
+    """Read a file of the form ``{class name: [text, ...]}``.
 
     Args:
         spec: The dataset's facts.
-        folder: Folder of such files, as SuS-X publishes them in ``gpt3_prompts``.
+        folder: Where it lies; ``CuPL_prompts_DATASET.json`` as SuS-X publishes them in
+            ``gpt3_prompts``, ``descriptors_DATASET.json`` as VisDesc does in ``descriptors``.
+        file: Its name.
+        item: What one text is called.
 
     Returns:
-        For each class its sentences, in canonical order.
+        For each class its texts, in canonical order.
 
     Raises:
-        PromptsError: If the file is missing or of another form, or a class has no sentence.
+        PromptsError: If the file is missing or of another form, or a class has no text.
         DatasetError: If its names are not the dataset's.
     """
-    file = f"CuPL_prompts_{spec.name}.json"
     if folder is None:
+        whose = "SuS-X's gpt3_prompts" if item == "sentence" else "VisDesc's descriptors"
         raise PromptsError(
             f"{spec.name}: prompts from a file need --prompts-dir (or SUSX_BENCH_PROMPTS), a "
-            f"folder with {file}, as in SuS-X's gpt3_prompts."
+            f"folder with {file}, as in {whose}."
         )
     path = folder / file
     try:
@@ -94,7 +204,7 @@ def read_cupl(spec: DatasetSpec, folder: Path | None) -> list[list[str]]:
         for texts in table.values()
     )
     if not good:
-        raise PromptsError(f"{spec.name}: {path} is not of the form {{class name: [sentence]}}.")
+        raise PromptsError(f"{spec.name}: {path} is not of the form {{class name: [{item}]}}.")
     names = list(table)
     found: list[list[str]] = [[] for _ in spec.classnames]
     for name, label in zip(names, match(names, spec, str(path)), strict=True):
@@ -102,7 +212,5 @@ def read_cupl(spec: DatasetSpec, folder: Path | None) -> list[list[str]]:
             found[label] = [text for text in table[name] if text.strip()]
     for label, texts in enumerate(found):
         if not texts:
-            raise PromptsError(
-                f"{spec.name}: {path} has no sentence for '{spec.classnames[label]}'."
-            )
+            raise PromptsError(f"{spec.name}: {path} has no {item} for '{spec.classnames[label]}'.")
     return found

@@ -121,3 +121,61 @@ def test_half_a_file_is_refused(bundle: Bundle) -> None:
 def test_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such file"):
         BundleTask(tmp_path / "nothing.safetensors")
+
+
+def patches(rows: int, seed: int) -> Tensor:
+    return unit(rows * 6, 16, seed).view(rows, 6, 16).half()
+
+
+def lengths(tensors: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
+    return {f"{name}_norms": torch.arange(len(tensors[name])) + 1.0 for name in names}
+
+
+def test_patches_are_used_as_stored(bundle: Bundle) -> None:
+    test, val = patches(70, seed=1), patches(30, seed=2)
+    plain, one, both = (
+        BundleTask(bundle(f"{i}.safetensors", **extra))
+        for i, extra in enumerate(({}, {"spatial": test}, {"spatial": test, "val_spatial": val}))
+    )
+    features = both.features(Need([]), Launch(), lambda unit, count: None)
+
+    assert torch.equal(torch.stack([features.patches["test"][i] for i in range(70)]), test)
+    assert torch.equal(torch.stack([features.patches["val"][i] for i in range(30)]), val)
+    assert [task.patched for task in (plain, one, both)] == [set(), {"test"}, {"test", "val"}]
+    assert ["spatial" in task.gives for task in (plain, one, both)] == [False, True, True]
+    assert len({task.hashes["split_sha256"] for task in (plain, one, both)}) == 3
+
+
+def test_rows_in_full_are_as_long_as_the_bundle_says(
+    bundle: Bundle, tensors: dict[str, Tensor]
+) -> None:
+    task = BundleTask(bundle(**lengths(tensors, "text", "support", "val", "test")))
+    part = torch.tensor([3, 0])
+    features = task.features(Need([part]), Launch(), lambda unit, count: None).in_full()
+
+    assert "norms" in task.gives
+    assert features.val is not None
+    torch.testing.assert_close(features.text.norm(dim=-1), torch.arange(5) + 1.0)
+    torch.testing.assert_close(features.test.norm(dim=-1), torch.arange(70) + 1.0)
+    torch.testing.assert_close(features.val.features.norm(dim=-1), torch.arange(30) + 1.0)
+    torch.testing.assert_close(features.support([part], part)[0], 4 * tensors["support"][3])
+    assert "norms" not in BundleTask(bundle("plain.safetensors")).gives
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spatial": patches(69, 1)}, "'spatial' is for 69 rows of 'test', which has 70"),
+        ({"spatial": patches(70, 1)[:, 0]}, r"'spatial' has shape \(70, 16\), it holds"),
+        ({"spatial": 2 * patches(70, 1)}, "rows of 'spatial' are not unit"),
+        ({"val_spatial": patches(70, 1)}, "'val_spatial' is for 70 rows of 'val', which has 30"),
+        ({"test_norms": torch.ones(70)}, "has 'test_norms' but no 'text_norms'"),
+        ({"text_norms": torch.ones(4)}, r"'text_norms' is torch.float32 \(4,\), it holds"),
+        ({"text_norms": torch.zeros(5)}, "'text_norms' has a length that is not a number above 0"),
+    ],
+)
+def test_patches_and_lengths_that_do_not_fit_are_refused(
+    bundle: Bundle, changes: dict[str, Tensor], message: str
+) -> None:
+    with pytest.raises(BundleError, match=message):
+        BundleTask(bundle(**changes))

@@ -13,11 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from susx_bench.data.base import BLOCK, ImageDataModule
+from susx_bench.data.base import BLOCK, ImageDataModule, Part
 from susx_bench.data.digits import Digits
 from susx_bench.data.sources.base import Sample
-from susx_bench.encoders.openclip import Encoder, Towers
+from susx_bench.encoders.base import Towers
+from susx_bench.encoders.openclip import OpenClip
 from susx_bench.features.encode import STEP, ImageList, encode
+from susx_bench.features.encode import fill as fill_shards
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.features.views import augmented
@@ -25,7 +27,7 @@ from susx_bench.features.views import augmented
 
 @pytest.fixture(scope="module")
 def towers() -> Towers:
-    return Encoder("demo").towers
+    return OpenClip("demo").towers
 
 
 def files(store: Path) -> dict[str, bytes]:
@@ -55,7 +57,8 @@ def test_rows_are_what_the_encoder_gives_one_step_at_a_time(tmp_path: Path, towe
         [towers.transform(data.image(s)) for s in data.samples[start : start + BLOCK]]
     )
     with torch.no_grad():
-        expected = torch.cat([towers.images(part) for part in torch.split(pixels, STEP["cpu"])])
+        steps = [towers.image_features(part) for part in torch.split(pixels, STEP["cpu"])]
+        expected = torch.cat(steps)
 
     assert len(stored) == 771
     assert torch.equal(stored[start : start + BLOCK], expected)
@@ -131,6 +134,25 @@ def test_views_are_seeded_crops_and_about_half_are_mirrored(towers: Towers) -> N
     assert float(spans.max()) > 0.95
 
 
+def test_patches_are_kept_unit_and_in_half_precision(tmp_path: Path, towers: Towers) -> None:
+    data = Part(Digits("test"), range(3))
+    work = ImageList(data, 1, {"encoder": "demo"}, patches=True)
+    store = FeatureStore(str(tmp_path))
+    fill_shards(work, [0], towers, store, Launch(accelerator="cpu"), lambda rows: None)
+
+    stored = store.get(work.recipe, 0)
+    with torch.no_grad():
+        pixels = torch.stack([towers.transform(data.image(s)) for s in data.samples])
+        patches = towers.spatial(pixels)
+
+    assert stored is not None
+    assert stored.dtype == torch.float16
+    assert stored.shape == (3, 16, 64)
+    expected = patches / patches.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(stored.float(), expected, atol=2**-11, rtol=2**-11)
+    assert store.get(ImageList(data, 1, {"encoder": "demo"}).recipe, 0) is None
+
+
 def test_every_view_is_a_row_of_its_own(tmp_path: Path, towers: Towers) -> None:
     work = ImageList(Picture(), 10, {"encoder": "demo"})
     store = FeatureStore(str(tmp_path))
@@ -139,7 +161,7 @@ def test_every_view_is_a_row_of_its_own(tmp_path: Path, towers: Towers) -> None:
     image = Picture().image(Sample("only", 0))
     pixels = [augmented(image, f"picture/only/{i}", towers.preprocess_cfg) for i in range(10)]
     with torch.no_grad():
-        expected = towers.images(torch.stack(pixels))
+        expected = towers.image_features(torch.stack(pixels))
 
     assert rows.shape == (10, expected.shape[1])
     torch.testing.assert_close(rows, expected)
@@ -151,12 +173,12 @@ import json, os, random, signal, sys, time
 import torch
 torch.set_num_threads(1)
 from susx_bench.data.digits import Digits
-from susx_bench.encoders.openclip import Encoder
+from susx_bench.encoders.openclip import OpenClip
 from susx_bench.features.encode import STEP, ImageList, encode
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore
 
-towers = Encoder("demo").towers
+towers = OpenClip("demo").towers
 
 def fill(folder):
     work = ImageList(Digits("train"), 4, {"encoder": "demo"})

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from susx_bench.features.store import SHARD, FeatureStore
+from susx_bench.errors import OutputError
+from susx_bench.features.store import SHARD, FeatureStore, StoredRows
 from tests.conftest import unit
 
 RECIPE = {"encoder": "abc", "images": "def"}
@@ -77,3 +78,19 @@ def test_a_list_is_loaded_shard_by_shard(tmp_path: Path) -> None:
     found = store.load(RECIPE, 2 * SHARD + 1)
 
     assert [shard is None for shard in found] == [True, False, True]
+    assert store.lacks(RECIPE, 2 * SHARD + 1) == [0, 2]
+
+
+def test_rows_are_read_a_shard_at_a_time(tmp_path: Path) -> None:
+    store, features = FeatureStore(str(tmp_path)), unit(SHARD + 3, 4, seed=1)
+    store.put(RECIPE, 0, features[:SHARD])
+    store.put(RECIPE, 1, features[SHARD:])
+
+    rows = StoredRows(store, RECIPE, SHARD + 3)
+
+    assert len(rows) == SHARD + 3
+    assert torch.equal(torch.stack([rows[i] for i in (SHARD + 2, 0, SHARD)]), features[[-1, 0, -3]])
+    Path(store.path(RECIPE, 0)).write_bytes(b"half")
+    with pytest.raises(OutputError, match=r"000000\.safetensors is gone or damaged"):
+        rows[1]
+    assert torch.equal(rows[SHARD + 1], features[SHARD + 1])

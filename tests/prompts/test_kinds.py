@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from susx_bench.data.facts.caltech101 import Caltech101
 from susx_bench.data.facts.cifar10 import CIFAR10
@@ -13,7 +15,7 @@ from susx_bench.data.facts.eurosat import EuroSAT
 from susx_bench.data.facts.ucf101 import UCF101
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import BenchError, UnknownNameError
-from susx_bench.prompts.kinds import ENSEMBLE, KINDS, class_prompts
+from susx_bench.prompts.kinds import ENSEMBLE, KINDS, class_prompts, clip_words, waffles
 
 SPEC = DatasetSpec(
     name="toy",
@@ -47,6 +49,60 @@ def test_cupl_is_in_canonical_order_and_combined_adds_the_ensemble(tmp_path: Pat
         *("d1", "d2"),
         *(t.format("dog") for t in ENSEMBLE),
     ]
+
+
+def test_visdesc_joins_descriptors_by_the_published_rule(tmp_path: Path) -> None:
+    table = {"dog": ["four legs", "a tail"], "Big Cat": ["often asleep", "used to it", "has ears"]}
+    (tmp_path / "descriptors_toy.json").write_text(json.dumps(table))
+
+    assert class_prompts("visdesc", SPEC, tmp_path) == [
+        ["big cat, which often asleep", "big cat, which is used to it", "big cat, which has ears"],
+        ["dog, which has four legs", "dog, which is a tail"],
+    ]
+    with pytest.raises(BenchError, match=r"--prompts-dir .* descriptors_toy\.json"):
+        class_prompts("visdesc", SPEC)
+
+
+def test_waffle_says_the_same_nonsense_of_every_class() -> None:
+    state = torch.get_rng_state()
+    cat, dog = class_prompts("waffle", SPEC)
+
+    assert torch.equal(torch.get_rng_state(), state)
+    assert class_prompts("waffle", SPEC) == [cat, dog]
+    assert len(cat) == len(set(cat)) == 30
+    assert [text.replace("a big cat,", "a dog,") for text in cat] == dog
+    assert all(re.fullmatch(r"A photo of a dog, which .+\.", text) for text in dog)
+
+
+def test_waffles_are_as_long_as_the_names() -> None:
+    names = ["apple pie", "sea lion", "german short pointer"]  # 7 words: 2.33 a name
+    lengths = [(5 + 3) / 2, (3 + 4) / 2, (6 + 5 + 7) / 3]  # of words, 4.5 on average
+    longest = (5 + 4 + 7) / 3  # 5.33, so 6 characters in 2 groups, a multiple above: 8
+
+    features = waffles(names, 20, seed=3)
+
+    assert sum(lengths) / 3 == 4.5
+    assert longest < 6
+    words, characters = features[::2], features[1::2]
+    assert len(words) == len(characters) == 20
+    known = {word[:4] for word in clip_words()}
+    assert all(set(text.split(" ")) <= known and text.count(" ") == 1 for text in words)
+    assert all(re.fullmatch(r"[a-z0-9]{4}, [a-z0-9]{4}", text) for text in characters)
+    assert len(set(features)) == 40
+    assert waffles(names, 20, seed=4) != features
+    assert waffles(names, 5, seed=3) == features[:10]
+
+
+def test_words_are_those_of_the_tokenizer() -> None:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    known = SimpleTokenizer().encoder
+    words = clip_words()
+
+    assert len(words) > 20_000
+    assert all(f"{word}</w>" in known for word in words)
+    whole = {token[:-4] for token in known if token.endswith("</w>")}
+    assert set(words) == {w for w in whole if len(w) >= 3 and w.isascii() and w.isalpha()}
 
 
 @pytest.mark.parametrize(
