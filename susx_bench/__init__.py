@@ -11,11 +11,27 @@ if TYPE_CHECKING:
         Labelled,
         LinearMethod,
         Method,
+        Need,
+        Regime,
         SearchSpace,
+        Setting,
         Terms,
+        UnfitError,
     )
 
-__all__ = ["Axis", "Context", "Labelled", "LinearMethod", "Method", "SearchSpace", "Terms"]
+__all__ = [
+    "Axis",
+    "Context",
+    "Labelled",
+    "LinearMethod",
+    "Method",
+    "Need",
+    "Regime",
+    "SearchSpace",
+    "Setting",
+    "Terms",
+    "UnfitError",
+]
 
 
 def __getattr__(name: str) -> Any:  # torch is imported when a method is, not with the package

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
+import pkgutil
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from susx_bench.errors import PluginError, UnknownNameError
 
 if TYPE_CHECKING:
     from susx_bench.data.base import BenchDataModule
+    from susx_bench.encoders.base import Encoder
     from susx_bench.methods.base import Method
 
 T = TypeVar("T")
+
+_OURS = "susx-bench"
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,16 @@ class Origin:
     package: str
     version: str
 
+    @classmethod
+    def of(cls, entry: EntryPoint) -> Origin:
+        """Where an entry point comes from."""
+        dist = entry.dist
+        name, version = (dist.name, dist.version) if dist else ("unknown", "unknown")
+        return cls(entry.value, name, version)
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version} ({self.value})"
+
 
 class Registry(Generic[T]):
     """The classes registered under one entry-point group.
@@ -45,73 +62,130 @@ class Registry(Generic[T]):
     Args:
         kind: The word for messages, such as ``"method"``.
         group: Entry-point group.
+        base: ``module:class`` that the classes extend, imported with the first of them.
+        called: Where a class says its own name, which is the one it is registered under: records
+            and tables know it by that name.
     """
 
-    def __init__(self, kind: str, group: str) -> None:
+    def __init__(self, kind: str, group: str, base: str, called: str = "name") -> None:
         self.kind = kind
         self.group = group
+        self._base = base
+        self._called = called
 
     @cached_property
-    def _entries(self) -> dict[str, EntryPoint]:
-        found: dict[str, EntryPoint] = {}
+    def _entries(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
         for entry in entry_points(group=self.group):
-            other = found.setdefault(entry.name, entry)
-            if other.value != entry.value:
-                raise PluginError(
-                    f"{self.kind} '{entry.name}' is registered twice: {other.value} and "
-                    f"{entry.value}. Uninstall or rename one."
-                )
+            same = found.setdefault(entry.name, [])
+            if Origin.of(entry) not in map(Origin.of, same):
+                same.append(entry)
         return found
 
     def names(self) -> list[str]:
-        """All registered names, sorted."""
+        """All registered names, sorted; also of what cannot be loaded."""
         return sorted(self._entries)
 
-    def origin(self, name: str) -> Origin:
-        """Tell where a registered name comes from."""
-        entry = self._entry(name)
-        dist = entry.dist
-        return Origin(
-            entry.value, dist.name if dist else "unknown", dist.version if dist else "unknown"
-        )
+    def origins(self, name: str) -> list[Origin]:
+        """Who registered a name: one package, or more where they are in each other's way."""
+        return sorted(map(Origin.of, self._find(name)), key=str)
+
+    def package(self, name: str) -> dict[str, str]:
+        """The plugin's package behind a name, with its version; empty for what is ours or none."""
+        origins = map(Origin.of, self._entries.get(name, []))
+        return {o.package: o.version for o in origins if o.package != _OURS}
 
     def get(self, name: str) -> type[T]:
         """Import and return the class registered under `name`.
 
         Raises:
             UnknownNameError: If nobody registered that name.
-            PluginError: If its module cannot be imported.
+            PluginError: If several packages did, or what is registered cannot be loaded or is
+                something else.
         """
-        entry = self._entry(name)
-        try:
-            loaded: type[T] = entry.load()
-        except (ImportError, AttributeError) as error:
+        entries, origins = self._find(name), self.origins(name)
+        if len(entries) > 1:
             raise PluginError(
-                f"{self.kind} '{name}' ({entry.value}) cannot be loaded: {error}."
+                f"{self.kind} '{name}' is registered more than once: by "
+                f"{' and by '.join(map(str, origins))}. Uninstall all but one, or rename it."
+            )
+        try:
+            loaded: type[T] = entries[0].load()
+        # Whatever a stranger's package raises, an exit included, name the package and the error.
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{self.kind} '{name}' of {origins[0]} cannot be loaded: {error!r}."
             ) from error
+        base: type[T] = pkgutil.resolve_name(self._base)
+        if not (isinstance(loaded, type) and issubclass(loaded, base)):
+            raise PluginError(
+                f"{self.kind} '{name}' of {origins[0]} is not a subclass of {self._base}."
+            )
+        try:
+            called = attrgetter(self._called)(loaded)
+        except AttributeError:
+            called = None
+        if called != name:
+            raise PluginError(
+                f"{self.kind} '{name}' of {origins[0]} says that its {self._called} is {called!r}. "
+                "Class and entry point must have one name."
+            )
         return loaded
 
-    def _entry(self, name: str) -> EntryPoint:
+    def _find(self, name: str) -> list[EntryPoint]:
         if name not in self._entries:
-            raise UnknownNameError(self.kind, name, self._entries)
+            raise UnknownNameError(self.kind, name, self._entries, self._missing_step(name))
         return self._entries[name]
 
+    def _missing_step(self, name: str) -> str:
+        """What stands between a name and its use, as far as can be told."""
+        for other in (METHODS, DATASETS, ENCODERS):
+            if name in other._entries:
+                return f"'{name}' is registered as {other.kind}, in {other.group}."
+        try:
+            dist = distribution(name)
+        except (PackageNotFoundError, ValueError):
+            dist = None
+        if dist is not None:
+            there = sorted(entry.name for entry in dist.entry_points if entry.group == self.group)
+            declares = f"declares only {', '.join(there)}" if there else "declares nothing"
+            return (
+                f"The package {dist.name} {dist.version} is installed but {declares} under the "
+                f"entry point {self.group}: add it to its pyproject.toml and install it again."
+            )
+        if Path(name, "pyproject.toml").is_file():
+            return (
+                f"The folder {name} is not installed in this environment: pip install -e ./{name}"
+            )
+        return (
+            "If it is yours: is its package installed in this environment, and does it declare "
+            f"the entry point {self.group}?"
+        )
 
-METHODS: Registry[Method] = Registry("method", "susx_bench.methods")
-DATASETS: Registry[BenchDataModule] = Registry("dataset", "susx_bench.datasets")
+
+METHODS: Registry[Method] = Registry(
+    "method", "susx_bench.methods", "susx_bench.methods.base:Method"
+)
+DATASETS: Registry[BenchDataModule] = Registry(
+    "dataset", "susx_bench.datasets", "susx_bench.data.base:BenchDataModule", "spec.name"
+)
+ENCODERS: Registry[Encoder] = Registry(
+    "encoder", "susx_bench.encoders", "susx_bench.encoders.base:Encoder"
+)
 
 
 def load_method(name: str) -> tuple[type[Method], str]:
     """Find a method by its registered name, or in a file given as ``./file.py:Class``.
 
     Returns:
-        The class, and the sha256 of the file it was read from (empty for a registered name).
+        The class, and the sha256 of the file it was read from (empty for a method of ours).
     """
     if name.endswith(".py"):
         raise PluginError(f"--method {name}: name the class too, as in {name}:Class.")
     path, colon, attribute = name.rpartition(":")
     if not colon or not path.endswith(".py"):
-        return METHODS.get(name), ""
+        method = METHODS.get(name)
+        return method, _source(method) if METHODS.package(name) else ""
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise PluginError(f"--method {name}: {file} does not exist.")
@@ -131,5 +205,25 @@ def load_method(name: str) -> tuple[type[Method], str]:
             raise PluginError(f"--method {name}: {file} fails on import: {error!r}.") from error
     loaded: Any = getattr(sys.modules[module_name], attribute, None)
     if not isinstance(loaded, type):
-        raise PluginError(f"--method {name}: {file} has no class '{attribute}'.")
+        there = ", ".join(_classes(sys.modules[module_name])) or "none"
+        raise PluginError(
+            f"--method {name}: {file} has no class '{attribute}'. Classes there: {there}."
+        )
     return loaded, source
+
+
+def _classes(module: ModuleType) -> list[str]:
+    """Names of the classes that a module defines itself."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__
+    ]
+
+
+def _source(loaded: type) -> str:
+    """sha256 of the file that defines a class; empty where there is none."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(loaded)).read_bytes()).hexdigest()
+    except (TypeError, OSError):
+        return ""

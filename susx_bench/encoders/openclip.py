@@ -31,12 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from susx_bench.encoders.base import PRECISIONS, Encoder, Towers
 from susx_bench.errors import EncoderError, UnknownNameError
 from susx_bench.records.files import sha256_file, sha256_json
+from susx_bench.registry import ENCODERS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,12 +51,10 @@ OPENAI = {
 }
 """The encoders of the papers, and the models OpenAI trained them as: all with QuickGELU."""
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Of weights and products; all norms keep their weights in fp32, as in OpenAI's own code."""
-
 _HINT = (
     "Or local-dir:FOLDER, hf-hub:ORG/NAME[@REVISION], MODEL:TAG from open_clip.list_pretrained(), "
-    "MODEL:random from open_clip.list_models()."
+    "MODEL:random from open_clip.list_models(), or what an installed package registers as "
+    f"{ENCODERS.group}."
 )
 _REPOSITORY = r"([\w.-]+/[\w.-]+)(?:@(.+))?"
 _GELU = {True: "QuickGELU", False: "GELU"}
@@ -85,7 +84,6 @@ _TOKENIZER = (  # config.json: transformers takes the kind from it where no othe
 _TOKENIZER_OPTIONS = {
     "clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens",
 }  # fmt: skip
-_TEXT_BLOCK = 64  # prompts encoded together, always: see data.base.BLOCK
 
 
 def _resnet_patches(visual: Any, pixels: Tensor) -> Tensor:
@@ -116,11 +114,12 @@ _PATCHES = {"ModifiedResNet": _resnet_patches, "VisionTransformer": _vit_patches
 
 
 @dataclass(frozen=True)
-class Towers:
-    """A loaded encoder.
+class OpenClipTowers(Towers):
+    """A loaded open_clip model.
 
     Attributes:
-        model: The open_clip model, in eval mode, without gradient.
+        model: The model, in eval mode, without gradient. All norms keep their weights in fp32, as
+            in OpenAI's own code.
         transform: RGB image to ``(3, H, W)``; open_clip's own for validation.
         tokenize: Texts to token ids ``(T, L)``.
         dtype: What the image tower reads.
@@ -133,22 +132,22 @@ class Towers:
 
     @property
     def preprocess_cfg(self) -> dict[str, Any]:
-        """What `transform` does, for who must do a part of it in another way.
-
-        Returns:
-            ``size`` (H, W) in pixels, ``mean`` and ``std`` of the channels, ``interpolation``,
-            ``resize_mode``, ``fill_color`` and ``mode``.
-        """
+        """As in the base, and ``resize_mode``, ``fill_color`` and ``mode``."""
         visual: Any = self.model.visual
         cfg: dict[str, Any] = dict(visual.preprocess_cfg)
         size = cfg["size"]
         return cfg | {"size": (size, size) if isinstance(size, int) else tuple(size)}
 
-    def images(self, pixels: Tensor) -> Tensor:
-        """Encode ``(B, 3, H, W)`` into L2-normalised features ``(B, D)``, fp32."""
+    def image_features(self, pixels: Tensor) -> Tensor:
         encode: Any = self.model.encode_image
         features: Tensor = encode(pixels.to(self.dtype))
-        return F.normalize(features.float(), dim=-1)
+        return features
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        encode: Any = self.model.encode_text
+        tokens = self.tokenize(list(texts))
+        features: Tensor = encode(tokens.to(next(self.model.parameters()).device))
+        return features
 
     def spatial(self, pixels: Tensor) -> Tensor:
         """Encode ``(B, 3, H, W)`` into a feature for each of its P patches.
@@ -174,36 +173,9 @@ class Towers:
             )
         return _PATCHES[kind](visual, pixels.to(self.dtype)).float()
 
-    @torch.no_grad()
-    def text_prompts(self, prompts: Sequence[Sequence[str]]) -> list[Tensor]:
-        """Encode the prompts of every class.
 
-        Args:
-            prompts: T_k texts for each class k.
-
-        Returns:
-            L2-normalised features ``(T_k, D)`` for each class, fp32. None depends on the others.
-        """
-        encode: Any = self.model.encode_text
-        tokens = self.tokenize([text for texts in prompts for text in texts])
-        tokens = tokens.to(next(self.model.parameters()).device)
-        blocks = []
-        for block in torch.split(tokens, _TEXT_BLOCK):
-            padded = torch.cat([block, block[-1:].expand(_TEXT_BLOCK - len(block), -1)])
-            blocks.append(F.normalize(encode(padded).float(), dim=-1)[: len(block)])
-        return list(torch.split(torch.cat(blocks), [len(texts) for texts in prompts]))
-
-    def texts(self, prompts: Sequence[Sequence[str]]) -> Tensor:
-        """Encode the prompts of every class into one unit vector a class, ``(K, D)``, fp32.
-
-        The unit vectors of a class's prompts are averaged, and the mean is scaled to length 1.
-        """
-        per_class = self.text_prompts(prompts)
-        return F.normalize(torch.stack([rows.mean(0) for rows in per_class]), dim=-1)
-
-
-class Encoder:
-    """An encoder that is named and checked at once, and hashed and loaded when that is needed.
+class OpenClip(Encoder):
+    """An encoder that open_clip loads.
 
     Args:
         name: One of the names above.
@@ -215,10 +187,8 @@ class Encoder:
     """
 
     def __init__(self, name: str, precision: str = "fp32") -> None:
-        if precision not in PRECISIONS:
-            raise UnknownNameError("precision", precision, PRECISIONS)
+        super().__init__(precision)
         self.name = name
-        self.precision = precision
         self._find = _finder(name)
 
     @cached_property
@@ -270,8 +240,13 @@ class Encoder:
         except Exception as error:  # of whatever kind the bytes lead a library to
             raise EncoderError(f"{path} cannot be read: {_reason(error)}") from error
 
+    @property
+    def has_patches(self) -> bool:
+        vision = self.config["model_cfg"]["vision_cfg"]
+        return not (vision.get("timm_model_name") or vision.get("attentional_pool"))
+
     @cached_property
-    def towers(self) -> Towers:
+    def towers(self) -> OpenClipTowers:
         """The loaded model, on the CPU. The random state of the caller stays as it is.
 
         Raises:
@@ -301,7 +276,16 @@ class Encoder:
         # On a CPU a ResNet encodes a third more images a second so, and a ViT the same number.
         model.visual.to(memory_format=torch.channels_last)
         transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-        return Towers(model, transform, tokenize, PRECISIONS[self.precision])
+        return OpenClipTowers(model, transform, tokenize, PRECISIONS[self.precision])
+
+
+class Demo(OpenClip):
+    """In the package: small, and trained on nothing but drawings of digits."""
+
+    name = "demo"
+
+    def __init__(self, precision: str = "fp32") -> None:
+        super().__init__("demo", precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -491,7 +475,7 @@ def _unknown(name: str) -> UnknownNameError:
     everything = open_clip.list_pretrained(as_str=True)
     everything += [f"{model}:random" for model in open_clip.list_models()]
     near = difflib.get_close_matches(name, everything, n=2, cutoff=0.5)
-    return UnknownNameError("encoder", name, {*EMBEDDED, *OPENAI, *near}, _HINT)
+    return UnknownNameError("encoder", name, {*ENCODERS.names(), *OPENAI, *near}, _HINT)
 
 
 def _stay_off_the_hub(name: str, model_cfg: dict[str, Any], *keys: str) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from susx_bench.demo.render import CLASSNAMES, draw
 from susx_bench.demo.train_encoder import to_pixels, train
-from susx_bench.encoders.openclip import EMBEDDED, Encoder
+from susx_bench.encoders.openclip import EMBEDDED, OpenClip
 
 
 def rendered(count: int) -> torch.Tensor:
@@ -18,7 +18,7 @@ def rendered(count: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([draw(i % 10, rng).image for i in range(count)]))
 
 
-def zero_shot_on_drawings(encoder: Encoder) -> float:
+def zero_shot_on_drawings(encoder: OpenClip) -> float:
     towers = encoder.towers
     text = towers.texts([[f"a photo of the number {name}."] for name in CLASSNAMES])
     with torch.no_grad():
@@ -31,16 +31,16 @@ def test_shipped_weights_are_small_and_know_the_drawings() -> None:
     size = sum(file.stat().st_size for file in EMBEDDED["demo"].iterdir())
 
     assert size <= 4 * 2**20
-    assert zero_shot_on_drawings(Encoder("demo")) > 0.95
+    assert zero_shot_on_drawings(OpenClip("demo")) > 0.95
 
 
 def test_training_starts_from_nothing_and_learns(tmp_path: Path) -> None:
     train(tmp_path / "encoder", steps=80, drawings=2000)
-    encoder = Encoder(f"local-dir:{tmp_path / 'encoder'}")
+    encoder = OpenClip(f"local-dir:{tmp_path / 'encoder'}")
 
     assert zero_shot_on_drawings(encoder) > 0.5  # chance is 0.1
     assert 1 < encoder.logit_scale <= 100.5
-    assert encoder.sha256 != Encoder("demo").sha256
+    assert encoder.sha256 != OpenClip("demo").sha256
 
 
 @pytest.mark.parametrize("label", range(10))
@@ -55,7 +55,7 @@ def test_drawings_repeat_for_a_seed_and_differ_between_seeds(label: int) -> None
 
 
 def test_text_features_do_not_depend_on_the_other_prompts() -> None:
-    towers = Encoder("demo").towers
+    towers = OpenClip("demo").towers
     alone = towers.texts([["two"]])
     among = towers.texts([["one"], ["two"], *[["three"]] * 90])
 
@@ -64,7 +64,7 @@ def test_text_features_do_not_depend_on_the_other_prompts() -> None:
 
 
 def test_prompts_of_a_class_are_averaged_as_unit_vectors() -> None:
-    towers = Encoder("demo").towers
+    towers = OpenClip("demo").towers
     one, other = towers.texts([["seven"]])[0], towers.texts([["the digit seven"]])[0]
 
     both = towers.texts([["seven", "the digit seven"]])[0]

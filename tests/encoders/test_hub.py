@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from susx_bench.encoders.openclip import EMBEDDED, Encoder
+from susx_bench.encoders.openclip import EMBEDDED, OpenClip
 from tests.hub import Hub
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -20,12 +20,12 @@ WEIGHTS = "open_clip_model.safetensors"
 OLD_WEIGHTS = "open_clip_pytorch_model.bin"
 CLIENT = """
 import json
-from susx_bench.encoders.openclip import Encoder
+from susx_bench.encoders.openclip import OpenClip
 from susx_bench.errors import EncoderError
 told = {}
 for name in NAMES:
     try:
-        encoder = Encoder(name)
+        encoder = OpenClip(name)
         told[name] = WHAT
     except EncoderError as error:
         told[name] = str(error)
@@ -63,7 +63,7 @@ def test_a_repository_is_the_folder_it_was_made_of(
     first = hub.add("model", "org/demo", demo)
     hub.tag("model", "org/demo", "v1", first)
     second = hub.add("model", "org/demo", demo | {"tokenizer_config.json": b"{}"})
-    here = Encoder("demo")
+    here = OpenClip("demo")
     names = ["hf-hub:org/demo@v1", f"hf-hub:org/demo@{first}", "hf-hub:org/demo"]
 
     told = ask(hub, tmp_path, *names)
@@ -108,7 +108,7 @@ def test_older_weights_are_found_with_and_without_a_connection(
     hub.stop()
     seven = "encoder.logit_scale, encoder.towers.texts([['seven']]).tolist()"
     alone = ask(hub, tmp_path, name, what=f"[encoder.sha256, encoder.revision, {seven}]")[name]
-    here = Encoder("demo")
+    here = OpenClip("demo")
     assert alone[:3] == [*both[name], here.logit_scale]
     torch.testing.assert_close(torch.tensor(alone[3]), here.towers.texts([["seven"]]))
 

@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from susx_bench.encoders import openclip
-from susx_bench.encoders.openclip import EMBEDDED, OPENAI, PRECISIONS, Encoder
+from susx_bench.encoders.base import PRECISIONS
+from susx_bench.encoders.openclip import EMBEDDED, OPENAI, OpenClip, OpenClipTowers
 from susx_bench.errors import BenchError, EncoderError, UnknownNameError
 from tests.encoders.conftest import LOGIT_SCALE, RESNET, VIT, Folder
 
@@ -51,7 +52,7 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> Non
     (folder / CONFIG).write_text(json.dumps(config))
 
 
-def pixels(towers: openclip.Towers, count: int = 3) -> Tensor:
+def pixels(towers: OpenClipTowers, count: int = 3) -> Tensor:
     height, width = towers.preprocess_cfg["size"]
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
 
@@ -79,7 +80,7 @@ def message(error: pytest.ExceptionInfo[BenchError]) -> str:
 )
 def test_a_name_that_nothing_has(name: str, near: str) -> None:
     with pytest.raises(UnknownNameError) as error:
-        Encoder(name)
+        OpenClip(name)
 
     assert f"'{name}'" in message(error)
     assert near in message(error)
@@ -87,7 +88,7 @@ def test_a_name_that_nothing_has(name: str, near: str) -> None:
 
 def test_a_precision_that_there_is_not() -> None:
     with pytest.raises(UnknownNameError, match="fp32"):
-        Encoder("demo", precision="fp31")
+        OpenClip("demo", precision="fp31")
 
 
 @pytest.mark.parametrize("name", OPENAI)
@@ -103,7 +104,7 @@ def test_the_short_names_are_what_openai_trained(
     written = folder()
     monkeypatch.setattr(openclip, "_download", download)
 
-    config = Encoder(name).config
+    config = OpenClip(name).config
 
     model = name.removesuffix(":openai")
     assert asked == [open_clip.pretrained.get_pretrained_cfg(model, "openai")["hf_hub"].strip("/")]
@@ -119,28 +120,28 @@ def test_no_weights_meet_another_gelu(name: str) -> None:
     wants = open_clip.pretrained.get_pretrained_cfg(model, tag).get("quick_gelu", False)
     has = open_clip.get_model_config(OPENAI.get(name, model)).get("quick_gelu", False)
     if wants == has:
-        assert Encoder(name).name == name
+        assert OpenClip(name).name == name
         return
 
     with pytest.raises(EncoderError) as error:
-        Encoder(name)
+        OpenClip(name)
 
     right = message(error).split("Use ")[1].rstrip(".")
     assert name in message(error)
     assert right.startswith(("hf-hub:", f"{model}-quickgelu:"))
-    assert Encoder(right).name == right
+    assert OpenClip(right).name == right
 
 
 def test_the_gelu_of_a_known_pair() -> None:
     with pytest.raises(EncoderError, match=r"QuickGELU, RN50 has GELU\. Use RN50-quickgelu:cc12m"):
-        Encoder("RN50:cc12m")
+        OpenClip("RN50:cc12m")
 
 
 # Random models
 
 
 def test_random_models_follow_the_seed(tiny: str) -> None:
-    zero, again, one = (Encoder(f"{tiny}:random{seed}") for seed in ("", "-0", "-1"))
+    zero, again, one = (OpenClip(f"{tiny}:random{seed}") for seed in ("", "-0", "-1"))
 
     states = [encoder.towers.model.state_dict() for encoder in (zero, again, one)]
 
@@ -154,12 +155,12 @@ def test_random_models_follow_the_seed(tiny: str) -> None:
 def test_random_models_are_hashed_with_all_that_draws_them(
     tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashes = [Encoder("Tiny:random").sha256]
+    hashes = [OpenClip("Tiny:random").sha256]
     monkeypatch.setattr(torch, "__version__", "9.9")
-    hashes.append(Encoder("Tiny:random").sha256)
+    hashes.append(OpenClip("Tiny:random").sha256)
     wider = copy.deepcopy(TINY) | {"embed_dim": 32}
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny", wider)
-    hashes.append(Encoder("Tiny:random").sha256)
+    hashes.append(OpenClip("Tiny:random").sha256)
 
     assert len(set(hashes)) == 3
 
@@ -167,14 +168,14 @@ def test_random_models_are_hashed_with_all_that_draws_them(
 def test_random_models_read_their_scale_where_they_get_it(
     tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = Encoder("Tiny:random")
+    usual = OpenClip("Tiny:random")
     ten = copy.deepcopy(TINY) | {"init_logit_scale": float(np.log(10))}
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Ten", ten)
 
-    for encoder in (usual, Encoder("Ten:random")):
+    for encoder in (usual, OpenClip("Ten:random")):
         in_the_model: Any = encoder.towers.model.logit_scale
         assert encoder.logit_scale == float(in_the_model.exp())
-    assert Encoder("Ten:random").logit_scale == pytest.approx(10)
+    assert OpenClip("Ten:random").logit_scale == pytest.approx(10)
 
 
 @pytest.mark.parametrize("name", ["demo", "Tiny:random-3"])
@@ -183,7 +184,7 @@ def test_loading_leaves_no_traces(tiny: str, name: str, caplog: pytest.LogCaptur
     torch.manual_seed(5)
     before = (torch.get_rng_state(), random.getstate(), repr(np.random.get_state()))
 
-    assert Encoder(name).towers
+    assert OpenClip(name).towers
 
     assert torch.equal(before[0], torch.get_rng_state())
     assert (random.getstate(), repr(np.random.get_state())) == before[1:]
@@ -194,7 +195,7 @@ def test_loading_leaves_no_traces(tiny: str, name: str, caplog: pytest.LogCaptur
 @pytest.mark.parametrize("name", ["ViT-B-16-SigLIP:random", "roberta-ViT-B-32:random"])
 def test_random_models_with_a_part_on_the_hub(name: str) -> None:
     with pytest.raises(EncoderError, match="on the Hub"):
-        Encoder(name)
+        OpenClip(name)
 
 
 # Parts and hashes
@@ -202,14 +203,14 @@ def test_random_models_with_a_part_on_the_hub(name: str) -> None:
 
 def test_the_hash_is_of_what_decides_a_feature(folder: Folder) -> None:
     path = folder()
-    start = Encoder(f"local-dir:{path}").sha256
+    start = OpenClip(f"local-dir:{path}").sha256
     path.rename(path.with_name("elsewhere"))
     path = path.with_name("elsewhere")
     (path / "README.md").write_text("nothing")
     (path / "results.json").write_text("{}")
 
-    assert Encoder(f"local-dir:{path}").sha256 == start
-    assert Encoder(f"local-dir:{path}", precision="bf16").sha256 == start
+    assert OpenClip(f"local-dir:{path}").sha256 == start
+    assert OpenClip(f"local-dir:{path}", precision="bf16").sha256 == start
 
     seen = {start}
     for change in (
@@ -221,7 +222,7 @@ def test_the_hash_is_of_what_decides_a_feature(folder: Folder) -> None:
         ),
     ):
         change()
-        seen.add(Encoder(f"local-dir:{path}").sha256)
+        seen.add(OpenClip(f"local-dir:{path}").sha256)
     assert len(seen) == 5
 
 
@@ -230,11 +231,11 @@ def test_open_clips_own_tokenizer_is_hashed_too(
 ) -> None:
     path = folder(TINY)
     names = [f"local-dir:{path}", "Tiny:random"]
-    before = [Encoder(name).sha256 for name in names]
+    before = [OpenClip(name).sha256 for name in names]
     (tmp_path / "bpe").write_text("other merges")
     monkeypatch.setattr(open_clip.tokenizer, "default_bpe", lambda: str(tmp_path / "bpe"))
 
-    after = [Encoder(name).sha256 for name in names]
+    after = [OpenClip(name).sha256 for name in names]
 
     assert before[0] != after[0]
     assert before[1] != after[1]
@@ -246,7 +247,7 @@ def test_of_several_weights_open_clips_choice_is_taken(missing: int, tmp_path: P
         (tmp_path / file).touch()
     (tmp_path / CONFIG).write_text(json.dumps({"model_cfg": VIT}))
 
-    taken = Encoder(f"local-dir:{tmp_path}")._parts.weights
+    taken = OpenClip(f"local-dir:{tmp_path}")._parts.weights
 
     assert str(taken) == open_clip.factory._find_checkpoint_in_dir(tmp_path)
 
@@ -257,7 +258,7 @@ def test_a_folder_without_a_part(gone: str, folder: Folder) -> None:
     (path / gone).unlink()
 
     with pytest.raises(EncoderError) as error:
-        Encoder(f"local-dir:{path}")
+        OpenClip(f"local-dir:{path}")
 
     assert str(path) in message(error)
     assert gone in message(error)
@@ -271,7 +272,7 @@ def test_a_configuration_that_is_none(content: str, folder: Folder) -> None:
     (path / CONFIG).write_text(content)
 
     with pytest.raises(EncoderError, match="is not an open_clip configuration") as error:
-        Encoder(f"local-dir:{path}")
+        OpenClip(f"local-dir:{path}")
 
     assert str(path / CONFIG) in message(error)
 
@@ -286,7 +287,7 @@ def test_no_option_of_a_tokenizer_may_run_code(folder: Folder) -> None:
     )
 
     with pytest.raises(EncoderError, match="tokenizer_kwargs has trust_remote_code"):
-        Encoder(f"local-dir:{path}")
+        OpenClip(f"local-dir:{path}")
 
 
 def test_a_folder_that_would_ask_the_hub(folder: Folder) -> None:
@@ -296,7 +297,7 @@ def test_a_folder_that_would_ask_the_hub(folder: Folder) -> None:
     )
 
     with pytest.raises(EncoderError, match=r"org/roberta.*on the Hub"):
-        Encoder(f"local-dir:{path}")
+        OpenClip(f"local-dir:{path}")
 
 
 def test_a_tower_of_timm_from_elsewhere(folder: Folder) -> None:
@@ -307,7 +308,7 @@ def test_a_tower_of_timm_from_elsewhere(folder: Folder) -> None:
     )
 
     with pytest.raises(EncoderError, match="hf-hub:org/x"):
-        Encoder(f"local-dir:{path}")
+        OpenClip(f"local-dir:{path}")
 
 
 # The logit scale
@@ -331,7 +332,7 @@ def test_the_logit_scale_is_read_alone(
     (tmp_path / CONFIG).write_text(json.dumps({"model_cfg": VIT}))
     monkeypatch.delattr(open_clip, "create_model")
 
-    scale = Encoder(f"local-dir:{tmp_path}").logit_scale
+    scale = OpenClip(f"local-dir:{tmp_path}").logit_scale
 
     assert scale == float(torch.tensor(3.0).exp())
 
@@ -354,7 +355,7 @@ def test_weights_that_hold_code(what: str, folder: Folder, tmp_path: Path) -> No
     (path / "open_clip_pytorch_model.bin").write_bytes(bomb)
 
     with pytest.raises(EncoderError) as error:
-        getattr(Encoder(f"local-dir:{path}"), what)
+        getattr(OpenClip(f"local-dir:{path}"), what)
 
     assert str(path) in message(error)
     assert not (tmp_path / "mark").exists()
@@ -367,7 +368,7 @@ def test_weights_without_a_logit_scale(folder: Folder) -> None:
     save_file({"other": torch.ones(1)}, path / WEIGHTS)
 
     with pytest.raises(EncoderError, match="cannot be read") as error:
-        assert Encoder(f"local-dir:{path}").logit_scale
+        assert OpenClip(f"local-dir:{path}").logit_scale
 
     assert str(path / WEIGHTS) in message(error)
 
@@ -394,7 +395,7 @@ def test_what_does_not_fit_is_one_line(
     caplog.set_level(logging.INFO)
 
     with pytest.raises(EncoderError) as error:
-        assert Encoder(f"local-dir:{path}").towers
+        assert OpenClip(f"local-dir:{path}").towers
 
     assert str(path) in message(error)
     assert logging.getLogger().level == logging.INFO
@@ -412,7 +413,7 @@ def test_a_tag_is_the_table_and_a_file(
         return path / WEIGHTS
 
     monkeypatch.setattr(openclip, "_download", download)
-    tagged, local = Encoder("Tiny:here"), Encoder(f"local-dir:{path}")
+    tagged, local = OpenClip("Tiny:here"), OpenClip(f"local-dir:{path}")
     assert not asked
 
     images = pixels(local.towers)
@@ -431,13 +432,13 @@ def test_the_hash_of_a_tag_is_of_what_decides_a_feature(
 ) -> None:
     path = folder(TINY)
     monkeypatch.setattr(openclip, "_download", lambda *_: path / WEIGHTS)
-    hashes = [Encoder("Tiny:here").sha256]
+    hashes = [OpenClip("Tiny:here").sha256]
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED["Tiny"]["here"], "std", (1.0, 1.0, 1.0))
-    hashes.append(Encoder("Tiny:here").sha256)
+    hashes.append(OpenClip("Tiny:here").sha256)
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS["Tiny"], "init_logit_bias", -10)
-    hashes.append(Encoder("Tiny:here").sha256)
+    hashes.append(OpenClip("Tiny:here").sha256)
     save_file(load_file(path / WEIGHTS) | {"logit_scale": torch.ones([])}, path / WEIGHTS)
-    hashes.append(Encoder("Tiny:here").sha256)
+    hashes.append(OpenClip("Tiny:here").sha256)
 
     assert len(set(hashes)) == 4
 
@@ -449,14 +450,14 @@ def test_a_tag_with_a_tokenizer_from_the_hub(
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny", copy.deepcopy(VIT))
     parts = {"org/tiny": path / WEIGHTS, "demo": path}
     monkeypatch.setattr(openclip, "_download", lambda name, place, *_: parts[place])
-    tagged, local = Encoder("Tiny:here"), Encoder(f"local-dir:{path}")
+    tagged, local = OpenClip("Tiny:here"), OpenClip(f"local-dir:{path}")
     before = tagged.sha256
 
     tokens = [encoder.towers.tokenize(["seven"]) for encoder in (tagged, local)]
 
     assert torch.equal(*tokens)
     (path / "tokenizer_config.json").write_text("{}")
-    assert Encoder("Tiny:here").sha256 != before
+    assert OpenClip("Tiny:here").sha256 != before
 
 
 def test_the_transform_is_open_clips_own(folder: Folder) -> None:
@@ -466,7 +467,7 @@ def test_the_transform_is_open_clips_own(folder: Folder) -> None:
     image = Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8))
     _, _, theirs = open_clip.create_model_and_transforms(f"local-dir:{path}")
 
-    towers = Encoder(f"local-dir:{path}").towers
+    towers = OpenClip(f"local-dir:{path}").towers
 
     assert torch.equal(towers.transform(image), theirs(image))
     assert towers.transform(image).shape == (3, *towers.preprocess_cfg["size"])
@@ -478,7 +479,7 @@ def test_what_an_augmentation_must_know(
 ) -> None:
     cfg = {"mean": [0.1, 0.2, 0.3], "interpolation": "bilinear", "resize_mode": "squash"}
 
-    known = Encoder(f"local-dir:{folder(model_cfg, preprocess=cfg)}").towers.preprocess_cfg
+    known = OpenClip(f"local-dir:{folder(model_cfg, preprocess=cfg)}").towers.preprocess_cfg
 
     assert known["size"] == size
     assert {key: known[key] for key in cfg} == cfg
@@ -497,7 +498,7 @@ def test_features_and_tokens_are_open_clips_own(
     theirs = open_clip.create_model(name, precision=precision).eval()
     prompts = ["seven", "the digit seven"]
 
-    towers = Encoder(name, precision).towers
+    towers = OpenClip(name, precision).towers
 
     tokens = towers.tokenize(prompts)
     assert torch.equal(tokens, open_clip.get_tokenizer(name)(prompts))
@@ -519,7 +520,7 @@ def test_open_clips_own_tokenizer(
     text_cfg |= {"context_length": 9, "tokenizer_kwargs": options}
     texts = ["A dog, and a cat.", "word " * 20]
 
-    tokens = Encoder("Tiny:random").towers.tokenize(texts)
+    tokens = OpenClip("Tiny:random").towers.tokenize(texts)
 
     assert tokens.shape == (2, 9)
     assert torch.equal(tokens, open_clip.get_tokenizer("Tiny")(texts))
@@ -531,7 +532,7 @@ def test_features_are_unit_fp32_in_every_precision(
     model_cfg: dict[str, Any], precision: str, folder: Folder
 ) -> None:
     name = f"local-dir:{folder(model_cfg)}"
-    full, towers = Encoder(name).towers, Encoder(name, precision).towers
+    full, towers = OpenClip(name).towers, OpenClip(name, precision).towers
     images = pixels(full)
     prompts = [["seven", "the digit seven"], ["two"]]
 
@@ -551,7 +552,7 @@ def test_features_are_unit_fp32_in_every_precision(
 
 
 def test_prompts_one_by_one(folder: Folder) -> None:
-    towers = Encoder(f"local-dir:{folder()}").towers
+    towers = OpenClip(f"local-dir:{folder()}").towers
     prompts = [["seven"], ["two", "the two", "a two"], ["one"] * 70]
 
     per_class = towers.text_prompts(prompts)
@@ -569,7 +570,7 @@ def test_prompts_one_by_one(folder: Folder) -> None:
 
 def test_patches_of_a_resnet_are_what_uniform_attention_averages(folder: Folder) -> None:
     """The pool's query token is the mean of the places, so uniform attention over all is too."""
-    towers = Encoder(f"local-dir:{folder(RESNET)}").towers
+    towers = OpenClip(f"local-dir:{folder(RESNET)}").towers
     visual: Any = towers.model.visual
     visual.attnpool.positional_embedding.zero_()
     visual.attnpool.q_proj.weight.zero_()
@@ -583,7 +584,7 @@ def test_patches_of_a_resnet_are_what_uniform_attention_averages(folder: Folder)
 
 
 def test_patches_of_a_resnet_are_in_the_order_of_rows(folder: Folder) -> None:
-    towers = Encoder(f"local-dir:{folder(RESNET)}").towers
+    towers = OpenClip(f"local-dir:{folder(RESNET)}").towers
     visual: Any = towers.model.visual
     images = pixels(towers)
     places = images
@@ -603,7 +604,7 @@ def test_patches_of_a_vit_are_what_average_pooling_averages(folder: Folder) -> N
     pooled = copy.deepcopy(VIT)
     pooled["vision_cfg"]["pool_type"] = "avg"
     towers, average = (
-        Encoder(f"local-dir:{folder(cfg, name)}").towers
+        OpenClip(f"local-dir:{folder(cfg, name)}").towers
         for cfg, name in ((VIT, "token"), (pooled, "average"))
     )
     images = pixels(towers)
@@ -616,7 +617,7 @@ def test_patches_of_a_vit_are_what_average_pooling_averages(folder: Folder) -> N
 
 def test_patches_of_a_vit_are_in_the_order_of_rows(folder: Folder) -> None:
     """With attention off, a patch of the image changes its own feature and no other."""
-    towers = Encoder(f"local-dir:{folder()}").towers
+    towers = OpenClip(f"local-dir:{folder()}").towers
     visual: Any = towers.model.visual
     for block in visual.transformer.resblocks:
         block.attn.out_proj.weight.zero_()
@@ -640,7 +641,7 @@ def test_patches_of_a_vit_are_in_the_order_of_rows(folder: Folder) -> None:
     ids=["attentional pooling", "timm"],
 )
 def test_a_tower_without_patches(vision_cfg: dict[str, Any], folder: Folder) -> None:
-    towers = Encoder(f"local-dir:{folder(VIT | {'vision_cfg': vision_cfg})}").towers
+    towers = OpenClip(f"local-dir:{folder(VIT | {'vision_cfg': vision_cfg})}").towers
     images = pixels(towers)
     assert towers.images(images).shape == (3, 16)
 
@@ -651,7 +652,7 @@ def test_a_tower_without_patches(vision_cfg: dict[str, Any], folder: Folder) -> 
 
 
 def test_the_demo_is_a_folder_like_any_other() -> None:
-    embedded, local = Encoder("demo"), Encoder(f"local-dir:{EMBEDDED['demo']}")
+    embedded, local = OpenClip("demo"), OpenClip(f"local-dir:{EMBEDDED['demo']}")
 
     assert embedded.sha256 == local.sha256
     assert embedded.logit_scale == local.logit_scale

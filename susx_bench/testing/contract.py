@@ -1,0 +1,471 @@
+"""What every method must hold to, as tests to inherit."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from susx_bench.features.bundle import BundleTask
+from susx_bench.features.predict import Launch
+from susx_bench.methods.base import Context, Labelled, LinearMethod, Method, Need, UnfitError, fault
+from susx_bench.records.record import Record
+from susx_bench.registry import DATASETS
+from susx_bench.runner.cell import Cell
+from susx_bench.runner.run import run
+from susx_bench.testing.task import (
+    clustered,
+    in_full,
+    make_context,
+    unit,
+    with_patches,
+    write_bundle,
+)
+
+WIDTH = 16
+
+
+def uneven() -> Context:
+    """A task whose first class has no support image and whose last has one."""
+    return make_context().part(torch.arange(3, 13))
+
+
+TASKS = {
+    "few shots": make_context(),
+    "one shot": make_context(shots=1),
+    "two classes": make_context(classes=2),
+    "uneven": uneven(),
+}
+
+IMAGES = {
+    "random": unit(67, WIDTH, seed=9),
+    "one": unit(1, WIDTH, seed=9),
+    "two": unit(2, WIDTH, seed=9),
+    "the same": unit(1, WIDTH, seed=9).repeat(30, 1),
+    "a text": make_context().text[:1].repeat(30, 1),
+    "one class": clustered(torch.zeros(40, dtype=torch.int64), make_context().text, seed=3),
+}
+
+
+class MethodContract:
+    """Tests of one method.
+
+    Attributes:
+        method: The class under test; a subclass sets it, or overrides `candidate`.
+    """
+
+    method: ClassVar[type[Method]]
+
+    @pytest.fixture
+    def candidate(self) -> type[Method]:
+        """The class under test; override it to test several."""
+        return self.method
+
+    def test_can_be_made(self, candidate: type[Method]) -> None:
+        """It is a `Method` with a name, and needs no argument."""
+        assert not fault(candidate)
+
+    @pytest.mark.parametrize("task", TASKS)
+    def test_scores_every_class(self, candidate: type[Method], task: str) -> None:
+        """Logits are finite, float32 and (B, K), on odd tasks and odd test sets."""
+        context = TASKS[task]
+        try:
+            method = fitted(candidate, context)
+        except UnfitError as reason:
+            if task == "few shots":
+                raise
+            pytest.skip(str(reason))
+        for name, images in IMAGES.items():
+            logits = method.logits(seen(candidate, images))
+
+            assert logits.shape == (len(images), context.num_classes), name
+            assert logits.dtype == torch.float32, name
+            assert logits.isfinite().all(), name
+            assert not logits.requires_grad, name
+
+    def test_answers_the_same_twice(self, candidate: type[Method]) -> None:
+        """Bit by bit: asked again, made again, and fitted again after another task."""
+        context, images = make_context(), seen(candidate, IMAGES["random"])
+        method = fitted(candidate, context)
+        first = method.logits(images)
+
+        assert torch.equal(method.logits(images), first), "asked again, it answers otherwise"
+        assert torch.equal(fitted(candidate, context).logits(images), first), "made again"
+        refitted = fitted(candidate, make_context(classes=7, seed=5))
+        refitted.logits(images)
+        refit(refitted, shown(candidate, context))
+        assert torch.equal(refitted.logits(images), first), "`fit` keeps something of an earlier"
+
+    def test_leaves_the_global_generators_alone(self, candidate: type[Method]) -> None:
+        """Randomness comes from a `torch.Generator` with a seed, if any is needed."""
+        # One step first: a method that seeds them may have left them in this very state before.
+        torch.rand(1), np.random.random(), random.random()
+        before = _global_generators()
+        fitted(candidate, make_context()).logits(seen(candidate, IMAGES["random"]))
+
+        assert _global_generators() == before, "it seeds or uses a generator that is not its own"
+
+    def test_changes_nothing_it_is_given(self, candidate: type[Method]) -> None:
+        """Context and images are as they were after `fit` and `logits`."""
+        context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"])
+        copies, before = [tensor.clone() for tensor in tensors(context)], images.clone()
+
+        refit(candidate(), context).logits(images)
+
+        assert all(map(torch.equal, tensors(context), copies)), "it writes into its context"
+        assert torch.equal(images, before), "it writes into the images"
+
+    def test_an_answer_depends_on_what_its_regime_allows(self, candidate: type[Method]) -> None:
+        """Inductive: on that image; streaming: on earlier ones; transductive: not on the order."""
+        images = seen(candidate, IMAGES["random"])
+        method = fitted(candidate, make_context())
+        whole = method.logits(images)
+
+        if method.regime == "streaming":
+            for until in (1, 7, 64):
+                close(method.logits(images[:until]), whole[:until], "an image sees a later one")
+            return
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
+        close(method.logits(images[order]), whole[order], "the order of the images matters")
+        if method.regime == "inductive":
+            for size in (1, 7, 64):
+                parts = torch.cat([method.logits(part) for part in torch.split(images, size)])
+                close(parts, whole, f"an image sees the others of its batch of {size}")
+                assert torch.equal(parts.argmax(-1), whole.argmax(-1))
+
+    def test_an_answer_depends_on_what_its_regime_says(self, candidate: type[Method]) -> None:
+        """Where other images change nothing a method is inductive, and should say so."""
+        context = make_context()
+        assert context.val is not None
+        images = seen(candidate, context.val.features)
+        method = fitted(candidate, context)
+        if method.regime == "inductive":
+            return
+        alone, whole = method.logits(images[20:]), method.logits(images)[20:]
+
+        assert not torch.allclose(alone, whole, rtol=0, atol=1e-3), (
+            f"`regime` is {method.regime}, but no image sees another"
+        )
+
+    def test_renumbering_the_classes_renumbers_the_answer(self, candidate: type[Method]) -> None:
+        """No class is special."""
+        context, images = make_context(), seen(candidate, IMAGES["random"])
+        order = torch.tensor([3, 0, 4, 1, 2])  # new class k is old class order[k]
+        new_of_old = order.argsort()
+        assert context.val is not None
+        assert context.text_prompts is not None
+        renumbered = dataclasses.replace(
+            context,
+            text=context.text[order],
+            support_labels=new_of_old[context.support_labels],
+            val=Labelled(context.val.features, new_of_old[context.val.labels]),
+            text_prompts=[context.text_prompts[k] for k in order],
+        )
+
+        close(
+            fitted(candidate, renumbered).logits(images),
+            fitted(candidate, context).logits(images)[:, order],
+            "the numbers of the classes matter",
+        )
+
+    def test_the_order_of_the_support_does_not_matter(self, candidate: type[Method]) -> None:
+        """To rounding."""
+        context, images = make_context(), seen(candidate, IMAGES["random"])
+        order = torch.randperm(15, generator=torch.Generator().manual_seed(1))
+
+        close(
+            fitted(candidate, context.part(order)).logits(images),
+            fitted(candidate, context).logits(images),
+            "the order of the support matters",
+        )
+
+    @pytest.mark.parametrize("need", get_args(Need))
+    def test_uses_what_it_declares(self, candidate: type[Method], need: Need) -> None:
+        """With another one of it another answer, or the same where neither list names it."""
+        declared = need in candidate.needs | candidate.uses
+        if not declared and need in ("norms", "spatial"):
+            return  # it meets no such rows
+        context, images = make_context(), IMAGES["random"]
+        answers = []
+        for task, other in ((context, ""), (_with_other(need, context), need)):
+            given = shown(candidate, task, other, also=need)
+            answers.append(refit(candidate(), given).logits(seen(candidate, images, other)))
+
+        # A row made longer and then unit again is the same to rounding.
+        slack = 1e-4 if need == "norms" else 0.0
+        first, second = answers
+        used = not torch.allclose(first, second, rtol=0, atol=slack)
+        assert used == declared, (
+            f"`needs` and `uses` name {sorted(candidate.needs | candidate.uses)}, but another "
+            f"'{need}' gives {'other' if used else 'the same'} logits"
+        )
+
+    def test_reads_val_only_if_it_declares_it(self, candidate: type[Method]) -> None:
+        """A method that chooses by itself on val says so; the tuning's rules hold for it too."""
+        if "val" in candidate.needs:
+            return
+        context = shown(candidate, make_context())
+        assert context.val is not None
+        watched = dataclasses.replace(
+            context, val=_Undeclared(context.val.features, context.val.labels)
+        )
+
+        method = refit(candidate(), watched)
+        method.space(watched)
+        method.logits(seen(candidate, IMAGES["random"]))
+
+    def test_hyper_parameters_count_from_when_they_are_set(self, candidate: type[Method]) -> None:
+        """A tuning sets them after `fit`, which therefore reads none of them."""
+        context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"][:20])
+        for setting in _settings(candidate(), context):
+            late = candidate()
+            late.fit(context)
+            late.set(setting)
+            early = candidate()
+            early.set(setting)
+            early.fit(context)
+            early.set(setting)
+
+            assert torch.equal(late.logits(images), early.logits(images)), (
+                f"`fit` reads one of {setting}"
+            )
+
+    def test_every_searched_hyper_parameter_matters(self, candidate: type[Method]) -> None:
+        """Over its axis of the grid, the others in the middle of theirs, the logits change."""
+        context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"][:20])
+        method = refit(candidate(), context)
+        space = method.space(context)
+        for axis in space.axes if space else ():
+            assert space is not None
+            middle = {a.name: a.values[len(a.values) // 2] for a in space.axes}
+            answers = []
+            for value in (axis.values[0], middle[axis.name], axis.values[-1]):
+                method.set(middle | {axis.name: value})
+                answers.append(method.logits(images))
+
+            assert len(set(axis.values)) == 1 or not all(
+                torch.equal(answer, answers[0]) for answer in answers
+            ), f"'{axis.name}' changes nothing from {axis.values[0]} to {axis.values[-1]}"
+
+    def test_a_sweep_gives_the_terms_of_each_setting(self, candidate: type[Method]) -> None:
+        """What the exact search relies on: the weights of the grid, the slack, what falls."""
+        context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"])
+        method, other = refit(candidate(), context), refit(candidate(), context)
+        space = method.space(context)
+        if not isinstance(method, LinearMethod) or space is None:
+            return
+        assert isinstance(other, LinearMethod)
+        for axis in space.axes:
+            if axis.weight:
+                continue
+            middle = {a.name: a.values[len(a.values) // 2] for a in space.axes}
+            settings = [middle | {axis.name: value} for value in axis.values]
+            before = None
+            swept = method.sweep(method.prepare(images), settings)
+            for setting, terms in zip(settings, swept, strict=True):
+                other.set(setting)
+                alone = other.terms(other.prepare(images))
+
+                assert list(terms.weighted) == [a.name for a in space.weights]
+                close(terms.base, alone.base, f"the base at {setting}")
+                for name, term in terms.weighted.items():
+                    slack = terms.slack.get(name, torch.zeros(len(term)))[:, None]
+                    rounding = 1e-4 * (1 + alone.weighted[name].abs())
+                    off = (term - alone.weighted[name]).abs()
+                    assert (off <= slack + rounding).all(), f"'{name}' at {setting}"
+                    if before is not None and name in terms.falling:
+                        rises = term - before.weighted[name]
+                        assert (rises <= slack + rounding).all(), f"'{name}' rises at {setting}"
+                before = terms
+
+    def test_a_run_looks_at_no_test_label(self, candidate: type[Method], tmp_path: Path) -> None:
+        """From a bundle to a record: other test labels change what is right and nothing else."""
+        records = []
+        for seed in (0, 1):
+            labels = torch.randint(5, (40,), generator=torch.Generator().manual_seed(seed))
+            records.append(measured(candidate, labels, tmp_path / "bundle.safetensors"))
+
+        assert records[0].right != records[1].right
+        for field in ("predictions_sha256", "hparams"):
+            first, second = (getattr(record, field) for record in records)
+            assert first == second, f"the test labels change its {field}"
+
+    def test_says_on_which_device(self, candidate: type[Method]) -> None:
+        """Every tensor it makes says ``device=``, so that a run on a GPU finds all in one place."""
+        context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"])
+        expected = refit(candidate(), context).logits(images)
+        try:
+            with _Elsewhere():
+                logits = refit(candidate(), context).logits(images)
+            assert logits.device == images.device
+        except (AssertionError, RuntimeError) as error:  # as from two devices in one operation
+            raise AssertionError(
+                "it makes a tensor without `device=`, where the features may be on another"
+            ) from error
+        assert torch.equal(logits, expected)
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+    def test_runs_on_cuda(self, candidate: type[Method]) -> None:
+        """As on the CPU, to rounding, and fitted there before, as the runner does it."""
+        context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"])
+        method = refit(candidate(), context)
+        on_cpu = method.logits(images)
+
+        device = torch.device("cuda")
+        refit(method, context.to(device))
+        logits = method.logits(images.to(device))
+
+        assert logits.device.type == "cuda"
+        assert logits.dtype == torch.float32
+        torch.testing.assert_close(logits.cpu(), on_cpu, rtol=1e-3, atol=1e-3)
+
+
+def seen(method: type[Method], images: Tensor, other: str = "") -> Tensor:
+    """Unit image features ``(B, D)`` as the runner shows them to a method.
+
+    Args:
+        method: Needs what it needs.
+        images: The features.
+        other: ``norms`` or ``spatial`` for others than usual.
+    """
+    rows = in_full(images, other=other == "norms") if "norms" in method.needs else images.clone()
+    if "spatial" in method.needs:
+        return with_patches(rows, other=other == "spatial")
+    return rows
+
+
+def shown(method: type[Method], context: Context, other: str = "", also: str = "") -> Context:
+    """What the runner shows a method of a task: beside the text, what it declares.
+
+    Args:
+        method: Needs what it needs.
+        context: The whole task.
+        other: As in `seen`.
+        also: A need that is met although it is not declared.
+    """
+    declared = method.needs | method.uses | {also}
+    if "support" not in declared:
+        context = context.part(torch.arange(0))
+    text, support, val = context.text, context.support, context.val
+    if "norms" in method.needs:
+        text, support = (in_full(rows, other=other == "norms") for rows in (text, support))
+    return dataclasses.replace(
+        context,
+        text=text,
+        support=support,
+        val=val and Labelled(seen(method, val.features, other), val.labels),
+        support_views=context.support_views if "support-views" in declared else None,
+        text_prompts=context.text_prompts if "text-prompts" in declared else None,
+    )
+
+
+def _with_other(need: Need, context: Context) -> Context:
+    """The same task with another one of what a method may need; rows alone are for `seen`."""
+    other = make_context(seed=4)
+    changes: dict[Need, dict[str, Any]] = {
+        "text": {"text": other.text, "text_prompts": other.text_prompts},
+        "text-prompts": {"text_prompts": other.text_prompts},
+        "support": {"support": other.support, "support_views": other.support_views},
+        "support-views": {"support_views": other.support_views},
+        "val": {"val": other.val},
+    }
+    return dataclasses.replace(context, **changes.get(need, {}))
+
+
+def refit(method: Method, given: Context) -> Method:
+    """Fit a method and set its fixed setting, in the order of the runner."""
+    method.fit(given)
+    method.set(method.fixed(given))
+    return method
+
+
+def fitted(method: type[Method], context: Context) -> Method:
+    """A method that has seen what the runner shows it of a task."""
+    return refit(method(), shown(method, context))
+
+
+def measured(method: type[Method], test_labels: Tensor, path: Path) -> Record:
+    """Measure a method on a bundle with these test labels, written to `path`."""
+    write_bundle(path, make_context(), test_labels)
+    cell = Cell(
+        task=BundleTask(path),
+        method=method,
+        method_source="",
+        setting="few-shot",
+        draw_shots=None,
+        seed=0,
+        draw="balanced",
+        chosen=None,
+        tune="val" if "val" in method.needs else "fixed",
+        val_shots=None,
+        official=False,
+    )
+    outcome = run([cell], path.parent, Launch(accelerator="cpu", workers=0), Console(quiet=True))[0]
+    assert outcome.record is not None, outcome.reason
+    return outcome.record
+
+
+def close(actual: Tensor, expected: Tensor, wrong: str) -> None:
+    """Assert that logits are equal but for rounding."""
+    torch.testing.assert_close(
+        actual, expected, rtol=1e-5, atol=1e-4, msg=lambda told: f"{wrong}: {told}"
+    )
+
+
+def tensors(context: Context) -> list[Tensor]:
+    """All tensors of a context."""
+    val = [context.val.features, context.val.labels] if context.val else []
+    views = [] if context.support_views is None else [context.support_views]
+    prompts = context.text_prompts or ()
+    return [context.text, context.support, context.support_labels, *val, *views, *prompts]
+
+
+def _global_generators() -> tuple[object, ...]:
+    """The states of all generators that a seed can be forgotten for."""
+    numpy: Any = np.random.get_state()
+    return torch.get_rng_state().tolist(), numpy[1].tolist(), numpy[2], random.getstate()
+
+
+def _settings(method: Method, context: Context) -> Iterator[dict[str, float]]:
+    """What tunings set: the fixed setting, published constants, both ends of the grid."""
+    yield method.fixed(context)
+    for dataset in DATASETS.names():
+        if constants := method.published(dataset):
+            yield constants
+    if space := method.space(context):
+        for end in (0, -1):
+            yield {axis.name: axis.values[end] for axis in space.axes}
+
+
+class _Elsewhere(TorchFunctionMode):
+    """Puts new tensors that say no device where no computation is possible."""
+
+    makers = frozenset(
+        {torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.ones, torch.zeros}
+    )
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self.makers and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+class _Undeclared(Labelled):
+    """Val images that may be passed on, but not looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("features", "labels"):
+            pytest.fail(f'it reads context.val.{name}; add "val" to its `needs`', pytrace=False)
+        return super().__getattribute__(name)
