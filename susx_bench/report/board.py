@@ -60,7 +60,9 @@ class Column:
 
     Attributes:
         task: What its numbers have in common. `support` is ``none`` and `shots` 0 where no method
-            in it looks at labelled images.
+            in it looks at labelled images. `prompts` and `support` are empty where the board has
+            several: then they belong to the row. `shots` is 0 for a support set of class names
+            that is used whole.
         label: Shortest text that tells it from the other columns.
         marks: ``§`` for another split than the published one.
     """
@@ -149,6 +151,8 @@ class Row:
         official: Whether it is the authors' public code.
         regime: ``inductive``, ``transductive`` or ``streaming``.
         batches: How a transductive method got the test set, as in `Record`.
+        prompts: What its text encoder read; empty where the columns say it.
+        support: Its support set; empty where the columns say it, or without one.
         marks: Marks that all its cells have.
         baseline: Place in `Board.rows` of the row it is compared with; None for none.
         cells: One a column; None is a blank.
@@ -162,6 +166,8 @@ class Row:
     official: bool
     regime: str
     batches: str
+    prompts: str
+    support: str
     marks: str
     baseline: int | None
     cells: tuple[Cell | None, ...]
@@ -171,8 +177,11 @@ class Row:
     @property
     def label(self) -> str:
         """The method as a person reads it."""
-        official = " (official code)" if self.official else ""
-        return f"{self.method}{official}" + (f", batches {self.batches}" if self.batches else "")
+        parts = [self.method + (" (official code)" if self.official else "")]
+        parts += [self.support] if self.support else []
+        parts += [f"prompts {self.prompts}"] if self.prompts else []
+        parts += [f"batches {self.batches}"] if self.batches else []
+        return ", ".join(parts)
 
     @property
     def tuning(self) -> str:
@@ -220,6 +229,8 @@ class _Key(NamedTuple):
     strength: int
     regime: str
     batches: str
+    prompts: str
+    support: str
 
 
 _Runs = dict[tuple[int, int], tuple[str, Record]]  # (seed, order) -> path, record
@@ -251,8 +262,9 @@ def make(
         RecordError: If two records are one cell.
         OptionError: If there is no record of the baseline.
     """
-    tasks = _tasks(records.values(), datasets)
-    grid = _grid(records, tasks)
+    split = _split(records.values())
+    tasks = _tasks(records.values(), split, datasets)
+    grid = _grid(records, split, tasks)
     methods = sorted({method for method, _ in grid}, key=lambda m: (_place(m, order), m))
     keys = sorted(grid, key=lambda row: (methods.index(row[0]), row[1]))
     if baseline is None:
@@ -282,6 +294,8 @@ def make(
                 official=first.official,
                 regime=first.regime,
                 batches=first.batches,
+                prompts=key[1].prompts,
+                support=key[1].support,
                 marks="".join(
                     mark for mark in MARKS if all(mark in cell.marks for cell in cells if cell)
                 ),
@@ -313,37 +327,64 @@ def _place(name: str, order: Sequence[str]) -> int:
     return order.index(name) if name in order else len(order)
 
 
-_FIELDS = attrgetter(*Task._fields)
+class _Split(NamedTuple):
+    """Settings in which the rows say, and not the columns, what differs between methods."""
+
+    prompts: frozenset[str]
+    support: frozenset[str]
 
 
-def _base_of(r: Record) -> tuple[object, ...]:
-    """What a record without support has in common with the columns it belongs to."""
-    return r.encoder, r.precision, r.setting, r.prompts, r.dataset, r.protocol, r.split_sha256
-
-
-def _task_of(r: Record) -> Task:
-    return Task._make(_FIELDS(r))
-
-
-def _tasks(records: Iterable[Record], datasets: Sequence[str]) -> list[Task]:
-    """The columns in their order; one of its own for what no method with support was run on."""
-    with_support: dict[Task, tuple[object, ...]] = {}
-    without: dict[Task, tuple[object, ...]] = {}
+def _split(records: Iterable[Record]) -> _Split:
+    prompts, support = defaultdict(set), defaultdict(set)
     for r in records:
-        (with_support if r.support_images else without)[_task_of(r)] = _base_of(r)
+        prompts[r.setting].add(r.prompts)
+        if r.support_images:
+            support[r.setting].add(r.support)
+    return _Split(
+        *(
+            frozenset(s for s, names in seen.items() if len(names) > 1)
+            for seen in (prompts, support)
+        )
+    )
+
+
+_FIELDS = attrgetter(*Task._fields)
+_BASE = attrgetter(
+    *("encoder", "precision", "setting", "prompts", "dataset", "protocol", "split_sha256")
+)
+
+
+def _task_of(r: Record, split: _Split) -> Task:
+    """The column of a record that has support."""
+    task = Task._make(_FIELDS(r))
+    if r.setting in split.prompts:
+        task = task._replace(prompts="")
+    if r.setting in split.support and r.support_images:
+        task = task._replace(support="")
+    if r.setting == "name-only" and not r.draw:
+        task = task._replace(shots=0)
+    return task
+
+
+def _tasks(records: Iterable[Record], split: _Split, datasets: Sequence[str]) -> list[Task]:
+    """The columns in their order; one of its own for what no method with support was run on."""
+    with_support: dict[Task, object] = {}
+    without: dict[Task, object] = {}
+    for r in records:
+        task = _task_of(r, split)
+        (with_support if r.support_images else without)[task] = _BASE(task)
     filled = set(with_support.values())
     tasks = [*with_support, *(task for task, base in without.items() if base not in filled)]
     return sorted(tasks, key=lambda t: (*t[:8], _place(t.dataset, datasets), *t[8:]))
 
 
 def _grid(
-    records: Mapping[str, Record], tasks: Sequence[Task]
+    records: Mapping[str, Record], split: _Split, tasks: Sequence[Task]
 ) -> dict[tuple[str, _Key], dict[Task, _Runs]]:
     """Records by row, column and run. One without support stands in all columns of its data."""
-    bases: dict[tuple[object, ...], list[Task]] = defaultdict(list)
-    for t in tasks:
-        base = t.encoder, t.precision, t.setting, t.prompts, t.dataset, t.protocol, t.split_sha256
-        bases[base].append(t)
+    bases: dict[object, list[Task]] = defaultdict(list)
+    for task in tasks:
+        bases[_BASE(task)].append(task)
     grid: dict[tuple[str, _Key], dict[Task, _Runs]] = defaultdict(dict)
     inputs: dict[str, str] = {}
     for path, r in records.items():
@@ -352,9 +393,19 @@ def _grid(
                 f"{other} and {path} are the same cell: both have input_sha256 "
                 f"{r.input_sha256[:12]}. Delete one."
             )
-        strength = _place(r.tuned_on, STRENGTH)
-        key = r.method, _Key(r.official, strength, r.regime, r.batches)
-        for task in [_task_of(r)] if r.support_images else bases[_base_of(r)]:
+        key = (
+            r.method,
+            _Key(
+                official=r.official,
+                strength=_place(r.tuned_on, STRENGTH),
+                regime=r.regime,
+                batches=r.batches,
+                prompts=r.prompts if r.setting in split.prompts else "",
+                support=r.support if r.setting in split.support and r.support_images else "",
+            ),
+        )
+        here = _task_of(r, split)
+        for task in [here] if r.support_images else bases[_BASE(here)]:
             runs = grid[key].setdefault(task, {})
             if (run := (r.seed, r.order)) in runs:
                 raise RecordError(_clash(*runs[run], path, r))
@@ -373,12 +424,20 @@ def _clash(path: str, record: Record, other_path: str, other: Record) -> str:
 
 
 def _base(key: tuple[str, _Key], keys: Sequence[tuple[str, _Key]], baseline: str) -> int | None:
-    """The baseline's row under the same tuning, else its first one; None for itself."""
-    places = [i for i, (method, _) in enumerate(keys) if method == baseline]
-    if not places or key[0] == baseline:
+    """The baseline's row of the same tuning, or next to it; None for itself."""
+    mine = key[1]
+    if key[0] == baseline:
         return None
-    same = [i for i in places if keys[i][1].strength == key[1].strength]
-    return (same or places)[0]
+
+    def distance(i: int) -> tuple[bool, ...]:
+        other = keys[i][1]
+        return tuple(
+            getattr(other, name) != getattr(mine, name)
+            for name in ("strength", "support", "prompts", "official")
+        )
+
+    places = [i for i, (method, _) in enumerate(keys) if method == baseline]
+    return min(places, key=distance, default=None)
 
 
 def _cell(runs: _Runs) -> Cell | None:

@@ -291,8 +291,8 @@ def _over_shots(board: Board, names: Sequence[str], family: _Family) -> list[Pic
         "columns": max(1, int(width // 2.4)),
     }
     text = (
-        f"Top-1 accuracy in % over labelled images a class, {len(by_task)} datasets; bands are "
-        f"95 % intervals.{note}"
+        "Top-1 accuracy in % over labelled images a class; bands and bars are 95 % intervals."
+        f"{note}"
     )
     return [
         Picture(

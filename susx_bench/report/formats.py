@@ -194,9 +194,10 @@ def notes(board: Board) -> list[str]:
     tests = sum(cell.p is not None for cell in cells)
     if tests:
         lines.append(
-            f"▲ ▼ better or worse than {board.baseline} under the same tuning (under its first "
-            "one, where it lacks that) on the same test images: McNemar's exact test, mid-p, runs "
-            f"of one image taken together; p < {LEVEL} after Holm's correction for all {tests} "
+            f"▲ ▼ better or worse than {board.baseline} on the same test images, under the same "
+            "tuning, support and prompts or the next to them that it has: McNemar's exact test, "
+            "mid-p, runs of one image taken together; "
+            f"p < {LEVEL} after Holm's correction for all {tests} "
             "tests."
         )
     ranking = board.ranking
@@ -379,6 +380,8 @@ def as_csv(board: Board) -> str:
         for column, cell in zip(board.columns, row.cells, strict=True):
             line = {name: getattr(column.task, name) for name in COLUMNS[5:16]}
             line |= {name: getattr(row, name) for name in COLUMNS[:5]}
+            line["support"] = row.support or line["support"]
+            line["prompts"] = row.prompts or line["prompts"]
             if cell is not None:
                 line |= _fields(cell, f"{base.label} {base.tuning}" if base else "")
                 line["marks"] += column.marks

@@ -234,6 +234,43 @@ def test_columns_of_one_dataset_count_once_in_the_ranking(full: Records) -> None
     assert ranks.ranks == (3, 2, 1)
 
 
+def test_several_prompts_and_supports_are_rows_of_one_table() -> None:
+    """The name-only main table: what a method reads and looks at is its own affair."""
+    records = Records()
+    for dataset, size in (("a", 100), ("b", 16)):
+        changes = {"setting": "name-only", "dataset": dataset, "seed": 0, "draw": ""}
+        records.add("zero-shot", 20, **changes, prompts="ensemble")
+        records.add(
+            "cupl", 22, **changes, prompts="cupl", support="none", support_images=0, shots=0
+        )
+        for support, right in (("sus-sd", 30), ("sus-lc", 33)):
+            more = {"support": support, "shots": size, "tuned_on": "fixed", "prompts": "combined"}
+            records.add("tipx", right, **changes, **more)
+            records.add("tip-adapter", right - 2, **changes, **more)
+    board = records.board()
+
+    assert [column.label for column in board.columns] == ["b", "a"]
+    assert len(board.groups) == 1
+    assert [row.label for row in board.rows] == [
+        "zero-shot, prompts ensemble",
+        "tip-adapter, sus-lc, prompts combined",
+        "tip-adapter, sus-sd, prompts combined",
+        "tipx, sus-lc, prompts combined",
+        "tipx, sus-sd, prompts combined",
+        "cupl, prompts cupl",
+    ]
+    assert [row.baseline for row in board.rows] == [1, None, None, 1, 2, 1]
+    assert all(average is not None for row in board.rows for average in row.averages)
+
+
+def test_drawn_parts_of_a_made_support_set_are_columns() -> None:
+    records = Records()
+    for shots in (1, 4):
+        records.add("tipx", 30 + shots, setting="name-only", support="sus-sd", shots=shots)
+
+    assert [column.label for column in records.board().columns] == ["toy, S = 1", "toy, S = 4"]
+
+
 def test_orders_of_a_stream_are_runs() -> None:
     records = Records()
     for order in (1, 2):
