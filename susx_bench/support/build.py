@@ -22,7 +22,7 @@ from susx_bench.data.looks import Look, Seen, look
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import DatasetSpec, SupportKind
 from susx_bench.data.yours import open_dataset
-from susx_bench.encoders.openclip import Encoder
+from susx_bench.encoders.named import open_encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
 from susx_bench.features.predict import Launch
 from susx_bench.prompts.kinds import class_prompts
@@ -262,6 +262,14 @@ def _generated(request: Request, notes: Console) -> Built:
     else:
         blocks = missing_blocks(folder, recipe)
     if blocks:
+        texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
+        if cut := pipeline.cut(texts):
+            notes.print(
+                f"{cut} of {len(texts)} prompts are longer than {pipeline.name} reads; it draws "
+                "what stands before",
+                style="yellow",
+                markup=False,
+            )
         with _progress(notes, f"generating {spec.name}", total) as advance:
             advance(total - min(total, len(blocks) * BLOCK))
             generate(folder, recipe, blocks, pipeline, request.launch, advance)
@@ -305,7 +313,7 @@ def _retrieved(request: Request, notes: Console) -> Built:
 
 def _origin(request: Request, spec: DatasetSpec) -> Origin:
     if request.pool is not None:
-        encoder = Encoder(request.encoder or "demo", request.precision)
+        encoder = open_encoder(request.encoder or "demo", request.precision)
         return PoolOrigin(request.pool, encoder, request.search, request.launch)
     if request.backend is not None:
         if request.index is None:

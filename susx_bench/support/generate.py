@@ -16,7 +16,7 @@ from susx_bench.data.base import BlockDataModule
 from susx_bench.features.predict import Launch, run_predict
 from susx_bench.records.files import canonical_json
 from susx_bench.support.folder import KEPT, Generation, Recipe, Row, SupportFolder
-from susx_bench.support.pipelines import Pipeline
+from susx_bench.support.pipelines import Pipeline, quiet
 
 BLOCK = 8
 """Images drawn together, always: at another batch shape some pixels differ by one level."""
@@ -121,17 +121,18 @@ class Generate(LightningModule):
         """One pass: an image for each place, None where it is blank."""
         pad = BLOCK - len(places)
         whole = [*zip(places, attempts, strict=True), *[(places[-1], attempts[-1])] * pad]
-        made = self._pipe(
-            prompt=[prompt_of(self.recipe, place) for place, _ in whole],
-            generator=[
-                torch.Generator("cpu").manual_seed(seed_of(self.recipe, place, attempt))
-                for place, attempt in whole
-            ],
-            num_inference_steps=self._how.steps,
-            guidance_scale=self._how.guidance,
-            output_type="pil",
-            **({"callback_on_step_end": told} if told else {}),
-        )
+        with quiet():  # of each prompt that is too long, and of every image that is unsafe
+            made = self._pipe(
+                prompt=[prompt_of(self.recipe, place) for place, _ in whole],
+                generator=[
+                    torch.Generator("cpu").manual_seed(seed_of(self.recipe, place, attempt))
+                    for place, attempt in whole
+                ],
+                num_inference_steps=self._how.steps,
+                guidance_scale=self._how.guidance,
+                output_type="pil",
+                **({"callback_on_step_end": told} if told else {}),
+            )
         unsafe = getattr(made, "nsfw_content_detected", None) or [False] * len(whole)
         return [
             None if flagged or is_blank(image) else image.convert("RGB")

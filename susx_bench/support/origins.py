@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.data.classes import match
 from susx_bench.data.sources.folder import class_folders, image_files
 from susx_bench.data.spec import DatasetSpec
-from susx_bench.encoders.openclip import Encoder
+from susx_bench.encoders.base import Encoder
 from susx_bench.errors import SupportError
 from susx_bench.features.encode import ImageList, encode, encoder_recipe
 from susx_bench.features.predict import Launch
@@ -75,6 +76,11 @@ class PoolOrigin(Origin):
         readable = features.isfinite().all(-1)
         self.unreadable = [keys[i] for i in (~readable).nonzero().flatten().tolist()]
         keys = [keys[i] for i in readable.nonzero().flatten().tolist()]
+        if not keys:
+            raise SupportError(
+                f"--pool {self._pool.where}: none of its {len(self.unreadable)} images can be "
+                f"read, such as {self.unreadable[0]}."
+            )
         queries = torch.cat(self._encoder.towers.text_prompts(recipe.texts))
         depths = [depth(recipe.per_class, len(texts)) for texts in recipe.texts]
         scores, places = nearest(
@@ -93,13 +99,15 @@ class PoolOrigin(Origin):
         return found
 
     def _features(self, advance: Callable[[int], object]) -> Tensor:
-        """Features of all images, ``(P, D)``, from the store or encoded now."""
+        """Unit features of all images, ``(P, D)``, from the store or encoded now."""
         store = FeatureStore(cache_url())
         work = ImageList(self._pool, 1, encoder_recipe(self._encoder))
         found = store.load(work.recipe, work.rows)
         if any(shard is None for shard in found):
-            return encode(work, found, self._encoder.towers, store, self._launch, advance)
-        return torch.cat([shard for shard in found if shard is not None])
+            rows = encode(work, found, self._encoder.towers, store, self._launch, advance)
+        else:
+            rows = torch.cat([shard for shard in found if shard is not None])
+        return F.normalize(rows, dim=-1)
 
     def read(self, sources: Sequence[str]) -> Iterator[Content]:
         return _files(sources, self._pool.read)

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,12 +57,8 @@ PRESETS: dict[str, Preset] = {
 
 
 @contextmanager
-def _quiet(model: str) -> Iterator[None]:
-    """Silence the libraries, and make one line of whatever they stumble over.
-
-    Raises:
-        SupportError: Instead of any other error.
-    """
+def quiet() -> Iterator[None]:
+    """Silence the libraries."""
     from diffusers.utils import logging as diffusers_log
     from transformers.utils import logging as transformers_log
 
@@ -75,8 +71,6 @@ def _quiet(model: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # their own deprecations
             yield
-    except Exception as error:  # of whatever kind the files lead a library to
-        raise SupportError(f"--model {model}: cannot be loaded: {reason(error)}") from error
     finally:
         for log, level in zip(logs, levels, strict=True):
             log.set_verbosity(level)
@@ -166,15 +160,28 @@ class Pipeline:
         Raises:
             SupportError: If it cannot be loaded.
         """
-        with _quiet(self.name):
+        with quiet():
             import diffusers
 
             kind: Any = diffusers.DiffusionPipeline
-            pipeline = kind.from_pretrained(
-                str(self.folder),
-                torch_dtype=DTYPES[self.precision],
-                use_safetensors=True,
-                low_cpu_mem_usage=False,  # the other way needs one more package
-            )
+            try:
+                pipeline = kind.from_pretrained(
+                    str(self.folder),
+                    torch_dtype=DTYPES[self.precision],
+                    use_safetensors=True,
+                    low_cpu_mem_usage=False,  # the other way needs one more package
+                )
+            except Exception as error:  # of whatever kind the files lead a library to
+                told = f"--model {self.name}: cannot be loaded: {reason(error)}"
+                raise SupportError(told) from error
             pipeline.set_progress_bar_config(disable=True)
             return pipeline
+
+    def cut(self, texts: Iterable[str]) -> int:
+        """How many of some prompts are longer than it reads; their ends change no image."""
+        tokenizer = getattr(self.loaded, "tokenizer", None)
+        most = getattr(tokenizer, "model_max_length", None)
+        if tokenizer is None or most is None:
+            return 0
+        with quiet():
+            return sum(len(tokenizer(text).input_ids) > most for text in texts)

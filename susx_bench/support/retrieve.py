@@ -123,6 +123,7 @@ def nearest(
             faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT
         )
         index.nprobe = max(1, lists // 8)
+        index.cp.min_points_per_centroid = 1  # else it says on stderr that a small pool is small
         index.train(features)
     index.add(features)
     scores, places = index.search(queries, min(k, rows))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from susx_bench.errors import SuiteError
+from susx_bench.errors import SuiteError, UnknownNameError
 from susx_bench.registry import DATASETS, METHODS
-from susx_bench.runner.suite import Suite
+from susx_bench.runner.plan import Request
+from susx_bench.runner.suite import Suite, SuiteRun, packaged
 from tests.conftest import Command
 from tests.support.conftest import untrained
 
-SUITES = sorted((Path(__file__).parents[2] / "benchmarks" / "suites").glob("*.toml"))
+CHECKOUT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", packaged(), ids=lambda path: path.stem)
 def test_a_suite_names_what_there_is(path: Path) -> None:
     suite = Suite.read(path)
 
@@ -67,7 +69,7 @@ def test_a_suite_builds_its_support_sets_first(command: Command, tmp_path: Path)
     ]
     assert command("leaderboard", "build", suite).code == 0
     table = Path("leaderboards/mine.md").read_text()
-    assert "digits demo, sus-sd-photo, S = 2 (n = 769)" in table
+    assert "digits · demo · name-only · sus-sd-photo" in table
     assert command("leaderboard", "check", suite).code == 0
 
 
@@ -91,3 +93,107 @@ def test_a_mistake_in_a_support_set_is_named(
 
     with pytest.raises(SuiteError, match=message):
         Suite.read(path)
+
+
+def test_the_papers_tables_are_there() -> None:
+    main = Suite.read(Path("name-only")).options(None)
+    few = Suite.read(Path("few-shot")).options(None)
+
+    nineteen = set(DATASETS.names()) - {"digits"}
+    assert {name for run in main for name in run["dataset"]} == nineteen
+    assert {run["support"] for run in main if "tipx" in run["method"]} == {
+        "sus-sd-photo",
+        "sus-lc-photo",
+    }
+    asked = {name for run in main for name in run["method"]}
+    listed = "zero-shot calip clip-dn cupl cupl-e visdesc tip-adapter tipx tag"
+    assert asked >= set(listed.split())
+    assert all(run["tune"] is None for run in (*main, *few)), "nothing is tuned on target labels"
+    assert {len(run["dataset"]) for run in few} == {11}
+    assert {run["shots"] for run in few} == {(1, 2, 4, 8, 16)}
+
+
+def test_a_suite_is_found_by_name_or_by_file(tmp_path: Path) -> None:
+    named = Suite.read(Path("demo"))
+
+    assert named == Suite.read(CHECKOUT / "benchmarks" / "suites" / "demo.toml")
+    (tmp_path / "demo").write_text("name = 'mine'\ntitle = 'x'\n[[run]]\nmethod = ['tipx']")
+    assert Suite.read(Path("demo")).name == "mine", "a file of that name comes first"
+    with pytest.raises(UnknownNameError, match=r"no suite called 'dmo'\. Did you mean demo"):
+        Suite.read(Path("dmo"))
+
+
+def test_the_wheel_has_the_suites() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+
+    built = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert built == {"benchmarks/suites": "susx_bench/suites"}
+
+
+def test_list_suites_names_them_all(command: Command) -> None:
+    done = command("list", "suites")
+
+    assert done.code == 0
+    assert all(path.stem in done.out for path in packaged())
+    assert "✗" not in done.out
+
+
+def test_lists_stand_for_a_run_each(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "name='x'\ntitle='x'\n[[run]]\nmethod=['tipx']\nencoder=['demo', 'RN50:openai']\n"
+        "prompts=['single', 'photo']\ntune=['fixed', 'test']"
+    )
+
+    options = Suite.read(path).options(None)
+
+    asked = [(o["encoder"], o["prompts"], o["tune"], o["allow_test_tuning"]) for o in options]
+    assert asked == [
+        (encoder, prompts, tune, tune == "test")
+        for encoder in ("demo", "RN50:openai")
+        for prompts in ("single", "photo")
+        for tune in ("fixed", "test")
+    ]
+
+
+def test_every_key_of_a_run_is_an_option() -> None:
+    assert set(SuiteRun.model_fields) <= set(Request.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("method = ['tip-x']", "run.0.method: no method called 'tip-x'. Did you mean tipx"),
+        ("dataset = ['dt']", "run.0.dataset: no dataset called 'dt'. Did you mean dtd"),
+        ("tune = ['vall']", "run.0.tune: no tuning called 'vall'. Did you mean val"),
+        ("prompts = 'fotos'", "run.0.prompts: no prompt kind called 'fotos'"),
+        ("sead = [1]", "run.0.sead: Extra inputs are not permitted. Did you mean seed?"),
+        ("shots = [0]", "run.0.shots.0: "),
+        ("shots = [nan]", "run.0.shots.0: "),
+        ("seed = 'x", "cannot be read"),
+    ],
+)
+def test_a_typo_is_one_line_with_file_and_key(
+    line: str, message: str, command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    method = "" if line.startswith("method") else "method = ['tipx']\n"
+    path.write_text(f"name='x'\ntitle='x'\n[[run]]\n{method}{line}\n")
+
+    done = command("run", "--suite", path)
+
+    assert done.code == 2
+    assert message in done.err
+    assert str(path) in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_datasets_and_methods_of_yours_need_no_entry(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "name='x'\ntitle='x'\n[[run]]\nmethod=['./mine.py:Mine']\n"
+        "dataset=['./folder', 'hf:ORG/NAME']\n[[run]]\nmethod=['tipx']\ndataset=['any name']\n"
+        "features=['toy.safetensors']"
+    )
+
+    assert len(Suite.read(path).options(None)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from susx_bench.data.digits import Digits
 from susx_bench.errors import SupportError
 from susx_bench.features.predict import Launch
 from susx_bench.support.build import Request, build
@@ -137,6 +139,25 @@ def test_a_torn_line_of_progress_is_drawn_again(
     assert command(*words(pipeline), "--root", tmp_path / "usual").code == 0
 
     assert images(folder) == usual
+
+
+def test_prompts_that_are_too_long_are_told_once(
+    pipeline: Path, tmp_path: Path, command: Command
+) -> None:
+    """The pipeline reads 16 tokens, two of them the ends: 14 words fit, 15 do not."""
+    words_of = {name: ["a " * 13 + f"{name}"] for name in Digits.spec.classnames}
+    words_of["one"] = ["the " * 14 + "one"]
+    (tmp_path / "CuPL_prompts_digits.json").write_text(json.dumps(words_of))
+
+    said = command(
+        *(*words(pipeline, 1, prompts="cupl"), "--prompts-dir", tmp_path, "--root", tmp_path)
+    )
+
+    assert said.code == 0
+    assert [line for line in said.err.splitlines() if "prompts" in line] == [
+        f"1 of 10 prompts are longer than {pipeline} reads; it draws what stands before"
+    ]
+    assert "truncated" not in said.err
 
 
 def test_a_second_build_does_nothing_and_says_so(

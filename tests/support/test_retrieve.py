@@ -73,6 +73,15 @@ def test_an_inverted_file_finds_nearly_all_of_it() -> None:
     assert found.tolist() == nearest(rows, queries, 10, "ivf")[1].tolist()
 
 
+def test_a_small_inverted_file_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = unit(5, 8, 1)
+
+    _, places = nearest(rows.numpy(), rows.numpy(), 1, "ivf")
+
+    assert places.tolist() == [[0], [1], [2], [3], [4]]
+    assert capfd.readouterr() == ("", "")
+
+
 def candidates(names: str, prompt: str = "p") -> list[Candidate]:
     return [Candidate(prompt, name, 0.5) for name in names]
 
@@ -275,7 +284,7 @@ def test_a_pool_of_real_photographs(
     real: Path, photos: Path, tmp_path: Path, command: Command
 ) -> None:
     """For the ten names of CIFAR-10, against torch's own ranking of the same features."""
-    from susx_bench.encoders.openclip import Encoder
+    from susx_bench.encoders.openclip import OpenClip
 
     words = (*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 3)
     said = command(*words)
@@ -285,7 +294,7 @@ def test_a_pool_of_real_photographs(
     kept = [row for row in rows_of(tmp_path) if row.fate == KEPT]
     assert [row.class_id for row in kept] == [label for label in range(10) for _ in range(3)]
 
-    towers = Encoder("demo").towers
+    towers = OpenClip("demo").towers
     files = sorted(photos.rglob("*.jpg"))
     pixels = torch.stack([towers.transform(decode(file.read_bytes())) for file in files])
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship")
@@ -356,6 +365,19 @@ def test_unreadable_images_of_a_pool_are_counted_and_never_taken(
     assert sorted(bad) == ["broken.jpg", "cut.jpg"]
     assert "2 unreadable" in said.out
     assert len([row for row in rows if row.fate == KEPT]) == 20
+
+
+def test_a_pool_without_a_readable_image_is_told(tmp_path: Path, command: Command) -> None:
+    pool = tmp_path / "bad"
+    pool.mkdir()
+    for name in ("a.jpg", "b.png"):
+        (pool / name).write_bytes(b"<html>")
+
+    said = command(*POOL, "--dataset", "digits", "--pool", pool)
+
+    assert said.code == 2
+    assert f"--pool {pool}: none of its 2 images can be read, such as a.jpg" in said.err
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.real
@@ -587,6 +609,55 @@ def test_a_backend_and_a_web_full_of_trouble(
         ).out
     )
     assert web.seen.count("/knn-service") == asked
+
+
+@pytest.mark.real
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_backend_gives_what_a_pool_gives(
+    real: Path, photos: Path, web: Site, tmp_path: Path, command: Command
+) -> None:
+    """The same photographs, searched by a server and fetched from it: the same support set."""
+    import faiss
+
+    from susx_bench.encoders.openclip import OpenClip
+
+    towers = OpenClip("demo").towers
+    files = sorted(photos.rglob("*.jpg"))
+    pixels = torch.stack([towers.transform(decode(file.read_bytes())) for file in files])
+    index = faiss.IndexFlatIP(64)
+    with torch.no_grad():
+        index.add(towers.images(pixels).numpy())
+    for i, file in enumerate(files):
+        web.routes[f"/{i}.jpg"] = says(file.read_bytes())
+
+    def knn(handler: Handler) -> None:
+        asked = json.loads(web.body)
+        with torch.no_grad():
+            text = towers.texts([[asked["text"]]]).numpy()
+        scores, places = index.search(text, asked["num_images"])
+        hits = [
+            {"url": web.url(f"/{i}.jpg"), "caption": "", "id": i, "similarity": score}
+            for score, i in zip(scores[0].tolist(), places[0].tolist(), strict=True)
+        ]
+        handler.send(json.dumps(hits).encode(), Content_Type="application/json")
+
+    web.routes["/knn-service"] = knn
+    words = (*POOL, "--dataset", real / "cifar10", "--per-class", 3, "--name")
+
+    backend = ("--backend", web.url("", "127.0.0.1"), "--index", "laion")
+    for said in (command(*words, "pool", "--pool", photos), command(*words, "web", *backend)):
+        assert said.code == 0, said.err
+
+    pool, web_rows = (
+        SupportFolder(tmp_path / "support/cifar10" / name).rows() for name in ("pool", "web")
+    )
+    assert sum(row.fate == KEPT for row in pool) == 30
+    for ours, theirs in zip(pool, web_rows, strict=True):
+        same = ("class_id", "place", "prompt", "fate", "sha256", "file")
+        assert [getattr(ours, n) for n in same] == [getattr(theirs, n) for n in same]
+        file = files[int(theirs.source.rpartition("/")[2].removesuffix(".jpg"))]
+        assert ours.source == file.relative_to(photos).as_posix()
+        assert ours.score == pytest.approx(theirs.score, abs=1e-5)
 
 
 @pytest.mark.real

@@ -1,0 +1,287 @@
+"""A suite goes on past what fails: marks, exit codes, shards, and how it says so."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from torch import Tensor
+
+from susx_bench.runner.view import EVERY, View
+from tests.conftest import Bundle, Command
+
+METHOD = """
+import os
+from susx_bench import Method
+class Moody(Method):
+    name = "moody"
+    def fit(self, context):
+        self._context = context
+    def logits(self, images):
+        {body}
+        return images @ self._context.text.T
+"""
+FAILS = "raise ValueError('no luck\\n today')"
+
+
+def write_suite(tmp_path: Path, runs: str) -> Path:
+    path = tmp_path / "toy.toml"
+    path.write_text(f'name = "toy"\ntitle = "Toy"\n{runs}')
+    return path
+
+
+def moody(tmp_path: Path, body: str = "pass") -> str:
+    path = tmp_path / "moody.py"
+    path.write_text(METHOD.format(body=body))
+    return f"{path}:Moody"
+
+
+@pytest.fixture
+def suite(tmp_path: Path, bundle: Bundle) -> Path:
+    bundle()
+    method = moody(tmp_path, "if os.environ.get('MOOD'): " + FAILS)
+    return write_suite(
+        tmp_path,
+        f"[[run]]\nmethod = ['zero-shot', '{method}', 'tip-adapter']\n"
+        "features = ['toy.safetensors']\nshots = [1, 2]\nseed = [1, 2]\ntune = ['fixed']\n",
+    )
+
+
+def names(folder: Path, pattern: str) -> list[str]:
+    return sorted(path.name.rpartition("-")[0] for path in folder.rglob(pattern))
+
+
+def test_a_failing_cell_is_marked_and_the_rest_measured(
+    suite: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOOD", "bad")
+    failing = command("run", "--suite", suite, "--out", "out")
+
+    assert failing.code == 3
+    assert "4 of 9 cells failed" in failing.err
+    assert "Traceback" not in failing.err
+    assert names(Path("out"), "*.json") == ["tip-adapter"] * 4 + ["zero-shot"]
+    marks = sorted(Path("out").rglob("*.failed.txt"))
+    assert len(marks) == 4
+    lines = marks[0].read_text().splitlines()
+    assert lines[0].endswith("fixed: ValueError: no luck today")
+    assert "method: moody" in lines
+    assert "Traceback (most recent call last):" in lines
+
+    monkeypatch.delenv("MOOD")
+    done = command("run", "--suite", suite, "--out", "out")
+
+    assert done.code == 0, done.err
+    assert "wrote 4 records, 5 were there already" in done.out
+    assert not list(Path("out").rglob("*.failed.txt"))
+
+
+def test_a_run_without_a_suite_still_stops_at_a_failure(
+    bundle: Bundle, command: Command, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="no luck"):
+        command(
+            "run", "--setting", "few-shot", "--method", moody(tmp_path, FAILS),
+            "--features", bundle(), "--out", "out",
+        )  # fmt: skip
+    assert not list(Path("out").rglob("*.failed.txt"))
+
+
+def test_an_exit_of_a_method_is_a_failure(bundle: Bundle, command: Command, tmp_path: Path) -> None:
+    bundle()
+    method = moody(tmp_path, "raise SystemExit(0)")
+    suite = write_suite(
+        tmp_path, f"[[run]]\nmethod = ['{method}', 'zero-shot']\nfeatures = ['toy.safetensors']\n"
+    )
+
+    done = command("run", "--suite", suite, "--out", "out")
+
+    assert done.code == 3
+    assert "SystemExit: 0" in done.err
+    assert names(Path("out"), "*.json") == ["zero-shot"]
+
+
+def test_ctrl_c_stops_a_suite(bundle: Bundle, tmp_path: Path) -> None:
+    bundle()
+    method = moody(tmp_path, "import signal; os.kill(os.getpid(), signal.SIGINT)")
+    suite = write_suite(
+        tmp_path, f"[[run]]\nmethod = ['{method}', 'zero-shot']\nfeatures = ['toy.safetensors']\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "susx_bench", "run", "--suite", str(suite), "--out", "out"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+    assert done.returncode == 130
+    assert not list(tmp_path.rglob("*.failed.txt"))
+    assert not list((tmp_path / "out").rglob("*.json"))
+
+
+def test_data_that_cannot_be_had_takes_only_its_own_cells(
+    bundle: Bundle, command: Command, tmp_path: Path, tensors: dict[str, Tensor]
+) -> None:
+    bundle()
+    suite = write_suite(
+        tmp_path,
+        "[[run]]\nmethod = ['zero-shot']\nfeatures = ['gone.safetensors', 'toy.safetensors']\n"
+        "tune = ['fixed', 'val']\n",
+    )
+
+    done = command("run", "--suite", suite, "--out", "out")
+
+    assert done.code == 3
+    assert "the cells of 1 datasets could not be listed" in done.err
+    assert names(Path("out"), "*.json") == ["zero-shot"]
+    (mark,) = Path("out").rglob("*.failed.txt")
+    assert "gone.safetensors: no such file" in mark.read_text().splitlines()[0]
+
+    bundle("gone.safetensors", test=tensors["test"].flip(0))
+    assert command("run", "--suite", suite, "--out", "out").code == 0
+    assert not list(Path("out").rglob("*.failed.txt"))
+
+
+def test_too_many_shots_leave_the_fewer_ones(
+    bundle: Bundle, command: Command, tmp_path: Path
+) -> None:
+    bundle()
+    suite = write_suite(
+        tmp_path,
+        "[[run]]\nmethod = ['tip-adapter']\nfeatures = ['toy.safetensors']\n"
+        "shots = [2, 4, 8]\nseed = [1]\ntune = ['fixed']\n",
+    )
+
+    done = command("run", "--suite", suite, "--out", "out", "--json")
+
+    assert done.code == 3
+    assert [record["shots"] for record in done.records] == [2, 4]
+    assert "--shots asks for 8" in done.err
+
+
+def test_a_suite_of_which_nothing_can_be_had_is_for_the_user(
+    command: Command, tmp_path: Path
+) -> None:
+    suite = write_suite(
+        tmp_path, "[[run]]\nmethod = ['zero-shot']\nfeatures = ['gone.safetensors']\n"
+    )
+
+    done = command("run", "--suite", suite, "--out", "out")
+
+    assert done.code == 2
+    assert "gone.safetensors: no such file" in done.err
+    assert not Path("out").exists()
+
+
+def test_shards_together_are_all_cells(suite: Path, command: Command) -> None:
+    whole = command("run", "--suite", suite, "--out", "whole", "--json").records
+    parts = [
+        command("run", "--suite", suite, "--out", "parts", "--shard", f"{i}/3", "--json").records
+        for i in (1, 2, 3)
+    ]
+
+    hashes = [[record["input_sha256"] for record in part] for part in parts]
+    assert sorted(itertools.chain(*hashes)) == sorted(record["input_sha256"] for record in whole)
+    assert sorted(map(len, hashes)) != [0, 0, 9]
+    again = command("run", "--suite", suite, "--out", "else", "--shard", "2/3", "--json").records
+    assert [record["input_sha256"] for record in again] == hashes[1]
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", "1/3/5", "1.5/3"])
+def test_a_bad_shard_is_one_line(shard: str, suite: Path, command: Command) -> None:
+    done = command("run", "--suite", suite, "--shard", shard)
+
+    assert done.code == 2
+    assert "is not one of n parts, as in 1/4 to 4/4" in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_shard_is_of_a_suite(bundle: Bundle, command: Command) -> None:
+    done = command(
+        "run", "--method", "tipx", "--setting", "few-shot", "--features", bundle(), "--shard", "1/2"
+    )
+
+    assert done.code == 2
+    assert "--shard goes with --suite only" in done.err
+
+
+def test_all_ranks_fail_where_one_does(bundle: Bundle, tmp_path: Path) -> None:
+    """The second process alone raises; both go on with the next cell."""
+    bundle()
+    method = moody(tmp_path, "if os.environ.get('LOCAL_RANK') == '1': " + FAILS)
+    suite = write_suite(
+        tmp_path,
+        f"[[run]]\nmethod = ['{method}', 'tip-adapter']\nfeatures = ['toy.safetensors']\n"
+        "tune = ['fixed']\n",
+    )
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "susx_bench", "run", "--suite", str(suite), "--out", "out"),
+            *("--accelerator", "cpu", "--devices", "2"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+
+    assert done.returncode == 3, done.stderr
+    assert "1 of 2 cells failed" in done.stderr
+    assert "failed on rank 1: ValueError: no luck today" in done.stderr
+    assert names(tmp_path / "out", "*.json") == ["tip-adapter"]
+    assert names(tmp_path / "out", "*.failed.txt") == ["moody"]
+
+
+def told(**how: bool) -> list[str]:
+    """What a view says of four cells of which one was there, one fails and each takes a minute."""
+    now = [0.0]
+    out = io.StringIO()
+    with View(Console(file=out, width=200), 4, 1, lines=True, clock=lambda: now[0], **how) as view:
+        for name in ("one", "two"):
+            view.running(name)
+            now[0] += 60
+            view.done()
+        view.running("three")
+        now[0] += EVERY / 2
+        view.failed("three: why")
+    return out.getvalue().splitlines()
+
+
+def test_a_log_has_plain_lines_with_the_time_left() -> None:
+    assert told() == [
+        "cells: 1 of 4 done, 0 failed; now one",
+        "cells: 2 of 4 done, 0 failed, about 0:02:00 left; now two",
+        "cells: 3 of 4 done, 0 failed, about 0:01:00 left; now three",
+        "failed: three: why",
+        "cells: 3 of 4 done, 1 failed",
+    ]
+
+
+def test_a_terminal_sees_what_is_done_running_failed_and_left() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=120, force_terminal=True, color_system=None)
+    with View(console, 3, 1, lines=True) as view:
+        view.running("tipx dtd")
+        view.failed("tipx dtd: why")
+        view.running("tipx cub")
+        view._progress.refresh()
+        shown = out.getvalue()
+
+    assert "tipx cub" in shown
+    assert "2/3" in shown
+    assert "1 failed" in shown
+    assert "failed: tipx dtd: why" in shown
+    assert "cells: " not in shown
