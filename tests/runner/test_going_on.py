@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -108,23 +107,20 @@ def test_an_exit_of_a_method_is_a_failure(bundle: Bundle, command: Command, tmp_
     assert names(Path("out"), "*.json") == ["zero-shot"]
 
 
-def test_ctrl_c_stops_a_suite(bundle: Bundle, tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_suite(bundle: Bundle, command: Command, tmp_path: Path) -> None:
     bundle()
-    method = moody(tmp_path, "import signal; os.kill(os.getpid(), signal.SIGINT)")
+    path = tmp_path / "moody.py"
+    path.write_text(METHOD.format(body="pass").replace("self._context = context", "_stop()"))
+    path.write_text(path.read_text() + "\ndef _stop():\n    raise KeyboardInterrupt\n")
     suite = write_suite(
-        tmp_path, f"[[run]]\nmethod = ['{method}', 'zero-shot']\nfeatures = ['toy.safetensors']\n"
+        tmp_path,
+        f"[[run]]\nmethod = ['{path}:Moody', 'zero-shot']\nfeatures = ['toy.safetensors']\n",
     )
 
-    done = subprocess.run(
-        [sys.executable, "-m", "susx_bench", "run", "--suite", str(suite), "--out", "out"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    done = command("run", "--suite", suite, "--out", "out")
 
-    assert done.returncode == 130
+    assert done.code == 130
+    assert "the next run continues from here" in done.err
     assert not list(tmp_path.rglob("*.failed.txt"))
     assert not list((tmp_path / "out").rglob("*.json"))
 
