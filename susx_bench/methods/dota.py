@@ -29,6 +29,9 @@ PUBLISHED: dict[str, tuple[float, float, float]] = {
 }
 
 
+_BLOCK = 32  # images whose counts and means are computed together; of no effect but rounding
+
+
 @dataclass
 class DOTA(Method):
     r"""Gaussian discriminant analysis on the test images so far, added to CLIP's logits.
@@ -87,7 +90,13 @@ class DOTA(Method):
         return type(self)().hparams | {"eta": eta, "rho": rho, "epsilon": epsilon}
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits ``(N, K)`` of test images ``(N, D)``, in the order they came."""
+        r"""Logits ``(N, K)`` of test images ``(N, D)``, in the order they came.
+
+        Counts and means follow from CLIP's probabilities alone, so a block of images knows them
+        beforehand. What the sum of the covariances loses to the shares of new images is then one
+        product a block, with the scatter :math:`c_k \Sigma_k` of before the block, and a few outer
+        products for what images of the block itself have brought.
+        """
         num_classes, width = self._context.text.shape
         clip = clip_logits(images, self._context)
         probabilities = clip.softmax(-1)
@@ -96,22 +105,32 @@ class DOTA(Method):
         eye = torch.eye(width, dtype=images.dtype, device=images.device)
         count = images.new_ones(num_classes)
         mean = images.new_full((num_classes, width), self.omega)
-        covariance = self.sigma2 * eye.repeat(num_classes, 1, 1)
+        scatter = self.sigma2 * eye.repeat(num_classes, 1, 1)
         shared = self.sigma2 * eye
         out = torch.empty_like(clip)
-        for i, (image, probability) in enumerate(zip(images, probabilities, strict=True)):
-            root = torch.linalg.cholesky((1 - self.epsilon) * shared + self.epsilon * eye)
-            points = torch.cat([mean, image[None]])
-            *_, point = white = torch.linalg.solve_triangular(root, points.T, upper=False).T
-            score = white[:-1] @ point - white[:-1].square().sum(-1) / 2
-            out[i] = clip[i] + (self.rho * count.mean()).clamp(max=self.eta) * score
+        for start in range(0, len(images), _BLOCK):
+            block, gains = images[start : start + _BLOCK], probabilities[start : start + _BLOCK]
+            counts = count + gains.cumsum(0) - gains
+            shares = gains / (counts + gains)
+            losses = shares / counts / num_classes
+            lost = (losses @ scatter.view(num_classes, -1)).view(len(block), width, width)
+            away = block.new_empty(len(block), num_classes, width)
+            for i, image in enumerate(block):
+                root = torch.linalg.cholesky((1 - self.epsilon) * shared + self.epsilon * eye)
+                points = torch.cat([mean, image[None]])
+                *_, point = white = torch.linalg.solve_triangular(root, points.T, upper=False).T
+                score = white[:-1] @ point - white[:-1].square().sum(-1) / 2
+                weight = (self.rho * counts[i].mean()).clamp(max=self.eta)
+                out[start + i] = clip[start + i] + weight * score
 
-            share, away = probability / (count + probability), image - mean
-            joined = (share > negligible).nonzero().flatten()  # each is a matrix to go through
-            for k, part in zip(joined.tolist(), share[joined].tolist(), strict=True):
-                shared.sub_(covariance[k], alpha=part / num_classes)
-                covariance[k].addr_(away[k], away[k], beta=1 - part, alpha=part)
-            shared.addmm_(away.T, share[:, None] * away, alpha=1 / num_classes)
-            mean = mean + share[:, None] * away
-            count = count + probability
+                away[i] = image - mean
+                mean = mean + shares[i, :, None] * away[i]
+                taken = losses[i] * gains[:i]
+                some = taken > negligible / num_classes
+                brought = away[:i][some]
+                shared = shared - lost[i] - brought.T @ (taken[some][:, None] * brought)
+                shared.addmm_(away[i].T, shares[i, :, None] * away[i], alpha=1 / num_classes)
+            by_class = away.transpose(0, 1)
+            scatter.baddbmm_(by_class.mT, gains.T[..., None] * by_class)
+            count = count + gains.sum(0)
         return out
