@@ -57,6 +57,10 @@ def options(record: Record) -> dict[str, Any]:
             asked["val_shots"] = each
     if record.tuned_on == "test":
         asked["allow_test_tuning"] = True
+    if record.regime == "streaming" or record.batches:
+        asked["order"] = record.order
+    if record.batches:
+        asked["batches"] = record.batches
     if record.official:
         asked["official"] = True
     return asked

@@ -20,6 +20,8 @@ from susx_bench.runner.plan import Opened, Request, plan
 from susx_bench.runner.run import need_of, unmet_need
 from susx_bench.tuning.choose import TUNES
 
+_LISTS = ("shots", "seed", "order", "batches")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -124,7 +126,7 @@ def _find(
                 **asked
                 | {"method": (asked["method"],), "dataset": (asked["dataset"],)}
                 | {"features": place, "tune": tune, "allow_test_tuning": True}
-                | {name: (asked[name],) for name in ("shots", "seed") if name in asked}
+                | {name: (asked[name],) for name in _LISTS if name in asked}
             )
             try:
                 cells = plan(request, (), record.dataset, (), (), notes, opened)

@@ -52,6 +52,24 @@ def test_markdown_reads_as_meant() -> None:
     assert any("▲ ▼ better or worse than tip-adapter" in line for line in lines)
 
 
+def test_only_what_is_sure_after_the_correction_gets_an_arrow() -> None:
+    records = Records()
+    records.add("tip-adapter", 30)
+    for place, right in enumerate((18, 24, 31, 36, 42)):
+        records.add(f"m{place}", right)
+    made = make("x", "X", "", [], [], records)
+    cells = [cell for row in made.rows if (cell := row.cells[0]) and cell.gain is not None]
+
+    assert [formats.arrow(cell) for cell in cells] == ["▼", "", "", "", "▲"]
+    assert [cell.p is not None and cell.p < 0.05 for cell in cells] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
 def test_published_figures_stand_beside_ours() -> None:
     lines = formats.markdown(board()).splitlines()
 

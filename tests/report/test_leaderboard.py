@@ -179,7 +179,7 @@ def spoil(record: Path, how: str) -> None:
         ("NaN", "{record}: accuracy: Input should be a finite number"),
         ("unknown field", "{record}: acuracy: Extra inputs are not permitted"),
         ("schema", "{record}: schema: Input should be 3"),
-        ("copy", "copy.json and records/toy/toy/made-up/{name} are the same cell"),
+        ("copy", "copy.json and records/toy/toy/made-up/{name} are the same cell: both have"),
         ("other version", "other.json and records/toy/toy/made-up/{name} are the same cell"),
         ("other version", "but differ in method_version: '0' and '1'"),
         ("bits", "{record}: right has 6 bytes, 70 test images take 9"),

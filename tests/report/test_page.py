@@ -162,6 +162,22 @@ def test_the_same_records_give_the_same_page(shown: list[Shown], folder: Path) -
     assert files(again, there)[INDEX] == there(INDEX)
 
 
+def test_each_leaderboard_is_built_and_checked_alone(shown: list[Shown], folder: Path) -> None:
+    page = (folder / INDEX).read_bytes()
+    there: dict[str, bytes | None] = dict.fromkeys(shown[0].records, b"{}")
+    there |= dict.fromkeys(shown[1].records, b"{}")
+
+    alone = files([shown[1]], there.get)
+    assert b"The main table" not in alone[INDEX]
+    both = files([shown[0]], (there | alone).get)
+    assert both[INDEX] == page
+    assert differences([shown[0]], (there | alone | both).get) == []
+    assert differences([shown[1]], (there | alone | both).get) == []
+
+    records_gone = dict.fromkeys(shown[0].records, b"{}") | both
+    assert b"The evil table" not in files([shown[0]], records_gone.get)[INDEX]
+
+
 def test_a_check_draws_nothing_and_names_what_is_not_as_it_would_be_written(
     shown: list[Shown], folder: Path
 ) -> None:
@@ -271,7 +287,7 @@ class Visit:
         self._folder = folder
         self._pages: list[Page] = []
 
-    def __call__(self, place: str = "", width: int = 1280, scheme: Any = "light") -> Page:
+    def __call__(self, place: str = "#main", width: int = 1280, scheme: Any = "light") -> Page:
         context = self._browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme
         )

@@ -218,7 +218,7 @@ def test_two_processes_answer_the_batches_of_one(
     assert done.returncode == 0, done.stderr
     by_two = [json.loads(line) for line in done.stdout.splitlines()]
 
-    assert len({r["predictions_sha256"] for r in by_one}) == 3
+    assert len({r["predictions_sha256"] for r in by_one if r["method"] == "transclip"}) == 2
     assert [(r["method"], r["batches"], r["predictions_sha256"]) for r in by_one] == [
         (r["method"], r["batches"], r["predictions_sha256"]) for r in by_two
     ]

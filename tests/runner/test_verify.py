@@ -20,7 +20,8 @@ from tests.records.example import make_record
 
 
 def measured(command: Command, *words: object) -> list[Path]:
-    done = command("run", "--setting", "few-shot", "--out", "out", "--json", *words)
+    setting = () if "--setting" in words else ("--setting", "few-shot")
+    done = command("run", *setting, "--out", "out", "--json", *words)
     assert done.code == 0, done.err
     return [Path(record["record"]) for record in done.records]
 
@@ -35,6 +36,10 @@ RUNS = [
     ("--method", "tip-adapter", "--tune", "few-val"),
     ("--method", "tip-adapter", "--tune", "few-val", "--val-shots", "2"),
     ("--method", "tip-adapter", "--tune", "support"),
+    ("--method", "tda", "--order", "0"),
+    ("--method", "tda", "--order", "3"),
+    ("--method", "transclip", "--setting", "name-only"),
+    ("--method", "transclip", "--setting", "name-only", "--batches", "20:3", "--order", "2"),
 ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files as package_files
 from typing import Final, NamedTuple
@@ -40,15 +42,18 @@ def nothing(path: str) -> bytes | None:
 
 
 def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
-    """The page and its pictures, by path from the leaderboards' folder.
+    """The page and the pictures of some leaderboards, by path from the leaderboards' folder.
+
+    The page's other leaderboards stay on it as they are, as long as their records are there, so
+    that each is built alone. They stand in the order of their names.
 
     Args:
-        shown: The leaderboards, in the order of the page.
+        shown: Leaderboards to write or to write anew.
         there: What lies in the folder already. A picture drawn from the same data is kept: another
             version of matplotlib would draw it a little otherwise.
     """
     drawn = [pictures_of(board, records) for board, records in shown]
-    found = {INDEX: _index(shown, drawn)}
+    found = {INDEX: _index(shown, drawn, there)}
     for picture in (picture for pictures in drawn for picture in pictures):
         old = {f"{PICTURES}/{picture.name}.{kind}": b"" for kind in ("svg", "png")}
         old = {path: there(path) or b"" for path in old}
@@ -69,7 +74,7 @@ def differences(shown: Sequence[Shown], there: There) -> list[str]:
     wrong = []
     if (page := there(INDEX)) is None:
         wrong.append(f"{INDEX} is missing")
-    elif page != _index(shown, drawn):
+    elif page != _index(shown, drawn, there):
         wrong.append(f"{INDEX} is not what the records give")
     for picture in (picture for pictures in drawn for picture in pictures):
         for kind in ("svg", "png"):
@@ -81,16 +86,27 @@ def differences(shown: Sequence[Shown], there: There) -> list[str]:
     return wrong
 
 
-def _index(shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]]) -> bytes:
+class _Data(NamedTuple):
+    """A leaderboard as the page holds it: two texts of JSON."""
+
+    board: str
+    records: str
+
+
+_ELEMENT: Final = '<script type="application/json" id="{}">{}</script>'
+
+
+def _index(shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]], there: There) -> bytes:
     style, script = _asset("page.css"), _asset("page.js")
-    data = {"boards": index_json([board for board, _ in shown])}
+    boards = _kept(there)
     for (board, records), pictures in zip(shown, drawn, strict=True):
-        data[f"board-{board.name}"] = board_json(board, pictures)
-        data[f"records-{board.name}"] = records_json(board, records)
-    elements = [
-        f'<script type="application/json" id="{html.escape(name)}">{text}</script>'
-        for name, text in data.items()
-    ]
+        boards[board.name] = _Data(board_json(board, pictures), records_json(board, records))
+    names = sorted(boards)
+    titles = {name: json.loads(boards[name].board)["title"] for name in names}
+    elements = [_ELEMENT.format("boards", index_json(titles))]
+    for name in names:
+        for what, text in zip(_Data._fields, boards[name], strict=True):
+            elements.append(_ELEMENT.format(f"{what}-{html.escape(name)}", text))
     # Images lie beside the page, which `self` means over HTTP, and `file:` where it is opened.
     policy = "; ".join(
         [
@@ -106,6 +122,24 @@ def _index(shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]]) -> bytes:
     head, tail = _asset("page.html").split("@DATA@")
     head = head.replace("@POLICY@", policy).replace("@STYLE@", style)
     return "".join([head, "\n".join(elements), tail.replace("@SCRIPT@", script)]).encode()
+
+
+def _kept(there: There) -> dict[str, _Data]:
+    """Leaderboards of the page that lies there, but for those whose records are gone.
+
+    No text of JSON has a ``<`` in it, see `susx_bench.report.page.data`.
+    """
+    page = (there(INDEX) or b"").decode(errors="replace")
+    found = dict(re.findall(_ELEMENT.format("([a-z0-9-]+)", "([^<]*)"), page))
+    kept = {}
+    for key, records in found.items():
+        name = key.removeprefix("records-")
+        if name == key or f"board-{name}" not in found:
+            continue
+        path = re.search(r'"records":\[\n\["([^"]+)"', records)
+        if path and there(path[1]) is not None:
+            kept[name] = _Data(found[f"board-{name}"], records)
+    return kept
 
 
 def _asset(name: str) -> str:

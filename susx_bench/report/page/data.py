@@ -23,9 +23,9 @@ FIELDS: Final = (
 """Values of one record, in this order; `versions` is a place in the list beside it."""
 
 
-def index_json(boards: Sequence[Board]) -> str:
+def index_json(titles: Mapping[str, str]) -> str:
     """Name and title of each board."""
-    return _compact([{"name": board.name, "title": board.title} for board in boards])
+    return _compact([{"name": name, "title": title} for name, title in titles.items()])
 
 
 def board_json(board: Board, pictures: Sequence[Picture]) -> str:
