@@ -856,7 +856,12 @@ def build(suite: Path, folder: Path, baseline: str | None) -> None:
     built = boards.build(Suite.read(suite), folder, baseline)
     written = boards.write(built, folder)
     _print_whole(terminal(built.board))
-    stdout().print(f"wrote {', '.join(map(str, written))}", markup=False, soft_wrap=True)
+    named = [str(path) for path in written if path.parent == folder]
+    stdout().print(
+        f"wrote {', '.join(named)} and {len(written) - len(named)} pictures",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 @leaderboard.command()

@@ -13,6 +13,9 @@ from susx_bench.records.files import write_atomic
 from susx_bench.records.record import Record
 from susx_bench.report import formats
 from susx_bench.report.board import Board, make
+from susx_bench.report.page.build import Shown, There
+from susx_bench.report.page.build import differences as page_differences
+from susx_bench.report.page.build import files as page_files
 from susx_bench.report.published import read as read_published
 from susx_bench.runner.suite import Suite
 
@@ -123,7 +126,7 @@ def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
 
 
 def write(built: Leaderboard, folder: Path) -> list[Path]:
-    """Write a leaderboard's files.
+    """Write a leaderboard's files, and its part of the page of all of them.
 
     Returns:
         What was written.
@@ -131,9 +134,12 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
     Raises:
         OutputError: If the folder cannot be written.
     """
-    for name, text in built.files.items():
-        write_atomic(folder / name, text.encode())
-    return [folder / name for name in built.files]
+    content = {name: text.encode() for name, text in built.files.items()}
+    content |= page_files([Shown(built.board, built.records)], _there(folder))
+    for name, data in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / name, data)
+    return [folder / name for name in content]
 
 
 def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
@@ -157,7 +163,22 @@ def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
             + (f" Nor are {others}." if others else "")
             + " Run `susx-bench leaderboard build` and look at the difference."
         )
+    if off := page_differences([Shown(built.board, built.records)], _there(folder)):
+        raise CheckError(
+            f"{folder}: {'; '.join(off)}. Run `susx-bench leaderboard build` and look at the "
+            "difference."
+        )
     return built
+
+
+def _there(folder: Path) -> There:
+    """What lies in the leaderboards' folder, for the page."""
+
+    def content(name: str) -> bytes | None:
+        path = folder / name
+        return path.read_bytes() if path.is_file() else None
+
+    return content
 
 
 def _difference(path: Path, text: str) -> str:
