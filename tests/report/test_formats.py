@@ -55,7 +55,7 @@ def test_markdown_reads_as_meant() -> None:
 def test_only_what_is_sure_after_the_correction_gets_an_arrow() -> None:
     records = Records()
     records.add("tip-adapter", 30)
-    for place, right in enumerate((18, 24, 31, 36, 42)):
+    for place, right in enumerate((18, 25, 31, 35, 42)):
         records.add(f"m{place}", right)
     made = make("x", "X", "", [], [], records)
     cells = [cell for row in made.rows if (cell := row.cells[0]) and cell.gain is not None]
