@@ -50,6 +50,9 @@ DPI: Final = 144
 SERIES: Final = 10
 """Rows in one picture of many lines; beyond that those of the best average rank stand in it."""
 
+NAMED: Final = 14
+"""Points whose names one picture holds; of more, those on the front and zero-shot have theirs."""
+
 PANELS: Final = 6
 """Tasks whose classes are shown: those whose accuracy the baseline is furthest from."""
 
@@ -381,11 +384,13 @@ def _ranks(board: Board, names: Sequence[str]) -> list[Picture]:
     if ranking is None or ranking.difference is None:
         return []
     order = sorted(zip(ranking.ranks, (names[i] for i in board.ranked), strict=True))
+    n = len(order)
     data = {
         "heading": f"Average ranks over {ranking.datasets} datasets",
         "ranks": order,
         "difference": ranking.difference,
         "p": ranking.p,
+        "ticks": [t for t in range(1, n + 1) if n <= 20 or t in (1, n) or t % 5 == 0 < n - t - 2],
     }
     p = "" if ranking.p is None else f" Friedman's p = {ranking.p:.2g}."
     text = (
@@ -422,18 +427,30 @@ def _time(board: Board, names: Sequence[str], records: Mapping[str, Record]) -> 
         if mean > best:
             front.append(name)
             best = mean
+    named = [point[0] for point in points]
+    if len(points) > NAMED:
+        named = [
+            *front,
+            *(names[i] for i, row in enumerate(board.rows) if row.method == "zero-shot"),
+        ]
+    # What is far below the rest would press it together.
+    means = sorted(point[2] for point in points)
+    lowest = min([*(p[2] for p in points if p[0] in named), means[len(means) // 4]])
+    shown = [point for point in points if point[2] >= lowest]
+    below = f" {len(points) - len(shown)} rows lie below." if len(shown) < len(points) else ""
     device = _plain(devices.pop())
     columns = len(board.columns)
     data = {
         "heading": f"Time against accuracy · {device}",
-        "points": points,
+        "points": shown,
         "front": front,
+        "named": named,
         "ylabel": "top-1 accuracy in %" + (f", mean of {columns} columns" if columns > 1 else ""),
     }
     text = (
         f"Seconds a cell takes from features in memory to all predictions, search included, on "
         f"{device}, against mean accuracy. Nothing is both faster and better than the rows on the "
-        f"line: {', '.join(front)}."
+        f"line: {', '.join(front)}.{below}"
     )
     return [Picture(f"{board.name}-time", str(data["heading"]), text, 7.2, 4.4, data, _draw_time)]
 
@@ -737,8 +754,10 @@ def _draw_ranks(figure: Figure, data: Any) -> None:
     span = max(n - 1, 1)
     ax.plot([1, n], [0, 0], color="black", lw=1.2)
     for tick in range(1, n + 1):
-        ax.plot([tick, tick], [0, -0.16], color="black", lw=1.2)
-        ax.text(tick, -0.28, f"{tick}", ha="center", va="bottom")
+        told = tick in data["ticks"]
+        ax.plot([tick, tick], [0, -0.16 if told else -0.08], color="black", lw=1.2)
+        if told:
+            ax.text(tick, -0.28, f"{tick}", ha="center", va="bottom")
     shown = min(data["difference"], span)
     open_end = data["difference"] > span
     ax.plot([1, 1 + shown], [-1.35, -1.35], color=UP, lw=2.4, solid_capstyle="butt")
@@ -785,9 +804,13 @@ def _draw_time(figure: Figure, data: Any) -> None:
         [*(p[1] for p in front), right], [*(p[2] for p in front), front[-1][2]],
         drawstyle="steps-post", color="#9a9a9a", lw=1.2, zorder=1,
     )  # fmt: skip
-    for _, x, y, look in points:
+    named = [point for point in points if point[0] in data["named"]]
+    for point in points:
+        _, x, y, look = point
         marks = _marks(look, 7.5)
-        if not look.marker:
+        if point not in named:
+            marks = _marks(_Look("#b4b4b4", "o", "-", False), 4.5)
+        elif not look.marker:
             marks |= {"marker": "o", "markerfacecolor": "white"}
         ax.plot(x, y, linestyle="None", zorder=3, **marks)
     ax.set_xlabel("seconds a cell, from features in memory (logarithmic)")
@@ -796,7 +819,7 @@ def _draw_time(figure: Figure, data: Any) -> None:
     steps = [((a[1], a[2]), (b[1], a[2])) for a, b in pairwise(front)]
     steps += [((b[1], a[2]), (b[1], b[2])) for a, b in pairwise(front)]
     steps.append(((front[-1][1], front[-1][2]), (right, front[-1][2])))
-    _name_points(figure, ax, points, set(data["front"]), steps)
+    _name_points(figure, ax, named, set(data["front"]), [(p[1], p[2]) for p in points], steps)
 
 
 def _name_points(
@@ -804,6 +827,7 @@ def _name_points(
     ax: Axes,
     points: Sequence[Any],
     bold: Collection[str],
+    obstacles: Sequence[tuple[float, float]],
     lines: Sequence[tuple[tuple[float, float], tuple[float, float]]],
 ) -> None:
     """Write names beside points where they cover no point, no line and no other name.
@@ -817,7 +841,8 @@ def _name_points(
     canvas: Any = figure.canvas
     renderer, scale = canvas.get_renderer(), figure.dpi / 72
     pixels = [ax.transData.transform((x, y)) for _, x, y, _ in points]
-    taken = [Bbox([[x - 6, y - 6], [x + 6, y + 6]]) for x, y in pixels]
+    others = ax.transData.transform(obstacles)
+    taken = [Bbox([[x - 6, y - 6], [x + 6, y + 6]]) for x, y in others]
     for ends in lines:
         (ax0, ay0), (ax1, ay1) = ax.transData.transform(ends)
         taken.append(

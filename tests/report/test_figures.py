@@ -176,6 +176,21 @@ def test_the_front_is_what_nothing_is_both_faster_and_better_than() -> None:
     assert marked == front
 
 
+def test_of_many_points_those_on_the_front_and_zero_shot_are_named() -> None:
+    records = synthetic(datasets=("dtd", "cub"), shots=(16,), seeds=(1,))
+    for place, (path, r) in enumerate(records.items()):
+        seconds = r.seconds.model_copy(update={"search": float(place * 7919 % 13) / 3})
+        records[path] = r.model_copy(update={"seconds": seconds})
+    picture = by_kind(records)["time"]
+
+    assert len(METHODS) == 15
+    assert set(picture.data["named"]) == {*picture.data["front"], "zero-shot"}
+    shown = {point[0] for point in picture.data["points"]}
+    assert set(picture.data["named"]) <= shown
+    assert len(shown) == 15 or f"{15 - len(shown)} rows lie below" in picture.text
+    assert len(picture.files()) == 2
+
+
 def test_seconds_of_two_machines_are_not_compared(records: dict[str, Record]) -> None:
     path, record = next((p, r) for p, r in records.items() if r.method == "tipx")
     mixed = {**records, path: record.model_copy(update={"device": "cuda"})}

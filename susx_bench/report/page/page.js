@@ -408,7 +408,7 @@ function runDetails(run, several) {
       ["hyper-parameters", hparams || "none"],
       ["search", searched],
       ["note", run.note],
-      ["seconds", `encode ${run.encode}, fit ${run.fit}, search ${run.search}, predict ${run.predict}`],
+      ["seconds", ["encode", "fit", "search", "predict"].map((part) => `${part} ${+run[part].toPrecision(3)}`).join(", ")],
       ["device", run.device],
       ["started", run.started],
       ["versions", Object.entries(run.versions).map(([name, version]) => `${name} ${version}`).join(", ")],
