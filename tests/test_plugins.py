@@ -57,7 +57,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
     monkeypatch.syspath_prepend(str(site))
 
     def install(package: str, module: str, text: str | None = GOOD, **entries: str) -> None:
-        info = site / f"{package}-1.5.dist-info"
+        info = site / f"{package.replace('-', '_')}-1.5.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
         lines = "".join(f"[susx_bench.{group}]\n{names}\n" for group, names in entries.items())
@@ -273,8 +273,8 @@ DATASET_AND_ENCODER = """
 
 
 def test_a_dataset_and_an_encoder_of_a_plugin(command: Command, plugin: Plugin) -> None:
-    entries = {"datasets": "guests = guest:Guests", "encoders": "tiny = guest:Tiny"}
-    plugin("guest-data", "guest", DATASET_AND_ENCODER, **entries)
+    plugin("guest-data", "guest", DATASET_AND_ENCODER, datasets="guests = guest:Guests")
+    plugin("guest-eyes", "guest", None, encoders="tiny = guest:Tiny")
 
     words = ("--dataset", "guests", "--encoder", "tiny", "--method", "zero-shot", "--json")
     done = command("run", *DEMO, *words)
@@ -286,8 +286,9 @@ def test_a_dataset_and_an_encoder_of_a_plugin(command: Command, plugin: Plugin) 
     assert record["weights_sha256"] == "tiny weights"
     assert record["logit_scale"] == 10
     assert record["versions"]["guest-data"] == "1.5"
-    for told in listed.values():
-        assert "guest-data 1.5" in told
+    assert record["versions"]["guest-eyes"] == "1.5"
+    assert "guest-data 1.5" in listed["datasets"]
+    assert "guest-eyes 1.5" in listed["encoders"]
     assert "A random projection." in listed["encoders"]
 
 
