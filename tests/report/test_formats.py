@@ -80,6 +80,17 @@ def test_published_figures_stand_beside_ours() -> None:
     assert sum("| zero-shot | – | dtd |" in line for line in lines) == 1
 
 
+def test_a_number_in_several_columns_stands_beside_a_figure_once() -> None:
+    records = Records()
+    records.add("zero-shot", 25, dataset="dtd")
+    for shots in (1, 16):
+        records.add("tipx", 30, dataset="dtd", shots=shots)
+    text = formats.markdown(make("x", "X", "", [], [], records, read()))
+
+    assert text.count("| zero-shot | – | dtd, S = ") == 1
+    assert text.count("| tipx | val | dtd, S = ") == 2
+
+
 def test_the_same_records_give_the_same_bytes() -> None:
     for render in (formats.markdown, formats.latex, formats.as_csv, formats.html_tables):
         assert render(board()) == render(board())
