@@ -226,7 +226,7 @@ class MethodContract:
     def test_hyper_parameters_count_from_when_they_are_set(self, candidate: type[Method]) -> None:
         """A tuning sets them after `fit`, which therefore reads none of them."""
         context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"][:20])
-        for setting in _settings(candidate(), context):
+        for setting in _settings(refit(candidate(), context), context):
             late = candidate()
             late.fit(context)
             late.set(setting)
@@ -436,7 +436,7 @@ def _global_generators() -> tuple[object, ...]:
 
 
 def _settings(method: Method, context: Context) -> Iterator[dict[str, float]]:
-    """What tunings set: the fixed setting, published constants, both ends of the grid."""
+    """What tunings set on a fitted method: fixed, published constants, both ends of the grid."""
     yield method.fixed(context)
     for dataset in DATASETS.names():
         if constants := method.published(dataset):
