@@ -429,10 +429,11 @@ function runDetails(run, several) {
 function pictures() {
   const { board } = page;
   const figures = board.pictures.map((picture) => {
+    // The PNG is shown: large SVG would be drawn by the thread that also draws the table.
     const file = `pictures/${encodeURIComponent(picture.name)}`;
     return make("figure", { class: picture.width > 760 ? "wide" : null },
       make("a", { href: `${file}.svg` },
-        make("img", { src: `${file}.svg`, alt: `${picture.title}. ${picture.text}`, width: picture.width, height: picture.height, loading: "lazy" })),
+        make("img", { src: `${file}.png`, alt: `${picture.title}. ${picture.text}`, width: picture.width, height: picture.height, loading: "lazy" })),
       make("figcaption", {}, `${picture.text} `, make("a", { href: `${file}.svg` }, "SVG"), " ", make("a", { href: `${file}.png` }, "PNG")));
   });
   $("pictures").replaceChildren(...(figures.length ? [make("h3", {}, "Pictures"), ...figures] : []));
