@@ -514,7 +514,12 @@ def test_a_killed_build_is_completed_by_the_next(
 
     parrot.answer = answer
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", KILLED],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever starts the tests in the background has it ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # Two at a time: when two hang, the three before them are in the file.
     for _ in range(2):
