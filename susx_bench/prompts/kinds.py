@@ -108,9 +108,9 @@ def waffles(names: Sequence[str], pairs: int, seed: int) -> list[str]:
     groups, about as many as a name has words, that together are about as long as its longest word.
 
     Two things are ours, as the authors' words come in a file that can run code and their characters
-    are those of another model's answers: words are the whole lower-case words of at least three letters in
-    CLIP's own vocabulary, characters are lower-case letters and digits. The authors average
-    accuracies over seven draws; this is one.
+    are those of another model's answers: words are the whole lower-case words of at least three
+    letters in CLIP's own vocabulary, characters are lower-case letters and digits. The authors
+    average accuracies over seven draws; this is one.
 
     Args:
         names: Class names.
