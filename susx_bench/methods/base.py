@@ -242,6 +242,13 @@ class Method(ABC):
         fixed = self.fixed(context)
         return fixed | {name: fixed[name] * multiple for name, multiple in multiples.items()}
 
+    def from_support(self, context: Context) -> dict[str, float] | None:
+        """What ``support`` chooses, of a method with a way of its own; None has it cross-validated.
+
+        Asked for where every class has some support images, see `susx_bench.tuning.support`.
+        """
+        return None
+
     def published(self, dataset: str) -> dict[str, float] | None:
         """The constants a paper gives for a dataset, or None where it gives none."""
         return None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,8 +27,8 @@ FOLDS = 4
 ALPHA = 0.2
 """Weight of the Gaussians where the support cannot tell: what the prior on it is centred on."""
 
-_STEPS = range(-2, 5)  # alpha is ALPHA times two to one of these
-_SCORES = 1 << 24  # held-out logits kept at once; of a larger support every so many images count
+_LINE = sorted(range(-8, 9), key=abs)  # steps of the weight; the smaller wins a tie
+_SCORES = 1 << 22  # held-out logits looked at; of a larger support every so many images count
 _NEWTON = 30
 _NO_SPREAD = 1e-10  # squared distance from where they are expected, of copies in fp32, at most
 
@@ -63,10 +67,12 @@ class TAG(LinearMethod):
 
     Nothing is searched under ``fixed``. :math:`\nu = 1` gives the prior covariance the weight of
     as many images as there are channels. :math:`\alpha` follows from the support: Gaussians fitted
-    on all but a fold of it score that fold, and of ``0.2 * 2**j`` the one is taken under which the
-    held-out labels are most likely, the temperature of the sum being free (it changes no answer)
-    and :math:`\log \alpha` having a normal prior around 0.2 with a factor of two as its deviation.
-    With one image a class nothing can be held out, and it is 0.2.
+    on all but a fold of it score that fold, and the weight is taken under which the held-out labels
+    are most likely, the temperature of the sum being free (it changes no answer) and
+    :math:`\log \alpha` having a normal prior around 0.2 with half an octave as its deviation.
+    Images that resemble each other are held out together, see `deal_alike`. With one image a class
+    nothing can be held out, and it is 0.2. ``support`` chooses :math:`\kappa` and :math:`\nu` in
+    the same way, with such a prior around each.
 
     :math:`\kappa` is the one constant that does not follow from anything: the evidence is flat in
     it at one shot, and where it is not it takes averaged views of near-duplicates for classes of
@@ -109,14 +115,15 @@ class TAG(LinearMethod):
     def fixed(self, context: Context) -> dict[str, float]:
         """The defaults, with ``alpha`` by the likelihood of held-out support, see the class."""
         if context is not self._context:
-            return self._from_support(context)
+            return held_out(context, type(self)().hparams, ("alpha",))
         if self._fixed is None:
-            self._fixed = self._from_support(context)
+            self._fixed = held_out(context, type(self)().hparams, ("alpha",))
         return dict(self._fixed)
 
-    def _from_support(self, context: Context) -> dict[str, float]:
+    def from_support(self, context: Context) -> dict[str, float]:
+        """All three by the likelihood of held-out support."""
         values = type(self)().hparams
-        return values | {"alpha": held_out_alpha(context, values["kappa"], values["freedom"])}
+        return held_out(context, values, tuple(values))
 
     def space(self, context: Context) -> SearchSpace:
         """Powers of two around the defaults, for the tunings that look at val."""
@@ -204,50 +211,88 @@ def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]
     return (weights - weights.mean(0)).float(), (bias - bias.mean()).float()
 
 
-def held_out_alpha(context: Context, kappa: float, freedom: float) -> float:
-    """Weight of the Gaussians under which held-out support labels are most likely, see `TAG`.
+def held_out(
+    context: Context, values: Mapping[str, float], free: Sequence[str]
+) -> dict[str, float]:
+    """The setting under which held-out support labels are most likely, see `TAG`.
+
+    Found on a lattice of half octaves: the best weight first, over all its line, because where the
+    text misleads no small step is better than another; then from neighbour to better neighbour.
 
     Args:
         context: Text and support.
-        kappa: See `posterior`.
-        freedom: See `posterior`.
+        values: ``kappa``, ``freedom`` and ``alpha`` that the prior is centred on.
+        free: The ones to choose.
 
     Returns:
-        ``ALPHA`` times a power of two; `ALPHA` itself where a class has a single image.
+        All three; `values` where a class has a single image.
     """
     count = torch.bincount(context.support_labels, minlength=context.num_classes)
     fewest = int(count[count > 0].min()) if len(context.support_labels) else 0
     if (folds := min(FOLDS, fewest)) < 2:
-        return ALPHA
-    fold = _deal(context, count, folds)
+        return dict(values)
+    fold = deal_alike(context.support, context.support_labels, folds)
     every = math.ceil(len(fold) * context.num_classes / _SCORES)
-    clip, gaussian, labels = [], [], []
-    for number in range(folds):
-        out = (fold == number).nonzero().flatten()[::every]
-        weights, bias = posterior(sums(context.part(fold != number)), kappa, freedom)
-        images = context.support[out]
-        clip.append(clip_logits(images, context).double())
-        gaussian.append((images @ weights.T + bias).double())
-        labels.append(context.support_labels[out])
-    base, term, right = torch.cat(clip), torch.cat(gaussian), torch.cat(labels)
-    scores = {
-        step: _likelihood(base + ALPHA * 2.0**step * term, right) - step**2 / 2 for step in _STEPS
-    }
-    return ALPHA * 2.0 ** max(scores, key=lambda step: (scores[step], -abs(step)))
+    outs = [(fold == number).nonzero().flatten()[::every] for number in range(folds)]
+    seen = [sums(context.part(fold != number)) for number in range(folds)]
+    clip = torch.cat([clip_logits(context.support[out], context).double() for out in outs])
+    labels = torch.cat([context.support_labels[out] for out in outs])
+
+    @functools.cache
+    def gaussians(kappa: float, freedom: float) -> Tensor:
+        made = [posterior(part, kappa, freedom) for part in seen]
+        parts = [
+            context.support[out] @ weights.T + bias
+            for out, (weights, bias) in zip(outs, made, strict=True)
+        ]
+        return torch.cat(parts).double()
+
+    @functools.cache
+    def score(steps: tuple[int, ...]) -> float:
+        setting = at(steps)
+        term = gaussians(setting["kappa"], setting["freedom"])
+        fit = _likelihood(clip + setting["alpha"] * term, labels)
+        return fit - sum(step**2 for step in steps) / 2
+
+    def at(steps: tuple[int, ...]) -> dict[str, float]:
+        moved = {
+            name: values[name] * 2 ** (step / 2) for name, step in zip(free, steps, strict=True)
+        }
+        return {**values, **moved}
+
+    line = [tuple(step * (name == "alpha") for name in free) for step in _LINE]
+    here = max(line, key=score)
+    moves = list(itertools.product((0, 1, -1), repeat=len(free)))  # staying first: it wins a tie
+    while True:
+        around = [tuple(map(operator.add, here, move)) for move in moves]
+        best = max(around, key=score)
+        if best == here:
+            return at(here)
+        here = best
 
 
-def _deal(context: Context, count: Tensor, folds: int) -> Tensor:
-    """Fold of each support image, ``(M,)``: each class dealt out by how well its text matches.
+def deal_alike(images: Tensor, labels: Tensor, folds: int) -> Tensor:
+    """Fold of each image, ``(M,)``: alike images of a class in one, so far as folds are even.
 
-    So that folds are alike, and do not depend on the order of the support.
+    A support set often holds near-duplicates: frames of a scene, photographs of one object. With
+    one of them held out and its twin not, a classifier that remembers looks best. So each fold
+    takes the image least like what is left of its class, and then those nearest to it.
+
+    Args:
+        images: L2-normalised, ``(M, D)``.
+        labels: ``(M,)``.
+        folds: Number of folds.
     """
-    labels = context.support_labels
-    match = (context.support * context.text[labels]).sum(-1)
-    order = match.argsort(stable=True)
-    order = order[labels[order].argsort(stable=True)]
-    first = (count.cumsum(0) - count).repeat_interleave(count)
     fold = torch.empty_like(labels)
-    fold[order] = (torch.arange(len(labels), device=labels.device) - first) % folds
+    for label in range(int(labels.max()) + 1):
+        left = (labels == label).nonzero().flatten()
+        for number in range(folds):
+            alike = images[left] @ images[left].T
+            far = alike.mean(1).argmin()
+            taken = math.ceil(len(left) / (folds - number))
+            order = alike[far].argsort(descending=True, stable=True)
+            fold[left[order[:taken]]] = number
+            left = left[order[taken:].sort().values]
     return fold
 
 

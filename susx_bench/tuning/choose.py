@@ -103,6 +103,8 @@ def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | N
     if tune == "support":
         if note := too_few(context):
             return Choice(method.fixed(context), tune, note=note)
+        if (own := method.from_support(context)) is not None:
+            return Choice(own, tune, images=len(context.support_labels))
         found = cross_validate(method, context, space)
         return Choice(
             found.hparams,
