@@ -168,10 +168,12 @@ class APE(LinearMethod):
             together = weights.transpose(1, 2) @ torch.exp(-beta * distance)  # (K, gammas, B)
             # Relative: beta roundings of an exponent, gamma of the other, one a summand.
             exponents = 4 * beta + 2 * max(gammas) * float(divergence.max())
-            for cache in together.unbind(1):
+            upward = [False, *(a <= b for a, b in itertools.pairwise(gammas))]
+            for cache, rises in zip(together.unbind(1), upward, strict=True):
                 logits = cache.T.contiguous()
                 slack = (exponents + shots + 16) * unit * logits.amax(-1)
-                yield Terms(clip, {"alpha": logits}, slack={"alpha": slack})
+                rising = frozenset({"alpha"} if rises else ())
+                yield Terms(clip, {"alpha": logits}, slack={"alpha": slack}, rising=rising)
 
     def space(self, context: Context) -> SearchSpace:
         """The authors' grid: beta outermost, 200 values, alpha 20, gamma 20 (ImageNet 5)."""

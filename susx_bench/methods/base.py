@@ -162,12 +162,14 @@ class Terms:
             `LinearMethod.terms`, how far the two may lie apart by rounding, ``(B,)``; not less
             than `ROUNDINGS` times the precision of the largest number in the row.
         falling: Terms that are nowhere larger than a step of the sweep before, but for rounding.
+        rising: Terms that are nowhere smaller.
     """
 
     base: Tensor
     weighted: dict[str, Tensor] = field(default_factory=dict)
     slack: dict[str, Tensor] = field(default_factory=dict)
     falling: frozenset[str] = frozenset()
+    rising: frozenset[str] = frozenset()
 
     def logits(self, weights: Mapping[str, float]) -> Tensor:
         """Put the logits together, ``(B, K)``, as the published loops write them."""

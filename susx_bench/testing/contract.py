@@ -285,6 +285,9 @@ class MethodContract:
                     if before is not None and name in terms.falling:
                         rises = term - before.weighted[name]
                         assert (rises <= slack + rounding).all(), f"'{name}' rises at {setting}"
+                    if before is not None and name in terms.rising:
+                        falls = before.weighted[name] - term
+                        assert (falls <= slack + rounding).all(), f"'{name}' falls at {setting}"
                 before = terms
 
     def test_a_run_looks_at_no_test_label(self, candidate: type[Method], tmp_path: Path) -> None:

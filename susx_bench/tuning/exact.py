@@ -32,7 +32,7 @@ _SWEEP_ELEMENTS = {"cpu": 2**21}  # prepared numbers a part of the count looks a
 _SWEEP_ELEMENTS_GPU = 2**27
 _MARGINS = 2**20  # margins turned into intervals at once
 _SMALLEST = 1e-30
-_TOGETHER = 8  # steps of a falling term whose contenders are found in one look
+_TOGETHER = 8  # steps of a falling or rising term whose contenders are found in one look
 _ROUND = 32  # settings counted again before the others are looked at afresh
 
 
@@ -338,6 +338,7 @@ class _Counter:
         pairs: list[_Pairs] = []
         counted = found = 0  # of `pairs`, and the images in those
         batch: list[_Step] = []
+        way = 0  # of the moving term over the batch: 1 rising, -1 falling
         for place, part in enumerate(self.method.sweep(rows.prepared, self.thetas)):
             check_terms(self.method, part, self.space)
             given = zip(columns, [part.base, *part.weighted.values()], ["", *names], strict=True)
@@ -350,12 +351,16 @@ class _Counter:
             wanted = (changed[-1] or moving) if place == 1 and changed else moving
             if rest is None or wanted != moving or set(changed) - {moving}:
                 if rest is not None:
-                    pairs += self._contenders(batch, rest, moving)
+                    pairs += self._contenders(batch, rest, moving, way)
                 moving, batch = wanted, []
                 rest = _Rest(columns, moving, self.weights[moving - 1], labels)
-            if len(batch) == _TOGETHER or names[moving - 1] not in part.falling:
-                pairs += self._contenders(batch, rest, moving)
+            name = names[moving - 1]
+            onward = (name in part.rising) - (name in part.falling)
+            turned = len(batch) > 1 and onward != way
+            if len(batch) == _TOGETHER or not onward or turned:
+                pairs += self._contenders(batch, rest, moving, way)
                 batch = []
+            way = onward
             term = columns[moving]
             batch.append(_Step(place, term.logits, term.own, term.slack))
             found += sum(len(p.image) for p in pairs[counted:])
@@ -364,27 +369,30 @@ class _Counter:
                 self._close(pairs, images)
                 pairs, counted, found = [], 0, 0
         if rest is not None:
-            pairs += self._contenders(batch, rest, moving)
+            pairs += self._contenders(batch, rest, moving, way)
         self._close(pairs, images)
 
-    def _contenders(self, steps: Sequence[_Step], rest: _Rest, moving: int) -> Iterator[_Pairs]:
+    def _contenders(
+        self, steps: Sequence[_Step], rest: _Rest, moving: int, way: int
+    ) -> Iterator[_Pairs]:
         """The pairs whose margin may be negative somewhere in the box, step by step.
 
         Where the moving term falls from step to step, no class stands higher than at the first
-        step and no label lower than at the last: one look finds the pairs of all the steps.
+        step and no label lower than at the last, and the other way round where it rises: one look
+        finds the pairs of all the steps.
         """
         if not steps:
             return
-        first, last = steps[0], steps[-1]
+        high, low = (steps[-1], steps[0]) if way > 0 else (steps[0], steps[-1])
         rounding = 4 * torch.stack([step.slack for step in steps]).amax(0)
         # An image that loses to some class in the whole box, at all the steps, is wrong.
-        torch.add(last.logits, rest.loses, out=rest.work)
-        lost = rest.work.amax(1) > first.own[:, 0] + rounding
+        torch.add(low.logits, rest.loses, out=rest.work)
+        lost = rest.work.amax(1) > high.own[:, 0] + rounding
         right_or_open = len(lost) - int(lost.sum())
-        torch.add(first.logits, rest.wins, out=rest.work)
-        torch.ge(rest.work, last.own - rounding[:, None], out=rest.mask)
+        torch.add(high.logits, rest.wins, out=rest.work)
+        torch.ge(rest.work, low.own - rounding[:, None], out=rest.mask)
         flat = _places(rest.mask.logical_and_(~lost[:, None]))
-        image = flat // first.logits.shape[1]
+        image = flat // high.logits.shape[1]
         threshold = rest.wins.view(-1).index_select(0, flat)
         margins = rest.margins.index_select(0, flat)
         for step in steps:

@@ -260,6 +260,24 @@ class Falling(Sweeper):
             yield Terms(terms.base, terms.weighted, falling=frozenset({"alpha"}))
 
 
+@dataclass
+class Rising(Sweeper):
+    """Says that a term rises which falls."""
+
+    def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
+        (images,) = prepared
+        return Terms(
+            images @ self._context.text.T,
+            {"alpha": (-self.beta * images.abs() @ self._means.abs().T).exp()},
+        )
+
+    def sweep(
+        self, prepared: tuple[Tensor, ...], settings: Sequence[Mapping[str, float]]
+    ) -> Iterator[Terms]:
+        for terms in super().sweep(prepared, settings):
+            yield Terms(terms.base, terms.weighted, rising=frozenset({"alpha"}))
+
+
 class Cheat(Good):
     """Finds the test labels in this process."""
 
@@ -305,6 +323,7 @@ BAD: list[tuple[Callable[..., None], type[Method], str]] = [
     (contract.test_every_searched_hyper_parameter_matters, Idle, "'alpha' changes nothing"),
     (contract.test_a_sweep_gives_the_terms_of_each_setting, Wrong, "'alpha' at"),
     (contract.test_a_sweep_gives_the_terms_of_each_setting, Falling, "'alpha' rises"),
+    (contract.test_a_sweep_gives_the_terms_of_each_setting, Rising, "'alpha' falls"),
     (contract.test_a_run_looks_at_no_test_label, Cheat, "predictions_sha256"),
     (contract.test_says_on_which_device, Homebound, "without `device=`"),
 ]  # fmt: skip

@@ -280,7 +280,7 @@ def test_logits_that_are_no_numbers_are_refused(context: Context) -> None:
 
 @dataclasses.dataclass
 class Hill(LinearMethod):
-    """A term that falls for some steps and then rises, and says where it falls."""
+    """A term that falls for some steps and then rises, and says where it does what."""
 
     name = "hill"
     a: float = 1.0
@@ -289,9 +289,13 @@ class Hill(LinearMethod):
     def fit(self, context: Context) -> None:
         self._text = context.text
 
+    def prepare(self, images: Tensor) -> tuple[Tensor, ...]:
+        cosine = (images @ self._text.T).abs()
+        return -2 * cosine, cosine  # the base made once: only the term moves
+
     def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
-        cosine = (prepared[0] @ self._text.T).abs()
-        return Terms(-2 * cosine, {"a": cosine**self.p})
+        base, cosine = prepared
+        return Terms(base, {"a": cosine**self.p})
 
     def sweep(
         self, prepared: tuple[Tensor, ...], settings: Sequence[Mapping[str, float]]
@@ -300,16 +304,21 @@ class Hill(LinearMethod):
         for setting in settings:
             self.set(setting)
             falling = frozenset({"a"} if setting["p"] >= last else ())
+            rising = frozenset({"a"} if setting["p"] <= last else ())
             last = setting["p"]
-            yield dataclasses.replace(self.terms(prepared), falling=falling)
+            yield dataclasses.replace(self.terms(prepared), falling=falling, rising=rising)
 
 
-def test_a_term_that_stops_falling_is_looked_at_afresh(context: Context) -> None:
+@pytest.mark.parametrize(
+    "powers",
+    [(1.0, 2.0, 3.0, 0.2, 0.3, 4.0, 0.1), (3.0, 2.0, 1.0, 0.5, 0.2, 0.4, 2.0), (4.0, 0.1, 3.0)],
+)
+def test_a_term_that_turns_is_looked_at_afresh(context: Context, powers: tuple[float, ...]) -> None:
     assert context.val is not None
     method = Hill()
     method.fit(context)
     space = SearchSpace(
-        (Axis("p", (1.0, 2.0, 3.0, 0.2, 0.3, 4.0, 0.1)), Axis("a", (0.5, 3.0, 9.0), weight=True)),
+        (Axis("p", powers), Axis("a", (0.5, 3.0, 9.0), weight=True)),
         "test",
     )
 
