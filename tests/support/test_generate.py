@@ -407,6 +407,19 @@ def test_weights_that_are_no_safetensors_are_refused(
     assert re.search(r"--model .*old: cannot be loaded: .*safetensors", said.err)
 
 
+def test_a_pipeline_that_cannot_be_loaded_costs_no_set(
+    usual: list[tuple[int, int, str]], pipeline: Path, tmp_path: Path, command: Command
+) -> None:
+    other = shutil.copytree(pipeline, tmp_path / "other")
+    (other / "unet/diffusion_pytorch_model.safetensors").write_bytes(b"half")
+
+    said = command(*words(other), "--root", tmp_path / "usual", "--force")
+
+    assert said.code == 2
+    assert "other: cannot be loaded" in said.err
+    assert images(built(tmp_path / "usual")) == usual
+
+
 def test_a_full_disk_loses_nothing(
     pipeline: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
