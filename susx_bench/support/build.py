@@ -281,8 +281,10 @@ def _generated(request: Request, notes: Console) -> Built:
                 markup=False,
             )
         with _progress(notes, f"generating {spec.name}", total) as advance:
-            advance(total - min(total, len(blocks) * BLOCK))
-            generate(folder, recipe, blocks, pipeline, request.launch, advance)
+            missing = min(total, len(blocks) * BLOCK)
+            advance(total - missing)
+            share = missing / (len(blocks) * BLOCK)  # the last block may not be full
+            generate(folder, recipe, blocks, pipeline, request.launch, lambda n: advance(n * share))
     elif not folder.finished:
         finish_generated(folder, recipe)
     return Built(folder.path, recipe, folder.rows(), bool(blocks), request.dataset)
