@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import redirect_stdout
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from susx_bench.console import is_main_process, print_whole, stderr, stdout
-from susx_bench.errors import BenchError, CheckError, OptionError
+from susx_bench.errors import BenchError, CheckError, OptionError, OutputError, RetrievalError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -348,6 +349,8 @@ def _requests(
         except OptionError:
             raise
         except BenchError as error:  # only the cells that look at it are lost
+            if launch.processes > 1 and isinstance(error, (OutputError, RetrievalError)):
+                raise  # met by this rank alone, and the others wait for it
             notes.print(f"{support['dataset']}: {error}", style="yellow", markup=False)
     return requests
 
@@ -950,6 +953,15 @@ def main() -> None:
         # The reader has gone; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(
+            f"{error.filename or 'the output'} cannot be written: {error.strerror}. What was done "
+            "is kept; make room and give the same command again.",
+            2,
+        )
 
 
 def _fail(message: str, code: int) -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.errors import SupportError
 from susx_bench.records.files import write_atomic
-from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
+from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder, default_root
 
 if TYPE_CHECKING:
     from susx_bench.support.build import Built
@@ -41,13 +41,22 @@ def summary(built: Built) -> RenderableType:
         *_left_out(built.rows),
         *_short(built.recipe, kept),
     ]
-    lines.append(
-        Text(
-            f"use it: susx-bench run --method tipx --setting name-only --dataset {built.dataset} "
-            f"--support {built.folder.name}",
-            style="dim",
+    there = {row.class_id for row in kept}
+    empty = [name for label, name in enumerate(built.recipe.classnames) if label not in there]
+    if empty:
+        more = f" and {len(empty) - 1} more classes" if len(empty) > 1 else ""
+        told = (
+            f"it cannot be used: no image of '{empty[0]}'{more}. Build it from another source; "
+            "`susx-bench support show` tells what was tried"
         )
-    )
+    else:
+        usual = built.folder == default_root() / built.recipe.dataset / built.folder.name
+        place = built.folder.name if usual else built.folder.resolve()
+        told = (
+            f"use it: susx-bench run --method tipx --setting name-only --dataset {built.dataset} "
+            f"--support {place}"
+        )
+    lines.append(Text(told, style="yellow" if empty else "dim"))
     return Group(*lines)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -49,6 +51,9 @@ CUPL_RETRIEVED = 10
 RETRIEVED = 16
 """Images of a class that are retrieved where nobody says how many."""
 
+
+_GLANCE = 0.2
+"""Seconds between two looks at what another rank builds."""
 
 _SHARED = ("dataset", "kind", "prompts", "per_class", "seed")
 
@@ -174,8 +179,13 @@ def _recipe(request: Request, spec: DatasetSpec, per_class: int, **how: Any) -> 
     return recipe
 
 
-def _begin(request: Request, recipe: Recipe) -> SupportFolder:
+def _begin(request: Request, recipe: Recipe, ready: Callable[[], object]) -> SupportFolder:
     """Make a folder the recipe's, unless it is another set's.
+
+    Args:
+        request: What was asked for.
+        recipe: What is to be built.
+        ready: Raises if nothing can be built; called before anything is written or forgotten.
 
     Raises:
         SupportError: If it holds a set of another recipe.
@@ -196,11 +206,11 @@ def _begin(request: Request, recipe: Recipe) -> SupportFolder:
                 f"{', '.join(differs)}. Use it as it is with --support {folder.path}, give another "
                 "--name, or --force to build this one in its place."
             )
-    if is_main_process():
+    if is_main_process() and (request.force or not folder.exists or folder.recipe != recipe):
+        ready()
         if request.force:
             folder.clear()
-        if request.force or not folder.exists or folder.recipe != recipe:
-            folder.begin(recipe)
+        folder.begin(recipe)
     return folder
 
 
@@ -255,7 +265,7 @@ def _generated(request: Request, notes: Console) -> Built:
             safety_checker=pipeline.safety_checker,
         ),
     )
-    folder = _begin(request, recipe)
+    folder = _begin(request, recipe, lambda: pipeline.loaded)
     total = wanted(recipe)
     if request.force:  # another rank may not have cleared the folder yet
         blocks = list(range(math.ceil(total / BLOCK)))
@@ -271,8 +281,10 @@ def _generated(request: Request, notes: Console) -> Built:
                 markup=False,
             )
         with _progress(notes, f"generating {spec.name}", total) as advance:
-            advance(total - min(total, len(blocks) * BLOCK))
-            generate(folder, recipe, blocks, pipeline, request.launch, advance)
+            missing = min(total, len(blocks) * BLOCK)
+            advance(total - missing)
+            share = missing / (len(blocks) * BLOCK)  # the last block may not be full
+            generate(folder, recipe, blocks, pipeline, request.launch, lambda n: advance(n * share))
     elif not folder.finished:
         finish_generated(folder, recipe)
     return Built(folder.path, recipe, folder.rows(), bool(blocks), request.dataset)
@@ -286,29 +298,52 @@ def _retrieved(request: Request, notes: Console) -> Built:
             "--kind sus-lc retrieves from one place: --pool FOLDER or hf:ORG/NAME, --backend URL "
             f"with --index NAME, or --import FOLDER; {len(given)} were given."
         )
-    dataset = open_dataset(request.dataset)
+    dataset, parent = open_dataset(request.dataset), os.getppid()
     if request.from_folder and request.from_folder.suffix == ".pt":
         return _imported(request, dataset.spec)
     origin = _origin(request, dataset.spec)
     test = _test_split(request, dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = _recipe(request, dataset.spec, RETRIEVED, retrieval=facts)
-    folder = _begin(request, recipe)
+    folder = _begin(request, recipe, origin.check)
+    if request.pool is None and not is_main_process():  # only a pool is encoded by all ranks
+        return _built_elsewhere(request, folder, recipe, parent)
     # With --force another rank may not have cleared the folder yet.
     if not request.force and folder.finished and all(map(folder.has, folder.rows())):
         return Built(folder.path, recipe, folder.rows(), False, request.dataset)
     candidates = origin.candidates(recipe, folder, partial(_progress, notes))
-    rows: list[Row] = []
-    if is_main_process():
-        seen = _looked_at(test, notes) if test else Seen()
-        with _progress(notes, "collecting images", wanted(recipe)) as advance:
-            rows = settle(folder, recipe, candidates, origin.read, seen, advance)
-        rows += [
-            Row(class_id=-1, place=-1, prompt="", source=key, fate=UNREADABLE)
-            for key in origin.unreadable
-        ]
-        folder.finish(rows)
+    if not is_main_process():
+        return _built_elsewhere(request, folder, recipe, parent)
+    seen = _looked_at(test, notes) if test else Seen()
+    with _progress(notes, "collecting images", wanted(recipe)) as advance:
+        rows = settle(folder, recipe, candidates, origin.read, seen, advance)
+    rows += [
+        Row(class_id=-1, place=-1, prompt="", source=key, fate=UNREADABLE)
+        for key in origin.unreadable
+    ]
+    folder.finish(rows)
     return Built(folder.path, recipe, rows, True, request.dataset)
+
+
+def _built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, parent: int) -> Built:
+    """What rank 0 builds, for another rank, once it is there.
+
+    Collecting may take longer than a collective would wait.
+
+    Args:
+        request: What was asked for.
+        folder: Where rank 0 builds.
+        recipe: What it builds.
+        parent: The process that started this one; without it nobody ends the wait.
+
+    Raises:
+        SupportError: If that process is gone.
+    """
+    while not (folder.exists and folder.recipe == recipe and folder.finished):
+        if os.getppid() != parent:
+            raise SupportError(f"{folder.path}: the process that was building it has stopped.")
+        time.sleep(_GLANCE)
+    return Built(folder.path, recipe, folder.rows(), False, request.dataset)
 
 
 def _origin(request: Request, spec: DatasetSpec) -> Origin:
@@ -336,7 +371,9 @@ def _imported(request: Request, spec: DatasetSpec) -> Built:
     )
     most = int(torch.bincount(labels).max())
     recipe = _recipe(request, spec, most, retrieval=facts)
-    folder = _begin(request, recipe)
+    folder = _begin(request, recipe, lambda: None)
+    if not is_main_process():
+        return _built_elsewhere(request, folder, recipe, os.getppid())
     if folder.finished:
         return Built(folder.path, recipe, folder.rows(), False, request.dataset)
     order = [

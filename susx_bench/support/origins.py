@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -124,8 +125,15 @@ class BackendOrigin(Origin):
     def __init__(self, url: str, index: str) -> None:
         self.facts = {"source": "backend", "place": url, "search": index}
 
+    @cached_property
+    def _backend(self) -> Backend:
+        return Backend(self.facts["place"], self.facts["search"], PATIENCE)
+
+    def check(self) -> None:
+        assert self._backend
+
     def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
-        backend = Backend(self.facts["place"], self.facts["search"], PATIENCE)
+        backend = self._backend
         known = {}
         if folder.answers.is_file():
             for line in whole_lines(folder.answers):

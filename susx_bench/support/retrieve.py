@@ -69,6 +69,9 @@ class Origin(ABC):
     facts: dict[str, str]
     unreadable: Sequence[str] = ()
 
+    def check(self) -> None:  # noqa: B027 - most are here
+        """Raise if it cannot be asked now; called before a set is begun, or another forgotten."""
+
     @abstractmethod
     def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
         """For each class, the best first, none twice.

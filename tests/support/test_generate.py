@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from rich.console import Console
 from susx_bench.data.digits import Digits
 from susx_bench.errors import SupportError
 from susx_bench.features.predict import Launch
+from susx_bench.support import build as builds
 from susx_bench.support.build import Request, build
 from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
 from susx_bench.support.generate import BLANK, BLOCK, TRIES, Place, place_at, prompt_of, seed_of
@@ -405,6 +408,47 @@ def test_weights_that_are_no_safetensors_are_refused(
 
     assert said.code == 2
     assert re.search(r"--model .*old: cannot be loaded: .*safetensors", said.err)
+
+
+def test_a_pipeline_that_cannot_be_loaded_costs_no_set(
+    usual: list[tuple[int, int, str]], pipeline: Path, tmp_path: Path, command: Command
+) -> None:
+    other = shutil.copytree(pipeline, tmp_path / "other")
+    (other / "unet/diffusion_pytorch_model.safetensors").write_bytes(b"half")
+
+    said = command(*words(other), "--root", tmp_path / "usual", "--force")
+
+    assert said.code == 2
+    assert "other: cannot be loaded" in said.err
+    assert images(built(tmp_path / "usual")) == usual
+
+
+def test_progress_ends_at_the_number_of_images(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 images in three blocks of 8, of which the last one is not full."""
+    told: list[float] = []
+
+    @contextmanager
+    def progress(notes: Console, what: str, total: float) -> Iterator[Callable[[float], None]]:
+        assert total == 20
+        yield told.append
+
+    monkeypatch.setattr(builds, "_progress", progress)
+    builds.build(
+        Request(
+            dataset="digits",
+            kind="sus-sd",
+            model=str(pipeline),
+            steps=2,
+            per_class=2,
+            root=tmp_path,
+            launch=Launch(accelerator="cpu"),
+        ),
+        Console(quiet=True),
+    )
+
+    assert sum(told) == pytest.approx(20)
 
 
 def test_a_full_disk_loses_nothing(

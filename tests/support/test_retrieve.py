@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import os
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from susx_bench.data.decode import decode
 from susx_bench.data.looks import Seen, look
+from susx_bench.errors import RetrievalError, SupportError
+from susx_bench.support import build as builds
 from susx_bench.support import download, origins
 from susx_bench.support.download import Limits
 from susx_bench.support.folder import KEPT, Recipe, Retrieval, Row, SupportFolder
@@ -691,3 +698,126 @@ def test_test_images_that_are_not_here_are_asked_for(tmp_path: Path, command: Co
 
     assert said.code == 2
     assert "--no-test-check" in said.err
+
+
+@pytest.mark.real
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_backend_that_is_gone_costs_no_set(web: Site, tmp_path: Path, command: Command) -> None:
+    """Asked before a set is begun or forgotten, also with --force."""
+    words = (*POOL, "--dataset", "digits", "--per-class", 1, "--index")
+    url = web.url("", "127.0.0.1")
+    assert command(*words, "laion", "--backend", url).code == 0
+    before = rows_of(tmp_path, "digits")
+
+    said = command(*words, "other", "--backend", url, "--force")
+
+    assert (said.code, "has no index 'other'" in said.err) == (2, True)
+    assert rows_of(tmp_path, "digits") == before
+    assert command(*words, "other", "--backend", url, "--name", "new").code == 2
+    assert not (tmp_path / "support/digits/new").exists()
+
+
+def test_a_set_with_an_empty_class_is_not_offered(tmp_path: Path, command: Command) -> None:
+    folder = digit_folder(tmp_path / "mine", WORDS)
+    for file in (folder / "seven").iterdir():
+        file.write_bytes(b"<html>")
+    words = (*POOL, "--dataset", "digits", "--import", folder, "--per-class", 1)
+
+    said = command(*words)
+
+    assert said.code == 0, said.err
+    assert "it cannot be used: no image of 'seven'. Build it from another source" in said.out
+    assert "use it" not in said.out
+
+
+def test_a_set_in_another_place_is_offered_with_its_path(tmp_path: Path, command: Command) -> None:
+    folder = digit_folder(tmp_path / "mine", WORDS)
+    words = (*POOL, "--dataset", "digits", "--import", folder, "--per-class", 1)
+
+    assert command(*words).out.endswith("--support sus-lc-photo\n")
+    place = tmp_path / "elsewhere/digits/sus-lc-photo"
+    assert command(*words, "--root", "elsewhere").out.endswith(f"--support {place}\n")
+
+
+@pytest.fixture
+def two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main thread is rank 0, every other one another rank."""
+    monkeypatch.setattr(
+        builds,
+        "is_main_process",
+        lambda: threading.current_thread() is threading.main_thread(),
+    )
+
+
+def imported(tmp_path: Path) -> builds.Request:
+    return builds.Request(
+        dataset="digits",
+        kind="sus-lc",
+        from_folder=digit_folder(tmp_path / "mine", WORDS),
+        per_class=2,
+        root=tmp_path / "root",
+    )
+
+
+@pytest.mark.usefixtures("two_ranks")
+def test_another_rank_waits_for_the_first(tmp_path: Path) -> None:
+    request, quiet = imported(tmp_path), Console(quiet=True)
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(builds.build, request, quiet)
+        with pytest.raises(TimeoutError):
+            theirs.result(1)
+        assert not request.root.exists()
+
+        ours = builds.build(request, quiet)
+
+        assert theirs.result(30).rows == SupportFolder(ours.folder).rows()
+    assert len(ours.rows) == 20
+
+
+@pytest.mark.usefixtures("two_ranks")
+def test_another_rank_does_not_outlive_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents = itertools.chain([7, 7], itertools.repeat(1))
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    request = imported(tmp_path)
+
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(builds.build, request, Console(quiet=True))
+
+        with pytest.raises(SupportError, match="has stopped"):
+            theirs.result(30)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_suite_on_several_ranks_ends_where_one_cannot_go_on(
+    devices: int, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, it goes on to the cells, which tell that the set is not there."""
+
+    def gone(self: object) -> None:
+        raise RetrievalError("nobody answers")
+
+    monkeypatch.setattr(origins.BackendOrigin, "check", gone)
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        """
+name = "small"
+title = "Small"
+[[support]]
+kind = "sus-lc"
+dataset = ["digits"]
+backend = "http://127.0.0.1:1"
+index = "laion"
+[[run]]
+method = ["tip-adapter"]
+setting = "name-only"
+support = "sus-lc-photo"
+"""
+    )
+
+    said = command("run", "--suite", suite, "--devices", devices, "--accelerator", "cpu")
+
+    assert said.code == 2
+    assert "nobody answers" in said.err
+    assert ("no such support set" in said.err) == (devices == 1)
