@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 
 DEMO = "digits"
 BASELINES = ("zero-shot", "tip-adapter")
+ON_THE_DEMO = (
+    "zero-shot",
+    "calip",
+    "clip-dn",
+    "waffle",
+    "tip-adapter",
+    "gda",
+    "ape",
+    "timo",
+    "tag",
+)
+"""Beside what is asked for where no data is: the inductive methods, without variants of one and
+those that read prompt files."""
 SHOTS = (1, 2, 4, 8, 16)
 SEEDS = (1, 2, 3)
 LISTS = ("methods", "datasets", "encoders", "prompts", "suites")
@@ -254,7 +267,10 @@ Try:
 @click.option("--heat-map", is_flag=True, help="Draw each search beside its record.")
 @click.option("--force", is_flag=True, help="Measure again what has a record.")
 def run(**options: Any) -> None:
-    """Measure methods and print them side by side with zero-shot and tip-adapter."""
+    """Measure methods and print them side by side with zero-shot and tip-adapter.
+
+    Where no data is asked for, on the demo, all other inductive methods stand there too.
+    """
     notes = stderr()
     with notes.status("loading"):
         from susx_bench.runner.plan import plan, plan_suite
@@ -270,7 +286,8 @@ def run(**options: Any) -> None:
         cells = _share(cells, shard)
         lost = mark_parts(parts, request.out)
     else:
-        cells = plan(request, () if as_json else BASELINES, DEMO, SHOTS, SEEDS, notes)
+        beside = BASELINES if request.dataset or request.features else ON_THE_DEMO
+        cells = plan(request, () if as_json else beside, DEMO, SHOTS, SEEDS, notes)
         lost = []
     with redirect_stdout(sys.stderr):  # stdout is for results, whatever a method prints
         outcomes = run_cells(

@@ -81,7 +81,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         Path(temporary).replace(path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+        raise _unwritable(path, error) from error
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
@@ -101,7 +101,14 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written: {error.strerror}. What was done is kept; make room and give the "
+        "same command again."
+    )
 
 
 def _ends_a_line(file: BinaryIO) -> bool:

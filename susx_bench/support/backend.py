@@ -62,9 +62,6 @@ class Backend:
         index: The name of the index, a key of the backend's ``indices_paths.json``.
         timeout: Seconds to wait for the connection, and for each part of an answer, > 0.
 
-    Attributes:
-        skipped: Hits without a URL so far. They are images that the backend has on its disk.
-
     Raises:
         RetrievalError: If no backend answers there, or it has no such index.
     """
@@ -74,7 +71,6 @@ class Backend:
         self.url = url.rstrip("/").removesuffix("/knn-service")
         self.index = index
         self.timeout = timeout
-        self.skipped = 0
         names = self._ask("GET", "indices-list", _NAMES)
         if index not in names:
             raise RetrievalError(
@@ -118,8 +114,12 @@ class Backend:
                 "aesthetic_weight": 0.5,
             },
         )
-        hits = [Hit(row.url, row.caption or "", row.similarity, row.id) for row in rows if row.url]
-        self.skipped += len(rows) - len(hits)
+        # An image without a URL is one on the backend's own disk. Its id stands in the manifest,
+        # with the fate of a URL that is none.
+        hits = [
+            Hit(row.url or f"id:{row.id}", row.caption or "", row.similarity, row.id)
+            for row in rows
+        ]
         return sorted(hits, key=lambda hit: (-hit.similarity, hit.id))
 
     def _ask(

@@ -13,6 +13,7 @@ import pytest
 from susx_bench.errors import RetrievalError
 from susx_bench.support import backend
 from susx_bench.support.backend import Backend, Hit
+from susx_bench.support.download import Fate, Limits, fetch
 from tests.support.site import Handler, Route, Site, first, hangs, moved, says, says_json
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -97,18 +98,18 @@ def test_hits_come_most_similar_first_and_equal_ones_by_id(site: Site) -> None:
     assert [(hit.similarity, hit.id) for hit in hits] == expected
 
 
-def test_hits_without_a_url_are_counted(site: Site) -> None:
+def test_hits_without_a_url_are_named_by_their_id(site: Site) -> None:
     """An index of a folder has base64 images in their place."""
     bare = {"id": 2, "similarity": 0.4}
     site.routes["/knn-service"] = says_json(
-        [HIT, bare, bare | {"image": "AAAA"}, HIT | {"url": None}, HIT | {"url": ""}]
+        [HIT, bare | {"image": "AAAA"}, bare | {"id": 3, "url": None}, bare | {"id": 4, "url": ""}]
     )
-    opening = opened(site)
 
-    assert [hit.id for hit in opening.query("a cat", 5)] == [1]
-    assert opening.skipped == 4
-    opening.query("a dog", 5)
-    assert opening.skipped == 8
+    urls = [hit.url for hit in opened(site).query("a cat", 5)]
+
+    assert sorted(urls) == [HIT["url"], "id:2", "id:3", "id:4"]
+    (fetched,) = fetch(["id:2"], Limits(), lambda: None)
+    assert fetched.fate is Fate.BAD_URL
 
 
 def test_a_missing_caption_is_an_empty_one(site: Site) -> None:
