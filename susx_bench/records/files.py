@@ -106,8 +106,8 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"{path} cannot be written: {error.strerror}. What was done is kept; make room and give the "
-        "same command again."
+        f"{path} cannot be written: {error.strerror}. What was done is kept; make room and give "
+        "the same command again."
     )
 
 
