@@ -14,8 +14,9 @@ from susx_bench.methods.base import Context, Labelled
 from susx_bench.methods.calip import CALIP
 from susx_bench.methods.clip_dn import ClipDN, ClipDNVal
 from susx_bench.records.store import read_predictions
+from susx_bench.testing.task import unit
 from susx_bench.tuning.choose import choose
-from tests.conftest import Bundle, Command, unit
+from tests.conftest import Bundle, Command
 
 FEW = ("run", "--setting", "few-shot", "--out", "out")
 NAMES = ("run", "--setting", "name-only", "--out", "out")

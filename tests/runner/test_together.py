@@ -17,7 +17,8 @@ from susx_bench.records.store import read_predictions
 from susx_bench.runner.batches import Batches
 from susx_bench.runner.suite import Suite
 from susx_bench.runner.together import compose
-from tests.conftest import Bundle, Command, clustered
+from susx_bench.testing.task import clustered
+from tests.conftest import Bundle, Command
 
 FEW = ("run", "--setting", "few-shot", "--json")
 
