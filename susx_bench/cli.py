@@ -895,7 +895,7 @@ def check(suite: Path, folder: Path, baseline: str | None) -> None:
 
     built = boards.check(Suite.read(suite), folder, baseline)
     stdout().print(
-        f"{suite}: {len(built.files)} files are what {len(built.records)} records give",
+        f"{suite}: tables and page are what {len(built.records)} records give",
         markup=False,
         soft_wrap=True,
     )

@@ -16,12 +16,14 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="susx-bench-tests-")
 
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
 from susx_bench.cli import main
-from susx_bench.methods.base import Context, Labelled
+from susx_bench.methods.base import Context
+from susx_bench.testing.task import clustered as clustered
+from susx_bench.testing.task import make_context
+from susx_bench.testing.task import unit as unit
 
 
 @pytest.fixture(autouse=True)
@@ -40,33 +42,6 @@ def real() -> Path:
         pytest.skip("SUSX_BENCH_REAL is not set: no real input here")
     assert Path(folder).is_dir(), f"SUSX_BENCH_REAL names {folder}, which is no folder"
     return Path(folder)
-
-
-def unit(rows: int, width: int, seed: int) -> Tensor:
-    """Random unit rows."""
-    generator = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(rows, width, generator=generator), dim=-1)
-
-
-def clustered(labels: Tensor, text: Tensor, seed: int, noise: float = 0.25) -> Tensor:
-    """Random unit rows near the text of their class."""
-    generator = torch.Generator().manual_seed(seed)
-    jitter = torch.randn(len(labels), text.shape[1], generator=generator)
-    return F.normalize(text[labels] + noise * jitter, dim=-1)
-
-
-def make_context(classes: int = 5, shots: int = 3, width: int = 16, seed: int = 0) -> Context:
-    """A small balanced task with a val set of 40."""
-    text = unit(classes, width, seed)
-    labels = torch.arange(classes).repeat_interleave(shots)
-    val_labels = torch.arange(40) % classes
-    return Context(
-        text=text,
-        support=clustered(labels, text, seed + 1),
-        support_labels=labels,
-        logit_scale=20.0,
-        val=Labelled(clustered(val_labels, text, seed + 2, noise=0.5), val_labels),
-    )
 
 
 @pytest.fixture

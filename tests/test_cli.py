@@ -11,7 +11,8 @@ import torch
 
 from susx_bench.errors import BenchError
 from susx_bench.registry import METHODS
-from tests.conftest import Bundle, Command, unit
+from susx_bench.testing.task import unit
+from tests.conftest import Bundle, Command
 
 RUN = ("run", "--setting", "few-shot")
 

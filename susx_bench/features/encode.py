@@ -217,7 +217,7 @@ def fill(
 def encode(
     work: ImageList,
     found: Sequence[Tensor | None],
-    towers: Towers,
+    encoder: Encoder,
     store: FeatureStore,
     launch: Launch,
     advance: Callable[[int], object],
@@ -227,7 +227,7 @@ def encode(
     Args:
         work: The images.
         found: What the store has of each shard, the same on every rank.
-        towers: The encoder.
+        encoder: The encoder, whose towers are loaded only where something is missing.
         store: Where shards are kept.
         launch: Where to run.
         advance: Told about how many rows were just encoded, over all ranks.
@@ -235,7 +235,8 @@ def encode(
     Returns:
         ``(rows, D)``, as long as the encoder makes them, the same on every rank.
     """
-    fill(work, [i for i, s in enumerate(found) if s is None], towers, store, launch, advance)
+    if missing := [i for i, shard in enumerate(found) if shard is None]:
+        fill(work, missing, encoder.towers, store, launch, advance)
     whole = [store.get(work.recipe, i) if s is None else s for i, s in enumerate(found)]
     lost = [i for i, shard in enumerate(whole) if shard is None]
     if lost:

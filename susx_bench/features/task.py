@@ -342,10 +342,7 @@ class DatasetTask(Task):
             if name in self._encoded:
                 continue
             work, found = self._images[name], self._found[name]
-            if all(shard is not None for shard in found):
-                rows = torch.cat([shard for shard in found if shard is not None])
-            else:
-                rows = encode(work, found, self._encoder.towers, self._store, launch, told)
+            rows = encode(work, found, self._encoder, self._store, launch, told)
             self._encoded[name] = _Encoded.of(rows, work.views)
             self._found[name] = []
         for name in sorted(need.patches):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, LinearMethod, SearchSpace, Terms
-from susx_bench.methods.cache import class_values
+from susx_bench.methods.cache import class_values, place_in_class
 from susx_bench.methods.zero_shot import clip_logits
 
 _SMALL = 1e-6  # the authors' guard in the divergence
@@ -146,17 +146,14 @@ class APE(LinearMethod):
         """
         clip, affinity = prepared
         labels, num_classes = self._context.support_labels, self._context.num_classes
-        counts = torch.bincount(labels, minlength=num_classes)
-        shots = int(counts.max())
+        shots = int(torch.bincount(labels, minlength=num_classes).max())
         if shots * num_classes > _PADDED * len(labels):  # one large class would pad all the others
             yield from super().sweep(prepared, settings)
             return
         divergence = self._refined().divergence
-        order = labels.argsort(stable=True)
-        first = counts.cumsum(0) - counts
-        shot = torch.arange(len(labels), device=labels.device) - first[labels[order]]
+        shot = place_in_class(labels)
         distance = affinity.new_zeros(num_classes, shots, len(affinity))
-        distance[labels[order], shot] = (1 - affinity).T[order]
+        distance[labels, shot] = (1 - affinity).T
         scale = self._values.amax(-1)
 
         unit = torch.finfo(affinity.dtype).eps
@@ -164,7 +161,7 @@ class APE(LinearMethod):
             gammas = [setting["gamma"] for setting in group]
             of_image = torch.stack([torch.exp(gamma * divergence) * scale for gamma in gammas], -1)
             weights = affinity.new_zeros(num_classes, shots, len(gammas))
-            weights[labels[order], shot] = of_image[order]
+            weights[labels, shot] = of_image
             together = weights.transpose(1, 2) @ torch.exp(-beta * distance)  # (K, gammas, B)
             # Relative: beta roundings of an exponent, gamma of the other, one a summand.
             exponents = 4 * beta + 2 * max(gammas) * float(divergence.max())

@@ -90,6 +90,10 @@ class Context:
             support_views=None if views is None else views[rows],
         )
 
+    def as_needed(self, needs: Set[Need]) -> Context:
+        """The same, without support where `needs` does not name it."""
+        return self if "support" in needs else self.part(self.support_labels[:0])
+
 
 @dataclass(frozen=True)
 class Axis:

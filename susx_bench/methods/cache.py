@@ -66,6 +66,16 @@ def class_values(context: Context, *, balance: bool) -> Tensor:
     return values
 
 
+def place_in_class(labels: Tensor) -> Tensor:
+    """How many labels before each one are the same, ``(M,)``."""
+    order = labels.argsort(stable=True)
+    counts = torch.bincount(labels)
+    first = counts.cumsum(0) - counts
+    place = torch.empty_like(labels)
+    place[order] = torch.arange(len(labels), device=labels.device) - first[labels[order]]
+    return place
+
+
 def over_root_shots(setting: Mapping[str, float], context: Context) -> dict[str, float]:
     """A setting for one shot at the context's: weights fall with the root, ``beta`` stays."""
     root = math.sqrt(max(context.shots, 1.0))
@@ -113,8 +123,7 @@ def cache_sweep(
     affinity = affinity.to(dtype)
     images, num_classes = len(affinity), values.shape[1]
     labels = values.argmax(-1)
-    counts = torch.bincount(labels, minlength=num_classes)
-    shots = int(counts.max())
+    shots = int(torch.bincount(labels, minlength=num_classes).max())
     weights = values.to(dtype).amax(0)
     uneven = bool((weights != 1).any())
     unit = torch.finfo(values.dtype).eps
@@ -124,11 +133,8 @@ def cache_sweep(
             yield logits, (4 * abs(beta) + shots + 8) * unit * logits.amax(-1)
         return
     # Place of each support image in the (shot, class) layout; what is left over is padding.
-    order = labels.argsort(stable=True)
-    first = counts.cumsum(0) - counts
-    shot = torch.arange(len(labels), device=labels.device) - first[labels[order]]
     distance = affinity.new_full((images, shots * num_classes), torch.inf)
-    distance[:, shot * num_classes + labels[order]] = (1 - affinity)[:, order]
+    distance[:, place_in_class(labels) * num_classes + labels] = 1 - affinity
 
     # Only upwards: the other way the factor of a padding place is infinite.
     step = max(betas[1] - betas[0], 0.0) if len(betas) > 2 else 0.0

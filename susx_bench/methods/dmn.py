@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.methods.base import Context, Method, Need, Setting
+from susx_bench.methods.cache import place_in_class
 from susx_bench.methods.memory import entropy, places
 from susx_bench.methods.zero_shot import clip_logits
 
@@ -57,18 +58,12 @@ class DMN(Method):
     capacity: int = 50
 
     def fit(self, context: Context) -> None:
-        if "support" not in self.needs:
-            context = context.part(context.support_labels[:0])
-        self._context = context
-        labels = context.support_labels
-        counts = torch.bincount(labels, minlength=context.num_classes)
-        order = labels.argsort(stable=True)
-        first = (counts.cumsum(0) - counts)[labels[order]]
-        shot = torch.arange(len(labels), device=labels.device) - first
+        self._context = c = context.as_needed(self.needs)
+        shots = int(torch.bincount(c.support_labels, minlength=c.num_classes).max())
         # An empty slot is a zero vector: it adds nothing to what is read.
-        memory = context.text.new_zeros(len(counts), 1 + int(counts.max()), context.text.shape[1])
-        memory[:, 0] = context.text
-        memory[labels[order], 1 + shot] = context.support[order]
+        memory = c.text.new_zeros(c.num_classes, 1 + shots, c.text.shape[1])
+        memory[:, 0] = c.text
+        memory[c.support_labels, 1 + place_in_class(c.support_labels)] = c.support
         self._static = memory
 
     def logits(self, images: Tensor) -> Tensor:

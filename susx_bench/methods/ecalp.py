@@ -68,9 +68,7 @@ class ECALP(Method):
     iterations: int = 3
 
     def fit(self, context: Context) -> None:
-        if "support" not in self.needs:
-            context = context.part(context.support_labels[:0])
-        self._context = context
+        self._context = context.as_needed(self.needs)
 
     def logits(self, images: Tensor) -> Tensor:
         """Scores ``(N, K)``, >= 0, of test images ``(N, D)``."""

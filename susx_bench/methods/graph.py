@@ -55,6 +55,21 @@ def symmetric(graph: Tensor) -> Tensor:
     return (graph + graph.T).coalesce()
 
 
+def kinship(images: Tensor, neighbours: int) -> Tensor:
+    r"""Mean of the cosines by which each of two images counts the other among its nearest.
+
+    .. math:: a_{ij} = \tfrac{1}{2n} (w_{ij} + w_{ji})
+
+    with :math:`w_{ij}` the cosine of :math:`f_i` and :math:`f_j` if :math:`f_j` is among the
+    :math:`n` nearest of :math:`f_i`, else 0.
+
+    Returns:
+        Sparse, ``(N, N)``, for images ``(N, D)``.
+    """
+    graph = edges(*nearest(images, images, neighbours, skip_self=True), len(images))
+    return symmetric(graph) / (2 * neighbours)
+
+
 def normalised(graph: Tensor) -> Tensor:
     r"""Divide a sparse symmetric matrix by the roots of its row sums, >= 0, on both sides.
 

@@ -18,7 +18,7 @@ from susx_bench.methods.gaussian import (
     unit_means,
     variances,
 )
-from susx_bench.methods.graph import edges, nearest, symmetric
+from susx_bench.methods.graph import kinship
 from susx_bench.methods.zero_shot import clip_logits
 
 
@@ -75,8 +75,7 @@ class StatA(Method):
         text, num_classes = self._context.text, self._context.num_classes
         log_text = torch.log_softmax(clip_logits(images, self._context), dim=-1)
         z = log_text.exp()
-        graph = edges(*nearest(images, images, self.neighbours, skip_self=True), len(images))
-        affinity = symmetric(graph) / (2 * self.neighbours)
+        affinity = kinship(images, self.neighbours)
 
         anchor = scatter(images, z, text).sum(0, keepdim=True) / len(images)
         means, covariance = text, anchor

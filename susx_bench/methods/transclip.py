@@ -11,7 +11,7 @@ from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, Method, Need, SearchSpace, Setting
 from susx_bench.methods.gaussian import TEMPERATURE, assign, log_likelihood, scatter, unit_means
-from susx_bench.methods.graph import edges, nearest, symmetric
+from susx_bench.methods.graph import edges, kinship, nearest
 from susx_bench.methods.zero_shot import clip_logits
 
 _CONFIDENT = 8  # images a class that the first means are taken from
@@ -66,9 +66,7 @@ class TransClip(Method):
     iterations: int = 10
 
     def fit(self, context: Context) -> None:
-        if "support" not in self.needs:
-            context = context.part(context.support_labels[:0])
-        self._context = context
+        self._context = context.as_needed(self.needs)
 
     def logits(self, images: Tensor) -> Tensor:
         """Log-probabilities ``(N, K)`` of test images ``(N, D)``."""
@@ -77,8 +75,7 @@ class TransClip(Method):
         log_text = torch.log_softmax(clip_logits(images, c), dim=-1)
         z = log_text.exp()
 
-        graph = edges(*nearest(images, images, self.neighbours, skip_self=True), len(images))
-        affinity = symmetric(graph) / (2 * self.neighbours)
+        affinity = kinship(images, self.neighbours)
         prior = self.text_weight * log_text
         if len(labels):
             graph = edges(*nearest(c.support, images, self.neighbours), len(images))

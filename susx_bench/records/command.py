@@ -10,8 +10,11 @@ from susx_bench.records.record import Record
 BUNDLE, METHOD, SPLIT, SHOTS = "FILE.safetensors", "./FILE.py:CLASS", "SPLIT.json", "SHOTS.json"
 """What stands for a file that a record does not name."""
 
-_FEW_VAL = 4  # images a class that few-val looks at unless told otherwise, as in CoOp
-_OURS = {"susx-bench", "torch", "lightning", "open_clip_torch", "safetensors", "python"}
+FEW_VAL = 4
+"""Most images a class that ``few-val`` looks at unless told otherwise, as in CoOp."""
+
+PACKAGES = ("susx-bench", "torch", "lightning", "open_clip_torch", "safetensors")
+"""What the numbers depend on, whatever the method."""
 
 
 def options(record: Record) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def options(record: Record) -> dict[str, Any]:
     """
     bundle = record.protocol == "bundle"
     # A plugin's method is found by its name; its package is then among the versions.
-    from_file = record.method_source and set(record.versions) <= _OURS
+    from_file = record.method_source and set(record.versions) <= {*PACKAGES, "python"}
     asked: dict[str, Any] = {
         "method": METHOD if from_file else record.method,
         "setting": record.setting,
@@ -53,7 +56,7 @@ def options(record: Record) -> dict[str, Any]:
     asked["tune"] = record.tuned_on
     if record.tuned_on == "few-val":
         each, rest = divmod(record.search.images, record.num_classes)
-        if not rest and each != min(record.shots or _FEW_VAL, _FEW_VAL):
+        if not rest and each != min(record.shots or FEW_VAL, FEW_VAL):
             asked["val_shots"] = each
     if record.tuned_on == "test":
         asked["allow_test_tuning"] = True

@@ -39,9 +39,8 @@ PROMPTS = {
 def references() -> dict[str, str]:
     """The entries of the package's ``references.bib`` by key, in its order."""
     text = (Path(__file__).parent / "references.bib").read_text(encoding="utf-8")
-    entries = re.findall(r"^@\w+\{([^,]+),\n.*?^\}$", text, re.DOTALL | re.MULTILINE)
-    bodies = re.findall(r"^@\w+\{[^,]+,\n.*?^\}$", text, re.DOTALL | re.MULTILINE)
-    return dict(zip(entries, bodies, strict=True))
+    entries = re.findall(r"^(@\w+\{([^,]+),\n.*?^\})$", text, re.DOTALL | re.MULTILINE)
+    return {key: entry for entry, key in entries}
 
 
 def cite(suite: Suite, records: Sequence[Record], demo: str) -> str:

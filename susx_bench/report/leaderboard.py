@@ -137,7 +137,6 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
     content = {name: text.encode() for name, text in built.files.items()}
     content |= page_files([Shown(built.board, built.records)], _there(folder))
     for name, data in content.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / name, data)
     return [folder / name for name in content]
 

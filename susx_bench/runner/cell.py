@@ -22,6 +22,7 @@ from susx_bench.data.base import BLOCK, FeatureDataModule
 from susx_bench.features.predict import Launch, predict
 from susx_bench.features.task import Features, Task
 from susx_bench.methods.base import Context, Labelled, Method, Setting
+from susx_bench.records.command import FEW_VAL, PACKAGES
 from susx_bench.records.files import sha256_arrays, sha256_json
 from susx_bench.records.record import SCHEMA, Record, Search, Seconds, pack
 from susx_bench.records.store import Predictions
@@ -30,10 +31,6 @@ from susx_bench.runner.classify import Classify
 from susx_bench.runner.together import TogetherDataModule, compose, in_order
 from susx_bench.support.fewshot import DrawRule, Pool, draw, draw_coop, tiers
 from susx_bench.tuning.choose import Choice, Tune, choose
-
-FEW_VAL = 4
-"""Most images a class that ``few-val`` looks at unless told otherwise, as in CoOp."""
-
 
 CONFUSIONS = 20
 """Most frequent wrong answers that a record keeps."""
@@ -399,8 +396,7 @@ def score(top1: Tensor, labels: Tensor, classnames: Sequence[str]) -> dict[str, 
 @cache
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    packages = ("susx-bench", "torch", "lightning", "open_clip_torch", "safetensors")
-    found = {name: importlib.metadata.version(name) for name in packages}
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
     return found | {"python": platform.python_version()}
 
 

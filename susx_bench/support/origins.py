@@ -104,10 +104,7 @@ class PoolOrigin(Origin):
         store = FeatureStore(cache_url())
         work = ImageList(self._pool, 1, encoder_recipe(self._encoder))
         found = store.load(work.recipe, work.rows)
-        if any(shard is None for shard in found):
-            rows = encode(work, found, self._encoder.towers, store, self._launch, advance)
-        else:
-            rows = torch.cat([shard for shard in found if shard is not None])
+        rows = encode(work, found, self._encoder, store, self._launch, advance)
         return F.normalize(rows, dim=-1)
 
     def read(self, sources: Sequence[str]) -> Iterator[Content]:

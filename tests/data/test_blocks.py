@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from susx_bench.data.base import BLOCK, FeatureDataModule
-from tests.conftest import unit
+from susx_bench.testing.task import unit
 
 
 @dataclass

@@ -11,7 +11,8 @@ from susx_bench.errors import BundleError
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.predict import Launch
 from susx_bench.features.task import Need
-from tests.conftest import Bundle, unit
+from susx_bench.testing.task import unit
+from tests.conftest import Bundle
 
 
 def test_tensors_are_used_as_stored(bundle: Bundle, tensors: dict[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from susx_bench.errors import OutputError
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows
-from tests.conftest import unit
+from susx_bench.testing.task import unit
 
 RECIPE = {"encoder": "abc", "images": "def"}
 

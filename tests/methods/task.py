@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -13,8 +15,13 @@ from susx_bench.methods.base import Context
 
 def without_support(context: Context) -> Context:
     """The same context as a method sees it that needs text alone."""
-    none = context.support_labels[:0]
-    return dataclasses.replace(context, support=context.support[:0], support_labels=none)
+    return context.part(context.support_labels[:0])
+
+
+def apart(logits: Tensor | NDArray[np.float64]) -> Tensor:
+    """Logits less their mean over the classes, which no answer depends on."""
+    rows = torch.as_tensor(logits).double()
+    return rows - rows.mean(-1, keepdim=True)
 
 
 def few_classes(real: Path, classes: int, step: int = 1) -> tuple[Context, Tensor]:

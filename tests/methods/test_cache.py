@@ -15,7 +15,7 @@ from susx_bench.methods.cache import (
     falls,
     sharpened,
 )
-from tests.conftest import unit
+from susx_bench.testing.task import unit
 
 
 @pytest.mark.parametrize("drop", [0, 4])

@@ -11,9 +11,9 @@ from torch import Tensor
 from susx_bench.methods.base import Context, Labelled
 from susx_bench.methods.calip import CALIP, PUBLISHED
 from susx_bench.methods.zero_shot import ZeroShot
+from susx_bench.testing.task import unit
 from susx_bench.tuning.choose import choose
 from susx_bench.tuning.grid import best, count_correct
-from tests.conftest import unit
 from tests.methods.task import few_classes
 
 

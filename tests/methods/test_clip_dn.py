@@ -10,7 +10,7 @@ from torch import Tensor
 from susx_bench.methods.base import Context, Labelled
 from susx_bench.methods.clip_dn import ClipDN, ClipDNVal
 from susx_bench.methods.zero_shot import ZeroShot
-from tests.conftest import unit
+from susx_bench.testing.task import unit
 from tests.methods.task import few_classes
 
 

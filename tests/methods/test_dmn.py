@@ -10,7 +10,7 @@ from torch import Tensor
 
 from susx_bench.methods.base import Context
 from susx_bench.methods.dmn import DMN, DMNFewShot
-from tests.conftest import clustered, make_context
+from susx_bench.testing.task import clustered, make_context
 from tests.methods.task import few_classes, without_support
 
 

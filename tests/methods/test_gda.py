@@ -12,9 +12,8 @@ from torch import Tensor
 from susx_bench.methods.base import Context, UnfitError
 from susx_bench.methods.gda import GDA
 from susx_bench.methods.zero_shot import ZeroShot
-from susx_bench.testing.task import make_context
-from tests.conftest import unit
-from tests.methods.task import few_classes
+from susx_bench.testing.task import make_context, unit
+from tests.methods.task import apart, few_classes
 
 
 def plain_numpy(method: GDA, c: Context, images: Tensor) -> NDArray[np.float64]:
@@ -37,12 +36,6 @@ def plain_numpy(method: GDA, c: Context, images: Tensor) -> NDArray[np.float64]:
             gaussian = f @ inverse @ mean - mean @ inverse @ mean / 2
             out[i, k] = c.logit_scale * f @ c.text[k].double().numpy() + method.alpha * gaussian
     return out
-
-
-def apart(logits: Tensor | NDArray[np.float64]) -> Tensor:
-    """Logits less their mean over the classes, which no answer depends on."""
-    rows = torch.as_tensor(logits).double()
-    return rows - rows.mean(-1, keepdim=True)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 2.0])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from susx_bench.methods.graph import edges, nearest, normalised, symmetric
-from tests.conftest import unit
+from susx_bench.testing.task import unit
 
 
 @pytest.mark.parametrize("skip_self", [False, True])

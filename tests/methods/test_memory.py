@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from susx_bench.methods.memory import entropy, places
-from tests.conftest import unit
+from susx_bench.testing.task import unit
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 99)), max_size=30), st.integers(1, 4))

@@ -9,7 +9,7 @@ from torch import Tensor
 from susx_bench.methods.base import Context
 from susx_bench.methods.stata import StatA
 from susx_bench.methods.transclip import TransClip
-from tests.conftest import clustered, make_context
+from susx_bench.testing.task import clustered, make_context
 from tests.methods.task import few_classes, without_support
 from tests.methods.test_transclip import nearest_edges
 

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from susx_bench.methods.base import Context
 from susx_bench.methods.timo import Timo, TimoS
-from susx_bench.testing.task import make_context
-from tests.conftest import unit
-from tests.methods.task import few_classes
-from tests.methods.test_gda import apart
+from susx_bench.testing.task import make_context, unit
+from tests.methods.task import apart, few_classes
 
 
 def plain_numpy(method: Timo, c: Context, images: Tensor) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from susx_bench.methods.base import Context
 from susx_bench.methods.cache import cache_logits, class_weights
 from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.zero_shot import ZeroShot
-from tests.conftest import make_context, unit
+from susx_bench.testing.task import make_context, unit
 
 
 def plain_loops(method: TipAdapter, c: Context, images: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from susx_bench.methods.tipx import (
     leave_one_out_psi,
     log_signatures,
 )
-from tests.conftest import make_context, unit
+from susx_bench.testing.task import make_context, unit
 
 
 def signature(image: Tensor, text: Tensor) -> list[float]:

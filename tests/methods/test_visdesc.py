@@ -12,7 +12,7 @@ from susx_bench.methods.base import Context, Method
 from susx_bench.methods.cupl import CuPL, CuPLEnsemble
 from susx_bench.methods.visdesc import VisDesc
 from susx_bench.methods.waffle import Waffle
-from tests.conftest import unit
+from susx_bench.testing.task import unit
 from tests.methods.task import few_classes
 
 

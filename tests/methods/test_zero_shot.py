@@ -4,7 +4,7 @@ import torch
 
 from susx_bench.methods.base import Context
 from susx_bench.methods.zero_shot import ZeroShot
-from tests.conftest import unit
+from susx_bench.testing.task import unit
 
 
 def test_logits_are_scaled_cosines(context: Context) -> None:

@@ -214,20 +214,6 @@ def test_a_picture_of_the_same_data_is_kept(shown: list[Shown], folder: Path) ->
                if name != INDEX)  # fmt: skip
 
 
-def test_the_command_gives_the_record_of_the_demo(command: Command) -> None:
-    words = ["--method", "tip-adapter", "--setting", "few-shot", "--shots", 2, "--seed", 3]
-    first = command("run", *words, "--json").records[0]
-    measured = Record.model_validate_json(
-        json.dumps({key: value for key, value in first.items() if key != "record"})
-    )
-
-    again = command(*shlex.split(command_of(measured))[1:], "--json", "--out", "again")
-
-    assert again.code == 0, again.err
-    assert [r["input_sha256"] for r in again.records] == [measured.input_sha256]
-    assert again.records[0]["predictions_sha256"] == measured.predictions_sha256
-
-
 @pytest.mark.parametrize(
     "options",
     [

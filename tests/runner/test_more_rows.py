@@ -14,11 +14,11 @@ from susx_bench.methods.base import Context, Labelled
 from susx_bench.methods.calip import CALIP
 from susx_bench.methods.clip_dn import ClipDN, ClipDNVal
 from susx_bench.records.store import read_predictions
+from susx_bench.testing.task import unit
 from susx_bench.tuning.choose import choose
-from tests.conftest import Bundle, Command, unit
+from tests.conftest import Bundle, Command
 
 FEW = ("run", "--setting", "few-shot", "--out", "out")
-NAMES = ("run", "--setting", "name-only", "--out", "out")
 
 
 def top1(record: dict[str, Any]) -> Tensor:
@@ -114,11 +114,14 @@ def test_methods_that_bring_their_words_stand_beside_the_others(
 ) -> None:
     table = {name: ["round lines", "a stroke"] for name in DIGITS}
     (tmp_path / "descriptors_digits.json").write_text(json.dumps(table))
-    words = (*NAMES, "--method", "visdesc,waffle,cupl,calip,clip-dn,clip-dn-val")
+    words = (
+        *(*FEW, "--shots", "1", "--seed", "1", "--views", "1", "--tune", "fixed"),
+        *("--method", "visdesc,waffle,cupl,calip,clip-dn,clip-dn-val"),
+    )
     first = command(*words, "--prompts-dir", tmp_path)
 
     assert first.code == 0, first.err
-    assert first.out.count("digits · demo · name-only") == 1, "one table"
+    assert first.out.count("digits · demo · few-shot") == 1, "one table"
     assert "prompts single · own prompts visdesc, waffle" in first.out
     assert "left blank: cupl: digits: " in first.out
     assert "CuPL_prompts_digits.json cannot be read" in first.out

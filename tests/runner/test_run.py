@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from susx_bench.records.store import read, read_predictions
-from tests.conftest import Bundle, Command
+from susx_bench.testing.task import clustered
+from tests.conftest import META, Bundle, Command
 
 FEW = ("run", "--setting", "few-shot", "--out", "out")
 
@@ -81,35 +83,50 @@ def test_batch_size_changes_no_prediction(
         assert one["input_sha256"] == two["input_sha256"]
 
 
-def test_two_processes_predict_what_one_does(bundle: Bundle, tmp_path: Path) -> None:
-    """The demo's images through both Lightning modules, and a bundle, each by 1 and 2 processes."""
-    for number, words in enumerate(
-        (
-            ["--features", str(bundle()), "--tune", "fixed"],
-            ["--shots", "2", "--seed", "1", "--tune", "fixed"],
-        )
-    ):
-        hashes = []
-        for devices in ("1", "2"):
-            env = os.environ | {"SUSX_BENCH_CACHE": str(tmp_path / f"cache-{number}-{devices}")}
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-m", "susx_bench", "run", "--setting", "few-shot"),
-                    *("--method", "zero-shot,tip-adapter,tipx", "--accelerator", "cpu", "--json"),
-                    *("--devices", devices, "--out", str(tmp_path / f"out-{number}-{devices}")),
-                    *words,
-                ],
-                capture_output=True,
-                text=True,
-                env=env,
-                check=False,
-                timeout=300,
-            )
-            assert done.returncode == 0, done.stderr
-            records = [json.loads(line) for line in done.stdout.splitlines()]
-            hashes.append([(r["method"], r["predictions_sha256"]) for r in records])
-        assert len(hashes[0]) == 3
-        assert hashes[0] == hashes[1]
+TWO_RUNS = """
+name = "toy"
+title = "Toy"
+[[run]]
+method = ["zero-shot", "tip-adapter", "tipx"]
+shots = [2]
+seed = [1]
+tune = ["fixed"]
+[[run]]
+method = ["tip-adapter", "tipx", "transclip", "tda"]
+features = ["toy.safetensors"]
+batches = ["all", "16:2"]
+tune = ["fixed"]
+"""
+
+
+def test_two_processes_answer_as_one(
+    bundle: Bundle, command: Command, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """The demo's images through both Lightning modules, and a bundle under each regime."""
+    hard = clustered(tensors["test_labels"], tensors["text"], seed=5, noise=0.9)
+    bundle(test=hard, meta={"bundle": json.dumps(META | {"logit_scale": 5.0})})
+    (tmp_path / "toy.toml").write_text(TWO_RUNS)
+    words = ("run", "--suite", "toy.toml", "--accelerator", "cpu", "--batch-size", "40", "--json")
+
+    by_one = command(*words, "--out", "one").records
+    done = subprocess.run(
+        [sys.executable, "-m", "susx_bench", *words, "--out", "two", "--devices", "2"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SUSX_BENCH_CACHE": "another", "OMP_NUM_THREADS": "1"},
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    by_two = [json.loads(line) for line in done.stdout.splitlines()]
+
+    def answers(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+        told = ("dataset", "method", "batches", "predictions_sha256")
+        return [tuple(r[name] for name in told) for r in records]
+
+    assert len(by_one) == 8
+    assert len({r["predictions_sha256"] for r in by_one if r["method"] == "transclip"}) == 2
+    assert answers(by_one) == answers(by_two)
 
 
 def test_the_official_form_is_its_own_record(bundle: Bundle, command: Command) -> None:
@@ -172,14 +189,16 @@ def test_shots_are_drawn_from_a_bundles_support(bundle: Bundle, command: Command
     assert {r["support_images"] for r in done.records} == {0, 5, 10}
 
 
-def test_a_killed_run_is_completed_by_the_next(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_killed_run_is_completed_by_the_next(bundle: Bundle, command: Command) -> None:
     words = [
-        *(sys.executable, "-m", "susx_bench", "run", "--setting", "few-shot", "--tune", "val"),
-        *("--method", "tipx", "--features", str(bundle()), "--shots", "1,2,3,4", "--json"),
+        *("run", "--setting", "few-shot", "--tune", "val", "--method", "tipx"),
+        *("--features", str(bundle()), "--shots", "1,2,3,4", "--json"),
     ]
-    out = tmp_path / "killed"
+    out = Path("killed")
     process = subprocess.Popen(
-        [*words, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "susx_bench", *words, "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
     while not list(out.rglob("tipx-*.json")) and time.monotonic() < deadline:
@@ -189,19 +208,12 @@ def test_a_killed_run_is_completed_by_the_next(bundle: Bundle, tmp_path: Path) -
     written = {path: path.read_bytes() for path in out.rglob("tipx-*.json")}
     assert 1 <= len(written) < 12, "the kill came before the first record or after the last"
 
-    done = subprocess.run([*words, "--out", str(out)], capture_output=True, text=True, check=True)
-    whole = subprocess.run(
-        [*words, "--out", str(tmp_path / "whole")], capture_output=True, text=True, check=True
-    )
+    done, whole = (command(*words, "--out", folder).records for folder in (out, "whole"))
 
     for path, content in written.items():
         assert path.read_bytes() == content
-    hashes = [
-        [json.loads(line)["predictions_sha256"] for line in run.stdout.splitlines()]
-        for run in (done, whole)
-    ]
-    assert len(hashes[0]) == 12
-    assert hashes[0] == hashes[1]
+    assert len(done) == 12
+    assert [r["predictions_sha256"] for r in done] == [r["predictions_sha256"] for r in whole]
 
 
 def test_the_demo_runs_offline_in_both_settings(command: Command) -> None:
@@ -324,19 +336,21 @@ def test_the_record_of_another_cell_is_not_believed(bundle: Bundle, command: Com
     assert [r["method"] for r in again.records] == ["tip-adapter", "zero-shot"]
 
 
-def test_ctrl_c_says_one_line_and_exits_130(bundle: Bundle, tmp_path: Path) -> None:
-    stopper = method_file(tmp_path, logits="import os, signal; os.kill(os.getpid(), signal.SIGINT)")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "susx_bench", "run", "--setting", "few-shot"),
-            *("--method", stopper, "--features", str(bundle())),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        # Whoever starts the tests in the background has it ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """The signal means what it does in a terminal, whoever started the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
-    assert done.returncode == 130
-    assert done.stderr.strip() == "susx-bench: stopped; the next run continues from here."
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_says_one_line_and_exits_130(
+    bundle: Bundle, command: Command, tmp_path: Path
+) -> None:
+    stopper = method_file(tmp_path, logits="import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+
+    done = command(*FEW, "--method", stopper, "--features", bundle())
+
+    assert done.code == 130
+    assert done.err.strip() == "susx-bench: stopped; the next run continues from here."

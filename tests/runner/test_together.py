@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ from susx_bench.records.store import read_predictions
 from susx_bench.runner.batches import Batches
 from susx_bench.runner.suite import Suite
 from susx_bench.runner.together import compose
-from tests.conftest import Bundle, Command, clustered
+from susx_bench.testing.task import clustered
+from tests.conftest import Bundle, Command
 
 FEW = ("run", "--setting", "few-shot", "--json")
 
@@ -198,30 +197,6 @@ def test_the_table_names_batches_and_marks_regimes(bundle: Bundle, command: Comm
     assert {"zero-shot", "tip-adapter", "transclip ᵗ", "transclip ᵗ · 16:2", "tda ˢ"} <= set(lines)
     assert "ᵗ transductive: an answer depends on the other test images" in done.out
     assert "ˢ streaming: an answer depends on the test images before it" in done.out
-
-
-def test_two_processes_answer_the_batches_of_one(
-    bundle: Bundle, command: Command, tensors: dict[str, Tensor]
-) -> None:
-    words = [
-        *("--method", "transclip,tda", "--features", str(bundle(test=hard(tensors)))),
-        *("--batches", "all,16:2", "--accelerator", "cpu", "--batch-size", "40", *DOUBTFUL),
-    ]
-    by_one = records(command, *words)
-    done = subprocess.run(
-        [sys.executable, "-m", "susx_bench", *FEW, *words, "--devices", "2", "--out", "two"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    by_two = [json.loads(line) for line in done.stdout.splitlines()]
-
-    assert len({r["predictions_sha256"] for r in by_one if r["method"] == "transclip"}) == 2
-    assert [(r["method"], r["batches"], r["predictions_sha256"]) for r in by_one] == [
-        (r["method"], r["batches"], r["predictions_sha256"]) for r in by_two
-    ]
 
 
 def test_a_suite_says_orders_and_batches(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ from susx_bench.support.retrieve import (
     nearest,
     settle,
 )
-from tests.conftest import Command, unit
+from susx_bench.testing.task import unit
+from tests.conftest import Command
 from tests.support.site import Handler, Route, Site, hangs, says, says_json
 
 

@@ -6,8 +6,8 @@ import torch
 from susx_bench.methods.base import Axis, Context, Method, SearchSpace
 from susx_bench.methods.tipx import TipX
 from susx_bench.methods.zero_shot import ZeroShot
+from susx_bench.testing.task import make_context
 from susx_bench.tuning.choose import TUNES, Tune, choose
-from tests.conftest import make_context
 
 
 class Threshold(Method):

@@ -15,9 +15,9 @@ from torch import Tensor
 from susx_bench.methods.base import Axis, Context, Labelled, LinearMethod, SearchSpace, Terms
 from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.tipx import TipX
+from susx_bench.testing.task import clustered, make_context, unit
 from susx_bench.tuning import exact
 from susx_bench.tuning.exact import exact_search
-from tests.conftest import clustered, make_context, unit
 
 
 def loops(method: LinearMethod, images: Labelled, space: SearchSpace) -> Tensor:

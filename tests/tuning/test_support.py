@@ -8,9 +8,9 @@ import torch
 from susx_bench.methods.base import Context
 from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.tipx import TipX
+from susx_bench.testing.task import make_context
 from susx_bench.tuning.choose import choose
 from susx_bench.tuning.support import cross_validate, deal, lean, too_few
-from tests.conftest import make_context
 
 
 def test_folds_are_balanced_within_every_class() -> None:
