@@ -21,9 +21,7 @@ from torch import Tensor
 
 from susx_bench.cli import main
 from susx_bench.methods.base import Context
-from susx_bench.testing.task import clustered as clustered
 from susx_bench.testing.task import make_context
-from susx_bench.testing.task import unit as unit
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from susx_bench.methods.base import Context, UnfitError
 from susx_bench.methods.tag import ALPHA, TAG, deal_alike, held_out
 from susx_bench.testing.task import clustered, make_context, unit
 from susx_bench.tuning.choose import choose
-from tests.methods.task import few_classes
+from tests.methods.task import apart, few_classes
 
 BUNDLES = (
     "ucf101_vit-b-16",
@@ -57,12 +57,6 @@ def plain(method: TAG, c: Context, images: Tensor) -> NDArray[np.float64]:
             gaussian = f @ inverse @ mu[k] - mu[k] @ inverse @ mu[k] / 2
             out[i, k] = c.logit_scale * f @ text[k] + method.alpha * gaussian
     return out
-
-
-def apart(logits: Tensor | NDArray[np.float64]) -> Tensor:
-    """Logits less their mean over the classes, which no answer depends on."""
-    rows = torch.as_tensor(logits).double()
-    return rows - rows.mean(-1, keepdim=True)
 
 
 def fitted(c: Context, **hparams: float) -> TAG:
