@@ -21,7 +21,7 @@ from torch import Tensor
 
 from susx_bench.cli import main
 from susx_bench.methods.base import Context
-from susx_bench.testing.task import make_context
+from susx_bench.testing.task import clustered, make_context, unit
 
 
 @pytest.fixture(autouse=True)

@@ -196,15 +196,17 @@ def _places(mask: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Images against one class each, at one setting of the non-linear hyper-parameters.
+    """Images against one class each, at some settings of the non-linear hyper-parameters.
 
-    The columns are the base and then the weights, in the grid's order.
+    The columns are the base and then the weights, in the grid's order. A row stands at one of the
+    settings; rows are sorted by setting and then by image.
     """
 
-    place: int  # of the setting in the sweep
+    places: range  # of the settings in the sweep
+    step: Tensor  # which of these, (P,)
     image: Tensor  # (P,)
     margins: Tensor  # label minus class, (P, 1 + weights)
-    slack: Tensor  # what rounding may change in a column, (images, 1 + weights)
+    slack: Tensor  # what rounding may change in them, (P, 1 + weights)
 
 
 @dataclass(frozen=True)
@@ -351,14 +353,14 @@ class _Counter:
             wanted = (changed[-1] or moving) if place == 1 and changed else moving
             if rest is None or wanted != moving or set(changed) - {moving}:
                 if rest is not None:
-                    pairs += self._contenders(batch, rest, moving, way)
+                    pairs.append(self._contenders(batch, rest, moving, way))
                 moving, batch = wanted, []
                 rest = _Rest(columns, moving, self.weights[moving - 1], labels)
             name = names[moving - 1]
             onward = (name in part.rising) - (name in part.falling)
             turned = len(batch) > 1 and onward != way
-            if len(batch) == _TOGETHER or not onward or turned:
-                pairs += self._contenders(batch, rest, moving, way)
+            if batch and (len(batch) == _TOGETHER or not onward or turned):
+                pairs.append(self._contenders(batch, rest, moving, way))
                 batch = []
             way = onward
             term = columns[moving]
@@ -369,20 +371,16 @@ class _Counter:
                 self._close(pairs, images)
                 pairs, counted, found = [], 0, 0
         if rest is not None:
-            pairs += self._contenders(batch, rest, moving, way)
+            pairs.append(self._contenders(batch, rest, moving, way))
         self._close(pairs, images)
 
-    def _contenders(
-        self, steps: Sequence[_Step], rest: _Rest, moving: int, way: int
-    ) -> Iterator[_Pairs]:
+    def _contenders(self, steps: Sequence[_Step], rest: _Rest, moving: int, way: int) -> _Pairs:
         """The pairs whose margin may be negative somewhere in the box, step by step.
 
         Where the moving term falls from step to step, no class stands higher than at the first
         step and no label lower than at the last, and the other way round where it rises: one look
         finds the pairs of all the steps.
         """
-        if not steps:
-            return
         high, low = (steps[-1], steps[0]) if way > 0 else (steps[0], steps[-1])
         rounding = 4 * torch.stack([step.slack for step in steps]).amax(0)
         # An image that loses to some class in the whole box, at all the steps, is wrong.
@@ -393,41 +391,47 @@ class _Counter:
         torch.ge(rest.work, low.own - rounding[:, None], out=rest.mask)
         flat = _places(rest.mask.logical_and_(~lost[:, None]))
         image = flat // high.logits.shape[1]
-        threshold = rest.wins.view(-1).index_select(0, flat)
-        margins = rest.margins.index_select(0, flat)
+        own = torch.stack([step.own.view(-1) for step in steps]).index_select(1, image)
+        slack = torch.stack([step.slack for step in steps]).index_select(1, image)
+        margin = own - torch.stack(
+            [step.logits.reshape(-1).index_select(0, flat) for step in steps]
+        )
         for step in steps:
             self.certain[step.place] += right_or_open
-            own = step.own.view(-1).index_select(0, image)
-            margin = own - step.logits.reshape(-1).index_select(0, flat)
-            keep = (margin - step.slack.index_select(0, image) <= threshold).nonzero().view(-1)
-            if not len(keep):
-                continue
-            kept = margins.index_select(0, keep)
-            kept[:, moving] = margin.index_select(0, keep)
-            bounds = rest.slack.clone()
-            bounds[:, moving] = step.slack
-            yield _Pairs(step.place, image.index_select(0, keep), kept, bounds)
+        step, pair = (margin - slack <= rest.wins.view(-1)[flat]).nonzero().unbind(1)
+        image, moved = image[pair], step * len(flat) + pair
+        margins, bounds = (
+            rest.margins.index_select(0, flat[pair]),
+            rest.slack.index_select(0, image),
+        )
+        margins[:, moving] = margin.view(-1).index_select(0, moved)
+        bounds[:, moving] = slack.view(-1).index_select(0, moved)
+        places = range(steps[0].place, steps[-1].place + 1)
+        return _Pairs(places, step, image, margins, bounds)
 
     def _close(self, pairs: Sequence[_Pairs], images: int) -> None:
         """Turn margins into intervals, and intervals into counts."""
-        if not pairs:
+        if not any(len(p.image) for p in pairs):
             return
-        segment = torch.cat([i * images + p.image for i, p in enumerate(pairs)])
+        places = torch.tensor([place for p in pairs for place in p.places])
+        before = itertools.accumulate((len(p.places) for p in pairs), initial=0)
+        segment = torch.cat(
+            [(first + p.step) * images + p.image for first, p in zip(before, pairs, strict=False)]
+        )
         device = segment.device
         base, *terms = torch.cat([p.margins for p in pairs]).T.contiguous()
-        slacks = torch.cat([p.slack for p in pairs]).index_select(0, segment)
-        base_slack, *term_slack = slacks.T.contiguous()
+        base_slack, *term_slack = torch.cat([p.slack for p in pairs]).T.contiguous()
         # An image that loses to some class in the whole box is wrong everywhere.
         highest = base + base_slack
         for axis, term, slack in zip(self.weights, terms, term_slack, strict=True):
             margin = term + slack
             highest += torch.maximum(margin * min(axis.values), margin * max(axis.values))
-        touched = torch.zeros(len(pairs) * images, dtype=torch.bool, device=device)
+        touched = torch.zeros(len(places) * images, dtype=torch.bool, device=device)
         touched[segment] = True
         lost = torch.zeros_like(touched)
         lost[segment[highest < 0]] = True
-        by_place = touched.view(len(pairs), images).sum(1).cpu()
-        self.certain.index_add_(0, torch.tensor([p.place for p in pairs]), -by_place)
+        by_place = touched.view(len(places), images).sum(1).cpu()
+        self.certain.index_add_(0, places, -by_place)
 
         keep = ~lost[segment]
         left, segment = torch.unique_consecutive(segment[keep], return_inverse=True)
@@ -437,7 +441,7 @@ class _Counter:
             base = base + terms[i][keep, None] * listed[:, column]
             base_slack = base_slack + term_slack[i][keep, None] * listed[:, column]
         slope, slope_slack = terms[self.line][keep, None], term_slack[self.line][keep, None]
-        place = torch.tensor([p.place for p in pairs], device=device)[left // images]
+        place = places.to(device)[left // images]
         width = self.steps[0].shape[-1]
         cell = place[:, None] * len(listed) + torch.arange(len(listed), device=device)
         cell = cell.flatten() * width
