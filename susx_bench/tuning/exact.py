@@ -398,8 +398,8 @@ class _Counter:
         )
         for step in steps:
             self.certain[step.place] += right_or_open
-        step, pair = (margin - slack <= rest.wins.view(-1)[flat]).nonzero().unbind(1)
-        image, moved = image[pair], step * len(flat) + pair
+        which, pair = (margin - slack <= rest.wins.view(-1)[flat]).nonzero().unbind(1)
+        image, moved = image[pair], which * len(flat) + pair
         margins, bounds = (
             rest.margins.index_select(0, flat[pair]),
             rest.slack.index_select(0, image),
@@ -407,7 +407,7 @@ class _Counter:
         margins[:, moving] = margin.view(-1).index_select(0, moved)
         bounds[:, moving] = slack.view(-1).index_select(0, moved)
         places = range(steps[0].place, steps[-1].place + 1)
-        return _Pairs(places, step, image, margins, bounds)
+        return _Pairs(places, which, image, margins, bounds)
 
     def _close(self, pairs: Sequence[_Pairs], images: int) -> None:
         """Turn margins into intervals, and intervals into counts."""
