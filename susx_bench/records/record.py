@@ -156,8 +156,13 @@ class Record(BaseModel):
         return json.dumps(self.as_dict(), sort_keys=True, indent=2, allow_nan=False) + "\n"
 
     def _digest(self) -> str:
-        values = self.as_dict()
-        del values["checksum"]
+        # `as_dict` but for tuples, which JSON has as lists: thousands are read for one table.
+        values = dict(self) | {
+            "schema": self.record_schema,
+            "search": self.search.model_dump(),
+            "seconds": self.seconds.model_dump(),
+        }
+        del values["record_schema"], values["checksum"]
         return sha256_json(values)
 
     @classmethod

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from susx_bench.errors import OutputError, RecordError
 from susx_bench.records.files import write_atomic
-from susx_bench.records.record import Record
+from susx_bench.records.record import Record, Search
 from susx_bench.records.store import (
     Predictions,
     folder_name,
@@ -38,6 +39,17 @@ def test_reads_back_what_was_written(path: Path, predictions: Predictions) -> No
     assert record == make_record(predictions_sha256=predictions.sha256).sealed()
     assert record.accuracy == 200 / 3
     assert json.loads(path.read_text())["schema"] == 3
+
+
+def test_the_checksum_is_that_of_the_file_without_it() -> None:
+    """With what JSON changes: tuples, and the name of the schema."""
+    search = Search(space="x", settings=9, images=3, score=70.0, ranges={"alpha": (0.5, 2.0)})
+    record = make_record(search=search, confusions=[("a", "b", 2)]).sealed()
+    values = json.loads(record.to_json())
+    checksum = values.pop("checksum")
+    compact = json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+
+    assert checksum == hashlib.sha256(compact).hexdigest()
 
 
 def test_lies_under_dataset_and_encoder(path: Path, tmp_path: Path) -> None:
