@@ -6,7 +6,7 @@ Every format is drawn from a `Board` and computes nothing of its own.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -151,7 +151,7 @@ class Row:
         official: Whether it is the authors' public code.
         regime: ``inductive``, ``transductive`` or ``streaming``.
         batches: How a transductive method got the test set, as in `Record`.
-        prompts: What its text encoder read; empty where the columns say it.
+        prompts: What its text encoder read; empty where it is what the columns say.
         support: Its support set; empty where the columns say it, or without one.
         marks: Marks that all its cells have.
         baseline: Place in `Board.rows` of the row it is compared with; None for none.
@@ -328,24 +328,32 @@ def _place(name: str, order: Sequence[str]) -> int:
 
 
 class _Split(NamedTuple):
-    """Settings in which the rows say, and not the columns, what differs between methods."""
+    """Settings in which the rows say, and not the columns, what differs between methods.
 
-    prompts: frozenset[str]
+    Attributes:
+        prompts: For each, the prompts of most methods, which the columns say then and the other
+            rows do not; empty where a method has several kinds, and all rows say theirs.
+        support: The settings of several support sets.
+    """
+
+    prompts: Mapping[str, str]
     support: frozenset[str]
 
 
 def _split(records: Iterable[Record]) -> _Split:
-    prompts, support = defaultdict(set), defaultdict(set)
+    prompts: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    support = defaultdict(set)
     for r in records:
-        prompts[r.setting].add(r.prompts)
+        prompts[r.setting][r.method].add(r.prompts)
         if r.support_images:
             support[r.setting].add(r.support)
-    return _Split(
-        *(
-            frozenset(s for s, names in seen.items() if len(names) > 1)
-            for seen in (prompts, support)
-        )
-    )
+    usual = {}
+    for setting, kinds in prompts.items():
+        if len(set().union(*kinds.values())) > 1:
+            counts = Counter(kind for own in kinds.values() for kind in own)
+            one_each = all(len(own) == 1 for own in kinds.values())
+            usual[setting] = max(sorted(counts), key=counts.__getitem__) if one_each else ""
+    return _Split(usual, frozenset(s for s, names in support.items() if len(names) > 1))
 
 
 _FIELDS = attrgetter(*Task._fields)
@@ -358,7 +366,7 @@ def _task_of(r: Record, split: _Split) -> Task:
     """The column of a record that has support."""
     task = Task._make(_FIELDS(r))
     if r.setting in split.prompts:
-        task = task._replace(prompts="")
+        task = task._replace(prompts=split.prompts[r.setting])
     if r.setting in split.support and r.support_images:
         task = task._replace(support="")
     if r.setting == "name-only" and not r.draw:
@@ -393,6 +401,7 @@ def _grid(
                 f"{other} and {path} are the same cell: both have input_sha256 "
                 f"{r.input_sha256[:12]}. Delete one."
             )
+        here = _task_of(r, split)
         key = (
             r.method,
             _Key(
@@ -400,11 +409,10 @@ def _grid(
                 strength=_place(r.tuned_on, STRENGTH),
                 regime=r.regime,
                 batches=r.batches,
-                prompts=r.prompts if r.setting in split.prompts else "",
+                prompts="" if r.prompts == here.prompts else r.prompts,
                 support=r.support if r.setting in split.support and r.support_images else "",
             ),
         )
-        here = _task_of(r, split)
         for task in [here] if r.support_images else bases[_BASE(here)]:
             runs = grid[key].setdefault(task, {})
             if (run := (r.seed, r.order)) in runs:

@@ -282,7 +282,8 @@ def _over_shots(board: Board, names: Sequence[str], family: _Family) -> list[Pic
     across = min(len(panels), 4 if len(panels) > 6 else 3)
     down = math.ceil(len(panels) / across)
     width = 7.2 if len(panels) == 1 else 3.3 * across + (0.6 if across < 3 else 0)
-    legend = 0.22 * math.ceil(len(rows) / max(1, int(width // 2.4))) + 0.75
+    columns = max(1, int(width // (0.068 * max(len(names[i]) for i in rows) + 0.7)))
+    legend = 0.22 * math.ceil(len(rows) / columns) + 0.75
     height = (4.0 if len(panels) == 1 else 2.5 * down) + legend
     data = {
         "heading": f"Accuracy over shots · {family.whole}",
@@ -291,7 +292,7 @@ def _over_shots(board: Board, names: Sequence[str], family: _Family) -> list[Pic
             [title, {names[i]: points for i, points in lines.items()}] for title, lines in panels
         ],
         "looks": {names[i]: _look(board, board.rows[i]) for i in rows},
-        "columns": max(1, int(width // 2.4)),
+        "columns": columns,
     }
     text = (
         "Top-1 accuracy in % over labelled images a class; bands and bars are 95 % intervals."

@@ -253,14 +253,30 @@ def test_several_prompts_and_supports_are_rows_of_one_table() -> None:
     assert len(board.groups) == 1
     assert [row.label for row in board.rows] == [
         "zero-shot, prompts ensemble",
-        "tip-adapter, sus-lc, prompts combined",
-        "tip-adapter, sus-sd, prompts combined",
-        "tipx, sus-lc, prompts combined",
-        "tipx, sus-sd, prompts combined",
+        "tip-adapter, sus-lc",
+        "tip-adapter, sus-sd",
+        "tipx, sus-lc",
+        "tipx, sus-sd",
         "cupl, prompts cupl",
     ]
+    assert ("prompts", "combined") in board.facts
     assert [row.baseline for row in board.rows] == [1, None, None, 1, 2, 1]
     assert all(average is not None for row in board.rows for average in row.averages)
+
+
+def test_rows_say_their_prompts_where_a_method_has_several() -> None:
+    records = Records()
+    for prompts in ("photo", "cupl"):
+        records.add("tipx", 30, prompts=prompts)
+    records.add("zero-shot", 20, prompts="photo", support="none", support_images=0, shots=0)
+    board = records.board()
+
+    assert [row.label for row in board.rows] == [
+        "zero-shot, prompts photo",
+        "tipx, prompts cupl",
+        "tipx, prompts photo",
+    ]
+    assert "prompts" not in dict(board.facts)
 
 
 def test_drawn_parts_of_a_made_support_set_are_columns() -> None:
