@@ -15,6 +15,7 @@
     ├── RetrievalError            a retrieval backend that does not answer, or not as it should
     ├── OutputError               a folder that cannot be written
     ├── RecordError               a record that cannot be read or believed
+    │   └── DriftError            one of another schema, or changed since it was written
     ├── SuiteError                a suite file with a mistake
     └── CheckError                a check that ran and found a difference, exit 3
 
@@ -93,6 +94,10 @@ class OutputError(BenchError):
 
 class RecordError(BenchError):
     """A record, or the predictions beside it, that cannot be read or believed."""
+
+
+class DriftError(RecordError):
+    """A record of another schema, or one that was changed after it was written."""
 
 
 class SuiteError(BenchError):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from susx_bench.errors import RecordError
+from susx_bench.errors import DriftError, RecordError
 from susx_bench.records.files import sha256_json
 
 SCHEMA: Final = 3
@@ -170,8 +170,8 @@ class Record(BaseModel):
         """Read a record that can be believed.
 
         Raises:
-            RecordError: If the file is missing, cut off, of another schema, has an unknown or
-                missing field, or was changed after it was written.
+            RecordError: If the file is missing, cut off, or has an unknown or missing field.
+            DriftError: If it is of another schema, or was changed after it was written.
         """
         try:
             text = path.read_text()
@@ -184,9 +184,10 @@ class Record(BaseModel):
             # A record of another schema lacks fields too, which says less.
             first = next((e for e in errors if e["loc"] == ("schema",)), errors[0])
             place = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise RecordError(f"{path}: {place}: {first['msg']}.") from error
+            kind = DriftError if first["loc"] == ("schema",) else RecordError
+            raise kind(f"{path}: {place}: {first['msg']}.") from error
         if record.checksum != record._digest():
-            raise RecordError(f"{path} was changed after it was written: its checksum differs.")
+            raise DriftError(f"{path} was changed after it was written: its checksum differs.")
         return record
 
 

@@ -8,7 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from susx_bench.errors import CheckError, RecordError
+from susx_bench.errors import CheckError, DriftError, RecordError
 from susx_bench.records.files import write_atomic
 from susx_bench.records.record import Record
 from susx_bench.report import formats
@@ -145,10 +145,14 @@ def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
     """Compare the committed files of a leaderboard with those its records give now.
 
     Raises:
-        RecordError: If there are no records, or one cannot be believed.
-        CheckError: If a file is missing or differs; the message has its first line that does.
+        RecordError: If there are no records, or one is damaged.
+        CheckError: If a file is missing or differs, with the first line that does; or if a record
+            was changed, or is of another schema.
     """
-    built = build(suite, folder, baseline)
+    try:
+        built = build(suite, folder, baseline)
+    except DriftError as error:
+        raise CheckError(str(error)) from error
     wrong = [
         (folder / name, line)
         for name, text in built.files.items()

@@ -93,9 +93,21 @@ def test_a_changed_digit_is_named(command: Command, suite: Path, tmp_path: Path)
 
     done = command("leaderboard", "check", suite)
 
-    assert done.code == 2
+    assert done.code == 3
     assert str(record.relative_to(tmp_path)) in done.err
     assert "checksum" in done.err
+
+
+def test_a_record_of_another_schema_is_named(command: Command, suite: Path, tmp_path: Path) -> None:
+    fill(command, suite, tmp_path)
+    command("leaderboard", "build", suite)
+    record = first_record(tmp_path)
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"schema": 2}))
+
+    checked, built = (command("leaderboard", verb, suite) for verb in ("check", "build"))
+
+    assert (checked.code, built.code) == (3, 2)
+    assert f"{record.relative_to(tmp_path)}: schema: Input should be 3" in checked.err
 
 
 @pytest.mark.parametrize("ending", ["md", "csv", "tex"])
