@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +111,19 @@ def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = 
     )
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: thousands of records are millions of objects, none garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_uncollected()
 def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
     """Build a leaderboard in memory.
 
@@ -125,6 +141,7 @@ def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
     return Leaderboard(board, records, files)
 
 
+@_uncollected()
 def write(built: Leaderboard, folder: Path) -> list[Path]:
     """Write a leaderboard's files, and its part of the page of all of them.
 
