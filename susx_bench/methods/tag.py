@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -264,7 +263,7 @@ def held_out(
     here = max(line, key=score)
     moves = list(itertools.product((0, 1, -1), repeat=len(free)))  # staying first: it wins a tie
     while True:
-        around = [tuple(map(operator.add, here, move)) for move in moves]
+        around = [tuple(a + b for a, b in zip(here, move, strict=True)) for move in moves]
         best = max(around, key=score)
         if best == here:
             return at(here)
