@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-# Read when `datasets` and `huggingface_hub` are imported: their caches stay out of the user's home.
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="susx-bench-tests-")
 
 import pytest
 import torch

@@ -115,7 +115,7 @@ def test_methods_that_bring_their_words_stand_beside_the_others(
     table = {name: ["round lines", "a stroke"] for name in DIGITS}
     (tmp_path / "descriptors_digits.json").write_text(json.dumps(table))
     words = (
-        *(*FEW, "--shots", "1", "--seed", "1", "--views", "1", "--tune", "fixed"),
+        *(*FEW, "--dataset", "digits", "--shots", "1", "--seed", "1", "--tune", "fixed"),
         *("--method", "visdesc,waffle,cupl,calip,clip-dn,clip-dn-val"),
     )
     first = command(*words, "--prompts-dir", tmp_path)

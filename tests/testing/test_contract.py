@@ -284,7 +284,8 @@ class Cheat(Good):
     def logits(self, images: Tensor) -> Tensor:
         logits = super().logits(images)
         for thing in gc.get_objects():
-            if issubclass(type(thing), Task):
+            # One that failed to open has none.
+            if issubclass(type(thing), Task) and hasattr(thing, "test_labels"):
                 logits[:, int(thing.test_labels[0])] += 100
         return logits
 
