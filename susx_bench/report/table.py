@@ -29,21 +29,37 @@ def results(
 ) -> list[RenderableType]:
     """One table a task with its heading and facts: methods down, shots across.
 
+    Numbers of two support sets, or of two prompts, never share a table; a method without either
+    stands in all of them.
+
     Args:
         records: The cells.
         order: Method names in the order of the rows.
         worded: Methods that bring their own prompts: they stand beside those that do not.
     """
-    tasks: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for r in sorted(records, key=lambda r: r.method in worded):
+    tasks: dict[tuple[tuple[str, ...], _Kind], list[Record]] = {}
+    for r in sorted(records, key=lambda r: _kind(r, worded).count(None)):
         data = r.dataset, r.encoder, r.setting, r.protocol, r.precision
-        beside = [group for key, group in tasks.items() if key[:-1] == data]
-        if r.method in worded and beside:
-            for group in beside:
-                group.append(r)
-        else:
-            tasks[*data, "" if r.method in worded else r.prompts].append(r)
+        kind = _kind(r, worded)
+        beside = [
+            group
+            for (where, other), group in tasks.items()
+            if where == data
+            and all(None in pair or len(set(pair)) == 1 for pair in zip(kind, other, strict=True))
+        ]
+        for group in beside or [tasks.setdefault((data, kind), [])]:
+            group.append(r)
     return [part for group in tasks.values() for part in _task(group, order, worded)]
+
+
+_Kind = tuple[str | None, ...]
+
+
+def _kind(r: Record, worded: Collection[str]) -> _Kind:
+    """Prompts, and what the support set is; None where a method has no say in it."""
+    prompts = None if r.method in worded else r.prompts
+    drawn = (r.support, r.draw, str(r.views)) if r.support_images else (None, None, None)
+    return (prompts, *drawn)
 
 
 def _task(

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from susx_bench.records.record import Record
+from susx_bench.report.table import results
+from tests.records.example import make_record
+
+
+def said(records: list[Record], *worded: str) -> list[str]:
+    """The tables as text, one a task."""
+    console = Console(file=io.StringIO(), width=200)
+    for part in results(records, ["zero-shot", "tipx"], worded):
+        console.print(part)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return [f"toy · {table}" for table in text.split("toy · ")[1:]]
+
+
+def record(method: str, accuracy: float, **changes: Any) -> Record:
+    bare: dict[str, Any] = {"support": "none", "support_images": 0, "shots": 0, "draw": ""}
+    own = bare if method in ("zero-shot", "cupl") else {}
+    return make_record(method=method, accuracy=accuracy, **own | changes)
+
+
+def test_two_support_sets_are_two_tables_with_the_same_zero_shot() -> None:
+    sets = [
+        record("tipx", accuracy, support=support, setting="name-only")
+        for support, accuracy in (("sus-sd", 50.0), ("sus-lc", 60.0))
+    ]
+
+    first, second = said([record("zero-shot", 40.0, setting="name-only"), *sets])
+
+    for table, mine, other in ((first, "50.0", "60.0"), (second, "60.0", "50.0")):
+        assert mine in table
+        assert other not in table
+        assert "40.0" in table
+    assert "support sus-sd" in first
+    assert "support sus-lc" in second
+
+
+def test_numbers_of_two_draws_or_numbers_of_views_are_not_averaged() -> None:
+    for changes in ({"draw": "coop"}, {"views": 4}, {"prompts": "ensemble"}):
+        tables = said([record("tipx", 50.0), record("tipx", 60.0, **changes)])
+
+        assert len(tables) == 2, changes
+
+
+def test_a_method_with_prompts_of_its_own_stands_beside_the_others() -> None:
+    own = record("cupl", 45.0, prompts="cupl")
+
+    (table,) = said([own, record("zero-shot", 40.0), record("tipx", 50.0)], "cupl")
+
+    assert all(number in table for number in ("40.0", "45.0", "50.0"))
+    assert "own prompts cupl" in table
