@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from susx_bench.data.classes import match
 from susx_bench.data.sources.folder import class_folders, image_files
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.encoders.base import Encoder
-from susx_bench.errors import SupportError
+from susx_bench.errors import DatasetError, SupportError
 from susx_bench.features.encode import ImageList, encode, encoder_recipe
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
@@ -70,6 +71,21 @@ class PoolOrigin(Origin):
             "search": search,
         }
 
+    def check(self) -> None:
+        for sample in self._pool.samples:
+            try:
+                self._pool.image(sample)
+            except DatasetError:
+                continue  # counted when all are encoded
+            return
+        self._none_can_be_read([sample.key for sample in self._pool.samples])
+
+    def _none_can_be_read(self, keys: Sequence[str]) -> NoReturn:
+        raise SupportError(
+            f"--pool {self._pool.where}: none of its {len(keys)} images can be read, such as "
+            f"{keys[0]}."
+        )
+
     def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
         with track("encoding the pool", len(self._pool)) as advance:
             features = self._features(advance)
@@ -78,10 +94,7 @@ class PoolOrigin(Origin):
         self.unreadable = [keys[i] for i in (~readable).nonzero().flatten().tolist()]
         keys = [keys[i] for i in readable.nonzero().flatten().tolist()]
         if not keys:
-            raise SupportError(
-                f"--pool {self._pool.where}: none of its {len(self.unreadable)} images can be "
-                f"read, such as {self.unreadable[0]}."
-            )
+            self._none_can_be_read(self.unreadable)
         queries = torch.cat(self._encoder.towers.text_prompts(recipe.texts))
         depths = [depth(recipe.per_class, len(texts)) for texts in recipe.texts]
         scores, places = nearest(

@@ -386,6 +386,22 @@ def test_a_pool_without_a_readable_image_is_told(tmp_path: Path, command: Comman
     assert said.code == 2
     assert f"--pool {pool}: none of its 2 images can be read, such as a.jpg" in said.err
     assert said.err.count("\n") == 1
+    assert not (tmp_path / "support/digits").exists()
+
+
+def test_a_pool_without_a_readable_image_costs_no_set(tmp_path: Path, command: Command) -> None:
+    good, bad = digit_folder(tmp_path / "good", WORDS), tmp_path / "bad"
+    bad.mkdir()
+    (bad / "a.jpg").write_bytes(b"<html>")
+    words = (*POOL, "--dataset", "digits", "--per-class", 1, "--pool")
+    assert command(*words, good).code == 0
+    before = rows_of(tmp_path, "digits")
+
+    said = command(*words, bad, "--force")
+
+    assert said.code == 2
+    assert "none of its 1 images can be read" in said.err
+    assert rows_of(tmp_path, "digits") == before
 
 
 @pytest.mark.real
