@@ -973,12 +973,11 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
+        from susx_bench.records.files import unwritable
+
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _fail(
-            f"{error.filename or 'the output'} cannot be written: {error.strerror}. What was done "
-            "is kept; make room and give the same command again.",
-            2,
-        )
+        told = unwritable(error.filename or "the output", error)
+        _fail(str(told), told.exit_code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -81,7 +81,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         Path(temporary).replace(path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
@@ -101,12 +101,13 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> OutputError:
+def unwritable(what: Path | str, error: OSError) -> OutputError:
+    """The error of a file, or another output, that took no more."""
     return OutputError(
-        f"{path} cannot be written: {error.strerror}. What was done is kept; make room and give "
+        f"{what} cannot be written: {error.strerror}. What was done is kept; make room and give "
         "the same command again."
     )
 
