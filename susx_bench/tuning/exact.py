@@ -396,8 +396,8 @@ class _Counter:
         margin = own - torch.stack(
             [step.logits.reshape(-1).index_select(0, flat) for step in steps]
         )
-        for step in steps:
-            self.certain[step.place] += right_or_open
+        places = range(steps[0].place, steps[-1].place + 1)
+        self.certain[places.start : places.stop] += right_or_open
         which, pair = (margin - slack <= rest.wins.view(-1)[flat]).nonzero().unbind(1)
         image, moved = image[pair], which * len(flat) + pair
         margins, bounds = (
@@ -406,7 +406,6 @@ class _Counter:
         )
         margins[:, moving] = margin.view(-1).index_select(0, moved)
         bounds[:, moving] = slack.view(-1).index_select(0, moved)
-        places = range(steps[0].place, steps[-1].place + 1)
         return _Pairs(places, which, image, margins, bounds)
 
     def _close(self, pairs: Sequence[_Pairs], images: int) -> None:
