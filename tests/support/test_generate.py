@@ -47,22 +47,24 @@ def images(folder: SupportFolder) -> list[tuple[int, int, str]]:
     return [(row.class_id, row.place, row.sha256) for row in folder.rows()]
 
 
+def twenty(pipeline: Path, root: Path) -> Request:
+    """20 images in three blocks, the last one not full."""
+    return Request(
+        dataset="digits",
+        kind="sus-sd",
+        model=str(pipeline),
+        steps=2,
+        per_class=2,
+        root=root,
+        launch=Launch(accelerator="cpu"),
+    )
+
+
 @pytest.fixture(scope="module")
 def once(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain build: 20 images in three blocks, the last one not full."""
+    """A plain build."""
     root = tmp_path_factory.mktemp("once")
-    build(
-        Request(
-            dataset="digits",
-            kind="sus-sd",
-            model=str(pipeline),
-            steps=2,
-            per_class=2,
-            root=root,
-            launch=Launch(accelerator="cpu"),
-        ),
-        Console(quiet=True),
-    )
+    build(twenty(pipeline, root), Console(quiet=True))
     return root
 
 
@@ -426,7 +428,6 @@ def test_a_pipeline_that_cannot_be_loaded_costs_no_set(
 def test_progress_ends_at_the_number_of_images(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """20 images in three blocks of 8, of which the last one is not full."""
     told: list[float] = []
 
     @contextmanager
@@ -435,18 +436,7 @@ def test_progress_ends_at_the_number_of_images(
         yield told.append
 
     monkeypatch.setattr(builds, "_progress", progress)
-    builds.build(
-        Request(
-            dataset="digits",
-            kind="sus-sd",
-            model=str(pipeline),
-            steps=2,
-            per_class=2,
-            root=tmp_path,
-            launch=Launch(accelerator="cpu"),
-        ),
-        Console(quiet=True),
-    )
+    builds.build(twenty(pipeline, tmp_path), Console(quiet=True))
 
     assert sum(told) == pytest.approx(20)
 
