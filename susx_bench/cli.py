@@ -873,9 +873,9 @@ def build(suite: Path, folder: Path, baseline: str | None) -> None:
     from susx_bench.report.formats import terminal
     from susx_bench.runner.suite import Suite
 
-    built = boards.build(Suite.read(suite), folder, baseline)
-    written = boards.write(built, folder)
-    _print_whole(terminal(built.board))
+    written = boards.build(
+        Suite.read(suite), folder, baseline, lambda board: _print_whole(terminal(board))
+    )
     named = [str(path) for path in written if path.parent == folder]
     stdout().print(
         f"wrote {', '.join(named)} and {len(written) - len(named)} pictures",

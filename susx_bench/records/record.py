@@ -174,11 +174,11 @@ class Record(BaseModel):
             DriftError: If it is of another schema, or was changed after it was written.
         """
         try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
+            content = path.read_bytes()
+        except OSError as error:
             raise RecordError(f"{path} cannot be read: {error}.") from error
         try:
-            record = cls.model_validate_json(text)
+            record = cls.model_validate_json(content)
         except ValidationError as error:
             errors = error.errors(include_url=False)
             # A record of another schema lacks fields too, which says less.

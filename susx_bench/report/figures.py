@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DRAWING: Final = 1
+DRAWING: Final = 2
 """Part of every digest: raise it when a picture of the same data is to look otherwise."""
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -616,8 +616,13 @@ def _heading(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left")
 
 
-def _panels(figure: Figure, count: int, across: int) -> list[Axes]:
-    axes = figure.subplots(math.ceil(count / across), across, squeeze=False).ravel().tolist()
+def _panels(
+    figure: Figure, count: int, across: int, margins: Mapping[str, float] | None = None
+) -> list[Axes]:
+    grid = figure.subplots(
+        math.ceil(count / across), across, squeeze=False, gridspec_kw=dict(margins or {})
+    )
+    axes = grid.ravel().tolist()
     for ax in axes[count:]:
         ax.remove()
     return list(axes[:count])
@@ -634,13 +639,15 @@ def _marks(look: _Look, size: float = 5) -> dict[str, Any]:
 
 
 def _draw_over_shots(figure: Figure, data: Any) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-    _heading(figure, data["heading"])
-    axes = _panels(figure, len(data["panels"]), data["across"])
-    handles = {}
+    width, height = figure.get_size_inches()
+    figure.suptitle(data["heading"], x=0.01, y=1 - 0.07 / height, ha="left")
+    axes = _panels(figure, len(data["panels"]), data["across"], _margins(figure, data))
+    handles, shots = {}, []
     for ax, (title, lines) in zip(axes, data["panels"], strict=True):
         drawn = [name for name, points in lines.items() if points]
+        bars: list[tuple[float, float, float, str]] = []
         for place, name in enumerate(drawn):
             points, look = lines[name], data["looks"][name]
             x, y = [point[0] for point in points], [point[1] for point in points]
@@ -656,17 +663,46 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
             # Many bands are mud: bars, side by side.
             x = [s * 2 ** (0.24 * (place / (len(drawn) - 1) - 0.5)) for s in x]
             (handles[name],) = ax.plot(x, y, **style)
-            ax.vlines(x, low, high, color=look.colour, lw=0.8, alpha=0.6)
-        shots = sorted({point[0] for points in lines.values() for point in points})
+            bars += zip(x, low, high, [look.colour] * len(x), strict=True)
+        if bars:
+            ax.vlines(*zip(*bars, strict=True), lw=0.8, alpha=0.6)
+        shots.append(sorted({point[0] for points in lines.values() for point in points}))
         ax.set_xscale("log", base=2)
-        ax.xaxis.set_major_locator(FixedLocator(shots))
+        ax.set_xlim(shots[-1][0] / 1.25, shots[-1][-1] * 1.25)
+        ax.xaxis.set_major_locator(FixedLocator(shots[-1]))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g}"))
-        ax.set_title(title)
-    for ax in axes[-data["across"] :]:
-        ax.set_xlabel("labelled images a class")
-    figure.supylabel("top-1 accuracy in %", fontsize=9)
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        ax.set_title(title, y=1)  # a place that need not be looked for
+    lowest = axes[-data["across"] :]
+    for ax in axes:
+        if ax in lowest:
+            ax.set_xlabel("labelled images a class")
+        elif shots.count(shots[0]) == len(shots):
+            ax.tick_params(labelbottom=False)
+    figure.supylabel("top-1 accuracy in %", x=0.08 / width, ha="left", fontsize=9)
     _legend(figure, handles, data["looks"], data["columns"])
+
+
+def _margins(figure: Figure, data: Any) -> dict[str, float]:
+    """Margins of equal panels above a legend, for `_panels`; given in inches here.
+
+    The constrained layout measures every label of every panel twice, which takes as long as to
+    draw them. Here all are known.
+    """
+    figure.set_layout_engine("none")
+    width, height = figure.get_size_inches()
+    across, down = data["across"], math.ceil(len(data["panels"]) / data["across"])
+    left, right, top, gap, beneath = 0.62, 0.1, 0.58, 0.42, 0.52
+    bottom = 0.22 * math.ceil(len(data["looks"]) / data["columns"]) + 0.56
+    return {
+        "left": left / width,
+        "right": 1 - right / width,
+        "bottom": bottom / height,
+        "top": 1 - top / height,
+        "wspace": gap * across / (width - left - right - gap * (across - 1)),
+        "hspace": beneath * down / (height - top - bottom - beneath * (down - 1)),
+    }
 
 
 def _legend(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files as package_files
 from typing import Final, NamedTuple
 
+from susx_bench.beside import beside
 from susx_bench.records.record import Record
 from susx_bench.report.board import Board
 from susx_bench.report.figures import Picture, drawn_from
@@ -41,7 +43,9 @@ def nothing(path: str) -> bytes | None:
     return None
 
 
-def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
+def files(
+    shown: Sequence[Shown], there: There = nothing, meanwhile: Callable[[], object] = lambda: None
+) -> dict[str, bytes]:
     """The page and the pictures of some leaderboards, by path from the leaderboards' folder.
 
     The page's other leaderboards stay on it as they are, as long as their records are there, so
@@ -51,17 +55,33 @@ def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
         shown: Leaderboards to write or to write anew.
         there: What lies in the folder already. A picture drawn from the same data is kept: another
             version of matplotlib would draw it a little otherwise.
+        meanwhile: What else to do while a copy of this process draws.
     """
-    drawn = [pictures_of(board, records) for board, records in shown]
-    found = {INDEX: _index(shown, drawn, there)}
-    for picture in (picture for pictures in drawn for picture in pictures):
-        old = {f"{PICTURES}/{picture.name}.{kind}": b"" for kind in ("svg", "png")}
-        old = {path: there(path) or b"" for path in old}
+    pictures = [pictures_of(board, records) for board, records in shown]
+    kept: dict[str, bytes] = {}
+    new: list[Picture] = []
+    for picture in itertools.chain(*pictures):
+        old = {path: there(path) or b"" for path in _paths(picture)}
         if all(drawn_from(content) == picture.digest for content in old.values()):
-            found |= old
+            kept |= old
         else:
-            found |= {f"{PICTURES}/{name}": data for name, data in picture.files().items()}
-    return found
+            new.append(picture)
+    half = beside(lambda: _draw(new[::2])) if new else dict
+    index = _index(shown, pictures, there)
+    meanwhile()
+    return {INDEX: index, **kept, **_draw(new[1::2]), **half()}
+
+
+def _paths(picture: Picture) -> list[str]:
+    return [f"{PICTURES}/{picture.name}.{kind}" for kind in ("svg", "png")]
+
+
+def _draw(pictures: Iterable[Picture]) -> dict[str, bytes]:
+    return {
+        f"{PICTURES}/{name}": content
+        for picture in pictures
+        for name, content in picture.files().items()
+    }
 
 
 def differences(shown: Sequence[Shown], there: There) -> list[str]:
@@ -77,8 +97,7 @@ def differences(shown: Sequence[Shown], there: There) -> list[str]:
     elif page != _index(shown, drawn, there):
         wrong.append(f"{INDEX} is not what the records give")
     for picture in (picture for pictures in drawn for picture in pictures):
-        for kind in ("svg", "png"):
-            path = f"{PICTURES}/{picture.name}.{kind}"
+        for path in _paths(picture):
             if (content := there(path)) is None:
                 wrong.append(f"{path} is missing")
             elif drawn_from(content) != picture.digest:
