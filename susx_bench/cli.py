@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import sys
 from contextlib import redirect_stdout
@@ -873,9 +875,10 @@ def build(suite: Path, folder: Path, baseline: str | None) -> None:
     from susx_bench.report.formats import terminal
     from susx_bench.runner.suite import Suite
 
-    written = boards.build(
-        Suite.read(suite), folder, baseline, lambda board: _print_whole(terminal(board))
-    )
+    with boards.uncollected():
+        built = boards.build(Suite.read(suite), folder, baseline)
+        written = boards.write(built, folder)
+        _print_whole(terminal(built.board))
     named = [str(path) for path in written if path.parent == folder]
     stdout().print(
         f"wrote {', '.join(named)} and {len(written) - len(named)} pictures",
@@ -893,7 +896,8 @@ def check(suite: Path, folder: Path, baseline: str | None) -> None:
     from susx_bench.report import leaderboard as boards
     from susx_bench.runner.suite import Suite
 
-    built = boards.check(Suite.read(suite), folder, baseline)
+    with boards.uncollected():
+        built = boards.check(Suite.read(suite), folder, baseline)
     stdout().print(
         f"{suite}: tables and page are what {len(built.records)} records give",
         markup=False,
@@ -956,6 +960,8 @@ def new_method(name: str) -> None:
 
 def main() -> None:
     """Run the command line; see `susx_bench.errors` for the exit codes."""
+    # Python looks through every object once more when it ends, for a second where there are many.
+    atexit.register(gc.freeze)
     try:
         app(standalone_mode=False)
     except click.exceptions.Exit as done:

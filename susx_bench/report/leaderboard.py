@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import gc
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from susx_bench.beside import beside
 from susx_bench.errors import CheckError, DriftError, RecordError
 from susx_bench.records.files import write_atomic
 from susx_bench.records.record import Record
@@ -22,9 +21,6 @@ from susx_bench.report.page.build import differences as page_differences
 from susx_bench.report.page.build import files as page_files
 from susx_bench.report.published import read as read_published
 from susx_bench.runner.suite import Suite
-
-MANY: Final = 500
-"""Records; as many are read in two processes, fewer are there before a second one is."""
 
 
 class Leaderboard(NamedTuple):
@@ -60,13 +56,7 @@ def read(suite: Suite, folder: Path) -> dict[str, Record]:
         raise RecordError(
             f"no records in {root}. Run `susx-bench run --suite FILE --out {root}` first."
         )
-    half = len(paths) if len(paths) < MANY else len(paths) // 2
-    rest = beside(lambda: [_read(path) for path in paths[half:]]) if half < len(paths) else list
-    records = [*(_read(path) for path in paths[:half]), *rest()]
-    return {
-        path.relative_to(folder).as_posix(): record
-        for path, record in zip(paths, records, strict=True)
-    }
+    return {path.relative_to(folder).as_posix(): _read(path) for path in paths}
 
 
 def _read(path: Path) -> Record:
@@ -121,7 +111,7 @@ def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = 
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the garbage collector: thousands of records are millions of objects, none garbage."""
     enabled = gc.isenabled()
     gc.disable()
@@ -132,41 +122,13 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@_uncollected()
-def build(
-    suite: Suite,
-    folder: Path,
-    baseline: str | None = None,
-    show: Callable[[Board], object] = lambda board: None,
-) -> list[Path]:
-    """Build a leaderboard, and write its files and its part of the page of all of them.
-
-    Args:
-        suite: Whose records.
-        folder: The leaderboards' folder.
-        baseline: Method to compare with.
-        show: What else to do with the board, while its pictures are drawn.
-
-    Returns:
-        What was written.
+def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
+    """Build a leaderboard in memory.
 
     Raises:
         RecordError: If there are no records, or one cannot be believed, or two are one cell.
         OptionError: If there is no record of the baseline.
-        OutputError: If the folder cannot be written.
     """
-    built = _build(suite, folder, baseline)
-    content = {name: text.encode() for name, text in built.files.items()}
-    content |= page_files(
-        [Shown(built.board, built.records)], _there(folder), lambda: show(built.board)
-    )
-    for name, data in content.items():
-        write_atomic(folder / name, data)
-    return [folder / name for name in content]
-
-
-def _build(suite: Suite, folder: Path, baseline: str | None) -> Leaderboard:
-    """Build a leaderboard in memory."""
     records = read(suite, folder)
     board = make_board(suite, records, baseline)
     files = {
@@ -177,7 +139,22 @@ def _build(suite: Suite, folder: Path, baseline: str | None) -> Leaderboard:
     return Leaderboard(board, records, files)
 
 
-@_uncollected()
+def write(built: Leaderboard, folder: Path) -> list[Path]:
+    """Write a leaderboard's files, and its part of the page of all of them.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    content = {name: text.encode() for name, text in built.files.items()}
+    content |= page_files([Shown(built.board, built.records)], _there(folder))
+    for name, data in content.items():
+        write_atomic(folder / name, data)
+    return [folder / name for name in content]
+
+
 def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
     """Compare the committed files of a leaderboard with those its records give now.
 
@@ -187,7 +164,7 @@ def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
             was changed, or is of another schema.
     """
     try:
-        built = _build(suite, folder, baseline)
+        built = build(suite, folder, baseline)
     except DriftError as error:
         raise CheckError(str(error)) from error
     wrong = [

@@ -1,4 +1,4 @@
-"""What is there to choose from, as tables."""
+"""What is there to choose from, as tables; each imports what it lists, and no more."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.markup import escape
 from rich.table import Table
 
-from susx_bench.data.base import BenchDataModule
-from susx_bench.data.published import local_folder
-from susx_bench.data.sources.hub import is_cached
-from susx_bench.data.spec import DatasetSpec
-from susx_bench.encoders.base import Encoder
 from susx_bench.errors import PluginError, SuiteError
-from susx_bench.methods.base import Method, fault
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, Registry
+
+if TYPE_CHECKING:
+    from susx_bench.data.base import BenchDataModule
+    from susx_bench.data.spec import DatasetSpec
+    from susx_bench.encoders.base import Encoder
+    from susx_bench.methods.base import Method
 
 T = TypeVar("T")
 
@@ -56,6 +56,8 @@ def methods() -> Table:
 
 
 def _method(name: str, method: type[Method]) -> list[str]:
+    from susx_bench.methods.base import fault
+
     if wrong := fault(method):
         raise PluginError(f"method '{name}' of {METHODS.origins(name)[0]}: {wrong}.")
     return [
@@ -96,6 +98,9 @@ def _count(images: int | None) -> str:
 
 def _images(spec: DatasetSpec, root: Path | None) -> str:
     """Where a dataset's images are, as far as can be told without a connection."""
+    from susx_bench.data.published import local_folder
+    from susx_bench.data.sources.hub import is_cached
+
     if spec.layout is None:
         return "in the package"
     if folder := local_folder(spec, root):

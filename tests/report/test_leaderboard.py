@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from susx_bench.errors import SuiteError
 from susx_bench.records.record import Record
-from susx_bench.report import leaderboard
-from susx_bench.report.leaderboard import check, read
+from susx_bench.report.leaderboard import check
 from susx_bench.runner.suite import Suite
 from tests.conftest import Bundle, Command
 
@@ -212,28 +210,6 @@ def test_a_record_that_cannot_be_believed_is_one_line(
     assert done.code == 2
     expected = message.format(record=record.relative_to(tmp_path), name=record.name)
     assert expected in done.err
-    assert len(done.err.strip().splitlines()) == 1
-
-
-@pytest.mark.parametrize("damaged", [0, -1])
-def test_two_processes_read_what_one_reads(
-    command: Command,
-    suite: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    damaged: int,
-) -> None:
-    fill(command, suite, tmp_path)
-    alone = read(Suite.read(suite), tmp_path / "leaderboards")
-    monkeypatch.setattr(leaderboard, "MANY", 2)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-
-    assert list(read(Suite.read(suite), tmp_path / "leaderboards").items()) == list(alone.items())
-    path = list(alone)[damaged]
-    spoil(tmp_path / "leaderboards" / path, "bits")
-    done = command("leaderboard", "build", suite)
-    assert done.code == 2
-    assert f"{path}: right has 6 bytes" in done.err
     assert len(done.err.strip().splitlines()) == 1
 
 

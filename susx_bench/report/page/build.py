@@ -8,11 +8,10 @@ import html
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files as package_files
 from typing import Final, NamedTuple
 
-from susx_bench.beside import beside
 from susx_bench.records.record import Record
 from susx_bench.report.board import Board
 from susx_bench.report.figures import Picture, drawn_from
@@ -43,9 +42,7 @@ def nothing(path: str) -> bytes | None:
     return None
 
 
-def files(
-    shown: Sequence[Shown], there: There = nothing, meanwhile: Callable[[], object] = lambda: None
-) -> dict[str, bytes]:
+def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
     """The page and the pictures of some leaderboards, by path from the leaderboards' folder.
 
     The page's other leaderboards stay on it as they are, as long as their records are there, so
@@ -55,33 +52,20 @@ def files(
         shown: Leaderboards to write or to write anew.
         there: What lies in the folder already. A picture drawn from the same data is kept: another
             version of matplotlib would draw it a little otherwise.
-        meanwhile: What else to do while a copy of this process draws.
     """
-    pictures = [pictures_of(board, records) for board, records in shown]
-    kept: dict[str, bytes] = {}
-    new: list[Picture] = []
-    for picture in itertools.chain(*pictures):
+    drawn = [pictures_of(board, records) for board, records in shown]
+    found = {INDEX: _index(shown, drawn, there)}
+    for picture in itertools.chain(*drawn):
         old = {path: there(path) or b"" for path in _paths(picture)}
         if all(drawn_from(content) == picture.digest for content in old.values()):
-            kept |= old
+            found |= old
         else:
-            new.append(picture)
-    half = beside(lambda: _draw(new[::2])) if new else dict
-    index = _index(shown, pictures, there)
-    meanwhile()
-    return {INDEX: index, **kept, **_draw(new[1::2]), **half()}
+            found |= {f"{PICTURES}/{name}": data for name, data in picture.files().items()}
+    return found
 
 
 def _paths(picture: Picture) -> list[str]:
     return [f"{PICTURES}/{picture.name}.{kind}" for kind in ("svg", "png")]
-
-
-def _draw(pictures: Iterable[Picture]) -> dict[str, bytes]:
-    return {
-        f"{PICTURES}/{name}": content
-        for picture in pictures
-        for name, content in picture.files().items()
-    }
 
 
 def differences(shown: Sequence[Shown], there: There) -> list[str]:
@@ -96,7 +80,7 @@ def differences(shown: Sequence[Shown], there: There) -> list[str]:
         wrong.append(f"{INDEX} is missing")
     elif page != _index(shown, drawn, there):
         wrong.append(f"{INDEX} is not what the records give")
-    for picture in (picture for pictures in drawn for picture in pictures):
+    for picture in itertools.chain(*drawn):
         for path in _paths(picture):
             if (content := there(path)) is None:
                 wrong.append(f"{path} is missing")
