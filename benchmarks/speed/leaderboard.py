@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -123,42 +125,55 @@ READ = (
 )
 
 
+def run(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Seconds, seconds of computing, and peak GiB of a Python process."""
+    clock = time.perf_counter()
+    child = subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - clock
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, help="only write suite and records to this folder")
-    if only := parser.parse_args().write:
-        write(only)
+    parser.add_argument("--repeats", type=int, default=5, help="of each command, in turn")
+    options = parser.parse_args()
+    if options.write:
+        write(options.write)
         return
+    ours = ["-m", "susx_bench", "leaderboard"]
+    commands = {
+        "reading with json": ["-c", READ],
+        "leaderboard build": [*ours, "build", "large.toml"],
+        "leaderboard check": [*ours, "check", "large.toml"],
+    }
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         # Elsewhere: a child's peak starts at its parent's, so this process stays small.
         subprocess.run([sys.executable, __file__, "--write", folder], check=True)
-        records = sum(1 for _ in folder.rglob("*.json"))
-        size = sum(path.stat().st_size for path in folder.rglob("*.json")) / 1e6
-        table = Table(
-            *("command", "seconds", "of them computing", "peak GiB"),
-            title=f"{records:,} records, {size:.0f} MB",
-        )
-        ours = ["-m", "susx_bench", "leaderboard"]
-        for name, command in (
-            ("reading with json", ["-c", READ]),
-            ("leaderboard build", [*ours, "build", "large.toml"]),
-            ("leaderboard check", [*ours, "check", "large.toml"]),
-        ):
-            clock = time.perf_counter()
-            child = subprocess.Popen(
-                [sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL
-            )
-            _, status, used = os.wait4(child.pid, 0)
-            seconds = time.perf_counter() - clock
-            if status:
-                raise SystemExit(f"{name} failed")
-            computing = used.ru_utime + used.ru_stime
-            table.add_row(
-                name, f"{seconds:.1f}", f"{computing:.1f}", f"{used.ru_maxrss / 2**20:.2f}"
-            )
-        Console().print(table)
+        paths = list(folder.rglob("*.json"))
+        size = sum(path.stat().st_size for path in paths) / 1e6
+        for _ in range(options.repeats):
+            for name, command in commands.items():
+                found[name].append(run(command, folder))
+            for path in (folder / "leaderboards").glob("*"):  # nothing is there already
+                if path.name != "records":
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    table = Table(
+        *("command", "seconds, median", "fastest", "slowest", "computing", "peak GiB"),
+        title=f"{len(paths):,} records, {size:.0f} MB, {options.repeats} runs",
+    )
+    for name, runs in found.items():
+        seconds, computing, peak = zip(*runs, strict=True)
+        shown = (statistics.median(seconds), min(seconds), max(seconds))
+        shown += (statistics.median(computing),)
+        table.add_row(name, *(f"{value:.1f}" for value in shown), f"{max(peak):.2f}")
+    Console().print(table)
 
 
 if __name__ == "__main__":

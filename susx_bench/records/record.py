@@ -157,10 +157,10 @@ class Record(BaseModel):
 
     def _digest(self) -> str:
         # `as_dict` but for tuples, which JSON has as lists: thousands are read for one table.
-        values = dict(self) | {
+        values = vars(self) | {
             "schema": self.record_schema,
-            "search": self.search.model_dump(),
-            "seconds": self.seconds.model_dump(),
+            "search": vars(self.search),
+            "seconds": vars(self.seconds),
         }
         del values["record_schema"], values["checksum"]
         return sha256_json(values)

@@ -435,4 +435,4 @@ def _plain(value: object) -> str:
 
 def _line(text: str) -> str:
     """Text on one line, without control characters."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

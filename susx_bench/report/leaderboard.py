@@ -118,6 +118,8 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()
+        gc.unfreeze()  # into the oldest generation: what is there now is not looked through at once
         if enabled:
             gc.enable()
 

@@ -149,7 +149,7 @@ _ALL = ("mean", "low", "high", "perClass", "gain")
 
 def _record(path: str, r: Record, versions: int) -> list[Any]:
     low, high = wilson(r.correct, r.n_test)
-    value = dict(r) | dict(r.seconds) | {
+    value = vars(r) | vars(r.seconds) | {
         "path": path,
         "low": low,
         "high": high,
