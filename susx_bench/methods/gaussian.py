@@ -6,6 +6,8 @@ log-likelihood by `TEMPERATURE` against the other terms.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -36,40 +38,59 @@ def log_likelihood(images: Tensor, means: Tensor, variances: Tensor) -> Tensor:
     return images @ (precision * means).T - squares / 2
 
 
-def unit_means(images: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of the images of each class, at length 1.
+class Moments(NamedTuple):
+    """Weighted sums over images, one row a class. Those of two sets of images add up.
+
+    Attributes:
+        centre: Point they are taken around, because the large common part of CLIP features would
+            cancel in their squares, ``(D,)``.
+        mass: Sum of the weights, ``(K, 1)``.
+        first: Of the images, less the centre, ``(K, D)``.
+        second: Of the squares of that, ``(K, D)``.
+    """
+
+    centre: Tensor
+    mass: Tensor
+    first: Tensor
+    second: Tensor
+
+    def plus(self, other: Moments, factor: float) -> Moments:
+        """With other images, around the same centre, whose weights are multiplied by a factor."""
+        pairs = zip(self[1:], other[1:], strict=True)
+        return Moments(self.centre, *(mine + factor * theirs for mine, theirs in pairs))
+
+    def unit_means(self) -> Tensor:
+        """Weighted mean of each class at length 1, ``(K, D)``; 0 for one without any weight."""
+        means = (self.first + self.mass * self.centre) / _positive(self.mass)
+        return torch.nn.functional.normalize(means, dim=-1)
+
+    def scatter(self, means: Tensor) -> Tensor:
+        r"""Weighted squares around a point of each class, ``(K, D)``.
+
+        .. math:: \sum_i w_{ik} (f_{id} - \mu_{kd})^2
+
+        Args:
+            means: :math:`\mu`, ``(K, D)``.
+        """
+        away = means - self.centre
+        squares = self.second - 2 * away * self.first + self.mass * away.square()
+        return squares.clamp_min(0)
+
+    def variances(self, means: Tensor) -> Tensor:
+        """Variance of each class around a point, ``(K, D)``; 0 for one without any weight."""
+        return self.scatter(means) / _positive(self.mass)
+
+
+def moments(images: Tensor, weights: Tensor, centre: Tensor) -> Moments:
+    """Sum up images.
 
     Args:
         images: ``(N, D)``.
         weights: >= 0, ``(N, K)``.
-
-    Returns:
-        ``(K, D)``; 0 for a class without any weight.
+        centre: Somewhere in their middle, ``(D,)``.
     """
-    means = weights.T @ images / _positive(weights.sum(0))
-    return torch.nn.functional.normalize(means, dim=-1)
-
-
-def scatter(images: Tensor, weights: Tensor, means: Tensor) -> Tensor:
-    r"""Weighted squares around the mean of each class, ``(K, D)``.
-
-    .. math:: \sum_i w_{ik} (f_{id} - \mu_{kd})^2
-
-    Args:
-        images: :math:`f`, ``(N, D)``.
-        weights: :math:`w`, >= 0, ``(N, K)``.
-        means: :math:`\mu`, ``(K, D)``.
-    """
-    centre = images.mean(0)
-    images, means = images - centre, means - centre
-    mass = weights.sum(0)[:, None]
-    squares = weights.T @ images.square() - 2 * means * (weights.T @ images) + mass * means.square()
-    return squares.clamp_min(0)
-
-
-def variances(images: Tensor, weights: Tensor, means: Tensor) -> Tensor:
-    """Variance of each class around its mean, ``(K, D)``; 0 for a class without any weight."""
-    return scatter(images, weights, means) / _positive(weights.sum(0))
+    away = images - centre
+    return Moments(centre, weights.sum(0)[:, None], weights.T @ away, weights.T @ away.square())
 
 
 def assign(evidence: Tensor, affinity: Tensor, z: Tensor) -> Tensor:
@@ -94,4 +115,4 @@ def assign(evidence: Tensor, affinity: Tensor, z: Tensor) -> Tensor:
 
 
 def _positive(mass: Tensor) -> Tensor:
-    return mass.clamp_min(torch.finfo(mass.dtype).tiny)[:, None]
+    return mass.clamp_min(torch.finfo(mass.dtype).tiny)

@@ -14,9 +14,7 @@ from susx_bench.methods.gaussian import (
     TEMPERATURE,
     assign,
     log_likelihood,
-    scatter,
-    unit_means,
-    variances,
+    moments,
 )
 from susx_bench.methods.graph import kinship
 from susx_bench.methods.zero_shot import clip_logits
@@ -77,15 +75,17 @@ class StatA(Method):
         z = log_text.exp()
         affinity = kinship(images, self.neighbours)
 
-        anchor = scatter(images, z, text).sum(0, keepdim=True) / len(images)
+        centre = images.mean(0)
+        anchor = moments(images, z, centre).scatter(text).sum(0, keepdim=True) / len(images)
         means, covariance = text, anchor
         for _ in range(self.iterations):
             evidence = log_text + log_likelihood(images, means, covariance) / TEMPERATURE
             z = assign(evidence, affinity, z).exp()
             count = torch.bincount(z.argmax(-1), minlength=num_classes)[:, None]
             beta = count / (self.alpha + count)
-            means = F.normalize(beta * unit_means(images, z) + (1 - beta) * text, dim=-1)
+            seen = moments(images, z, centre)
+            means = F.normalize(beta * seen.unit_means() + (1 - beta) * text, dim=-1)
             drawn_back = anchor + (text - means).square()
-            covariance = beta * variances(images, z, means) + (1 - beta) * drawn_back
+            covariance = beta * seen.variances(means) + (1 - beta) * drawn_back
         evidence = log_text + log_likelihood(images, means, covariance) / TEMPERATURE
         return assign(evidence, affinity, z)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, Method, Need, SearchSpace, Setting
-from susx_bench.methods.gaussian import TEMPERATURE, assign, log_likelihood, scatter, unit_means
+from susx_bench.methods.gaussian import TEMPERATURE, assign, log_likelihood, moments
 from susx_bench.methods.graph import edges, kinship, nearest
 from susx_bench.methods.zero_shot import clip_logits
 
@@ -81,16 +81,16 @@ class TransClip(Method):
             graph = edges(*nearest(c.support, images, self.neighbours), len(images))
             prior = prior + graph.T @ labels / (2 * self.neighbours)
 
-        everything = torch.cat([images, c.support])
-        shares = labels * (TEMPERATURE * self.gamma / max(len(labels), 1))
-        means = unit_means(c.support, labels) if len(labels) else _confident_means(images, z)
+        centre = images.mean(0)
+        given, share = moments(c.support, labels, centre), self.gamma / max(len(labels), 1)
+        means = given.unit_means() if len(labels) else _confident_means(images, z)
         variances = images.new_full((1, images.shape[1]), 1 / images.shape[1])
         for _ in range(self.iterations):
             evidence = prior + log_likelihood(images, means, variances) / TEMPERATURE
             z = assign(evidence, affinity, z).exp()
-            weights = torch.cat([z / len(images), shares])
-            means = unit_means(everything, weights)
-            variances = scatter(everything, weights, means).sum(0, keepdim=True) / weights.sum()
+            seen = moments(images, z / len(images), centre).plus(given, TEMPERATURE * share)
+            means = seen.unit_means()
+            variances = seen.scatter(means).sum(0, keepdim=True) / seen.mass.sum()
         evidence = prior + log_likelihood(images, means, variances) / TEMPERATURE
         return assign(evidence, affinity, z)
 
