@@ -82,7 +82,8 @@ class TransClip(Method):
             prior = prior + graph.T @ labels / (2 * self.neighbours)
 
         centre = images.mean(0)
-        given, share = moments(c.support, labels, centre), self.gamma / max(len(labels), 1)
+        given = moments(c.support, labels, centre)
+        share = self.gamma / max(len(labels), 1)
         means = given.unit_means() if len(labels) else _confident_means(images, z)
         variances = images.new_full((1, images.shape[1]), 1 / images.shape[1])
         for _ in range(self.iterations):
