@@ -279,6 +279,7 @@ def _over_shots(board: Board, names: Sequence[str], family: _Family) -> list[Pic
             here = [(s, board.rows[i].cells[shots[s]]) for s in sorted(shots)]
             lines[i] = [[s, c.mean, c.low, c.high] for s, c in here if c]
         panels.append((_plain(str(key[0]), 30), lines))
+    panels = [panel for panel in panels if any(panel[1].values())]
     across = min(len(panels), 4 if len(panels) > 6 else 3)
     down = math.ceil(len(panels) / across)
     width = 7.2 if len(panels) == 1 else 3.3 * across + (0.6 if across < 3 else 0)

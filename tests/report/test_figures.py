@@ -269,6 +269,17 @@ def test_a_picture_that_the_records_do_not_allow_is_not_there() -> None:
     assert set(blind) == {"shots"}
 
 
+def test_a_panel_in_which_no_row_has_a_point_is_left_out() -> None:
+    each = [("tip-adapter", "dtd"), ("tipx", "cub")]  # no row has both datasets
+    records: dict[str, Record] = {}
+    for method, dataset in each:
+        records |= synthetic(methods=(method,), datasets=(dataset,), shots=(1, 4), seeds=(1,))
+    picture = by_kind(records)["shots"]
+
+    assert [title for title, _ in picture.data["panels"]] == ["cub", "dtd"]
+    assert len(picture.files()) == 2
+
+
 def test_too_many_lines_are_the_best_ones_and_zero_shot() -> None:
     records = synthetic(datasets=("dtd", "cub"), shots=(1, 16), seeds=(1,), images=2000)
     data = by_kind(records)["shots"].data
