@@ -40,6 +40,7 @@ ON_THE_DEMO = (
     "ape",
     "timo",
     "tag",
+    "tipx",
 )
 """Beside what is asked for where no data is: the inductive methods, without variants of one and
 those that read prompt files."""
@@ -73,6 +74,30 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
         if not all(parts):
             self.fail(f"'{value}' has an empty item.", param, ctx)
         return tuple(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
+
+
+class Command(click.Command):
+    """A command that refuses an option given twice, where click would take the last in silence."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, as click does, but for repeats."""
+        *_, order = self.make_parser(ctx).parse_args(list(args))
+        for option in order:
+            if isinstance(option, click.Option) and not option.is_flag and not option.multiple:
+                times = sum(other is option for other in order)
+                how = ", with commas between its values" * isinstance(option.type, CommaList)
+                if times > 1:
+                    raise click.UsageError(
+                        f"{option.opts[0]} is given {times} times. Give it once{how}.", ctx
+                    )
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """A group whose commands are of that kind."""
+
+    command_class = Command
+    group_class = type
 
 
 class Shard(click.ParamType[tuple[int, int]]):
@@ -142,6 +167,7 @@ WORKERS = click.option(
 
 
 @click.group(
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Try:

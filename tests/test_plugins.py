@@ -198,6 +198,15 @@ def test_a_broken_plugin_is_named_and_breaks_no_list(
     assert "guests 1.5" in listed.out
 
 
+def test_names_are_not_markup(command: Command, plugin: Plugin) -> None:
+    plugin("guest-markup", "guest_markup", methods="[bold]guest[/x] = guest_markup:Guest")
+    listed = command("list", "methods")
+
+    assert listed.code == 0
+    assert "[bold]guest[/x]" in listed.out
+    assert "tipx" in listed.out
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

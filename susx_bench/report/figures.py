@@ -171,33 +171,38 @@ def _families(board: Board) -> list[_Family]:
         groups[column.task[:7]].append(place)
     fields = Task._fields[:7]
     varying = [i for i in range(7) if len({key[i] for key in groups}) > 1]
-    found = []
+    found: list[_Family] = []
     for key, places in groups.items():
         first = board.columns[places[0]].task
-        label = " · ".join(f"{key[i]}" for i in varying if key[i]) if varying else ""
-        whole = label or " · ".join(dict.fromkeys([first.encoder, first.setting]))
-        slug = "-".join(folder_name(f"{fields[i]}-{key[i]}") for i in varying if key[i])
-        found.append(_Family(whole, label, f"-{slug}" if slug else "", places))
+        label = " · ".join(_plain(f"{key[i]}", 32) for i in varying if key[i])
+        whole = label or " · ".join(dict.fromkeys([_plain(first.encoder, 32), first.setting]))
+        slug = "".join("-" + folder_name(f"{fields[i]}-{key[i]}") for i in varying if key[i])
+        if any(slug == other.slug for other in found):  # names that differ where a file's cannot
+            slug += f"-{sha256_json(key)[:8]}"
+        found.append(_Family(whole, label, slug, places))
     return found
 
 
 def _names(board: Board) -> list[str]:
     """A label for every row: method, tuning where there are several, and marks."""
     several = len({row.tuning for row in board.rows if row.tunable}) > 1
-    return [
-        _plain(
-            row.label
+    names: list[str] = []
+    for row in board.rows:
+        name = (
+            _plain(row.label, 36)
             + (f" · {row.tuning}" if several and row.tunable else "")
             + (f" {row.marks}" if row.marks else "")
         )
-        for row in board.rows
-    ]
+        alike = sum(other.partition(" #")[0] == name for other in names)
+        names.append(f"{name} #{alike + 1}" if alike else name)
+    return names
 
 
-def _plain(name: str, width: int = 44) -> str:
-    """A name as one line of characters that every format allows."""
+def _plain(name: str, width: int) -> str:
+    """A name as one line of characters that every format allows, cut in its middle."""
     clean = "".join(c if unicodedata.category(c)[0] != "C" else "\ufffd" for c in name)
-    return clean if len(clean) <= width else clean[: width - 1] + "…"
+    tail = width // 3
+    return clean if len(clean) <= width else f"{clean[: width - 1 - tail]}…{clean[-tail:]}"
 
 
 class _Look(NamedTuple):
@@ -440,7 +445,7 @@ def _time(board: Board, names: Sequence[str], records: Mapping[str, Record]) -> 
     lowest = min([*(p[2] for p in points if p[0] in named), means[len(means) // 4]])
     shown = [point for point in points if point[2] >= lowest]
     below = f" {len(points) - len(shown)} rows lie below." if len(shown) < len(points) else ""
-    device = _plain(devices.pop())
+    device = _plain(devices.pop(), 44)
     columns = len(board.columns)
     data = {
         "heading": f"Time against accuracy · {device}",
@@ -614,7 +619,12 @@ def _style() -> Iterator[None]:
 
 
 def _heading(figure: Figure, text: str) -> None:
-    figure.suptitle(text, x=0.01, ha="left")
+    figure.suptitle(_fitting(figure, text), x=0.01, ha="left")
+
+
+def _fitting(figure: Figure, text: str) -> str:
+    """A heading no wider than its figure."""
+    return _plain(text, int(8 * figure.get_figwidth()))
 
 
 def _panels(
@@ -643,7 +653,7 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     width, height = figure.get_size_inches()
-    figure.suptitle(data["heading"], x=0.01, y=1 - 0.07 / height, ha="left")
+    figure.suptitle(_fitting(figure, data["heading"]), x=0.01, y=1 - 0.07 / height, ha="left")
     axes = _panels(figure, len(data["panels"]), data["across"], _margins(figure, data))
     handles, shots = {}, []
     for ax, (title, lines) in zip(axes, data["panels"], strict=True):
@@ -946,7 +956,7 @@ def _draw_classes(figure: Figure, data: Any) -> None:
                 textcoords="offset points", va="center", ha="left" if v >= 0 else "right",
                 fontsize=7.5, color="#333333",
             )  # fmt: skip
-        ax.set_title(f"{title}: {who}\n{subtitle}")
+        ax.set_title(f"{_plain(f'{title}: {who}', 74)}\n{subtitle}")
         ax.set_xlabel("points")
 
 
@@ -977,7 +987,7 @@ def _draw_confusions(figure: Figure, data: Any) -> None:
         most = max([*counts, *(count for _, count in known)])
         ax.set_xlim(0, 1.08 * most)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_title(f"{title}: {who}")
+        ax.set_title(_plain(f"{title}: {who}", 74))
         ax.set_xlabel("test images of the class")
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower left", ncols=2, handlelength=1.2

@@ -85,6 +85,10 @@ def _read(path: Path) -> Record:
             raise RecordError(
                 f"{path}: {key} has {count:g} images right, correct says {record.correct}."
             )
+    names = {name for name, *_ in record.classes}
+    for true, answer, _ in record.confusions:
+        if unknown := {true, answer} - names:
+            raise RecordError(f"{path}: confusions: '{unknown.pop()}' is none of the classes.")
     return record
 
 

@@ -43,7 +43,7 @@ def _fill(table: Table, registry: Registry[T], row: Callable[[str, type[T]], lis
             faults.append(str(error) if known else f"{registry.kind} '{name}': {error!r}")
             name, columns = f"{name} ✗", ["–"] * (len(table.columns) - 2)
         for origin in origins:
-            table.add_row(name, *columns, f"{origin.package} {origin.version}")
+            table.add_row(*map(escape, [name, *columns, f"{origin.package} {origin.version}"]))
     table.caption = "\n".join([*below, *(escape(f"✗ {fault}") for fault in faults)])
     table.caption_justify = "left"
 
@@ -131,7 +131,7 @@ def encoders() -> Table:
 
 def _encoder(name: str, encoder: type[Encoder]) -> list[str]:
     """The first line of what the class says of itself."""
-    return [escape((encoder.__doc__ or "").strip().partition("\n")[0])]
+    return [(encoder.__doc__ or "").strip().partition("\n")[0]]
 
 
 def prompts() -> Table:

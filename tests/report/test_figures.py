@@ -280,6 +280,34 @@ def test_a_panel_in_which_no_row_has_a_point_is_left_out() -> None:
     assert len(picture.files()) == 2
 
 
+def test_long_names_keep_their_pictures_and_their_lines_apart() -> None:
+    encoder = "hf-hub:laion/CLIP-ViT-H-14-frozen-xlm-roberta-large-laion5B-s13B-b90k@" + "0" * 39
+    tail = "-that-is-longer-than-a-legend-has-room-for"
+    methods = ("zero-shot", *(f"a-name{number}{tail}" for number in (1, 2)), f"other{tail}")
+    records: dict[str, Record] = {}
+    for digit in "12":
+        records |= synthetic(
+            methods=methods, datasets=("dtd",), shots=(1, 4), seeds=(1,), encoder=encoder + digit
+        )
+    found = pictures(board(records), records)
+    shots = [picture for picture in found if picture.name.startswith("many-shots")]
+
+    assert len({picture.name for picture in found}) == len(found)
+    assert len(shots) == 2
+    assert all(len(picture.data["panels"][0][1]) == len(methods) for picture in shots)
+    assert len({picture.data["heading"] for picture in shots}) == 2
+
+
+def test_names_that_look_alike_when_cut_are_numbered() -> None:
+    inner = "-and-then-much-that-is-not-the-same-in-the-middle-of-it-"
+    methods = [f"a-name-with-a-long-beginning{n}{inner}long-end" for n in (1, 2, 3)]
+    records = synthetic(methods=methods, datasets=("dtd",), shots=(1, 4), seeds=(1,))
+    lines = by_kind(records)["shots"].data["panels"][0][1]
+
+    assert len(lines) == 3
+    assert [name[-3:] for name in lines][1:] == [" #2", " #3"]
+
+
 def test_too_many_lines_are_the_best_ones_and_zero_shot() -> None:
     records = synthetic(datasets=("dtd", "cub"), shots=(1, 16), seeds=(1,), images=2000)
     data = by_kind(records)["shots"].data

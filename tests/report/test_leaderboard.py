@@ -176,6 +176,8 @@ def spoil(record: Path, how: str) -> None:
         seal(record, method_version="0", input_sha256="0" * 64)
         record.rename(record.with_name("other.json"))
         record.write_text(text)
+    elif how == "confusion":
+        seal(record, confusions=[["nobody's class", content["classes"][0][0], 1]])
     elif how == "bits":
         seal(record, right=content["right"][:-4])
     else:
@@ -196,6 +198,7 @@ def spoil(record: Path, how: str) -> None:
         ("other version", "but differ in method_version: '0' and '1'"),
         ("bits", "{record}: right has 6 bytes, 70 test images take 9"),
         ("count", "images right, correct says"),
+        ("confusion", "{record}: confusions: 'nobody's class' is none of the classes."),
     ],
 )
 def test_a_record_that_cannot_be_believed_is_one_line(
