@@ -77,19 +77,19 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
 
 
 class Command(click.Command):
-    """A command that refuses an option given twice, where click would take the last in silence."""
+    """A command that refuses a list given twice, of which click would take the last in silence."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, as click does, but for repeats."""
         *_, order = self.make_parser(ctx).parse_args(list(args))
         for option in order:
-            if isinstance(option, click.Option) and not option.is_flag and not option.multiple:
-                times = sum(other is option for other in order)
-                how = ", with commas between its values" * isinstance(option.type, CommaList)
-                if times > 1:
-                    raise click.UsageError(
-                        f"{option.opts[0]} is given {times} times. Give it once{how}.", ctx
-                    )
+            times = sum(other is option for other in order)
+            if isinstance(option.type, CommaList) and times > 1:
+                raise click.UsageError(
+                    f"{option.opts[0]} is given {times} times. Give it once, with commas between "
+                    "its values.",
+                    ctx,
+                )
         return super().parse_args(ctx, args)
 
 

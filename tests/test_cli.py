@@ -175,26 +175,12 @@ def test_a_suite_leaves_nothing_to_say(command: Command, tmp_path: Path) -> None
         assert f"{words[0]} does not go with --suite" in done.err
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (
-            ("run", "--method", "tipx", "--setting", "few-shot", "--method", "tag"),
-            "--method is given 2 times. Give it once, with commas between its values.",
-        ),
-        (
-            ("leaderboard", "check", "demo.toml", *("--folder", "a") * 3),
-            "--folder is given 3 times. Give it once.",
-        ),
-    ],
-)
-def test_an_option_given_twice_is_not_dropped_in_silence(
-    command: Command, words: tuple[str, ...], said: str
-) -> None:
-    done = command(*words)
+def test_a_list_given_twice_is_not_dropped_in_silence(command: Command) -> None:
+    done = command("run", "--method", "tipx", "--setting", "few-shot", "--method", "tag")
 
     assert done.code == 2
-    assert done.err.strip().endswith(said)
+    told = "--method is given 2 times. Give it once, with commas between its values."
+    assert done.err.strip().endswith(told)
 
 
 SLOW = {"torch", "lightning", "numpy", "open_clip"}

@@ -698,9 +698,9 @@ def test_what_goes_wrong_is_one_line_and_exit_2(
     message: str,
 ) -> None:
     parrot.answer = lambda asked, number: refusal(401, f"bad key {KEY}")
+    dataset = () if "--dataset" in words else ("--dataset", toy)
     done = command(
-        *("prompts", "build", "--dataset", toy, "--model", "parrot", "--out", tmp_path / "out"),
-        *words,
+        *("prompts", "build", *dataset, "--model", "parrot", "--out", tmp_path / "out"), *words
     )
 
     assert (done.code, done.out) == (2, "")
