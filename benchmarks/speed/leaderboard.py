@@ -170,8 +170,8 @@ def main() -> None:
     )
     for name, runs in found.items():
         seconds, computing, peak = zip(*runs, strict=True)
-        shown = (statistics.median(seconds), min(seconds), max(seconds))
-        shown += (statistics.median(computing),)
+        median = statistics.median
+        shown = median(seconds), min(seconds), max(seconds), median(computing)
         table.add_row(name, *(f"{value:.1f}" for value in shown), f"{max(peak):.2f}")
     Console().print(table)
 

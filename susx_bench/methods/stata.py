@@ -10,12 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.methods.base import Context, Method, Need
-from susx_bench.methods.gaussian import (
-    TEMPERATURE,
-    assign,
-    log_likelihood,
-    moments,
-)
+from susx_bench.methods.gaussian import TEMPERATURE, assign, log_likelihood, moments
 from susx_bench.methods.graph import kinship
 from susx_bench.methods.zero_shot import clip_logits
 

@@ -14,7 +14,7 @@ import math
 import re
 import unicodedata
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -187,14 +187,15 @@ def _names(board: Board) -> list[str]:
     """A label for every row: method, tuning where there are several, and marks."""
     several = len({row.tuning for row in board.rows if row.tunable}) > 1
     names: list[str] = []
+    seen: Counter[str] = Counter()
     for row in board.rows:
         name = (
             _plain(row.label, 36)
             + (f" · {row.tuning}" if several and row.tunable else "")
             + (f" {row.marks}" if row.marks else "")
         )
-        alike = sum(other.partition(" #")[0] == name for other in names)
-        names.append(f"{name} #{alike + 1}" if alike else name)
+        seen[name] += 1
+        names.append(f"{name} #{seen[name]}" if seen[name] > 1 else name)
     return names
 
 
@@ -618,21 +619,13 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _heading(figure: Figure, text: str) -> None:
-    figure.suptitle(_fitting(figure, text), x=0.01, ha="left")
-
-
-def _fitting(figure: Figure, text: str) -> str:
+def _heading(figure: Figure, text: str, **place: float) -> None:
     """A heading no wider than its figure."""
-    return _plain(text, int(8 * figure.get_figwidth()))
+    figure.suptitle(_plain(text, int(8 * figure.get_figwidth())), x=0.01, ha="left", **place)
 
 
-def _panels(
-    figure: Figure, count: int, across: int, margins: Mapping[str, float] | None = None
-) -> list[Axes]:
-    grid = figure.subplots(
-        math.ceil(count / across), across, squeeze=False, gridspec_kw=dict(margins or {})
-    )
+def _panels(figure: Figure, count: int, across: int, **margins: float) -> list[Axes]:
+    grid = figure.subplots(math.ceil(count / across), across, squeeze=False, gridspec_kw=margins)
     axes = grid.ravel().tolist()
     for ax in axes[count:]:
         ax.remove()
@@ -653,8 +646,11 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     width, height = figure.get_size_inches()
-    figure.suptitle(_fitting(figure, data["heading"]), x=0.01, y=1 - 0.07 / height, ha="left")
-    axes = _panels(figure, len(data["panels"]), data["across"], _margins(figure, data))
+    # The constrained layout measures every label of every panel twice, which takes as long as to
+    # draw them. Here all are known.
+    figure.set_layout_engine("none")
+    _heading(figure, data["heading"], y=1 - 0.07 / height)
+    axes = _panels(figure, len(data["panels"]), data["across"], **_margins(width, height, data))
     handles, shots = {}, []
     for ax, (title, lines) in zip(axes, data["panels"], strict=True):
         drawn = [name for name, points in lines.items() if points]
@@ -695,14 +691,8 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
     _legend(figure, handles, data["looks"], data["columns"])
 
 
-def _margins(figure: Figure, data: Any) -> dict[str, float]:
-    """Margins of equal panels above a legend, for `_panels`; given in inches here.
-
-    The constrained layout measures every label of every panel twice, which takes as long as to
-    draw them. Here all are known.
-    """
-    figure.set_layout_engine("none")
-    width, height = figure.get_size_inches()
+def _margins(width: float, height: float, data: Any) -> dict[str, float]:
+    """Margins of equal panels above a legend, for `_panels`; all given in inches here."""
     across, down = data["across"], math.ceil(len(data["panels"]) / data["across"])
     left, right, top, gap, beneath = 0.62, 0.1, 0.58, 0.42, 0.52
     bottom = 0.22 * math.ceil(len(data["looks"]) / data["columns"]) + 0.56

@@ -87,8 +87,9 @@ def _read(path: Path) -> Record:
             )
     names = {name for name, *_ in record.classes}
     for true, answer, _ in record.confusions:
-        if unknown := {true, answer} - names:
-            raise RecordError(f"{path}: confusions: '{unknown.pop()}' is none of the classes.")
+        for name in (true, answer):
+            if name not in names:
+                raise RecordError(f"{path}: confusions: '{name}' is none of the classes.")
     return record
 
 
