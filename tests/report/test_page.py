@@ -405,6 +405,8 @@ def test_filters_leave_what_fits(visit: Visit) -> None:
     page.select_option("[name=regime]", "transductive")
     assert names(page) == ["zlap ᵗ val"]
     page.get_by_role("button", name="Reset").click()
+    # A form tells of its reset before it is done, so the page follows a moment later.
+    page.wait_for_function("document.querySelector('#status').innerText.startsWith('5 of 5')")
     assert status.inner_text().startswith("5 of 5 rows, 6 of 6 columns")
     page.select_option("[name=tuning]", "test")
     assert names(page) == ["zero-shot –", "tipx test †"]
