@@ -179,13 +179,19 @@ def _recipe(request: Request, spec: DatasetSpec, per_class: int, **how: Any) -> 
     return recipe
 
 
-def _begin(request: Request, recipe: Recipe, ready: Callable[[], object]) -> SupportFolder:
+def _begin(
+    request: Request, recipe: Recipe, notes: Console, ready: Callable[[], object]
+) -> tuple[SupportFolder, bool]:
     """Make a folder the recipe's, unless it is another set's.
 
     Args:
         request: What was asked for.
         recipe: What is to be built.
+        notes: Console for notes.
         ready: Raises if nothing can be built; called before anything is written or forgotten.
+
+    Returns:
+        The folder, and whether what it holds is to be built anew.
 
     Raises:
         SupportError: If it holds a set of another recipe.
@@ -194,7 +200,15 @@ def _begin(request: Request, recipe: Recipe, ready: Callable[[], object]) -> Sup
     if Path(name).name != name or name == "..":
         raise OptionError(f"--name {name}: it is a name, not a path; --root says where sets lie.")
     folder = SupportFolder(request.root / recipe.dataset / name)
-    if folder.exists and not request.force:
+    anew = request.force
+    if folder.outdated:
+        anew = True
+        notes.print(
+            f"{folder.path} is of an earlier version of susx-bench; it is built again",
+            style="yellow",
+            markup=False,
+        )
+    if folder.exists and not anew:
         there = folder.recipe
         differs = there.differs(recipe)
         more = recipe.per_class > there.per_class
@@ -206,12 +220,12 @@ def _begin(request: Request, recipe: Recipe, ready: Callable[[], object]) -> Sup
                 f"{', '.join(differs)}. Use it as it is with --support {folder.path}, give another "
                 "--name, or --force to build this one in its place."
             )
-    if is_main_process() and (request.force or not folder.exists or folder.recipe != recipe):
+    if is_main_process() and (anew or not folder.exists or folder.recipe != recipe):
         ready()
-        if request.force:
+        if anew:
             folder.clear()
         folder.begin(recipe)
-    return folder
+    return folder, anew
 
 
 @contextmanager
@@ -265,9 +279,9 @@ def _generated(request: Request, notes: Console) -> Built:
             safety_checker=pipeline.safety_checker,
         ),
     )
-    folder = _begin(request, recipe, lambda: pipeline.loaded)
+    folder, anew = _begin(request, recipe, notes, lambda: pipeline.loaded)
     total = wanted(recipe)
-    if request.force:  # another rank may not have cleared the folder yet
+    if anew:  # another rank may not have cleared the folder yet
         blocks = list(range(math.ceil(total / BLOCK)))
     else:
         blocks = missing_blocks(folder, recipe)
@@ -300,16 +314,16 @@ def _retrieved(request: Request, notes: Console) -> Built:
         )
     dataset, parent = open_dataset(request.dataset), os.getppid()
     if request.from_folder and request.from_folder.suffix == ".pt":
-        return _imported(request, dataset.spec)
+        return _imported(request, dataset.spec, notes)
     origin = _origin(request, dataset.spec)
     test = _test_split(request, dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = _recipe(request, dataset.spec, RETRIEVED, retrieval=facts)
-    folder = _begin(request, recipe, origin.check)
+    folder, anew = _begin(request, recipe, notes, origin.check)
     if request.pool is None and not is_main_process():  # only a pool is encoded by all ranks
         return _built_elsewhere(request, folder, recipe, parent)
-    # With --force another rank may not have cleared the folder yet.
-    if not request.force and folder.finished and all(map(folder.has, folder.rows())):
+    # What is built anew another rank may not have cleared yet.
+    if not anew and folder.finished and all(map(folder.has, folder.rows())):
         return Built(folder.path, recipe, folder.rows(), False, request.dataset)
     candidates = origin.candidates(recipe, folder, partial(_progress, notes))
     if not is_main_process():
@@ -358,7 +372,7 @@ def _origin(request: Request, spec: DatasetSpec) -> Origin:
     return FolderOrigin(request.from_folder, spec)
 
 
-def _imported(request: Request, spec: DatasetSpec) -> Built:
+def _imported(request: Request, spec: DatasetSpec, notes: Console) -> Built:
     """Features that were published without their images."""
     path = request.from_folder
     assert path is not None
@@ -371,7 +385,7 @@ def _imported(request: Request, spec: DatasetSpec) -> Built:
     )
     most = int(torch.bincount(labels).max())
     recipe = _recipe(request, spec, most, retrieval=facts)
-    folder = _begin(request, recipe, lambda: None)
+    folder, _ = _begin(request, recipe, notes, lambda: None)
     if not is_main_process():
         return _built_elsewhere(request, folder, recipe, os.getppid())
     if folder.finished:

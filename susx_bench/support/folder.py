@@ -44,7 +44,8 @@ from susx_bench.records.files import (
     write_atomic,
 )
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of a recipe. 1 was of sets in which an image that several prompts found stood at its last place."""
 ROOT_VARIABLE = "SUSX_BENCH_SUPPORT"
 KEPT = "kept"
 _RECIPE = "recipe.json"
@@ -111,6 +112,7 @@ class Recipe(_Strict):
     """What a support set is built from.
 
     Attributes:
+        schema_: `SCHEMA`.
         kind: ``sus-sd`` or ``sus-lc``.
         dataset: Name of the dataset whose classes it has.
         classnames: Its canonical class names.
@@ -151,7 +153,13 @@ class Recipe(_Strict):
             SupportError: If it cannot be read, or has another form.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
+            if (schema := _schema_of(content)) != SCHEMA:
+                raise SupportError(
+                    f"{path} is a recipe of schema {schema}, this version has {SCHEMA}. The same "
+                    "`susx-bench support build` as before, without --recipe, builds the set again."
+                )
+            return cls.model_validate_json(content)
         except OSError as error:
             raise SupportError(f"{path} cannot be read: {error.strerror}.") from error
         except ValidationError as error:
@@ -159,6 +167,15 @@ class Recipe(_Strict):
             first = min(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
             place = ".".join(str(part) for part in first["loc"]) or "it"
             raise SupportError(f"{path} is no recipe: {place}: {first['msg']}.") from error
+
+
+def _schema_of(content: bytes) -> int:
+    """The schema that a recipe says it has; `SCHEMA` where it says none that can be read."""
+    try:
+        schema = json.loads(content)["schema"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return SCHEMA  # what is wrong with it is told by whoever reads it whole
+    return schema if isinstance(schema, int) else SCHEMA
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -260,6 +277,12 @@ class SupportFolder:
     def exists(self) -> bool:
         """Whether a build was begun here."""
         return (self.path / _RECIPE).is_file()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it was built by rules that are not those of `SCHEMA`."""
+        path = self.path / _RECIPE
+        return path.is_file() and _schema_of(path.read_bytes()) != SCHEMA
 
     @property
     def finished(self) -> bool:

@@ -88,10 +88,20 @@ class Origin(ABC):
 
 
 def by_turns(found: Iterable[Sequence[Candidate]]) -> list[Candidate]:
-    """Merge what several prompts of a class found: the first of each, the second of each ..."""
-    rounds = itertools.zip_longest(*found)
-    merged = [one for several in rounds for one in several if one is not None]
-    return list({one.source: one for one in reversed(merged)}.values())[::-1]
+    """Merge what several prompts of a class found: the first of each, the second of each ...
+
+    An image that several prompts found stands where it comes first, with the prompt that put it
+    there.
+
+    Args:
+        found: What each prompt found, the best first.
+    """
+    best: dict[str, Candidate] = {}
+    for several in itertools.zip_longest(*found):
+        for one in several:
+            if one is not None:
+                best.setdefault(one.source, one)
+    return list(best.values())
 
 
 def depth(per_class: int, prompts: int) -> int:

@@ -198,7 +198,11 @@ def test_a_folder_without_a_recipe_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is no recipe"), ('{"schema": 1}', "is no recipe: kind: Field required")],
+    [
+        ("{", "is no recipe"),
+        ('{"schema": 2}', "is no recipe: kind: Field required"),
+        ('{"schema": 1}', "is a recipe of schema 1, this version has 2"),
+    ],
 )
 def test_a_broken_recipe_is_told(text: str, message: str, folder: SupportFolder) -> None:
     (folder.path / "recipe.json").write_text(text)

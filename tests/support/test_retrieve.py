@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import random
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -103,6 +104,45 @@ def test_prompts_take_turns() -> None:
         ("d", "2"),
         ("c", "1"),
     ]
+
+
+def taken_in_turn(lists: Sequence[str]) -> list[tuple[str, str]]:
+    """The rule in plain loops: source and prompt, an image where it is met first."""
+    order: list[tuple[str, str]] = []
+    for rank in range(max(map(len, lists), default=0)):
+        for number, names in enumerate(lists):
+            if rank < len(names) and names[rank] not in [source for source, _ in order]:
+                order.append((names[rank], str(number)))
+    return order
+
+
+@pytest.mark.parametrize(
+    ("lists", "want"),
+    [
+        (("abcd", "aefg", "hija"), "ahbeicfjdg"),  # first of two prompts, fourth of the third
+        (("ab", "ba"), "ab"),
+        (("abc", "", "cab"), "acb"),
+        (("a",), "a"),
+        ((), ""),
+    ],
+)
+def test_an_image_of_several_prompts_keeps_its_best_place(
+    lists: tuple[str, ...], want: str
+) -> None:
+    merged = by_turns([candidates(names, str(i)) for i, names in enumerate(lists)])
+
+    assert "".join(one.source for one in merged) == want
+    assert [(one.source, one.prompt) for one in merged] == taken_in_turn(lists)
+
+
+def test_any_lists_of_several_prompts_are_merged_by_that_rule() -> None:
+    chance = random.Random(0)
+    for _ in range(300):
+        lists = ["".join(chance.sample("abcdefgh", chance.randint(0, 8))) for _ in range(4)]
+
+        merged = by_turns([candidates(names, str(i)) for i, names in enumerate(lists)])
+
+        assert [(one.source, one.prompt) for one in merged] == taken_in_turn(lists)
 
 
 @pytest.mark.parametrize(("per_class", "prompts", "want"), [(16, 1, 64), (10, 3, 14), (1, 9, 1)])
@@ -453,6 +493,26 @@ def test_a_folder_of_images_is_imported_by_class_names(tmp_path: Path, command: 
     )
     assert used.code == 0, used.err
     assert used.records[0]["support_images"] == 20
+
+
+def test_a_set_of_an_earlier_version_is_built_again(tmp_path: Path, command: Command) -> None:
+    """It may have its images in an order that is no longer the rule."""
+    folder = digit_folder(tmp_path / "mine", WORDS)
+    words = (*POOL, "--dataset", "digits", "--import", folder, "--per-class", 1)
+    assert command(*words).code == 0
+    before = rows_of(tmp_path, "digits")
+    path = tmp_path / "support/digits/sus-lc-photo/recipe.json"
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
+
+    used = command("run", "--method", "tipx", "--setting", "name-only", "--support", "sus-lc")
+    again = command(*words)
+
+    assert (used.code, "is a recipe of schema 1, this version has 2" in used.err) == (2, True)
+    assert again.code == 0, again.err
+    assert "is of an earlier version of susx-bench; it is built again" in again.err
+    assert '"schema": 2' in path.read_text()
+    assert rows_of(tmp_path, "digits") == before
+    assert "nothing to do" in command(*words).out
 
 
 @pytest.mark.parametrize(
