@@ -281,10 +281,9 @@ def _generated(request: Request, notes: Console) -> Built:
     )
     folder, anew = _begin(request, recipe, notes, lambda: pipeline.loaded)
     total = wanted(recipe)
-    if anew:  # another rank may not have cleared the folder yet
-        blocks = list(range(math.ceil(total / BLOCK)))
-    else:
-        blocks = missing_blocks(folder, recipe)
+    every = list(range(math.ceil(total / BLOCK)))
+    # What is built anew another rank may not have cleared yet.
+    blocks = every if anew else missing_blocks(folder, recipe)
     if blocks:
         texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
         if cut := pipeline.cut(texts):

@@ -45,7 +45,7 @@ from susx_bench.records.files import (
 )
 
 SCHEMA = 2
-"""Of a recipe. 1 was of sets in which an image that several prompts found stood at its last place."""
+"""Of a recipe. Under 1, an image that several prompts found stood at its last place."""
 ROOT_VARIABLE = "SUSX_BENCH_SUPPORT"
 KEPT = "kept"
 _RECIPE = "recipe.json"
