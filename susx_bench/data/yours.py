@@ -25,7 +25,7 @@ from susx_bench.data.sources.table import (
     guess_splits,
     has_tables,
     load_tables,
-    read_names,
+    read_classnames,
 )
 from susx_bench.data.spec import ClassFolders, DatasetSpec
 from susx_bench.errors import DatasetError, OptionError
@@ -136,7 +136,7 @@ def _table_classes(folder: Path, name: str, where: str) -> tuple[str, ...]:
         )
     found = class_labels(table, column)
     if found is None and (folder / CLASSNAMES_FILE).is_file():
-        found = read_names(folder / CLASSNAMES_FILE)
+        found = read_classnames(folder / CLASSNAMES_FILE, name)
     if found is None:
         found = sorted({str(value) for value in table[column]})
     return tuple(label.replace("_", " ") for label in found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import json
 import math
 import string
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from susx_bench.data.classes import match
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import PromptsError, UnknownNameError
+from susx_bench.records.text import read_json
 
 # The seven ImageNet templates that CLIP's authors found best, which SuS-X uses for every dataset.
 ENSEMBLE = (
@@ -196,7 +196,7 @@ def read_table(spec: DatasetSpec, folder: Path | None, file: str, item: str) -> 
         )
     path = folder / file
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
     except (OSError, ValueError) as error:
         raise PromptsError(f"{spec.name}: {path} cannot be read: {error}.") from error
     good = isinstance(table, dict) and all(

@@ -35,6 +35,7 @@ from susx_bench.features.task import DatasetTask, Task
 from susx_bench.methods.base import Method, Setting, fault
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import sha256_json
+from susx_bench.records.text import read_names
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, load_method
 from susx_bench.runner.batches import ALL, Batches
 from susx_bench.runner.cell import Cell
@@ -392,10 +393,9 @@ def _bundle(request: Request) -> Task:
     names = None
     if request.classnames:
         try:
-            names = request.classnames.read_text().split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+            names = read_names(request.classnames)
+        except (OSError, ValueError) as error:
             raise OptionError(f"--classnames {request.classnames}: {error}.") from error
-        names = [name.strip() for name in names if name.strip()]
     return BundleTask(
         request.features,
         dataset=request.dataset[0] if request.dataset else None,

@@ -23,6 +23,7 @@ from pydantic import (
 from susx_bench.data.spec import SupportKind
 from susx_bench.errors import OptionError, SuiteError, UnknownNameError
 from susx_bench.prompts.kinds import KINDS
+from susx_bench.records.text import read_text
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.batches import ALL, Batches
 from susx_bench.tuning.names import TUNES
@@ -113,8 +114,8 @@ class Suite(BaseModel):
         """
         path = locate(suite)
         try:
-            read = cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            read = cls.model_validate(tomllib.loads(read_text(path)))
+        except (OSError, ValueError) as error:
             raise SuiteError(f"{path} cannot be read: {error}.") from error
         except ValidationError as error:
             # An unknown key says more than the missing one it was meant to be.

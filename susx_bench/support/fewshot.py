@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.errors import ShotsError
+from susx_bench.records.text import read_json
 
 DrawRule = Literal["balanced", "coop", "file"]
 
@@ -133,7 +133,7 @@ def read_shots(path: Path, keys: Sequence[str], where: str) -> Tensor:
             that is not there.
     """
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = read_json(path)
     except (OSError, ValueError) as error:
         raise ShotsError(f"--shots-file {path} cannot be read: {error}.") from error
     if not isinstance(given, list) or not given:

@@ -43,6 +43,7 @@ from susx_bench.records.files import (
     whole_lines,
     write_atomic,
 )
+from susx_bench.records.text import read_text
 
 SCHEMA = 2
 """Of a recipe. Under 1, an image that several prompts found stood at its last place."""
@@ -153,7 +154,7 @@ class Recipe(_Strict):
             SupportError: If it cannot be read, or has another form.
         """
         try:
-            content = path.read_bytes()
+            content = read_text(path)
             if (schema := _schema_of(content)) != SCHEMA:
                 raise SupportError(
                     f"{path} is a recipe of schema {schema}, this version has {SCHEMA}. The same "
@@ -167,9 +168,11 @@ class Recipe(_Strict):
             first = min(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
             place = ".".join(str(part) for part in first["loc"]) or "it"
             raise SupportError(f"{path} is no recipe: {place}: {first['msg']}.") from error
+        except ValueError as error:
+            raise SupportError(f"{path} is no recipe: {error}.") from error
 
 
-def _schema_of(content: bytes) -> int:
+def _schema_of(content: str | bytes) -> int:
     """The schema that a recipe says it has; `SCHEMA` where it says none that can be read."""
     try:
         schema = json.loads(content)["schema"]

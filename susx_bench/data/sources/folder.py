@@ -19,6 +19,7 @@ from susx_bench.data.spec import (
     SplitFile,
 )
 from susx_bench.errors import DatasetError
+from susx_bench.records.text import read_lines
 
 IMAGES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -118,8 +119,12 @@ class FolderSource(Source):
         """Relative paths and class names in a list file."""
         if not path.is_file():
             raise DatasetError(f"{self._spec.name}: {path} does not exist. {self._spec.fetch}")
+        try:
+            lines = read_lines(path)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{self._spec.name}: {path} cannot be read: {error}.") from error
         found = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(lines, start=1):
             match line.split(maxsplit=1):
                 case [image, name]:
                     found.append((f"{image}{suffix}", name.strip()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.errors import DatasetError
+from susx_bench.records.text import read_json
 
 UNSPLIT = "susx-bench 50/20/30"
 """Protocol of images that came without a split, see `divide`."""
@@ -30,7 +30,7 @@ def read_split_file(path: Path, spec: DatasetSpec) -> dict[Split, list[Sample]]:
     if not path.is_file():
         raise DatasetError(f"{spec.name}: the split file {path} does not exist. {spec.fetch}")
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
+        table: Any = read_json(path)
         rows = {
             split: [(str(key), int(number), str(name)) for key, number, name in table[split]]
             for split in SPLITS

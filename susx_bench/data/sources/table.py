@@ -18,6 +18,7 @@ from susx_bench.data.sources.folder import IMAGES
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
 from susx_bench.errors import DatasetError
+from susx_bench.records.text import read_names
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -138,7 +139,7 @@ class TableSource(Source):
                     f"for them nor a {CLASSNAMES_FILE}. Labels are never believed by their "
                     "position: give a copy that names its classes."
                 )
-            names = read_names(path)
+            names = read_classnames(path, self._spec.name)
         if names is None:
             unique, numbers = np.unique(raw.astype(str), return_inverse=True)
             names = unique.tolist()
@@ -303,9 +304,16 @@ def class_labels(table: Dataset, column: str) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
-def read_names(path: Path) -> list[str]:
-    """Class names, one a line."""
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def read_classnames(path: Path, dataset: str) -> list[str]:
+    """Class names, one a line, in the order of their numbers.
+
+    Raises:
+        DatasetError: If the file cannot be read, has no line, an empty line, or a name twice.
+    """
+    try:
+        return read_names(path)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{dataset}: {path} cannot be read: {error}.") from error
 
 
 def _stem(file: str) -> str:

@@ -1,0 +1,86 @@
+"""Text files that people write: one way to read them, with or without a byte order mark."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from pathlib import Path
+from typing import Any
+
+_MARK = "\ufeff"
+_OTHERS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16"} | {
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}  # UTF-32's mark begins with UTF-16's, so it is looked for first
+
+
+def read_text(path: Path) -> str:
+    r"""Read a UTF-8 file: without its byte order mark, every line ended by ``\n``.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not UTF-8; the message says what it is, or where it is broken.
+    """
+    content = path.read_bytes()
+    for mark, name in _OTHERS.items():
+        if content.startswith(mark):
+            raise ValueError(f"it is {name}; save it as UTF-8")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"byte 0x{content[error.start]:02x} in line {line} is not UTF-8; save it as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ValueError("it has NUL characters, which no text has; save it as UTF-8")
+    return text.removeprefix(_MARK).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a file, without the white space around each.
+
+    A line keeps its place: the first is item 0. Empty lines at the end are none; an empty line
+    before the last is an error, because what follows would have another number than it seems.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not UTF-8, or a line is empty.
+    """
+    # Editors and `cat` leave a mark at the start of a line, too.
+    lines = [line.strip().strip(_MARK).strip() for line in read_text(path).rstrip().split("\n")]
+    if lines == [""]:
+        return []
+    if "" in lines:
+        raise ValueError(f"line {lines.index('') + 1} of {len(lines)} is empty")
+    return lines
+
+
+def read_names(path: Path) -> list[str]:
+    """Read names, one a line, each of which is there once.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not UTF-8, has no line, an empty line, or a name twice.
+    """
+    names = read_lines(path)
+    if not names:
+        raise ValueError("it has no line")
+    first: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        if first.setdefault(name, number) != number:
+            raise ValueError(f"lines {first[name]} and {number} are both '{name}'")
+    return names
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not UTF-8, or not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
