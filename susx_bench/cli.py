@@ -16,6 +16,26 @@ import click
 
 from susx_bench.console import is_main_process, print_whole, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, OptionError, OutputError, RetrievalError
+from susx_bench.options import (
+    ANY_PATH,
+    FILE_PATH,
+    FOLDER_PATH,
+    IMAGES,
+    NAME,
+    NAMES,
+    ORDER_LIST,
+    PRICE,
+    SEED,
+    SEED_LIST,
+    SHARD,
+    SHOT_LIST,
+    TRAVEL,
+    Count,
+    Group,
+    Number,
+    Text,
+    Url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,79 +77,15 @@ SUITE_SAYS = (
 )
 
 
-class CommaList(click.ParamType[tuple[Any, ...]]):
-    """``a,b,c``, each item of one type and none twice."""
-
-    def __init__(self, item: click.ParamType[Any]) -> None:
-        self.item = item
-        self.name = f"{item.name},..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        """Split, convert and drop repeats, in the order given."""
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip() for part in str(value).split(",")]
-        if not all(parts):
-            self.fail(f"'{value}' has an empty item.", param, ctx)
-        return tuple(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
-
-
-class Command(click.Command):
-    """A command that refuses a list given twice, of which click would take the last in silence."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, as click does, but for repeats."""
-        *_, order = self.make_parser(ctx).parse_args(list(args))
-        for option in order:
-            times = sum(other is option for other in order)
-            if isinstance(option.type, CommaList) and times > 1:
-                raise click.UsageError(
-                    f"{option.opts[0]} is given {times} times. Give it once, with commas between "
-                    "its values.",
-                    ctx,
-                )
-        return super().parse_args(ctx, args)
-
-
-class Group(click.Group):
-    """A group whose commands are of that kind."""
-
-    command_class = Command
-    group_class = type
-
-
-class Shard(click.ParamType[tuple[int, int]]):
-    """``i/n``, one of n parts, counted from 1."""
-
-    name = "i/n"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Split, convert and check."""
-        if isinstance(value, tuple):
-            return value
-        part, _, parts = str(value).partition("/")
-        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-            self.fail(f"'{value}' is not one of n parts, as in 1/4 to 4/4.", param, ctx)
-        return int(part), int(parts)
-
-
-NAMES = CommaList(click.STRING)
-SHARD = Shard()
-POSITIVE = CommaList(click.IntRange(1, 2**63 - 1))  # what a generator takes as a seed
-
-
 DATA_ROOT = click.option(
     "--data-root",
-    type=click.Path(path_type=Path),
+    type=FOLDER_PATH,
     envvar="SUSX_BENCH_DATA",
     help="Folder of local data, DIR/DATASET each, and of a suite's bundles.",
 )
 SOURCE = click.option(
     "--source",
+    type=NAME,
     default="auto",
     show_default=True,
     help="Where images come from: folder, hub, hf:ORG/NAME[@COMMIT]; auto: the folder, else the "
@@ -137,14 +93,14 @@ SOURCE = click.option(
 )
 SPLIT_FILE = click.option(
     "--split-file",
-    type=click.Path(path_type=Path),
+    type=FILE_PATH,
     help="A split file in place of the published one; joined with a hub copy by file name.",
 )
 
 
 PROMPTS_DIR = click.option(
     "--prompts-dir",
-    type=click.Path(path_type=Path),
+    type=FOLDER_PATH,
     envvar="SUSX_BENCH_PROMPTS",
     help="Folder of prompt files: CuPL_prompts_DATASET.json for cupl and combined, "
     "descriptors_DATASET.json for visdesc.",
@@ -156,12 +112,14 @@ PRECISION = click.option(
     show_default=True,
     help="What models compute in.",
 )
-DEVICES = click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
-NUM_NODES = click.option("--num-nodes", type=click.IntRange(min=1), default=1, show_default=True)
-ACCELERATOR = click.option("--accelerator", default="auto", show_default=True, help="cpu, gpu, ...")
+DEVICES = click.option("--devices", type=Count(1, 1024), default=1, show_default=True)
+NUM_NODES = click.option("--num-nodes", type=Count(1, 10_000), default=1, show_default=True)
+ACCELERATOR = click.option(
+    "--accelerator", type=NAME, default="auto", show_default=True, help="cpu, gpu, ..."
+)
 WORKERS = click.option(
     "--workers",
-    type=click.IntRange(0, 256),
+    type=Count(0, 256),
     help="Processes that read images. [default: as many as cores]",
 )
 
@@ -195,7 +153,7 @@ Try:
 )
 @click.option(
     "--suite",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     help="A suite, by file or by name, in place of the options above and below that decide a "
     "number. A cell that fails is marked, and the others are measured.",
 )
@@ -217,15 +175,21 @@ Try:
     show_default=True,
     help="What to do with an image that cannot be read; what is skipped is recorded.",
 )
-@click.option("--encoder", help="Encoder. [default: the demo's] Names a bundle's encoder.")
-@PRECISION
-@click.option("--prompts", default="single", show_default=True, help="What the text encoder reads.")
-@PROMPTS_DIR
-@click.option("--support", help="Support set in the name-only setting. [default: the dataset's]")
 @click.option(
-    "--shots", type=POSITIVE, help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]"
+    "--encoder", type=NAME, help="Encoder. [default: the demo's] Names a bundle's encoder."
 )
-@click.option("--seed", type=POSITIVE, help="Which draws. [default: 1,2,3]")
+@PRECISION
+@click.option(
+    "--prompts", type=NAME, default="single", show_default=True, help="What the text encoder reads."
+)
+@PROMPTS_DIR
+@click.option(
+    "--support", type=NAME, help="Support set in the name-only setting. [default: the dataset's]"
+)
+@click.option(
+    "--shots", type=SHOT_LIST, help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]"
+)
+@click.option("--seed", type=SEED_LIST, help="Which draws. [default: 1,2,3]")
 @click.option(
     "--draw",
     type=click.Choice(["balanced", "coop"]),
@@ -235,34 +199,33 @@ Try:
 )
 @click.option(
     "--shots-file",
-    type=click.Path(path_type=Path),
+    type=FILE_PATH,
     help="Which labelled images to use: a JSON list of file names or positions.",
 )
 @click.option(
     "--views",
-    type=click.IntRange(min=1),
+    type=Count(1, 1000),
     help="Augmented views a labelled image is averaged over; 1 for the image itself. "
     "[default: 10; the demo 1]",
 )
 @click.option(
     "--tune",
+    type=NAME,
     help="Which labels choose hyper-parameters: fixed, published, support, few-val, val, test. "
     "[default: few-shot val, or support without val; name-only fixed]",
 )
-@click.option("--val-shots", type=click.IntRange(min=1), help="Images a class for few-val.")
+@click.option("--val-shots", type=IMAGES, help="Images a class for few-val.")
 @click.option("--allow-test-tuning", is_flag=True, help="Let --tune test see the test labels.")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=FILE_PATH,
     help="A feature bundle, in place of a dataset and an encoder.",
 )
-@click.option("--logit-scale", type=click.FloatRange(min=0, min_open=True), help="Of a bundle.")
-@click.option(
-    "--classnames", type=click.Path(path_type=Path), help="Of a bundle: a file, one name a line."
-)
+@click.option("--logit-scale", type=Number(1e-3, 1e6), help="Of a bundle.")
+@click.option("--classnames", type=FILE_PATH, help="Of a bundle: a file, one name a line.")
 @click.option(
     "--order",
-    type=CommaList(click.IntRange(0, 2**63 - 1)),
+    type=ORDER_LIST,
     help="Seeds of the order in which streaming methods meet the test images, and of batches; 0 "
     "for the order of the split. [default: 1]",
 )
@@ -278,7 +241,7 @@ Try:
 @ACCELERATOR
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=TRAVEL,
     default=256,
     show_default=True,
     help="Images that travel together. Changes no prediction.",
@@ -286,7 +249,7 @@ Try:
 @WORKERS
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     default=Path("results"),
     show_default=True,
     help="Folder of the records.",
@@ -476,7 +439,7 @@ def data() -> None:
 
 
 @data.command("check")
-@click.argument("dataset")
+@click.argument("dataset", type=NAME)
 @DATA_ROOT
 @SOURCE
 @SPLIT_FILE
@@ -517,16 +480,18 @@ Try:
   susx-bench run --prompts cupl --prompts-dir prompts --dataset dtd ...""",
 )
 @click.option("--dataset", type=NAMES, required=True, help="Datasets, ./FOLDER or hf:ORG/NAME.")
-@click.option("--model", required=True, help="The language model, as its endpoint calls it.")
+@click.option(
+    "--model", type=NAME, required=True, help="The language model, as its endpoint calls it."
+)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     required=True,
     help="Folder for CuPL_prompts_DATASET.json, the --prompts-dir of a run.",
 )
 @click.option(
     "--answers",
-    type=click.IntRange(min=1),
+    type=Count(1, 1000),
     default=10,
     show_default=True,
     help="Answers to each question about each class.",
@@ -534,26 +499,27 @@ Try:
 @click.option(
     "--question",
     "questions",
+    type=Text(10_000, lines=True),
     multiple=True,
     help="A question, {} the class name and a(n) its article; repeatable. [default: CuPL's five]",
 )
-@click.option("--temperature", type=click.FloatRange(min=0, max=2), default=0.99, show_default=True)
+@click.option("--temperature", type=Number(0, 2), default=0.99, show_default=True)
 @click.option(
     "--max-tokens",
-    type=click.IntRange(min=1),
+    type=Count(1, 1_000_000),
     default=50,
     show_default=True,
     help="Longest answer; more for a model that thinks before it answers.",
 )
 @click.option(
     "--concurrency",
-    type=click.IntRange(min=1),
+    type=Count(1, 256),
     default=8,
     show_default=True,
     help="Questions asked at the same time.",
 )
-@click.option("--price-in", type=click.FloatRange(min=0), help="USD per million tokens read.")
-@click.option("--price-out", type=click.FloatRange(min=0), help="USD per million tokens written.")
+@click.option("--price-in", type=PRICE, help="USD per million tokens read.")
+@click.option("--price-out", type=PRICE, help="USD per million tokens written.")
 @click.option("--force", is_flag=True, help="Ask again what was answered.")
 def build_prompts(
     dataset: tuple[str, ...],
@@ -632,7 +598,7 @@ def support() -> None:
 
 SUPPORT_ROOT = click.option(
     "--root",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     help="Folder of support sets, DIR/DATASET/NAME each. [default: SUSX_BENCH_SUPPORT, or your "
     "data folder]",
 )
@@ -646,7 +612,7 @@ Try:
   susx-bench support build --dataset cub --kind sus-sd --prompts photo --preset fast
   susx-bench support build --dataset cifar10 --kind sus-lc --pool PHOTOS --encoder RN50:openai""",
 )
-@click.option("--dataset", help="Whose classes: a name, ./FOLDER or hf:ORG/NAME.")
+@click.option("--dataset", type=NAME, help="Whose classes: a name, ./FOLDER or hf:ORG/NAME.")
 @click.option(
     "--kind",
     type=click.Choice(["sus-sd", "sus-lc"]),
@@ -654,6 +620,7 @@ Try:
 )
 @click.option(
     "--prompts",
+    type=NAME,
     default="photo",
     show_default=True,
     help="What is drawn or looked for: photo, cupl, or another kind.",
@@ -661,11 +628,11 @@ Try:
 @PROMPTS_DIR
 @click.option(
     "--per-class",
-    type=click.IntRange(min=1),
+    type=Count(1, 10_000),
     help="Images a class. [default: the preset's; retrieved 16]",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--name", help="Name of the set. [default: KIND-PROMPTS]")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--name", type=NAME, help="Name of the set. [default: KIND-PROMPTS]")
 @SUPPORT_ROOT
 @click.option(
     "--preset",
@@ -673,19 +640,25 @@ Try:
     help="Pipeline, steps, guidance and images a class: published is Stable Diffusion v1-4, 85 "
     "steps, 9.5, 100; fast is SD-Turbo, 1 step, 0, 16. [default: published; digits demo]",
 )
-@click.option("--model", help="A text-to-image pipeline: ./FOLDER or ORG/NAME[@COMMIT].")
-@click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.")
-@click.option("--guidance", type=click.FloatRange(min=0), help="Classifier-free guidance.")
-@click.option("--pool", help="Retrieve from FOLDER (images, Parquet, webdataset) or hf:ORG/NAME.")
-@click.option("--backend", help="Retrieve through a clip-retrieval backend of your own, a URL.")
-@click.option("--index", help="Name of the backend's index.")
+@click.option("--model", type=NAME, help="A text-to-image pipeline: ./FOLDER or ORG/NAME[@COMMIT].")
+@click.option("--steps", type=Count(1, 1000), help="Denoising steps.")
+@click.option("--guidance", type=Number(0, 1000), help="Classifier-free guidance.")
+@click.option(
+    "--pool", type=NAME, help="Retrieve from FOLDER (images, Parquet, webdataset) or hf:ORG/NAME."
+)
+@click.option(
+    "--backend", type=Url(), help="Retrieve through a clip-retrieval backend of your own, a URL."
+)
+@click.option("--index", type=NAME, help="Name of the backend's index.")
 @click.option(
     "--import",
     "from_folder",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     help="Take images you have, in a folder a class; or SuS-X's features, ..._f_m....pt.",
 )
-@click.option("--encoder", help="Encoder of a pool, or of features. [default: the demo's]")
+@click.option(
+    "--encoder", type=NAME, help="Encoder of a pool, or of features. [default: the demo's]"
+)
 @click.option(
     "--search",
     type=click.Choice(["exact", "ivf"]),
@@ -705,7 +678,7 @@ Try:
 @SPLIT_FILE
 @click.option(
     "--recipe",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE_PATH,
     help="Build again what a recipe.json says, in place of the options that decide the images.",
 )
 @DEVICES
@@ -713,7 +686,7 @@ Try:
 @ACCELERATOR
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=TRAVEL,
     default=8,
     show_default=True,
     help="Images that travel together. Changes no pixel.",
@@ -772,12 +745,12 @@ def build_support(**options: Any) -> None:
 
 
 @support.command("show")
-@click.argument("name")
-@click.option("--dataset", help=f"Whose set a NAME is. [default: {DEMO}]")
+@click.argument("name", type=NAME)
+@click.option("--dataset", type=NAME, help=f"Whose set a NAME is. [default: {DEMO}]")
 @SUPPORT_ROOT
 @click.option(
     "--sheet",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE_PATH,
     help="Where the contact sheet goes. [default: contact-sheet.png in the set's folder]",
 )
 def show_support(name: str, dataset: str | None, root: Path | None, sheet: Path | None) -> None:
@@ -803,22 +776,22 @@ Try:
   susx-bench records verify results/digits/demo
   susx-bench records verify RECORD.json --features FILE.safetensors"""
 )
-@click.argument("record", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("record", type=ANY_PATH, nargs=-1, required=True)
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=FILE_PATH,
     multiple=True,
     help="The feature bundle of the records that have one; repeatable.",
 )
-@click.option("--method", help="./FILE.py:CLASS, of a method that was read from a file.")
-@click.option("--dataset", help="./FOLDER or hf:ORG/NAME, of images of yours.")
+@click.option("--method", type=NAME, help="./FILE.py:CLASS, of a method that was read from a file.")
+@click.option("--dataset", type=NAME, help="./FOLDER or hf:ORG/NAME, of images of yours.")
 @DATA_ROOT
 @SOURCE
 @SPLIT_FILE
 @PROMPTS_DIR
-@click.option("--support", help="PATH of a support set that lies elsewhere.")
-@click.option("--shots-file", type=click.Path(path_type=Path), help="The list of labelled images.")
-@click.option("--classnames", type=click.Path(path_type=Path), help="A bundle's, if given to it.")
+@click.option("--support", type=NAME, help="PATH of a support set that lies elsewhere.")
+@click.option("--shots-file", type=FILE_PATH, help="The list of labelled images.")
+@click.option("--classnames", type=FILE_PATH, help="A bundle's, if given to it.")
 @DEVICES
 @NUM_NODES
 @ACCELERATOR
@@ -852,10 +825,10 @@ def verify(record: tuple[Path, ...], features: tuple[Path, ...], **given: Any) -
 Try:
   susx-bench records merge machine-1 machine-2 --into leaderboards/records/few-shot""",
 )
-@click.argument("folder", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("folder", type=FOLDER_PATH, nargs=-1, required=True)
 @click.option(
     "--into",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     required=True,
     help="Where they go; what is there already stays.",
 )
@@ -876,10 +849,10 @@ def leaderboard() -> None:
     """Build the tables of a suite from its records, or check them."""
 
 
-SUITE = click.argument("suite", type=click.Path(path_type=Path))
+SUITE = click.argument("suite", type=ANY_PATH)
 FOLDER = click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     default=Path("leaderboards"),
     show_default=True,
     help="Where records/NAME/ and the tables lie.",
@@ -887,7 +860,9 @@ FOLDER = click.option(
 
 
 BASELINE = click.option(
-    "--baseline", help="Method the others are compared with. [default: tip-adapter, else zero-shot]"
+    "--baseline",
+    type=NAME,
+    help="Method the others are compared with. [default: tip-adapter, else zero-shot]",
 )
 
 
@@ -968,7 +943,7 @@ def new() -> None:
 
 
 @new.command("method")
-@click.argument("name")
+@click.argument("name", type=NAME)
 def new_method(name: str) -> None:
     """Write a small package NAME/: a method, its tests, and the entry point that registers it."""
     from susx_bench.scaffold import new_method as write

@@ -23,7 +23,7 @@ FLOORS = [
     {"support", "tuning"},
     {"runner"},
     {"report", "testing"},
-    {"cli", "__main__", "__init__"},
+    {"cli", "options", "__main__", "__init__"},
 ]
 MATHEMATICS = {"methods", "tuning"}
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from susx_bench.errors import OutputError
+from susx_bench.records.paths import open_file, read_bytes
 
 
 def canonical_json(value: Any) -> str:
@@ -43,7 +44,7 @@ def sha256_bytes(content: bytes) -> str:
 
 def sha256_file(path: Path) -> str:
     """Hash of a file's bytes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -71,8 +72,9 @@ def write_atomic(path: Path, content: bytes) -> None:
         OutputError: If the folder cannot be written or the disk is full.
     """
     make_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = ""
     try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:200]}.")
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -80,7 +82,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         Path(temporary).chmod(0o644)  # mkstemp makes private files
         Path(temporary).replace(path)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
         raise unwritable(path, error) from error
 
 
@@ -119,5 +122,5 @@ def _ends_a_line(file: BinaryIO) -> bool:
 
 def whole_lines(path: Path) -> Iterator[str]:
     """Lines of a file but for a last one that a kill has torn."""
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    whole, _, _ = read_bytes(path).rpartition(b"\n")
     yield from whole.decode().split("\n") if whole else ()

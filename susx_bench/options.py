@@ -1,0 +1,240 @@
+"""Types of the options: a value is checked before anything starts, by one rule for each type.
+
+Every option of the command line has one of these types. The values of a suite pass through them
+too, so that a file cannot ask for what an option refuses.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from susx_bench.errors import BenchError
+from susx_bench.records.paths import check_text, checked_path
+
+_SHOWN = 60
+_SCHEME = re.compile(r"^[a-z][a-z0-9-]*:(?!//)")
+"""What may stand before a path in a name, as in ``local-dir:FOLDER``."""
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+class Text(click.ParamType[str]):
+    """Words. They are not empty, and hold no control character.
+
+    Args:
+        most: Most characters.
+        lines: Whether line breaks and tabs are allowed.
+    """
+
+    name = "text"
+
+    def __init__(self, most: int = 1000, *, lines: bool = False) -> None:
+        self.most = most
+        self.lines = lines
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the words."""
+        text = str(value)
+        try:
+            check_text(re.sub(r"[\n\r\t]", " ", text) if self.lines else text)
+        except BenchError as error:
+            self.fail(f"{error}", param, ctx)
+        if len(text) > self.most:
+            self.fail(
+                f"'{_short(text)}' has {len(text)} characters, at most {self.most} are taken.",
+                param,
+                ctx,
+            )
+        return text
+
+
+class Name(Text):
+    """A name, or a path in the place of one; it stays as it was written."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the name, and that its path is one that this machine can have."""
+        text = super().convert(value, param, ctx)
+        try:
+            checked_path(_SCHEME.sub("", text) or ".")
+        except BenchError as error:
+            self.fail(f"{error}", param, ctx)
+        return text
+
+
+class Place(click.ParamType[Path]):
+    """A path; ``~`` is expanded.
+
+    Args:
+        wants: What it must be if it is there.
+    """
+
+    name = "path"
+
+    def __init__(self, wants: Literal["file", "folder", "either"]) -> None:
+        self.wants = wants
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Check and expand the path."""
+        try:
+            path = checked_path(value)
+        except BenchError as error:
+            self.fail(f"{error}", param, ctx)
+        if self.wants != "either" and path.exists():
+            if self.wants == "folder" and not path.is_dir():
+                self.fail(f"{path} is no folder, and a folder is wanted.", param, ctx)
+            if self.wants == "file" and path.is_dir():
+                self.fail(f"{path} is a folder, and a file is wanted.", param, ctx)
+            if self.wants == "file" and not path.is_file():
+                self.fail(
+                    f"{path} is a pipe, a socket or a device, and a file is wanted.", param, ctx
+                )
+        return path
+
+
+class Count(click.IntRange):
+    """A whole number with both ends. The upper one is more than anybody has a use for."""
+
+    name = "count"
+
+    def __init__(self, least: int, most: int) -> None:
+        super().__init__(least, most)
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Check the number."""
+        try:
+            number = int(value)
+        except (ValueError, OverflowError):
+            self.fail(f"'{_short(value)}' is not a valid integer.", param, ctx)
+        if not self.least <= number <= self.most:
+            shown = _short(value)
+            self.fail(f"{shown} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class Number(click.FloatRange):
+    """A finite number with both ends."""
+
+    name = "number"
+
+    def __init__(self, least: float, most: float) -> None:
+        super().__init__(least, most)
+        self.least, self.most = least, most
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Check the number."""
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            self.fail(f"'{_short(value)}' is not a valid number.", param, ctx)
+        if not (math.isfinite(number) and self.least <= number <= self.most):
+            shown = _short(value)
+            self.fail(f"{shown} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class Url(Text):
+    """The address of a service, ``http://`` or ``https://``."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check that there is a host, and a port that can be one."""
+        from urllib.parse import urlsplit
+
+        text = super().convert(value, param, ctx)
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port above 65535, half an IPv6 address
+            good = False
+        if not good or " " in text:
+            # Its user and password, if it has any, are not shown.
+            self.fail("it is no address as in http://localhost:8080.", param, ctx)
+        return text
+
+
+class CommaList(click.ParamType[tuple[Any, ...]]):
+    """``a,b,c``, each item of one type and none twice."""
+
+    def __init__(self, item: click.ParamType[Any]) -> None:
+        self.item = item
+        self.name = f"{item.name},..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Split, convert and drop repeats, in the order given."""
+        parts = value if isinstance(value, tuple) else [p.strip() for p in str(value).split(",")]
+        if not all(part != "" for part in parts):
+            self.fail(f"'{_short(value)}' has an empty item.", param, ctx)
+        return tuple(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
+
+
+class Shard(click.ParamType[tuple[int, int]]):
+    """``i/n``, one of n parts, counted from 1."""
+
+    name = "i/n"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Split, convert and check."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(value))
+        part, parts = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= part <= parts:
+            self.fail(f"'{_short(value)}' is not one of n parts, as in 1/4 to 4/4.", param, ctx)
+        return part, parts
+
+
+class Command(click.Command):
+    """A command that refuses a list given twice, of which click would take the last in silence."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, as click does, but for repeats."""
+        *_, order = self.make_parser(ctx).parse_args(list(args))
+        for option in order:
+            times = sum(other is option for other in order)
+            if isinstance(option.type, CommaList) and times > 1:
+                raise click.UsageError(
+                    f"{option.opts[0]} is given {times} times. Give it once, with commas between "
+                    "its values.",
+                    ctx,
+                )
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """A group whose commands are of that kind."""
+
+    command_class = Command
+    group_class = type
+
+
+FILE_PATH = Place("file")
+FOLDER_PATH = Place("folder")
+ANY_PATH = Place("either")
+NAME = Name()
+NAMES = CommaList(NAME)
+SEED = Count(0, 2**63 - 1)  # what a generator takes as a seed
+SEED_LIST = CommaList(Count(1, 2**63 - 1))
+ORDER_LIST = CommaList(SEED)
+IMAGES = Count(1, 1_000_000)
+"""Images of one class."""
+SHOT_LIST = CommaList(IMAGES)
+TRAVEL = Count(1, 65_536)
+"""Images that travel together."""
+SHARD = Shard()
+PRICE = Number(0, 1e6)

@@ -1,0 +1,112 @@
+"""Paths and names that users give, and files that are read: regular ones only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+from susx_bench.errors import OptionError
+
+LONGEST_PATH = 3500
+"""Most bytes of a path. Linux takes 4096, and what lies in a folder needs some of them."""
+_LONGEST_NAME = 255
+
+
+def check_text(text: str) -> None:
+    """Check that words given by a user can be written, printed and used as a name.
+
+    Raises:
+        OptionError: If they are empty, hold a control character, or are no Unicode.
+    """
+    if not text.strip():
+        raise OptionError("it is empty.")
+    control = next((c for c in text if c < " " or "\x7f" <= c < "\xa0"), None)
+    if control is not None:
+        raise OptionError(f"it holds the control character {control!r}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise OptionError(f"{text[:60]!a} is not UTF-8. Rename it.") from error
+
+
+def checked_path(given: str | Path) -> Path:
+    """A path with its ``~`` expanded, if this machine can have one like it, there or not.
+
+    Raises:
+        OptionError: If it is empty, holds a control character, is not UTF-8, is too long, is of an
+            unknown user, or cannot be looked at.
+    """
+    text = os.fspath(given)
+    check_text(text)
+    shown = text if len(text) <= 100 else f"{text[:97]}..."
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        user = Path(text).parts[0]
+        raise OptionError(f"{shown}: {user} is nobody's home on this machine.") from error
+    try:
+        length = len(os.fsencode(path.absolute()))
+        longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+        if length > LONGEST_PATH or longest > _LONGEST_NAME:
+            raise OptionError(
+                f"{shown}: the path has {length} bytes and its longest name {longest}, at most "
+                f"{LONGEST_PATH} and {_LONGEST_NAME} are taken."
+            )
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it is made, or missed, by whoever uses it
+    except OSError as error:
+        raise OptionError(f"{shown}: {error.strerror}.") from error
+    return path
+
+
+def path_from(variable: str) -> Path | None:
+    """The path that an environment variable names; None where it is not set, or empty.
+
+    Raises:
+        OptionError: If there can be no such path.
+    """
+    given = os.environ.get(variable)
+    if not given:
+        return None
+    try:
+        return checked_path(given)
+    except OptionError as error:
+        raise OptionError(f"{variable}: {error}") from error
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a file to read it. Anything else, which might be read for ever, is an error.
+
+    Raises:
+        OSError: If it cannot be opened, or is a pipe, a socket or a device.
+    """
+    if not path.is_dir() and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file", str(path))
+    return path.open("rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file.
+
+    Raises:
+        OSError: As `open_file` does.
+    """
+    with open_file(path) as file:
+        return file.read()
+
+
+def read_text(path: Path) -> str:
+    """Content of a text file in UTF-8, with or without a byte order mark.
+
+    Line breaks are as Python's text files have them: one line feed each.
+
+    Raises:
+        OSError: As `open_file` does.
+        UnicodeDecodeError: If it is no UTF-8.
+    """
+    text = read_bytes(path).decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
