@@ -114,9 +114,11 @@ class Suite(BaseModel):
         """
         path = locate(suite)
         try:
-            read = cls.model_validate(tomllib.loads(read_text(path)))
-        except (OSError, ValueError) as error:
+            content = tomllib.loads(read_text(path))
+        except (OSError, ValueError, RecursionError) as error:
             raise SuiteError(f"{path} cannot be read: {error}.") from error
+        try:
+            read = cls.model_validate(content)
         except ValidationError as error:
             # An unknown key says more than the missing one it was meant to be.
             errors = sorted(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
