@@ -586,6 +586,9 @@ def _built(built: prompts_build.Built, price_in: float | None, price_out: float 
     )
     if built.uncounted:
         line += f" (without {built.uncounted} replies that the server did not count)"
+    if built.rejected:
+        why = ", ".join(f"{count} {reason}" for reason, count in built.rejected.items())
+        line += f", {sum(built.rejected.values())} of {built.answers} answers rejected ({why})"
     if price_in is not None and price_out is not None:
         line += f", {(tokens_in * price_in + tokens_out * price_out) / 1e6:.4f} USD"
     return line

@@ -15,8 +15,8 @@ import json
 import math
 import os
 import re
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from pydantic import BaseModel, Field, HttpUrl, TypeAdapter, ValidationError
 
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import OptionError, PromptsError
+from susx_bench.prompts.answers import clean, rejected
 from susx_bench.prompts.kinds import read_cupl
 from susx_bench.records.files import (
     append_lines,
@@ -132,6 +133,7 @@ class Reply(BaseModel):
         classname: The class it is about.
         question: The question, with ``{}`` in it.
         texts: Its answers, as they came.
+        cut: Whether each was stopped at the longest length that was asked for.
         model: The model, as the server names it.
         prompt_tokens: Tokens read, None where the server does not say.
         completion_tokens: Tokens written, None where the server does not say.
@@ -140,9 +142,15 @@ class Reply(BaseModel):
     classname: str
     question: str
     texts: list[str]
+    cut: list[bool]
     model: str | None
     prompt_tokens: int | None
     completion_tokens: int | None
+
+    def answers(self) -> Iterator[tuple[str, str]]:
+        """Each answer as it came, and why it is rejected, empty where it is not."""
+        for text, cut in zip(self.texts, self.cut, strict=True):
+            yield text, rejected(text, cut=cut)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +181,21 @@ class Built:
     def uncounted(self) -> int:
         """Replies whose tokens the server did not count."""
         return sum(reply.prompt_tokens is None for reply in self.replies)
+
+    @property
+    def answers(self) -> int:
+        """Answers of all replies."""
+        return sum(len(reply.texts) for reply in self.replies)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many answers gave no prompt, by reason."""
+        return _reasons(self.replies)
+
+
+def _reasons(replies: Iterable[Reply]) -> dict[str, int]:
+    found = Counter(why for reply in replies for _, why in reply.answers() if why)
+    return dict(sorted(found.items()))
 
 
 def build(
@@ -227,17 +250,6 @@ def build(
     return built
 
 
-def clean(text: str) -> str:
-    """A sentence without what chat models put around it: list marks, quotes, thoughts, newlines."""
-    text = re.sub(r"<think>.*?(</think>|$)", " ", text, flags=re.DOTALL)
-    text = " ".join(text.split())
-    text = re.sub(r"^(?:[-*•–]|\(?\d{1,3}[.)])(?:\s+|$)", "", text)
-    bare = text.strip('"“” ')
-    if not re.search('["“”]', bare):  # else the quotes are about words within
-        text = bare
-    return re.sub(r"^['‘](.*)['’]$", r"\1", text).strip()
-
-
 def worded(question: str, classname: str) -> str:
     """A question about a class, its ``a(n)`` resolved."""
     name = classname.replace("_", " ")
@@ -248,15 +260,15 @@ def worded(question: str, classname: str) -> str:
 class _Part:
     """The replies so far, in memory and in a file that only grows, whole line by whole line.
 
-    Answers of earlier runs that hold nothing are not counted,
-    so that they are asked for again.
+    Rejected answers of earlier runs are not counted as answers, so that they are asked for again.
     """
 
     def __init__(self, path: Path, request: Request) -> None:
         self.path = path
         self.request = request
         self.replies: list[Reply] = []
-        self._answers: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._asked: Counter[tuple[str, str]] = Counter()
+        self._said: dict[tuple[str, str], list[str]] = defaultdict(list)
         try:
             lines = list(whole_lines(path)) if path.exists() else []
             begun = json.loads(lines[0])["request"] if lines else None
@@ -270,21 +282,33 @@ class _Part:
             return
         _same_request(begun, request, path)
         for reply in self.replies:
-            self._answers[reply.classname, reply.question] += filter(clean, reply.texts)
+            self._asked[reply.classname, reply.question] += self._keep(reply)
 
     def add(self, reply: Reply) -> None:
         self._append(reply.model_dump())
         self.replies.append(reply)
-        self._answers[reply.classname, reply.question] += reply.texts
+        self._keep(reply)
+        self._asked[reply.classname, reply.question] += len(reply.texts)
+
+    def _keep(self, reply: Reply) -> int:
+        """Keep the sentences of a reply; how many there are."""
+        said = [clean(text) for text, why in reply.answers() if not why]
+        self._said[reply.classname, reply.question] += said
+        return len(said)
 
     def missing(self, classname: str, question: str) -> int:
         """Answers still to be had."""
-        return max(self.request.answers - len(self._answers[classname, question]), 0)
+        return max(self.request.answers - self._asked[classname, question], 0)
 
     def sentences(self, classname: str) -> list[str]:
-        """What was answered about a class, cleaned, each once, in the order of the questions."""
-        texts = (t for q in self.request.questions for t in self._answers[classname, q])
-        return list(dict.fromkeys(filter(None, map(clean, texts))))
+        """What was answered about a class, each sentence once, in the order of the questions."""
+        return list(
+            dict.fromkeys(t for q in self.request.questions for t in self._said[classname, q])
+        )
+
+    def rejected(self, classname: str) -> dict[str, int]:
+        """How many answers about a class gave no prompt, by reason."""
+        return _reasons(reply for reply in self.replies if reply.classname == classname)
 
     def _append(self, line: Mapping[str, Any]) -> None:
         append_lines(self.path, [canonical_json(line)])
@@ -324,6 +348,8 @@ def _recipe(spec: DatasetSpec, request: Request, built: Built, content: bytes) -
         "replies_uncounted": built.uncounted,
         "prompt_tokens": built.prompt_tokens,
         "completion_tokens": built.completion_tokens,
+        "answers": built.answers,
+        "answers_rejected": built.rejected,
         "classes": len(spec.classnames),
         "sentences": built.sentences,
         "sha256": sha256_bytes(content),
@@ -375,19 +401,43 @@ def _refuse_silence(
     if part.sentences(name) or any(part.missing(name, other) for other in request.questions):
         return
     others = len(request.questions) - 1
+    why = ", ".join(f"{count} {reason}" for reason, count in part.rejected(name).items())
     raise PromptsError(
-        f"{spec.name}: {request.model} says nothing about '{name}': every answer to "
-        f"'{question}'{f' and {others} more questions' if others else ''} is empty. Give another "
-        "--question, or a larger --max-tokens to a model that thinks before it answers."
+        f"{spec.name}: {request.model} says nothing about '{name}': no answer to "
+        f"'{question}'{f' and {others} more questions' if others else ''} can be used ({why}). "
+        "Give another --question, or a --max-tokens larger than "
+        f"{request.max_tokens}; a model that thinks before it answers needs thousands."
     )
 
 
+class _ContentPart(BaseModel):
+    """A part of an answer; thoughts are parts of another type than ``text``."""
+
+    type: str
+    text: str | None = None
+
+
 class _Message(BaseModel):
-    content: str | None = None
+    """What is read of a message: fields for thoughts, such as ``reasoning_content``, are not."""
+
+    content: str | list[_ContentPart] | None = None
+
+    @property
+    def text(self) -> str:
+        """What the model says."""
+        if isinstance(self.content, list):
+            return "".join(part.text or "" for part in self.content if part.type == "text")
+        return self.content or ""
 
 
 class _Choice(BaseModel):
     message: _Message
+    finish_reason: str | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether the server stopped at the longest length that was asked for."""
+        return (self.finish_reason or "").lower() in ("length", "max_tokens", "model_length")
 
 
 class _Usage(BaseModel):
@@ -450,10 +500,12 @@ class _Asker:
                 ) from None
             else:
                 break
+        choices = done.choices[:answers]
         return Reply(
             classname=classname,
             question=question,
-            texts=[choice.message.content or "" for choice in done.choices[:answers]],
+            texts=[choice.message.text for choice in choices],
+            cut=[choice.cut for choice in choices],
             model=done.model,
             prompt_tokens=done.usage and done.usage.prompt_tokens,
             completion_tokens=done.usage and done.usage.completion_tokens,

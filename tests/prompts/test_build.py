@@ -24,7 +24,6 @@ from susx_bench.prompts.build import (
     Endpoint,
     Request,
     build,
-    clean,
     worded,
 )
 from susx_bench.prompts.kinds import class_prompts
@@ -214,6 +213,8 @@ def test_the_recipe_says_where_the_prompts_come_from(parrot: Parrot, tmp_path: P
         "replies_uncounted": 0,
         "prompt_tokens": 6 * 7,
         "completion_tokens": 18 * 5,
+        "answers": 18,
+        "answers_rejected": {},
         "classes": 3,
         "sentences": 18,
         "sha256": sha256_file(tmp_path / FILE),
@@ -408,26 +409,94 @@ def test_answers_are_cleaned_and_each_stands_once(parrot: Parrot, tmp_path: Path
     assert class_prompts("cupl", SPEC, tmp_path) == [["Big ears.", "Tail."]] * 3
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("  A dog\n\n has\tfour legs. ", "A dog has four legs."),
-        ("1. A dog.", "A dog."),
-        ("(12) A dog.", "A dog."),
-        ("- A dog.", "A dog."),
-        ('2) "A dog."', "A dog."),
-        ("“A dog’s tail.”", "A dog’s tail."),
-        ("'A dog's tail.'", "A dog's tail."),
-        ('"A dog that', "A dog that"),
-        ('"Sit" and "stay" are said to it.', '"Sit" and "stay" are said to it.'),
-        ("1957 was its year.", "1957 was its year."),
-        ("3.5 metres long.", "3.5 metres long."),
-        ("<think>Hm,\n a dog.</think>\nA dog.", "A dog."),
-        ("-", ""),
-    ],
-)
-def test_clean(text: str, sentence: str) -> None:
-    assert clean(text) == sentence
+def stopped(texts: list[str | None], why: str) -> Answer:
+    """A completion that the server stopped for a reason."""
+    status, body, headers = completion(texts)
+    for choice in body["choices"]:
+        choice["finish_reason"] = why
+    return status, body, headers
+
+
+def test_thoughts_are_no_prompts_and_are_counted(
+    parrot: Parrot, toy: Path, tmp_path: Path, command: Command
+) -> None:
+    def answer(asked: Asked, number: int) -> Answer:
+        if number == 0:
+            return stopped(["Okay, the user asks", "<think>Okay"], "length")
+        return say(
+            asked, ["Okay, the user asks. </think>It has four legs.", "[THINK]Okay", "Ears."]
+        )
+
+    parrot.answer = answer
+    out = tmp_path / "out"
+    done = command(
+        *("prompts", "build", "--dataset", toy, "--model", "parrot", "--out", out),
+        *("--answers", 3, "--question", "What is a(n) {}?", "--concurrency", 1),
+    )
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith(
+        "written, 4 of 9 answers rejected (1 cut off at --max-tokens, 3 with thoughts that do not "
+        "end)\n"
+    )
+    recipe = json.loads((out / RECIPE).read_text())
+    assert recipe["answers"] == 9
+    assert recipe["answers_rejected"] == {
+        "cut off at --max-tokens": 1,
+        "with thoughts that do not end": 3,
+    }
+    ant, *others = json.loads((out / FILE).read_text()).values()
+    assert ant == ["It has four legs."]
+    assert others == [["It has four legs.", "Ears."]] * 2
+
+
+def test_a_field_for_thoughts_is_never_read(parrot: Parrot, tmp_path: Path) -> None:
+    def answer(asked: Asked, number: int) -> Answer:
+        status, body, headers = say(asked, ["It has four legs.", None, ""])
+        for choice in body["choices"]:
+            for field in ("reasoning_content", "reasoning", "thinking"):
+                choice["message"][field] = "Okay, the user asks."
+        return status, body, headers
+
+    parrot.answer = answer
+    run(tmp_path)
+    assert class_prompts("cupl", SPEC, tmp_path) == [["It has four legs."]] * 3
+
+
+def test_of_an_answer_in_parts_the_text_is_read(parrot: Parrot, tmp_path: Path) -> None:
+    parts: list[Any] = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Okay."}]},
+        {"type": "reasoning", "text": "Okay."},
+        {"type": "text", "text": "It has four legs."},
+    ]
+    parrot.answer = lambda asked, number: completion([cast(Any, parts)] * 3)
+    run(tmp_path)
+    assert class_prompts("cupl", SPEC, tmp_path) == [["It has four legs."]] * 3
+
+
+def test_a_model_that_only_thinks_is_stopped_at_the_first_class(
+    parrot: Parrot, tmp_path: Path
+) -> None:
+    parrot.answer = lambda asked, number: stopped(["Okay, the user asks"] * 3, "length")
+    with pytest.raises(PromptsError, match=r"'zebra'.*\(6 cut off at --max-tokens\).* than 50;"):
+        run(tmp_path, concurrency=1)
+    assert len(parrot.asked) == 2
+
+
+def test_rejected_answers_are_asked_for_again_by_the_next_run(
+    parrot: Parrot, tmp_path: Path
+) -> None:
+    def answer(asked: Asked, number: int) -> Answer:
+        if number == 0:
+            return stopped(["It has", "It has", "Fine."], "length")
+        return refusal(401, "") if number == 3 else say(asked)
+
+    parrot.answer = answer
+    with pytest.raises(PromptsError):
+        run(tmp_path, concurrency=1)
+    parrot.answer = lambda asked, number: say(asked)
+    run(tmp_path, concurrency=1)
+    assert class_prompts("cupl", SPEC, tmp_path) == EXPECTED
 
 
 def test_a_question_takes_name_and_article() -> None:

@@ -1,0 +1,98 @@
+"""What a chat model says, without what it puts around it: thoughts, list marks, quotes.
+
+A server that does not know a model's form of thinking leaves the thoughts in the answer. Every
+model has marks of its own around them, which are known here by their form: a bracket with a word
+for thinking in it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+UNFINISHED = "with thoughts that do not end"
+CUT_OFF = "cut off at --max-tokens"
+EMPTY = "empty"
+
+# <think>, [/THINK], <|begin_of_thought|>, <|END_THINKING|>, </seed:think>, ◁/think▷, &lt;think&gt;
+_BRACKET = r"[<\[＜◁][\s|｜]*{}[^<>\[\]＜＞◁▷]*[>\]＞▷]"
+_CLOSES = r"(?:[/\\]|(?:end|stop|close)(?=[\s_▁]))\s*"
+_THOUGHT = (
+    r"[\w:▁-]*?(?:think|thought|reason|reflect|analys|rationale|scratch|monologue|\bcot\b|"
+    r"\bdetails\b)"
+)
+_ANSWER = r"[\w:▁-]*?(?:answer|response|output|solution|conclusion)"
+# In words, at the start of a line: "Here is my thought process:", "**Answer:**", "# Final answer".
+_WORDS = (
+    r"(?:^|(?<=[>\]▷]))[\W_]*(?:here(?:['’]s| is| are) (?:my|the) )?(?:{})(?: process)?"
+    r"[*_ \t]*(?::[*_]*|$)"
+)
+
+
+def _any_of(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), flags=re.IGNORECASE | re.MULTILINE)
+
+
+_SPEAKS = _any_of(
+    _BRACKET.format(_CLOSES + _THOUGHT),
+    rf"<\s*{_THOUGHT}[^<>]*/\s*>",  # <think/>
+    _BRACKET.format(f"(?!{_CLOSES}){_ANSWER}"),
+    r"<\|channel\|>\s*final\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",  # gpt-oss
+    r"(?-i:assistantfinal)",  # gpt-oss, where the server drops the marks and not their names
+    r"<channel\|>|<\|(?:inner_suffix|content)\|>",  # Gemma, Apertus, Solar
+    _WORDS.format("(?:final )?(?:answer|response)"),
+)
+"""What an answer comes after."""
+
+_THINKS = _any_of(
+    _BRACKET.format(_THOUGHT),
+    r"<\|channel\|?>|<\|inner_prefix\|>|(?-i:\A\s*analysis(?=[A-Z]))",
+    _WORDS.format("thoughts?|thinking|reasoning|chain of thought"),
+)
+"""What thoughts come after."""
+
+_ENDS = _any_of(
+    _BRACKET.format(_CLOSES + _ANSWER),
+    r"<[|｜][^<>]{1,40}[|｜]>|</?s>|<(?:eos|end_of_turn)>",  # a token that ends a turn
+)
+"""What an answer comes before."""
+
+
+def clean(text: str) -> str:
+    """The sentence in an answer, empty where there is none.
+
+    What comes before the last mark that ends thoughts is left out. An answer whose thoughts do
+    not end holds no sentence.
+    """
+    text = _spoken(text) or ""
+    text = " ".join(text.split())
+    text = re.sub(r"^(?:[-*•–]|\(?\d{1,3}[.)])(?:\s+|$)", "", text)
+    bare = text.strip('"“” ')
+    if not re.search('["“”]', bare):  # else the quotes are about words within
+        text = bare
+    return re.sub(r"^['‘](.*)['’]$", r"\1", text).strip()
+
+
+def rejected(text: str, *, cut: bool) -> str:
+    """Why an answer gives no prompt, empty where it does.
+
+    Args:
+        text: The answer as it came.
+        cut: Whether the server stopped it at the longest length that was asked for. It is half a
+            sentence then, or the thoughts of a model whose template hides their first mark.
+    """
+    if _spoken(text) is None:
+        return UNFINISHED
+    if cut:
+        return CUT_OFF
+    return "" if clean(text) else EMPTY
+
+
+def _spoken(text: str) -> str | None:
+    """An answer without thoughts; None where they do not end."""
+    text = html.unescape(text)
+    *_, said = [0, *(mark.end() for mark in _SPEAKS.finditer(text))]
+    text = text[said:]
+    if _THINKS.search(text):
+        return None
+    return next((part for part in _ENDS.split(text) if part.strip()), "")
