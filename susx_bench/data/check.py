@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.decode import BadImageError, decode
-from susx_bench.data.looks import perceptual_hash
+from susx_bench.data.looks import is_plain, perceptual_hash
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 
@@ -75,6 +75,7 @@ class Report:
         same: Groups of images with the same bytes.
         near: Pairs of images that look the same and have other bytes.
         crowded: Images whose near-duplicates were not looked for: too many look alike.
+        plain: Images of one colour, see `is_plain`.
     """
 
     spec: DatasetSpec
@@ -85,6 +86,7 @@ class Report:
     same: list[list[Place]] = field(default_factory=list)
     near: list[tuple[Place, Place]] = field(default_factory=list)
     crowded: int = 0
+    plain: list[Place] = field(default_factory=list)
 
     @property
     def leaks(self) -> list[list[Place]]:
@@ -107,6 +109,8 @@ class Report:
                 found.append(f"{part.split} has no images")
             if part.images and part.empty:
                 found.append(f"{part.split} has no image of {_some(part.empty)}")
+            if part.images and part.images == sum(p.split == part.split for p in self.plain):
+                found.append(f"every image of {part.split} is of one colour")
         for what, places in (
             ("cannot be read", [place for place, _ in self.unreadable]),
             ("in more than one split", [" = ".join(map(str, group)) for group in self.leaks]),
@@ -166,6 +170,7 @@ def check(
             report.unreadable.append((one.place, one.error))
         else:
             good.append(one)
+    report.plain = [one.place for one in good if one.plain]
     report.same = _same(good)
     report.near, report.crowded = _near(good)
     return report
@@ -176,6 +181,7 @@ class _Seen(NamedTuple):
     error: str
     sha256: str = ""
     look: int = 0
+    plain: bool = False
 
 
 def _look(module: BenchDataModule, sample: Sample) -> _Seen:
@@ -188,7 +194,8 @@ def _look(module: BenchDataModule, sample: Sample) -> _Seen:
     except NotImplementedError:  # images that are no files
         image = module.image(sample)
         content = image.tobytes()
-    return _Seen(place, "", hashlib.sha256(content).hexdigest(), perceptual_hash(image))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return _Seen(place, "", sha256, perceptual_hash(image), is_plain(image))
 
 
 def _split(module: BenchDataModule, samples: Sequence[Sample]) -> SplitReport:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is decoded. Pillow knows more, and runs Ghostscript for some of it."""
+
+DECODING = 2
+"""Version of what `decode` makes of bytes; features are kept under it. 1 guessed from the numbers
+of an image how deep its grey is."""
+
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+_LOSSY = ("JPEG", "JPEG2000", "WEBP")  # which put a 1 into what was black
+_DARK = 16  # no number above this part of the range: it may have 4 bits less than its file
+_TOO_DARK = "nearly black for {}, so the numbers may be of fewer bits"
 
 # Large images and odd EXIF blocks. A filter a call would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -22,28 +32,85 @@ class BadImageError(ValueError):
 def decode(content: bytes) -> Image.Image:
     """Decode an image of any kind into RGB.
 
-    EXIF orientation is ignored, as in CLIP's, CoOp's and SuS-X's code. 16-bit grey is scaled to
-    8 bits; transparency is dropped; of an animation the first frame is taken.
+    EXIF orientation is ignored, as in CLIP's, CoOp's and SuS-X's code. Grey of more than 8 bits is
+    scaled by the range of its file's numbers, never by the numbers themselves; transparency is
+    dropped; of an animation the first frame is taken.
 
     Raises:
-        BadImageError: If the bytes are no image, are cut off, or hold more pixels than Pillow
-            thinks safe.
+        BadImageError: If the bytes are no image, are cut off, hold more pixels than Pillow thinks
+            safe, or hold numbers of which no file says how bright they are.
     """
     if not content:
         raise BadImageError("it is empty (0 bytes)")
     try:
-        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image: Any = Image.open(io.BytesIO(content), formats=FORMATS)
+        kind = image.format
+        deep = ";16" in str(image.tile)  # Pillow then keeps the high byte of each channel
         image.load()
-        if image.mode.startswith("I"):  # PIL would cut 16 bits off at 255
-            grey = np.asarray(image).astype(np.int64)
-            scale = 257 if grey.max(initial=0) > 255 else 1
-            image = Image.fromarray((grey // scale).clip(0, 255).astype(np.uint8))
+        if 2 in _tag(image, _SAMPLE_FORMAT):
+            raise _unclear(image, "the file says they are signed, so none is known to be black")
+        if image.mode == "F" or image.mode.startswith("I"):
+            return _grey(image).convert("RGB")
         if image.mode == "P":  # PIL warns of transparency that is lost on a shorter way
             image = image.convert("RGBA")
-        return image.convert("RGB")
+        rgb: Image.Image = image.convert("RGB")
+        extrema: Any = rgb.getextrema()
+        low, high = min(low for low, _ in extrema), max(high for _, high in extrema)
+        if (low, high) == (0, 1) and kind not in _LOSSY:
+            raise _unclear(rgb, "only 0 and 1, which are both black for 8 bits per channel")
+        if deep and 0 < high < 256 // _DARK:
+            raise _unclear(rgb, _TOO_DARK.format("16 bits per channel"))
+        return rgb
+    except BadImageError:
+        raise
     except UnidentifiedImageError as error:
-        raise BadImageError(f"it is none of {', '.join(FORMATS)}") from error
+        raise BadImageError(
+            f"it is none of {', '.join(FORMATS)}, or of a kind of them that Pillow does not read"
+        ) from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"it is too large: {error}") from error
     except Exception as error:  # nobody has written down what broken bytes do to a decoder
         raise BadImageError(str(error) or type(error).__name__) from error
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """8-bit grey of deeper grey, by the range that such files have.
+
+    Floating point has 0 to 1, and whole numbers of n bits have 0 to 2^n - 1, n at most 16.
+
+    Raises:
+        BadImageError: If the numbers are outside that range or all in its lowest 16th, or are
+            whole numbers of 32 bits, which nobody fills.
+    """
+    values = np.asarray(image)
+    high = values.max()
+    bits = _tag(image, _BITS)[0] if _tag(image, _BITS) else 16  # Pillow fills 16 elsewhere
+    if image.mode == "F":
+        if not (values.min() >= 0 and high <= 1):  # so for NaN
+            raise _unclear(image, "floating point is read from 0 for black to 1 for white")
+        top, grey = 1.0, np.rint(values * 255.0)
+    elif bits > 16:
+        raise _unclear(image, f"which of the numbers of {bits} bits is white is not known")
+    else:
+        top = 2**bits - 1
+        grey = values.astype(np.int64) * 255 // top
+    if 0 < high <= top / _DARK:
+        raise _unclear(image, _TOO_DARK.format(f"{bits} bits per pixel"))
+    if 0 in _tag(image, _PHOTOMETRIC):  # white is 0; of 8 bits Pillow turns it itself
+        grey = 255 - grey
+    return Image.fromarray(grey.astype(np.uint8))
+
+
+def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
+    """A tag of a TIFF; empty where it is none, or has no such tag."""
+    value = getattr(image, "tag_v2", {}).get(number, ())
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _unclear(image: Image.Image, why: str) -> BadImageError:
+    """The error of numbers of which it would be a guess how bright they are."""
+    found = np.asarray(image)
+    return BadImageError(
+        f"mode {image.mode} with values {found.min():,.6g} to {found.max():,.6g}: {why}. Scale "
+        "them to 0 to 255 and save them with 8 bits per channel"
+    )

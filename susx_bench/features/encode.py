@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from susx_bench.data.base import BLOCK, BlockDataModule, ImageDataModule
+from susx_bench.data.decode import DECODING
 from susx_bench.encoders.base import Encoder, Towers
 from susx_bench.errors import DatasetError
 from susx_bench.features.predict import Launch, run_predict
@@ -94,7 +95,11 @@ class ImageList:
         self.patches = patches
         self.rows = len(images) * views
         state = images.state(images.samples)
-        self.recipe = encoder | {"images": sha256_json([images.sha256, state]), "views": views}
+        self.recipe = encoder | {
+            "images": sha256_json([images.sha256, state]),
+            "decoding": DECODING,
+            "views": views,
+        }
         if patches:
             self.recipe["rows"] = "patches, unit, half"
 

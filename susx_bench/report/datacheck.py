@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from susx_bench.data.check import NEAR, Report
+from susx_bench.data.looks import FAINT
 
 _SHOWN = 10  # lines of each kind
 
@@ -48,6 +49,8 @@ def render(report: Report) -> RenderableType:
         )
     unreadable = [f"{place}: {why}" for place, why in report.unreadable]
     lines += _section("cannot be read", unreadable, "red")
+    plain = [str(place) for place in report.plain]
+    lines += _section(f"of one colour (within {FAINT} of 255 levels)", plain, "yellow")
     leaks = report.leaks
     across = [" = ".join(map(str, group)) for group in leaks]
     lines += _section("the same image in several splits", across, "red")

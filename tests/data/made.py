@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image
 
 from susx_bench.data.published import PublishedDataset
@@ -41,6 +44,65 @@ def photo(seed: int) -> Image.Image:
     """A picture with something to see."""
     coarse = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), np.uint8)
     return Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC)
+
+
+def tiff(
+    values: NDArray[Any], *, bits: int = 0, photometric: int = 1, content: bytes | None = None
+) -> bytes:
+    """A TIFF of one strip that holds numbers as they are, by the specification of TIFF 6.0.
+
+    Args:
+        values: ``(H, W)`` or ``(H, W, channels)``; type and byte order are those of the file.
+        bits: Bits a sample; those of the type unless told.
+        photometric: 0 where white is 0, 1 where black is 0, 2 for RGB.
+        content: The strip, where it is not the bytes of the values.
+    """
+    order = ">" if values.dtype.str[0] == ">" else "<"
+    height, width, *rest = values.shape
+    samples = rest[0] if rest else 1
+    content = values.tobytes() if content is None else content
+    form = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    each = (bits or 8 * values.dtype.itemsize,) * samples
+    tags: dict[int, tuple[int, ...]] = {
+        **{256: (width,), 257: (height,), 258: each, 259: (1,), 262: (photometric,)},
+        **{273: (0,), 277: (samples,), 278: (height,), 279: (len(content),)},
+        **({338: (1,)} if samples in (2, 4) else {}),
+        339: (form,) * samples,
+    }
+    beside, start = b"", 8 + 2 + 12 * len(tags) + 4
+    lists = {number: struct.pack(f"{order}{len(v)}H", *v) for number, v in tags.items()}
+    after = start + sum(len(packed) for packed in lists.values() if len(packed) > 4)
+    entries = b""
+    for number, packed in lists.items():
+        if number in (273, 278, 279):
+            value = {273: after, 278: height, 279: len(content)}[number]
+            entries += struct.pack(f"{order}HHII", number, 4, 1, value)
+        elif len(packed) > 4:
+            place = start + len(beside)
+            entries += struct.pack(f"{order}HHII", number, 3, len(packed) // 2, place)
+            beside += packed
+        else:
+            entries += struct.pack(f"{order}HHI", number, 3, len(packed) // 2)
+            entries += packed.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    count = struct.pack(f"{order}H", len(tags))
+    return head + count + entries + bytes(4) + beside + content
+
+
+def deep_png(values: NDArray[np.uint16]) -> bytes:
+    """A PNG of 16 bits a channel: grey, grey and alpha, RGB or RGBA."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    height, width, *rest = values.shape
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[rest[0] if rest else 1]
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 def turned(kind: str = "jpeg") -> bytes:

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -197,6 +198,20 @@ def test_too_many_that_look_alike_are_not_compared_in_pairs(tmp_path: Path) -> N
     assert report.crowded >= 402
     assert len(report.same) == 202
     assert f"images too much alike to be compared in pairs: {report.crowded}" in lines(report)
+
+
+def test_images_of_one_colour_are_named(folder: Path) -> None:
+    """A remark where they are some; wrong where a split has no other."""
+    write(folder / "test/cat/0.png", plain(7))
+    some = looked_at(folder)
+    assert some.plain == [Place("test", "test/cat/0.png")]
+    assert "of one colour (within 16 of 255 levels): 1" in lines(some)
+    assert some.wrong == []
+
+    for i, file in enumerate(sorted((folder / "test").glob("*/*"))):
+        noise = np.random.default_rng(i).integers(0, 16, (8, 8, 3), np.uint8)
+        file.write_bytes(encoded(Image.fromarray(noise)))  # 4 bits where 8 are meant
+    assert "every image of test is of one colour" in looked_at(folder).wrong
 
 
 def test_tables_and_the_digits_can_be_checked(

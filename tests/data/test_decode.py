@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from susx_bench.data.decode import BadImageError, decode
-from tests.data.made import encoded, photo, plain, turned
+from tests.data.made import deep_png, encoded, photo, plain, tiff, turned
 
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 13, 4), np.uint8)
 
@@ -81,10 +81,103 @@ def test_16_bits_are_scaled_and_not_clipped(kind: str) -> None:
     assert len(np.unique(found)) > 100
 
 
-def test_8_bits_in_a_wider_file_stay_as_they_are() -> None:
-    wide = NOISE[..., 0].astype(np.int32)
+LEVELS = np.concatenate([[0, 255], np.random.default_rng(2).integers(0, 256, 115)])
+SHADES = LEVELS.reshape(9, 13).astype(np.uint8)
+"""A picture of all shades; every file below holds it, in numbers of some other kind."""
 
-    assert np.array_equal(pixels(encoded(Image.fromarray(wide), "tiff")), grey(NOISE[..., 0]))
+
+def packed_12(values: NDArray[Any]) -> bytes:
+    """Rows of numbers of 12 bits, the high ones first, each row from a byte of its own."""
+    rows = ["".join(f"{value:012b}" for value in row) for row in values.tolist()]
+    padded = [row.ljust(-(-len(row) // 8) * 8, "0") for row in rows]
+    return b"".join(int(row, 2).to_bytes(len(row) // 8, "big") for row in padded)
+
+
+UNIT = SHADES / 255
+DEEP = SHADES.astype(np.uint16) * 257
+TWELVE = np.rint(UNIT * 4095).astype(np.uint16)
+COLOUR = np.repeat(DEEP[..., None], 3, axis=2)
+
+CLEAR = {
+    "float": encoded(Image.fromarray(UNIT.astype(np.float32)), "tiff"),
+    "float, packed": encoded(
+        Image.fromarray(UNIT.astype(np.float32)), "tiff", compression="tiff_deflate"
+    ),
+    "float, big-endian": tiff(UNIT.astype(">f4")),
+    "float, white is 0": tiff((1 - UNIT).astype("<f4"), photometric=0),
+    "float, portable": b"Pf\n13 9\n-1.0\n" + UNIT[::-1].astype("<f4").tobytes(),
+    "12 bits": tiff(TWELVE, bits=12, content=packed_12(TWELVE)),
+    "16 bits, big-endian": tiff(DEEP.astype(">u2")),
+    "16 bits, white is 0": tiff(65535 - DEEP, photometric=0),
+    "8 bits, white is 0": tiff(255 - SHADES, photometric=0),
+    "10 bits that say so": b"P5 13 9 1023\n" + np.rint(UNIT * 1023).astype(">u2").tobytes(),
+    "16 bits, portable": b"P5 13 9 65535\n" + DEEP.astype(">u2").tobytes(),
+    "16 bits, RGB": tiff(COLOUR, photometric=2),
+    "16 bits, RGB, PNG": deep_png(COLOUR),
+    "16 bits, RGBA, PNG": deep_png(np.dstack([COLOUR, DEEP[::-1]])),
+    "16 bits, grey and alpha": deep_png(np.dstack([DEEP, DEEP[::-1]])),
+    "16 bits, grey": deep_png(DEEP),
+    "1 bit": encoded(Image.fromarray(SHADES > 127)),
+    "YCbCr": encoded(Image.fromarray(SHADES).convert("RGB").convert("YCbCr"), "tiff"),
+}
+
+
+@pytest.mark.parametrize("kind", CLEAR)
+def test_a_picture_is_the_same_in_numbers_of_any_kind(kind: str) -> None:
+    """To one level, for the kinds that round."""
+    want = np.where(SHADES > 127, 255, 0) if kind == "1 bit" else SHADES
+
+    assert np.abs(pixels(CLEAR[kind]).astype(int) - grey(want)).max() <= 1
+
+
+UNCLEAR = {
+    "float of 0 to 255": (tiff(SHADES.astype("<f4")), "mode F with values 0 to 255: floating"),
+    "float around 0": (tiff((2 * UNIT - 1).astype("<f4")), "mode F with values -1 to 1: "),
+    "float with NaN": (tiff(np.full((3, 4), np.nan, "<f4")), "mode F with values nan to nan: "),
+    "float of 8 bits in 16": (tiff((SHADES / 65535).astype("<f4")), "0.00389105: nearly black"),
+    "32 bits": (tiff(SHADES.astype("<u4")), "mode I with values 0 to 255: .* 32 bits is white"),
+    "32 bits, full": (tiff(DEEP.astype("<u4") * 65537), "mode I with values .* 32 bits is white"),
+    "signed, 32 bits": (tiff(SHADES.astype("<i4")), "they are signed"),
+    "signed, 16 bits": (tiff(SHADES.astype("<i2")), "they are signed"),
+    "signed, big-endian": (tiff(SHADES.astype(">i2")), "they are signed"),
+    "signed, 8 bits": (tiff((SHADES // 2).astype("i1")), "they are signed"),
+    "12 bits in 16": (deep_png(TWELVE), "0 to 4,095: nearly black for 16 bits per pixel"),
+    "12 bits in 16, TIFF": (tiff(TWELVE), "0 to 4,095: nearly black for 16 bits per pixel"),
+    "8 bits in 16": (tiff(SHADES.astype("<u2")), "0 to 255: nearly black for 16 bits per pixel"),
+    "8 bits in 12": (
+        tiff(SHADES.astype("<u2"), bits=12, content=packed_12(SHADES)),
+        "0 to 255: nearly black for 12 bits per pixel",
+    ),
+    "12 bits in 16, RGB": (deep_png(COLOUR // 16), "0 to 15: nearly black for 16 bits per channel"),
+    "12 bits in 16, RGB, TIFF": (tiff(COLOUR // 16, photometric=2), "per channel"),
+    "12 bits in 16, alpha": (deep_png(np.dstack([TWELVE, DEEP])), "16 bits per channel"),
+    "a mask": (encoded(Image.fromarray((SHADES > 9).astype(np.uint8))), "only 0 and 1"),
+    "a mask, RGB": (encoded(Image.fromarray((COLOUR // 65535).astype(np.uint8))), "only 0 and 1"),
+    "64 bits": (tiff(UNIT.astype("<f8")), "of a kind of them that Pillow does not read"),
+    "half": (tiff(UNIT.astype("<f2")), "of a kind of them that Pillow does not read"),
+}
+
+
+@pytest.mark.parametrize("kind", UNCLEAR)
+def test_numbers_whose_brightness_is_a_guess_are_refused(kind: str) -> None:
+    content, message = UNCLEAR[kind]
+
+    with pytest.raises(BadImageError, match=message):
+        decode(content)
+
+
+@pytest.mark.parametrize("top", [4096, 9_000, 20_000, 65535])
+def test_how_bright_a_number_is_does_not_hang_on_the_others(top: int) -> None:
+    deep = np.linspace(0, top, 117).reshape(9, 13).astype(np.uint16)
+
+    for content in (deep_png(deep), tiff(deep)):
+        assert np.array_equal(pixels(content), grey((deep // 257).astype(np.uint8)))
+
+
+def test_black_is_black_in_any_depth() -> None:
+    for kind in (np.uint8, np.uint16, np.float32):
+        content = encoded(Image.fromarray(np.zeros((4, 4), kind)), "tiff")
+        assert not pixels(content).any()
 
 
 def test_ink_becomes_light() -> None:
