@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from susx_bench.errors import PluginError, UnknownNameError
+from susx_bench.records.paths import read_bytes
 
 if TYPE_CHECKING:
     from susx_bench.data.base import BenchDataModule
@@ -189,7 +190,7 @@ def load_method(name: str) -> tuple[type[Method], str]:
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise PluginError(f"--method {name}: {file} does not exist.")
-    source = hashlib.sha256(file.read_bytes()).hexdigest()
+    source = hashlib.sha256(read_bytes(file)).hexdigest()
     module_name = f"susx_bench_method_{source[:12]}"
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, file)

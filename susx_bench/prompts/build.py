@@ -36,6 +36,7 @@ from susx_bench.records.files import (
     whole_lines,
     write_atomic,
 )
+from susx_bench.records.paths import read_bytes
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAIError
@@ -332,7 +333,7 @@ def _same_request(theirs: Any, request: Request, path: Path) -> None:
 
 def _recipe_request(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())["request"]
+        return json.loads(read_bytes(path))["request"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise PromptsError(
             f"{path} does not say what was asked: give another --out, or replace it with --force."

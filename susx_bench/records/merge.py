@@ -9,6 +9,7 @@ from pathlib import Path
 from susx_bench.errors import RecordError
 from susx_bench.records.failures import clear_failure
 from susx_bench.records.files import make_folder, write_atomic
+from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
 from susx_bench.records.store import predictions_path, read, record_path, search_path
 
@@ -76,10 +77,10 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
         for beside in (predictions_path, search_path):
             source = next((beside(f.path) for f in same if beside(f.path).exists()), None)
             if source and not beside(place).exists():
-                write_atomic(beside(place), source.read_bytes())
+                write_atomic(beside(place), read_bytes(source))
                 completed += beside is predictions_path and not new
         if new:
-            write_atomic(place, same[0].path.read_bytes())
+            write_atomic(place, read_bytes(same[0].path))
             clear_failure(place)
             written += 1
     return Merged(len(cells), written, completed)

@@ -97,16 +97,3 @@ def read_bytes(path: Path) -> bytes:
     """
     with open_file(path) as file:
         return file.read()
-
-
-def read_text(path: Path) -> str:
-    """Content of a text file in UTF-8, with or without a byte order mark.
-
-    Line breaks are as Python's text files have them: one line feed each.
-
-    Raises:
-        OSError: As `open_file` does.
-        UnicodeDecodeError: If it is no UTF-8.
-    """
-    text = read_bytes(path).decode("utf-8-sig")
-    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from susx_bench.errors import DriftError, RecordError
 from susx_bench.records.files import sha256_json
+from susx_bench.records.paths import read_bytes
 
 SCHEMA: Final = 3
 
@@ -174,7 +175,7 @@ class Record(BaseModel):
             DriftError: If it is of another schema, or was changed after it was written.
         """
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except OSError as error:
             raise RecordError(f"{path} cannot be read: {error}.") from error
         try:

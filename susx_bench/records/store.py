@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 
 from susx_bench.errors import RecordError
 from susx_bench.records.files import canonical_json, sha256_arrays, write_atomic
+from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
 
 _META = "predictions"
@@ -101,7 +102,7 @@ def read_predictions(path: Path) -> Predictions:
     """
     beside = predictions_path(path)
     try:
-        arrays = load(beside.read_bytes())
+        arrays = load(read_bytes(beside))
         top1, margin = arrays["top1"], arrays["margin"]
     except (OSError, SafetensorError, KeyError) as error:
         raise RecordError(f"{beside} cannot be read: {error}.") from error

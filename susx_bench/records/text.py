@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from susx_bench.records.paths import read_bytes
+
 _MARK = "\ufeff"
 _OTHERS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16"} | {
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -21,7 +23,7 @@ def read_text(path: Path) -> str:
         OSError: If it cannot be read.
         ValueError: If it is not UTF-8; the message says what it is, or where it is broken.
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     for mark, name in _OTHERS.items():
         if content.startswith(mark):
             raise ValueError(f"it is {name}; save it as UTF-8")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from susx_bench.errors import CheckError, DriftError, RecordError
 from susx_bench.records.files import write_atomic
+from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
 from susx_bench.report import formats
 from susx_bench.report.board import Board, make
@@ -200,7 +201,7 @@ def _there(folder: Path) -> There:
 
     def content(name: str) -> bytes | None:
         path = folder / name
-        return path.read_bytes() if path.is_file() else None
+        return read_bytes(path) if path.is_file() else None
 
     return content
 
@@ -208,7 +209,7 @@ def _there(folder: Path) -> There:
 def _difference(path: Path, text: str) -> str:
     """The first line in which a file differs from what it should be; empty where none does."""
     try:
-        committed = path.read_bytes().decode()
+        committed = read_bytes(path).decode()
     except FileNotFoundError:
         return "it is missing."
     except (OSError, UnicodeDecodeError) as error:

@@ -17,6 +17,7 @@ from rich.text import Text
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.errors import SupportError
 from susx_bench.records.files import write_atomic
+from susx_bench.records.paths import read_bytes
 from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder, default_root
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def draw_sheet(folder: SupportFolder, path: Path) -> Path | None:
         pen.text((2 * _GAP, top + _TILE // 2), name, "black", font, anchor="lm")
         for place, row in enumerate(by_class[label][:across]):
             try:
-                image = decode((folder.path / row.file).read_bytes())
+                image = decode(read_bytes(folder.path / row.file))
             except (OSError, BadImageError) as error:
                 raise SupportError(
                     f"{folder.path / row.file} cannot be read: {error}. The same build again "

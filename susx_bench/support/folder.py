@@ -43,6 +43,7 @@ from susx_bench.records.files import (
     whole_lines,
     write_atomic,
 )
+from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import read_text
 
 SCHEMA = 2
@@ -285,7 +286,7 @@ class SupportFolder:
     def outdated(self) -> bool:
         """Whether it was built by rules that are not those of `SCHEMA`."""
         path = self.path / _RECIPE
-        return path.is_file() and _schema_of(path.read_bytes()) != SCHEMA
+        return path.is_file() and _schema_of(read_bytes(path)) != SCHEMA
 
     @property
     def finished(self) -> bool:
@@ -364,7 +365,7 @@ class SupportFolder:
         if not path.is_file():
             return None
         try:
-            return load(path.read_bytes())["features"]
+            return load(read_bytes(path))["features"]
         except (SafetensorError, KeyError, OSError) as error:
             raise SupportError(f"{path} cannot be read: {error}.") from error
 
@@ -470,7 +471,7 @@ class BuiltSupport(ImageDataModule):
     def image(self, sample: Sample) -> Image.Image:
         path = self._folder.path / sample.key
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
             if sha256_bytes(content) != self._rows[sample.key].sha256:
                 raise SupportError(
                     f"{path} is not the image that the manifest names: its hash differs. "

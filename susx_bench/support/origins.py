@@ -21,6 +21,7 @@ from susx_bench.features.encode import ImageList, encode, encoder_recipe
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.records.files import append_lines, canonical_json, sha256_json, whole_lines
+from susx_bench.records.paths import read_bytes
 from susx_bench.support.backend import Backend
 from susx_bench.support.download import Limits, fetch
 from susx_bench.support.folder import Recipe, SupportFolder
@@ -204,7 +205,7 @@ class FolderOrigin(Origin):
         return [[Candidate("", name, None) for name in names] for names in self._files]
 
     def read(self, sources: Sequence[str]) -> Iterator[Content]:
-        return _files(sources, lambda name: (self._folder / name).read_bytes())
+        return _files(sources, lambda name: read_bytes(self._folder / name))
 
 
 def _files(sources: Sequence[str], read: Callable[[str], bytes]) -> Iterator[Content]:

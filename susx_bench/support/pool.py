@@ -16,6 +16,7 @@ from susx_bench.data.sources.folder import image_files
 from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.table import IMAGE_COLUMNS, has_tables, load_tables, undecoded
 from susx_bench.errors import DatasetError, SupportError
+from susx_bench.records.paths import read_bytes
 
 
 class Pool(ImageDataModule):
@@ -68,7 +69,7 @@ class FolderPool(Pool):
         return [[key, (self._folder / key).stat().st_size] for key, _ in self.samples]
 
     def read(self, key: str) -> bytes:
-        return (self._folder / key).read_bytes()
+        return read_bytes(self._folder / key)
 
     def state(self, samples: Sequence[Sample]) -> Any:
         stats = [(self._folder / sample.key).stat() for sample in samples]

@@ -16,6 +16,7 @@ from PIL import Image
 
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.data.looks import Seen, look
+from susx_bench.records.paths import read_bytes
 from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
 
 COPY_OF_TEST = "copy of a test image"
@@ -197,7 +198,7 @@ def settle(
                     row = _judged(folder, row, place, content.content, test, inside)
                 folder.note([row])
             elif row.fate == KEPT:
-                inside.add(row.file, look(decode((folder.path / row.file).read_bytes())))
+                inside.add(row.file, look(decode(read_bytes(folder.path / row.file))))
             rows.append(row)
             if row.fate == KEPT:
                 classes[label].kept += 1

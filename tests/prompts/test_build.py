@@ -755,7 +755,7 @@ def test_the_command_asks_cupls_questions(
         (("--question", "What?"), "--question 'What?' has no {} for the class name"),
         (("--price-in", "1"), "--price-in and --price-out go together"),
         (("--dataset", "tyo"), "no dataset called 'tyo'"),
-        (("--temperature", "nan"), "--temperature nan is no number"),
+        (("--temperature", "nan"), "nan is not in the range 0<=x<=2"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_exit_2(

@@ -19,6 +19,7 @@ from susx_bench.data.spec import (
     SplitFile,
 )
 from susx_bench.errors import DatasetError
+from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import read_lines
 
 IMAGES = frozenset(
@@ -109,7 +110,7 @@ class FolderSource(Source):
         return samples
 
     def read(self, sample: Sample) -> bytes:
-        return (self._images / sample.key).read_bytes()
+        return read_bytes(self._images / sample.key)
 
     def state(self, samples: Sequence[Sample]) -> list[list[int]]:
         stats = [(self._images / sample.key).stat() for sample in samples]
