@@ -282,6 +282,11 @@ class BenchDataModule(ImageDataModule):
         """Folder or repository the images come from, for messages."""
         return "the package"
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What whoever uses the copy should know, a line each; listing a split may add some."""
+        return ()
+
     @abstractmethod
     def index(self, split: Split) -> list[Sample]:
         """List the samples of a split, in the split's own order."""

@@ -71,6 +71,7 @@ class Report:
         origin: Folder or repository.
         protocol: Whose split it is.
         splits: What each split has.
+        remarks: What is left out of it, and what its names are taken for.
         unreadable: Images that cannot be decoded, and why.
         same: Groups of images with the same bytes.
         near: Pairs of images that look the same and have other bytes.
@@ -82,6 +83,7 @@ class Report:
     origin: str
     protocol: str
     splits: list[SplitReport]
+    remarks: Sequence[str] = ()
     unreadable: list[tuple[Place, str]] = field(default_factory=list)
     same: list[list[Place]] = field(default_factory=list)
     near: list[tuple[Place, Place]] = field(default_factory=list)
@@ -151,7 +153,11 @@ def check(
         (module, module.index(module.split) if module.split in there else []) for module in modules
     ]
     report = Report(
-        spec, first.origin, first.protocol, [_split(module, images) for module, images in listed]
+        spec,
+        first.origin,
+        first.protocol,
+        [_split(module, images) for module, images in listed],
+        first.remarks,
     )
     begin(sum(len(samples) for _, samples in listed))
 

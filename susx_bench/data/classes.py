@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from susx_bench.data.spec import DatasetSpec
+from susx_bench.data.spec import DatasetSpec, Split
 from susx_bench.errors import DatasetError
 
 _SHOWN = 5  # names in a message
@@ -35,7 +35,9 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(sorted(re.findall(r"[^\W_]+", re.sub(r"^/[a-z]/", "", _fold(name)))))
 
 
-def match(names: Sequence[str], spec: DatasetSpec, where: str) -> list[int | None]:
+def match(
+    names: Sequence[str], spec: DatasetSpec, where: str, *, some: bool = False
+) -> list[int | None]:
     """Find the canonical label of every class of a copy.
 
     A name is known as it stands, by its letters and digits, by an alias of the facts, or by its
@@ -45,12 +47,14 @@ def match(names: Sequence[str], spec: DatasetSpec, where: str) -> list[int | Non
         names: The copy's class names, in its own order.
         spec: The facts.
         where: Where the names were found, for messages.
+        some: Whether classes may be missing: a split need not have an image of every class.
 
     Returns:
         For each name its canonical label, or None for a class the protocol drops.
 
     Raises:
-        DatasetError: If a name is unknown or not told apart from another, or a class is missing.
+        DatasetError: If a name is unknown or not told apart from another, or a class is missing
+            that may not be.
     """
     if spec.numbered and sorted(names) == sorted(str(i + 1) for i in range(len(spec.classnames))):
         return [int(name) - 1 for name in names]
@@ -74,7 +78,7 @@ def match(names: Sequence[str], spec: DatasetSpec, where: str) -> list[int | Non
         if len(found) > 1
     ]
     wrong = [f"none of its: {_quoted(unknown)}"] if unknown else []
-    wrong += [f"without {_quoted(missing)}"] if missing else []
+    wrong += [f"without {_quoted(missing)}"] if missing and not some else []
     wrong += several[:_SHOWN]
     if wrong:
         raise DatasetError(
@@ -83,6 +87,46 @@ def match(names: Sequence[str], spec: DatasetSpec, where: str) -> list[int | Non
             "position: give a copy with the dataset's own class names."
         )
     return labels
+
+
+def unite(names: Mapping[Split, Iterable[str]], where: str) -> tuple[list[str], list[str]]:
+    """Make one list of classes from those of several splits, each of which may lack some.
+
+    A class that two splits spell alike but for case, accents, a leading number, blanks, hyphens
+    and underscores is one class, called as in the first of them.
+
+    Args:
+        names: The class names of each split.
+        where: Where they were found, for messages.
+
+    Returns:
+        The names, sorted, whichever split lacks which; and a line for each second spelling.
+
+    Raises:
+        DatasetError: If it cannot be told whether two splits mean the same class.
+    """
+    known: dict[str, Split] = {}  # name to the split that has it first
+    lines = []
+    for split, theirs in names.items():
+        own = set(theirs)
+        for name in sorted(own - known.keys()):
+            near = [k for k in known if k not in own and squash(k) == squash(name) != ""]
+            alike = [other for other in near if _spelled(other) == _spelled(name)]
+            if near and len(alike) != 1:
+                raise DatasetError(
+                    f"{where}: is '{name}' of {split} the class '{near[0]}' of {known[near[0]]}, "
+                    "or another? Call a class the same in every split."
+                )
+            if alike:
+                lines.append(f"'{name}' of {split} is the class '{alike[0]}' of {known[alike[0]]}")
+            else:
+                known[name] = split
+    return sorted(known), lines
+
+
+def _spelled(name: str) -> str:
+    """A class name with what two spellings of one name usually differ in left out."""
+    return re.sub(r"[\s_-]", "", re.sub(r"^\d+\.(?=\D)", "", _fold(name)))
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -47,6 +47,10 @@ class SourcedDataModule(BenchDataModule):
     def origin(self) -> str:
         return self.origin_source.where
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        return self.origin_source.remarks
+
     def index(self, split: Split) -> list[Sample]:
         return self.origin_source.index(split)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.classes import unite
 from susx_bench.data.published import SourcedDataModule, hub_source
 from susx_bench.data.sources.base import Source
 from susx_bench.data.sources.folder import (
@@ -22,12 +23,12 @@ from susx_bench.data.sources.table import (
     LABEL_COLUMNS,
     TableSource,
     class_labels,
-    guess_splits,
     has_tables,
     load_tables,
     read_classnames,
 )
-from susx_bench.data.spec import ClassFolders, DatasetSpec
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Split
+from susx_bench.data.splitnames import guess_splits, named_splits, one_each, split_name
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.registry import DATASETS
 
@@ -69,7 +70,9 @@ def _spec(name: str, title: str, classnames: tuple[str, ...]) -> DatasetSpec:
     )
 
 
-def _made(spec_: DatasetSpec, find: Callable[[Path | None], Source]) -> type[SourcedDataModule]:
+def _made(
+    spec_: DatasetSpec, find: Callable[[Path | None], Source], remarks: Sequence[str] = ()
+) -> type[SourcedDataModule]:
     class Yours(SourcedDataModule):
         """A dataset of the user's."""
 
@@ -83,7 +86,9 @@ def _made(spec_: DatasetSpec, find: Callable[[Path | None], Source]) -> type[Sou
                     f"--source {where.source}: {spec_.title} is a source itself; --source goes "
                     "with the name of a dataset."
                 )
-            return find(where.split_file)
+            source = find(where.split_file)
+            source.remarks += remarks
+            return source
 
     return Yours
 
@@ -92,11 +97,14 @@ def _from_folder(folder: Path) -> type[SourcedDataModule]:
     if not folder.is_dir():
         raise DatasetError(f"--dataset {folder}: there is no such folder.")
     name = folder.resolve().name
-    splits = guess_splits([path.name for path in class_folders(folder)])
+    splits = _split_folders(folder)
     classes = class_folders(folder / splits["test"] if "test" in splits else folder)
     if not any(any(image_files(path)) for path in classes) and has_tables(folder):
-        spec = _spec(name, str(folder), _table_classes(folder, name, str(folder)))
-        return _made(spec, lambda split_file: TableSource(folder, spec, split_file=split_file))
+        names, remarks = _table_classes(folder, name, str(folder))
+        spec = _spec(name, str(folder), names)
+        return _made(
+            spec, lambda split_file: TableSource(folder, spec, split_file=split_file), remarks
+        )
     if len(classes) < 2:
         raise DatasetError(
             f"--dataset {folder}: it has {len(classes)} class folders, at least 2 are needed: "
@@ -114,20 +122,31 @@ def _from_folder(folder: Path) -> type[SourcedDataModule]:
     )
 
 
+def _split_folders(folder: Path) -> dict[Split, str]:
+    """The folder of each split; empty where there is none."""
+    names = [path.name for path in class_folders(folder)]
+    sure = [name for name in names if (read := split_name(name)) and not read.rest]
+    found = one_each(named_splits(sure), f"--dataset {folder}")
+    if "test" not in found and "val" in found:
+        found["test"] = found.pop("val")
+    return found
+
+
 def _from_hub(name: str) -> type[SourcedDataModule]:
     hub = copy_named(name)
     folder = snapshot(hub, hub.repo, "")
-    classnames = _table_classes(folder, hub.repo, f"hf:{hub.repo}@{folder.name[:12]}")
+    where = f"hf:{hub.repo}@{folder.name[:12]}"
+    classnames, remarks = _table_classes(folder, hub.repo, where)
     spec = _spec(hub.repo.replace("/", "-"), f"hf:{name}", classnames)
     hub = replace(hub, revision=folder.name)
-    return _made(spec, lambda split_file: hub_source(spec, hub, split_file))
+    return _made(spec, lambda split_file: hub_source(spec, hub, split_file), remarks)
 
 
-def _table_classes(folder: Path, name: str, where: str) -> tuple[str, ...]:
-    """Class names of a table nobody described, in its own order."""
+def _table_classes(folder: Path, name: str, where: str) -> tuple[tuple[str, ...], list[str]]:
+    """Class names of a table nobody described, in its own order, and what to tell of them."""
     tables = load_tables(folder, None, name, where)
-    names = list(guess_splits(list(tables)).values())
-    table = tables[names[-1] if names else next(iter(tables))]
+    splits = guess_splits(list(tables), f"{name}: {where}")
+    table = tables[splits.get("test", splits.get("train", ""))]
     column = next((known for known in LABEL_COLUMNS if known in table.column_names), None)
     if column is None:
         raise DatasetError(
@@ -137,6 +156,12 @@ def _table_classes(folder: Path, name: str, where: str) -> tuple[str, ...]:
     found = class_labels(table, column)
     if found is None and (folder / CLASSNAMES_FILE).is_file():
         found = read_classnames(folder / CLASSNAMES_FILE, name)
+    remarks: list[str] = []
     if found is None:
-        found = sorted({str(value) for value in table[column]})
-    return tuple(label.replace("_", " ") for label in found)
+        written = {
+            split: {str(label) for label in tables[splits[split]].unique(column)}
+            for split in ("test", "train", "val")
+            if split in splits
+        }
+        found, remarks = unite(written, f"{name}: {where}")
+    return tuple(label.replace("_", " ") for label in found), remarks

@@ -41,6 +41,7 @@ def render(report: Report) -> RenderableType:
             part.sha256[:16],
         )
     lines: list[RenderableType] = [heading, table]
+    lines += [Text(remark, "yellow") for remark in report.remarks]
     if any(p.published not in (None, p.images) for p in report.splits):
         lines.append(
             Text("not the published sizes", style="red")

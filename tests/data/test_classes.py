@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from susx_bench.data.classes import match
+from susx_bench.data.classes import match, unite
+from susx_bench.data.spec import Split
 from susx_bench.errors import DatasetError
 from tests.data.made import CLASSES, spec_of
 
@@ -110,3 +111,52 @@ def test_a_name_as_it_stands_is_known_however_near_another_is() -> None:
 
     assert labels(names[::-1], classnames=names) == [5, 4, 3, 2, 1, 0]
     assert "none of its: '!!'" in refusal([*names[:-1], "!!"], classnames=names)
+
+
+# Splits that lack classes
+
+
+def test_classes_of_several_splits_are_one_list() -> None:
+    cases: list[dict[Split, list[str]]] = [
+        {"test": ["dog", "ant"], "train": ["dog", "cat"]},
+        {"test": ["dog", "cat"], "train": ["dog", "ant"]},
+        {"test": ["ant"], "train": ["dog"], "val": ["cat", "dog"]},
+    ]
+    for splits in cases:
+        assert unite(splits, "here") == (["ant", "cat", "dog"], [])
+
+
+def test_two_spellings_of_a_class_are_one_and_told() -> None:
+    names, lines = unite({"test": ["Night_Owl", "cat"], "train": ["002.night owl", "Cat"]}, "here")
+
+    assert names == ["Night_Owl", "cat"]
+    assert lines == [
+        "'002.night owl' of train is the class 'Night_Owl' of test",
+        "'Cat' of train is the class 'cat' of test",
+    ]
+
+
+def test_names_that_one_split_tells_apart_are_apart() -> None:
+    splits: dict[Split, list[str]] = {
+        "test": ["A", "C++"],
+        "train": ["A", "a", "C", "C++", "?", "!"],
+    }
+
+    assert unite(splits, "here") == (["!", "?", "A", "C", "C++", "a"], [])
+
+
+def test_a_class_that_may_be_another_is_refused() -> None:
+    with pytest.raises(DatasetError) as caught:
+        unite({"test": ["C++"], "train": ["C"]}, "here")
+    assert str(caught.value) == (
+        "here: is 'C' of train the class 'C++' of test, or another? "
+        "Call a class the same in every split."
+    )
+
+
+def test_classes_may_be_missing_where_that_is_allowed() -> None:
+    spec = spec_of()
+
+    assert match(["Dog", "cat"], spec, "here", some=True) == [1, 0]
+    with pytest.raises(DatasetError, match="none of its: 'ant'"):
+        match(["ant", "cat"], spec, "here", some=True)

@@ -11,8 +11,7 @@ import pytest
 
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.sources.table import guess_splits
-from susx_bench.data.spec import Hub, Split, SplitFile, Tables
+from susx_bench.data.spec import SPLITS, Hub, Split, SplitFile, Tables
 from susx_bench.data.yours import open_dataset
 from susx_bench.errors import DatasetError
 from tests.data.made import CLASSES, parquet, plain, shade, toy, turned, webdataset, write
@@ -109,7 +108,7 @@ def test_numbers_without_names_are_refused(tmp_path: Path) -> None:
         ([0, None, None], NAMES, "2 of 3 rows in test of {} have no label"),
         (["cat", None, "dog"], None, "1 of 3 rows in test of {} have no label"),
         ([0, 1, 2], ("cat", "dog", "ant"), "{} has 3 class names, the dataset has 3 (none of"),
-        (["cat", "dog", "cat"], None, "(without 'night owl')"),
+        (["cat", "dog", "cat"], None, "none of its rows is of 'night owl'"),
     ],
 )
 def test_labels_that_mean_no_class_are_refused(
@@ -177,21 +176,6 @@ def test_a_wrong_count_is_told_with_both_numbers(tmp_path: Path) -> None:
 
     message = refused(tmp_path, hub=(hub,))
     assert f"toy: test has 1 images in {tmp_path}/toy, the published split has 2" in message
-
-
-@pytest.mark.parametrize(
-    ("names", "found"),
-    [
-        (["train", "validation", "test"], {"train": "train", "val": "validation", "test": "test"}),
-        (["test", "valid", "training"], {"train": "training", "val": "valid", "test": "test"}),
-        (["train", "validation"], {"train": "train", "test": "validation"}),
-        (["all"], {"train": "all"}),
-        (["train"], {"train": "train"}),
-        (["test", "extra"], {"test": "test"}),
-    ],
-)
-def test_splits_are_known_by_their_usual_names(names: list[str], found: dict[Split, str]) -> None:
-    assert guess_splits(names) == found
 
 
 def test_a_copy_without_a_test_split_is_split(tmp_path: Path) -> None:
@@ -496,3 +480,48 @@ def test_a_table_of_ones_own_without_labels_is_refused(tmp_path: Path) -> None:
 
     message = refusal(lambda: open_dataset(str(tmp_path / "mine")))
     assert f"mine: {tmp_path}/mine has the columns image, species, none of which" in message
+
+
+def test_files_of_ones_own_are_known_by_the_usual_names_of_splits(tmp_path: Path) -> None:
+    for name, grey in (("Train_1", 1), ("Train_2", 2), ("Dev", 3), ("TEST", 4)):
+        write(tmp_path / f"mine/{name}.parquet", parquet([plain(grey)], [grey % 3], NAMES))
+    dataset = open_dataset(str(tmp_path / "mine"))
+
+    found = {split: rows(dataset, Where(), split) for split in SPLITS}
+    assert {split: [seen for *_, seen in part] for split, part in found.items()} == {
+        "train": [1, 2],
+        "val": [3],
+        "test": [4],
+    }
+    assert dataset("test").remarks == []
+
+
+def test_what_takes_the_place_of_the_test_split_is_told(tmp_path: Path) -> None:
+    for name in ("train", "extra", "Validation"):
+        write(tmp_path / f"mine/{name}.parquet", parquet([plain(1)], [0], NAMES))
+    data = open_dataset(str(tmp_path / "mine"))("test")
+
+    assert data.splits == ("train", "test")
+    assert data.remarks == [
+        "there is no test split, so 'validation' is the test set and there is no val",
+        "not used: 'extra', beside train, validation",
+    ]
+
+
+def test_a_split_of_names_may_lack_a_class(tmp_path: Path) -> None:
+    write(tmp_path / "mine/train.parquet", parquet([plain(1), plain(2)], ["wolf", "cat"]))
+    write(tmp_path / "mine/test.parquet", parquet([plain(3), plain(4)], ["wolf", "ant"]))
+    dataset = open_dataset(str(tmp_path / "mine"))
+
+    assert dataset.spec.classnames == ("ant", "cat", "wolf")
+    assert [label for _, label, _ in rows(dataset, Where(), "train")] == [2, 1]
+    assert [label for _, label, _ in rows(dataset, Where())] == [2, 0]
+
+
+def test_a_class_that_no_split_has_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "toy/train.parquet", parquet([plain(1)], ["cat"]))
+    write(tmp_path / "toy/test.parquet", parquet([plain(3)], ["dog"]))
+    dataset = toy(layout=Tables())
+
+    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert "has 2 of the 3 classes, and none of its rows is of 'night owl'" in message

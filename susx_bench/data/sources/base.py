@@ -36,12 +36,15 @@ class Source(ABC):
         protocol: Whose split it holds.
         sizes: How many images each split must have; empty where nobody published it.
         classnames: Canonical class names.
+        remarks: What whoever uses the copy should know, a line each: what is left out of it, and
+            what its names are taken for. Listing a split may add some.
     """
 
     where: str
     protocol: str
     sizes: Mapping[Split, int]
     classnames: tuple[str, ...]
+    remarks: list[str]
 
     @abstractmethod
     def splits(self) -> tuple[Split, ...]:

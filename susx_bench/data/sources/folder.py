@@ -51,6 +51,7 @@ class FolderSource(Source):
         self.classnames = spec.classnames
         self.sizes = {} if split_file else spec.sizes
         self.protocol = "custom" if split_file else spec.protocol
+        self.remarks = []
         self._spec = spec
         self._layout = layout
         self._split_file = split_file

@@ -17,6 +17,7 @@ from susx_bench.data.sources.base import Sample, Source, reason
 from susx_bench.data.sources.folder import IMAGES
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
+from susx_bench.data.splitnames import files_by_split, guess_splits, split_remarks
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_names
 
@@ -53,12 +54,14 @@ class TableSource(Source):
         self.folder = folder
         self.where = where or str(folder)
         self.classnames = spec.classnames
+        self.remarks = []
         self._spec = spec
         self._hub = hub
         self._state = state
         self._split_file = split_file
         self._published = read_split_file(split_file, spec) if split_file else None
         self._places: dict[str, str] = {}
+        self._written: set[int] = set()  # classes that a split has, where rows say their names
         self.sizes, self.protocol = self._promised()
 
     def _promised(self) -> tuple[Mapping[Split, int], str]:
@@ -118,7 +121,9 @@ class TableSource(Source):
                         f"and no '{name}' as {self._hub.repo} has."
                     )
             return dict(self._hub.splits)
-        return guess_splits(names)
+        theirs = guess_splits(names, f"{self._spec.name}: {self.where}")
+        self.remarks += split_remarks(names, theirs)
+        return theirs
 
     def _labels(self, name: str) -> list[int | None]:
         """Canonical label of every row of one of the copy's splits."""
@@ -140,6 +145,7 @@ class TableSource(Source):
                     "position: give a copy that names its classes."
                 )
             names = read_classnames(path, self._spec.name)
+        strings = names is None
         if names is None:
             unique, numbers = np.unique(raw.astype(str), return_inverse=True)
             names = unique.tolist()
@@ -150,7 +156,9 @@ class TableSource(Source):
                     f"{self._spec.name}: {name} of {self.where} has labels {raw.min()} to "
                     f"{raw.max()}, and {len(names)} class names."
                 )
-        canonical = match(names, self._spec, self.where)
+        canonical = match(names, self._spec, self.where, some=strings)
+        if strings:
+            self._written |= {label for label in canonical if label is not None}
         return [canonical[int(i)] for i in numbers]
 
     @cached_property
@@ -165,6 +173,12 @@ class TableSource(Source):
             ]
             for split, name in self._theirs.items()
         }
+        absent = [name for i, name in enumerate(self.classnames) if i not in self._written]
+        if self._written and absent:
+            raise DatasetError(
+                f"{self._spec.name}: {self.where} has {len(self._written)} of the "
+                f"{len(self.classnames)} classes, and none of its rows is of '{absent[0]}'."
+            )
         if "test" not in rows:
             return divide([sample for samples in rows.values() for sample in samples])
         return rows
@@ -246,7 +260,7 @@ def load_tables(folder: Path, config: str | None, dataset: str, where: str) -> D
     """
     import datasets
 
-    parquet, shards = any(folder.rglob("*.parquet")), _shards(folder)
+    parquet, shards = _files(folder, "parquet", where), _files(folder, "tar", where)
     if not parquet and not shards:
         raise DatasetError(f"{dataset}: {where} has neither Parquet files nor webdataset shards.")
     if not sys.stderr.isatty():
@@ -256,7 +270,9 @@ def load_tables(folder: Path, config: str | None, dataset: str, where: str) -> D
     handlers, log.handlers = log.handlers, [told]
     try:
         if parquet:
-            return datasets.load_dataset(str(folder), name=config)
+            # Where a card says which files are in which split, it is right.
+            files = None if _has_configurations(folder) else parquet
+            return datasets.load_dataset(str(folder), name=config, data_files=files)
         return datasets.load_dataset("webdataset", data_files=shards)
     except Exception as error:  # whatever datasets and pyarrow raise
         why = next(iter(told.errors), reason(error.__cause__ or error))
@@ -278,17 +294,23 @@ class _Told(logging.Handler):
         self.errors.append(record.getMessage())
 
 
-def _shards(folder: Path) -> dict[str, list[str]]:
-    """Webdataset shards by split, which a folder or the file's name says.
+def _files(folder: Path, kind: str, where: str) -> dict[str, list[str]]:
+    """The files of a kind by split, which the name of a folder or of the file says.
 
-    ``datasets`` left alone takes the ``nshards.txt`` beside them for the data.
+    ``datasets`` left alone knows fewer names, and takes what it does not know for train.
     """
-    found: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*.tar")):
-        place = path.relative_to(folder).as_posix()
-        known = re.findall(r"(?:^|[-_/.])(train|test|validation|valid|val)(?=[-_/.])", place)
-        found.setdefault(known[0] if known else "train", []).append(str(path))
-    return found
+    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(f"*.{kind}"))
+    found = files_by_split(there, where)
+    return {split: [str(folder / file) for file in files] for split, files in found.items()}
+
+
+def _has_configurations(folder: Path) -> bool:
+    """Whether the card of a copy says which files are in which split."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return False
+    text = card.read_text(encoding="utf-8", errors="replace")
+    return re.match(r"---\n(?:.*\n)*?configs:", text) is not None
 
 
 def undecoded(table: Dataset, image: str) -> Dataset:
@@ -320,25 +342,3 @@ def _stem(file: str) -> str:
     """A file's name without its folder, and without its suffix where it has one."""
     path = PurePosixPath(file)
     return path.stem if path.suffix.lower() in IMAGES else path.name
-
-
-def guess_splits(names: Sequence[str]) -> dict[Split, str]:
-    """Which of a copy's splits is which, by their usual names.
-
-    Where there is a validation split and no test split, the former is the test set.
-    """
-    usual: dict[Split, tuple[str, ...]] = {
-        "train": ("train", "training"),
-        "val": ("validation", "valid", "val", "dev"),
-        "test": ("test", "testing", "eval"),
-    }
-    found: dict[Split, str] = {}
-    for split, known in usual.items():
-        name = next((name for name in known if name in names), None)
-        if name:
-            found[split] = name
-    if "test" not in found and "val" in found:
-        found["test"] = found.pop("val")
-    if not found and len(names) == 1:
-        found["train"] = names[0]
-    return found
