@@ -704,7 +704,7 @@ def build_support(**options: Any) -> None:
         from susx_bench.features.predict import Launch
         from susx_bench.report.support import summary
         from susx_bench.support.build import Request, build
-        from susx_bench.support.folder import Recipe, default_root
+        from susx_bench.support.folder import Recipe, default_root, unusable, without_images
 
     names = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
     options["launch"] = Launch(**{name: options.pop(name) for name in names})
@@ -745,6 +745,8 @@ def build_support(**options: Any) -> None:
         built = build(request, notes)
     if is_main_process():
         stdout().print(summary(built))
+        if empty := without_images(built.recipe, built.rows):
+            raise CheckError(unusable(built.folder, empty, len(built.recipe.classnames)))
 
 
 @support.command("show")
@@ -758,10 +760,13 @@ def build_support(**options: Any) -> None:
 )
 def show_support(name: str, dataset: str | None, root: Path | None, sheet: Path | None) -> None:
     """Show a support set, NAME or PATH: counts, provenance, and a sheet of its images."""
+    from susx_bench.data.yours import open_dataset
     from susx_bench.report.support import draw_sheet, render
     from susx_bench.support.folder import SupportFolder, default_root, find
 
-    folder = SupportFolder(find(name, dataset or DEMO, root or default_root()))
+    asked = dataset or DEMO
+    spec = open_dataset(asked).spec
+    folder = SupportFolder(find(name, spec.name, root or default_root(), asked))
     picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
     stdout().print(render(folder))
     told = picture or "none, the set holds features and no images"

@@ -18,12 +18,19 @@ from susx_bench.data.decode import BadImageError, decode
 from susx_bench.errors import SupportError
 from susx_bench.records.files import write_atomic
 from susx_bench.records.paths import read_bytes
-from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder, default_root
+from susx_bench.support.folder import (
+    KEPT,
+    Recipe,
+    Row,
+    SupportFolder,
+    default_root,
+    some,
+    without_images,
+)
 
 if TYPE_CHECKING:
     from susx_bench.support.build import Built
 
-_SHOWN = 5  # classes named in a line
 _TILE = 96  # pixels of an image on the sheet
 _ACROSS = 10  # images of a class on the sheet
 _DOWN = 40  # classes on the sheet
@@ -34,31 +41,32 @@ _GAP = 4
 def summary(built: Built) -> RenderableType:
     """What a build made, in a few lines."""
     kept = [row for row in built.rows if row.fate == KEPT]
+    count = _count(built.recipe, kept)
     lines = [
         Text(
-            f"{built.folder}: {len(kept):,} images of {len(built.recipe.classnames):,} classes"
+            f"{built.folder}: {count}"
             + ("" if built.fresh else "; all were there already, nothing to do")
         ),
         *_left_out(built.rows),
         *_short(built.recipe, kept),
     ]
-    there = {row.class_id for row in kept}
-    empty = [name for label, name in enumerate(built.recipe.classnames) if label not in there]
-    if empty:
-        more = f" and {len(empty) - 1} more classes" if len(empty) > 1 else ""
-        told = (
-            f"it cannot be used: no image of '{empty[0]}'{more}. Build it from another source; "
-            "`susx-bench support show` tells what was tried"
-        )
-    else:
+    if not without_images(built.recipe, kept):
         usual = built.folder == default_root() / built.recipe.dataset / built.folder.name
         place = built.folder.name if usual else built.folder.resolve()
         told = (
             f"use it: susx-bench run --method tipx --setting name-only --dataset {built.dataset} "
             f"--support {place}"
         )
-    lines.append(Text(told, style="yellow" if empty else "dim"))
+        lines.append(Text(told, style="dim"))
     return Group(*lines)
+
+
+def _count(recipe: Recipe, kept: Sequence[Row]) -> str:
+    """How many images of how many classes."""
+    classes = len(recipe.classnames)
+    there = classes - len(without_images(recipe, kept))
+    some_of = f"{there:,} of " if there < classes else ""
+    return f"{len(kept):,} images of {some_of}{classes:,} classes"
 
 
 def render(folder: SupportFolder) -> RenderableType:
@@ -88,7 +96,7 @@ def render(folder: SupportFolder) -> RenderableType:
         *([Text(state, style="yellow")] if state else []),
         *(Text(line) for line in _provenance(recipe)),
         table,
-        Text(f"{len(kept):,} images of {len(recipe.classnames):,} classes"),
+        Text(_count(recipe, kept)),
         *_left_out(rows),
         *_short(recipe, kept),
     )
@@ -126,21 +134,19 @@ def _left_out(rows: Sequence[Row]) -> list[Text]:
 
 
 def _short(recipe: Recipe, kept: Sequence[Row]) -> list[Text]:
+    """Lines on the classes that have fewer images than were asked for, or none."""
     counts = Counter(row.class_id for row in kept)
     short = [
         f"{name} {counts[label]}"
         for label, name in enumerate(recipe.classnames)
-        if counts[label] < recipe.per_class
+        if 0 < counts[label] < recipe.per_class
     ]
-    if not short:
-        return []
-    more = f" and {len(short) - _SHOWN} more" if len(short) > _SHOWN else ""
-    return [
-        Text(
-            f"fewer than {recipe.per_class} images: {', '.join(short[:_SHOWN])}{more}",
-            style="yellow",
-        )
-    ]
+    lines = []
+    if short:
+        lines.append(f"fewer than {recipe.per_class} images: {some(short)}")
+    if empty := without_images(recipe, kept):
+        lines.append(f"no image of {len(empty)} of {len(recipe.classnames)} classes: {some(empty)}")
+    return [Text(line, style="yellow") for line in lines]
 
 
 def draw_sheet(folder: SupportFolder, path: Path) -> Path | None:

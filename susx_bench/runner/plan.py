@@ -443,7 +443,7 @@ def _task(
     dataset = open_dataset(name)
     open_split = partial(dataset, where=request.where)
     spec = dataset.spec
-    pool, support = _pool(request, open_split, spec, notes)
+    pool, support = _pool(request, name, open_split, spec, notes)
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     texts = class_prompts(request.prompts, spec, request.prompts_dir)
@@ -456,6 +456,7 @@ def _task(
 
 def _pool(
     request: Request,
+    name: str,
     open_split: Callable[[Split], BenchDataModule],
     spec: DatasetSpec,
     notes: Console,
@@ -477,7 +478,7 @@ def _pool(
         if spec.support is None:
             return NoSupport(spec.classnames), "none"
         return _embedded(request, spec, notes)
-    folder = find(request.support, spec.name, default_root())
+    folder = find(request.support, spec.name, default_root(), name)
     support = BuiltSupport(folder, spec)
     encoder = request.encoder or "demo"
     if support.features is not None and support.encoder != encoder:

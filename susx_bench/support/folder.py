@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +49,7 @@ SCHEMA = 2
 """Of a recipe. Under 1, an image that several prompts found stood at its last place."""
 ROOT_VARIABLE = "SUSX_BENCH_SUPPORT"
 KEPT = "kept"
+_SHOWN = 5  # names in a line
 _RECIPE = "recipe.json"
 _MANIFEST = "manifest.parquet"
 _FEATURES = "features.safetensors"
@@ -405,6 +405,33 @@ class SupportFolder:
                 path.unlink()
 
 
+def without_images(recipe: Recipe, rows: Sequence[Row]) -> list[str]:
+    """Names of the classes that a set has no image of, in the recipe's order."""
+    there = {row.class_id for row in rows if row.fate == KEPT}
+    return [name for label, name in enumerate(recipe.classnames) if label not in there]
+
+
+def some(things: Sequence[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
+    return ", ".join(things[:_SHOWN]) + more
+
+
+def unusable(folder: Path, empty: Sequence[str], classes: int) -> str:
+    """Why a set cannot be used.
+
+    Args:
+        folder: The set's folder.
+        empty: Names of the classes it has no image of, at least one.
+        classes: Number of its classes.
+    """
+    return (
+        f"{folder} cannot be used: it has no image of {len(empty)} of {classes} classes: "
+        f"{some(empty)}. `susx-bench support show {folder}` tells what was tried; build it again "
+        "with --force from another source."
+    )
+
+
 class BuiltSupport(ImageDataModule):
     """The images of a finished support set, for a dataset with the same classes.
 
@@ -455,14 +482,8 @@ class BuiltSupport(ImageDataModule):
             Sample(key, label[recipe.classnames[row.class_id]])
             for key, row in zip(keys, rows, strict=True)
         ]
-        counts = Counter(sample.label for sample in self._samples)
-        empty = [name for name in spec.classnames if not counts[label[name]]]
-        if empty:
-            raise SupportError(
-                f"{folder} has no image of '{empty[0]}'"
-                + (f" and {len(empty) - 1} more classes" if len(empty) > 1 else "")
-                + ". `susx-bench support show` tells what was tried; build it from another source."
-            )
+        if empty := without_images(recipe, rows):
+            raise SupportError(unusable(folder, empty, len(recipe.classnames)))
 
     @property
     def samples(self) -> Sequence[Sample]:
@@ -498,14 +519,15 @@ def default_root() -> Path:
     return Path(given) if given else platformdirs.user_data_path("susx-bench") / "support"
 
 
-def find(name: str, dataset: str, root: Path) -> Path:
+def find(name: str, dataset: str, root: Path, asked: str) -> Path:
     """The folder that ``--support NAME|PATH`` means.
 
     Args:
         name: A path (with a slash), the name of a set built for the dataset, or a kind of which
             the dataset has one set.
-        dataset: Name of the dataset.
+        dataset: Name of the dataset, as its facts have it.
         root: Where sets are built.
+        asked: What the user called the dataset, for the message.
 
     Raises:
         SupportError: If there is none, or several.
@@ -525,6 +547,6 @@ def find(name: str, dataset: str, root: Path) -> Path:
     what = f"It has {', '.join(there)}. " if there else ""
     raise SupportError(
         f"--support {name}: there is no such support set of {dataset} in {root}. {what}"
-        f"`susx-bench support build --dataset {dataset} --kind sus-sd` builds one; a path to one "
+        f"`susx-bench support build --dataset {asked} --kind sus-sd` builds one; a path to one "
         "has a slash."
     )

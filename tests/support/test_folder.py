@@ -137,7 +137,7 @@ def test_a_set_that_is_not_finished_is_refused(folder: SupportFolder) -> None:
 def test_a_class_without_images_is_refused(folder: SupportFolder) -> None:
     folder.finish([row for row in folder.rows() if row.class_id != 1])
 
-    with pytest.raises(SupportError, match="has no image of 'dog'\\. "):
+    with pytest.raises(SupportError, match=r"no image of 1 of 3 classes: dog\. "):
         BuiltSupport(folder.path, spec(*NAMES))
 
 
@@ -180,15 +180,17 @@ def test_rows_come_back_as_they_were(folder: SupportFolder) -> None:
 def test_names_kinds_and_paths_are_found(folder: SupportFolder, tmp_path: Path) -> None:
     root = tmp_path / "root"
 
-    assert find("sus-lc-photo", "pets", root) == folder.path
-    assert find("sus-lc", "pets", root) == folder.path
-    assert find("./mine", "pets", root) == Path("mine")
+    assert find("sus-lc-photo", "pets", root, "./pets") == folder.path
+    assert find("sus-lc", "pets", root, "./pets") == folder.path
+    assert find("./mine", "pets", root, "./pets") == Path("mine")
 
     with pytest.raises(SupportError, match=r"no such support set of pets .*It has sus-lc-photo\."):
-        find("sus-sd", "pets", root)
+        find("sus-sd", "pets", root, "./pets")
+    with pytest.raises(SupportError, match=r"support build --dataset \./pets --kind sus-sd"):
+        find("sus-sd", "pets", root, "./pets")
     SupportFolder(root / "pets/sus-lc-cupl").begin(recipe())
     with pytest.raises(SupportError, match=r"2 such sets: sus-lc-cupl, sus-lc-photo\. Name"):
-        find("sus-lc", "pets", root)
+        find("sus-lc", "pets", root, "./pets")
 
 
 def test_a_folder_without_a_recipe_is_told(tmp_path: Path) -> None:

@@ -315,8 +315,11 @@ def test_what_a_checker_never_lets_pass_stays_out(
 
     said = command(*words(folder, 1), "--root", tmp_path)
 
-    assert said.code == 0
+    assert said.code == 3
+    assert said.out.splitlines()[0].endswith(": 0 images of 0 of 10 classes")
     assert "left out: 10 blank" in said.out
+    assert "cannot be used: it has no image of 10 of 10 classes: zero, one, two, " in said.err
+    assert said.err.count("\n") == 1
     rows = built(tmp_path).rows()
     assert {(row.fate, row.file, row.redrawn) for row in rows} == {(BLANK, "", TRIES - 1)}
     assert "nothing to do" in command(*words(folder, 1), "--root", tmp_path).out
@@ -325,7 +328,7 @@ def test_what_a_checker_never_lets_pass_stays_out(
         *("--support", built(tmp_path).path, "--json"),
     )
     assert used.code == 2
-    assert "has no image of 'zero' and 9 more classes" in used.err
+    assert "no image of 10 of 10 classes: zero, one, two, three, four and 5 more. " in used.err
 
 
 def test_a_set_of_another_recipe_is_not_overwritten(

@@ -760,9 +760,9 @@ def test_private_addresses_are_not_asked(
         *("--index", "laion", "--per-class", 1),
     )
 
-    assert said.code == 0, said.err
+    assert said.code == 3, said.err
     assert {row.fate for row in rows_of(tmp_path, "digits")} == {"private address", "bad url"}
-    assert "0 images of 10 classes" in said.out
+    assert "0 images of 0 of 10 classes" in said.out
     assert not [path for path in web.seen if path.endswith(".jpg")]
 
 
@@ -796,15 +796,49 @@ def test_a_backend_that_is_gone_costs_no_set(web: Site, tmp_path: Path, command:
 
 def test_a_set_with_an_empty_class_is_not_offered(tmp_path: Path, command: Command) -> None:
     folder = digit_folder(tmp_path / "mine", WORDS)
-    for file in (folder / "seven").iterdir():
-        file.write_bytes(b"<html>")
-    words = (*POOL, "--dataset", "digits", "--import", folder, "--per-class", 1)
+    for name in ("seven", "nine"):
+        for file in (folder / name).iterdir():
+            file.write_bytes(b"<html>")
+    words = (*POOL, "--dataset", "digits", "--import", folder, "--per-class", 2)
 
-    said = command(*words)
+    first, again = command(*words), command(*words)
 
-    assert said.code == 0, said.err
-    assert "it cannot be used: no image of 'seven'. Build it from another source" in said.out
-    assert "use it" not in said.out
+    place = tmp_path / "support/digits/sus-lc-photo"
+    assert again.out.startswith(f"{place}: 16 images of 8 of 10 classes; all were there already")
+    for said in (first, again):
+        assert said.code == 3
+        assert "no image of 2 of 10 classes: seven, nine\n" in said.out
+        assert f"{place} cannot be used: it has no image of 2 of 10 classes: seven" in said.err
+        assert f"susx-bench support show {place}" in said.err
+        assert said.err.count("\n") == 1
+        assert "use it" not in said.out
+    shown = command("support", "show", place)
+    assert shown.code == 0
+    assert "16 images of 8 of 10 classes" in shown.out
+
+
+@pytest.mark.parametrize("spelled", ["./mine", "./mine/../mine", "{}/mine"])
+def test_a_set_of_a_folder_is_found_as_it_was_built(
+    spelled: str, tmp_path: Path, command: Command
+) -> None:
+    """By the name of the data, however its path is written."""
+    for split in ("train", "test"):
+        digit_folder(tmp_path / "mine" / split, ("cat", "dog"))
+    digit_folder(tmp_path / "taken", ("cat", "dog"), each=1)
+    built = command(
+        *(*POOL, "--dataset", "./mine", "--import", tmp_path / "taken", "--no-test-check"),
+        *("--per-class", 1),
+    )
+    assert built.code == 0, built.err
+    dataset = spelled.format(tmp_path)
+
+    shown = command("support", "show", "sus-lc", "--dataset", dataset)
+    other = command("support", "show", "sus-sd", "--dataset", dataset)
+
+    assert shown.code == 0, shown.err
+    assert "2 images of 2 classes" in shown.out
+    assert other.code == 2
+    assert f"support build --dataset {dataset} --kind sus-sd" in other.err
 
 
 def test_a_set_in_another_place_is_offered_with_its_path(tmp_path: Path, command: Command) -> None:
