@@ -292,6 +292,7 @@ def run(**options: Any) -> None:
         )
     if heat_map:
         _draw_searches(outcomes, notes)
+    _tell_unscored(outcomes, notes)
     if as_json:
         _print_json(outcomes)
     else:
@@ -380,6 +381,22 @@ def _draw_searches(outcomes: list[Outcome], notes: Console) -> None:
             notes.print(f"heat map: {picture}", markup=False)
 
 
+def _tell_unscored(outcomes: list[Outcome], notes: Console) -> None:
+    """Name the predictions that no label can score."""
+    from susx_bench.records.store import predictions_path
+
+    for outcome in outcomes:
+        if outcome.unscored:
+            cell = outcome.cell
+            did = "predicted" if outcome.fresh else "predicted before"
+            notes.print(
+                f"{cell.method.name} on {cell.task.dataset}: {did} and not scored, since there are "
+                f"no test labels: {predictions_path(outcome.path)}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
 def _print_json(outcomes: list[Outcome]) -> None:
     from susx_bench.records.files import canonical_json
 
@@ -404,7 +421,7 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
     blank = (outcome.reason for outcome in outcomes if outcome.reason and not outcome.failed)
     for reason in dict.fromkeys(blank):
         console.print(f"left blank: {reason}", markup=False)
-    fresh = sum(outcome.fresh for outcome in outcomes)
+    fresh = sum(outcome.fresh for outcome in outcomes if outcome.record is not None)
     if fresh:
         kept = len(records) - fresh
         there = f", {kept} were there already" if kept else ""

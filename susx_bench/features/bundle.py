@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from susx_bench.records.files import sha256_arrays
 
 UNIT_TOLERANCE = 1e-3
 _META = "bundle"
-_REQUIRED = ("text", "support", "support_labels", "test", "test_labels")
+_FORMAT = "format"  # what other programs write beside it: whose tensors a file holds
+_REQUIRED = ("text", "test")
 _PAIRS = {"support": "support_labels", "val": "val_labels", "test": "test_labels"}
 _VIEWS, _PROMPTS = "support_views", "text_prompts"
 _PATCHES = {"test": "spatial", "val": "val_spatial"}
@@ -37,6 +39,9 @@ class BundleTask(Task):
         logit_scale: See above; 100 where neither says.
         classnames: See above.
 
+    Attributes:
+        unread: Names of tensors in the file that a bundle has no place for.
+
     Raises:
         BundleError: If the file is missing, is no safetensors file, lacks a tensor, or holds
             shapes that do not fit, NaN, rows that are not unit, or labels out of range.
@@ -51,30 +56,28 @@ class BundleTask(Task):
         logit_scale: float | None = None,
         classnames: Sequence[str] | None = None,
     ) -> None:
-        tensors, meta = _read(path)
+        tensors, meta, self.unread = _read(path)
         self.path = path
         self.where = f"{path} support"
         text = _unit_rows(path, "text", tensors["text"], width=None)
         classes, width = text.shape
         if classes < 2:
             raise BundleError(f"{path}: 'text' has {classes} row, a task has at least 2 classes.")
-        parts = {}
+        features: dict[str, Tensor] = {"text": text}
+        labels: dict[str, Tensor] = {}
         for name, labels_name in _PAIRS.items():
-            if name not in tensors and labels_name not in tensors:
-                continue
-            for needed in (name, labels_name):
-                if needed not in tensors:
-                    other = labels_name if needed == name else name
-                    raise BundleError(f"{path}: has '{other}' but no '{needed}'.")
-            rows = _unit_rows(path, name, tensors[name], width=width)
-            labels = _labels(path, labels_name, tensors[labels_name], len(rows), classes)
-            parts[name] = Labelled(rows, labels)
+            _check_pair(path, tensors, name, labels_name)
+            if name in tensors:
+                features[name] = _unit_rows(path, name, tensors[name], width=width)
+            if labels_name in tensors:
+                given, rows = tensors[labels_name], len(features[name])
+                labels[name] = _labels(path, labels_name, given, rows, classes)
 
         self.dataset = _text(path, "dataset", dataset or meta.get("dataset") or path.stem)
         self.encoder = _text(path, "encoder", encoder or meta.get("encoder") or "unknown")
         self.prompts = "bundle"
         self.protocol = "bundle"
-        self.support = "bundle"
+        self.support = "bundle" if "support" in features else "none"
         self.logit_scale = _scale(path, logit_scale or meta.get("logit_scale", 100.0))
         names = meta.get("classnames") if classnames is None else classnames
         if names is None:
@@ -86,12 +89,17 @@ class BundleTask(Task):
                 f"{path}: {len(names)} class names for {classes} rows of 'text'. "
                 "Give --classnames FILE with one name a line."
             )
+        for i, name in enumerate(names):
+            if isinstance(name, bool) or not isinstance(name, str | int):
+                told = reprlib.repr(name)
+                raise BundleError(f"{path}: metadata 'classnames' has {told} at {i}, not a text.")
         self.classnames = tuple(str(name) for name in names)
 
-        self.pool_labels = parts["support"].labels
-        self.val_labels = parts["val"].labels if "val" in parts else None
-        self.test_labels = parts["test"].labels
-        self._text, self._parts = text, parts
+        self.test_size = len(features["test"])
+        self.pool_labels = labels.get("support", torch.zeros(0, dtype=torch.int64))
+        self.val_labels = labels.get("val")
+        self.test_labels = labels.get("test")
+        self._features = features | {"support": features.get("support", text[:0])}
         self._views = self._prompts = None
         if _VIEWS in tensors:
             self._views = _unit_groups(
@@ -103,25 +111,23 @@ class BundleTask(Task):
             self._prompts = _unit_groups(path, _PROMPTS, tensors[_PROMPTS], "text", classes, width)
             self.gives |= {"text-prompts"}
         self._patches = {
-            name: _all_patches(path, own, tensors[own], name, len(part.labels), width)
-            for name, part in parts.items()
-            if (own := _PATCHES.get(name)) in tensors
+            name: _all_patches(path, own, tensors[own], name, len(features[name]), width)
+            for name, own in _PATCHES.items()
+            if name in features and own in tensors
         }
         self.patched = frozenset(self._patches)
         if "test" in self.patched:
             self.gives |= {"spatial"}
-        every = {"text": text} | {name: part.features for name, part in parts.items()}
-        self._norms = _all_norms(path, tensors, every)
+        self._norms = _all_norms(path, tensors, features)
         if self._norms is not None:
             self.gives |= {"norms"}
-        split = {
-            name: part.features.numpy() for name, part in parts.items() if name != "support"
-        } | {
-            f"{name}_labels": part.labels.numpy()
-            for name, part in parts.items()
-            if name != "support"
+        split = {name: features[name].numpy() for name in ("val", "test") if name in features} | {
+            f"{name}_labels": labels[name].numpy() for name in ("val", "test") if name in labels
         }
-        pool = {"features": parts["support"].features.numpy(), "labels": self.pool_labels.numpy()}
+        pool = {
+            "features": self._features["support"].numpy(),
+            "labels": self.pool_labels.numpy(),
+        }
         prompts = {"text": text.numpy()}
         # Only where they are there: records of bundles without them are found by the same hashes.
         if self._views is not None:
@@ -139,10 +145,12 @@ class BundleTask(Task):
         }
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
-        pool, views = self._parts["support"].features, self._views
-        norms = None
+        pool, views = self._features["support"], self._views
+        norms = val = None
+        if self.val_labels is not None:
+            val = Labelled(self._features["val"], self.val_labels)
         if self._norms is not None:
-            of_pool = self._norms["support"]
+            of_pool = self._norms.get("support", pool[:, 0])
             norms = Norms(
                 text=self._norms["text"],
                 parts={part_key(positions): of_pool[positions] for positions in need.parts},
@@ -150,14 +158,14 @@ class BundleTask(Task):
                 test=self._norms["test"],
             )
         return Features(
-            text=self._text,
+            text=self._features["text"],
             prompts=None if self._prompts is None else self._prompts.unbind(),
             parts={part_key(positions): pool[positions] for positions in need.parts},
             views={}
             if views is None
             else {part_key(positions): views[positions] for positions in need.parts},
-            val=self._parts.get("val"),
-            test=self._parts["test"].features,
+            val=val,
+            test=self._features["test"],
             norms=norms,
             patches=self._patches,
             seconds=0.0,
@@ -167,7 +175,8 @@ class BundleTask(Task):
         return {}
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...]]:
+    """Tensors and metadata of a bundle, and the names of the tensors it has no place for."""
     if not path.is_file():
         what = "is not a file" if path.exists() else "no such file"
         raise BundleError(f"--features {path}: {what}.")
@@ -179,24 +188,78 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             meta = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in names & known}
     except (SafetensorError, OSError) as error:
+        if convert := _how_to_convert(path):
+            raise BundleError(f"{path} is {convert}") from error
         raise BundleError(f"{path} is not a whole safetensors file: {error}.") from error
     for name in _REQUIRED:
         if name not in names:
             raise BundleError(f"{path}: no tensor '{name}'. It has: {', '.join(sorted(names))}.")
-    if not meta:
-        return tensors, {}
-    if set(meta) != {_META}:
+    return tensors, _read_meta(path, meta), tuple(sorted(names - known))
+
+
+def _read_meta(path: Path, meta: dict[str, str]) -> dict[str, Any]:
+    """What a bundle says of itself; empty where it says nothing."""
+    if others := sorted(set(meta) - {_META, _FORMAT}):
         raise BundleError(
-            f"{path}: {len(meta)} metadata keys ({', '.join(sorted(meta))}), a bundle has one, "
-            f"'{_META}', that holds JSON."
+            f"{path}: the metadata keys {', '.join(others)} say nothing to a bundle, which has "
+            f"one, '{_META}', that holds JSON. Put what they say there, or leave them out."
         )
+    if _META not in meta:
+        return {}
     try:
         values = json.loads(meta[_META])
+    except RecursionError as error:
+        brackets = sum(meta[_META].count(bracket) for bracket in "[{")
+        raise BundleError(
+            f"{path}: the metadata '{_META}' is nested too deep: it opens {brackets} brackets, "
+            "and an object of names with one list needs 2."
+        ) from error
     except ValueError as error:
         raise BundleError(f"{path}: the metadata '{_META}' is not JSON: {error}.") from error
     if not isinstance(values, dict):
         raise BundleError(f"{path}: the metadata '{_META}' is not a JSON object.")
-    return tensors, values
+    return values
+
+
+def _how_to_convert(path: Path) -> str:
+    """What a file of torch or numpy is, and how it becomes a bundle; empty for any other.
+
+    Such a file is never opened here: opening it may run what it holds.
+    """
+    with path.open("rb") as file:
+        start = file.read(6)
+    new = path.with_suffix(".safetensors").name
+    if start == b"\x93NUMPY" or (start[:2] == b"PK" and path.suffix == ".npz"):
+        what, library, load, keep = "numpy", "numpy", f"numpy.load({path.name!r})", "v.copy()"
+        if start[:2] != b"PK":
+            return (
+                f"one array of numpy's, and a bundle has several with names. Write them into one "
+                f"file with safetensors.numpy.save_file(arrays, {new!r})."
+            )
+    elif start[:2] == b"PK" or start[:1] == b"\x80":
+        what, library, keep = "torch", "torch", "v.contiguous()"
+        load = f"torch.load({path.name!r}, weights_only=True)"
+    else:
+        return ""
+    return (
+        f"a file of {what}'s and no safetensors file; it is not opened, since that could run code "
+        f'in it. If it holds tensors by name, convert it: python -c "import {library}, '
+        f"safetensors.{library} as s; "
+        f's.save_file({{k: {keep} for k, v in {load}.items()}}, {new!r})"'
+    )
+
+
+def _check_pair(path: Path, tensors: Mapping[str, Tensor], name: str, labels_name: str) -> None:
+    """Check that features have labels, but for a test set that nobody labelled."""
+    named = [
+        other
+        for other in (labels_name, f"{name}_views", f"{name}_norms", _PATCHES.get(name, ""))
+        if other in tensors
+    ]
+    if name not in tensors and named:
+        raise BundleError(f"{path}: has '{named[0]}' but no '{name}'.")
+    if name in tensors and labels_name not in tensors and name != "test":
+        raise BundleError(f"{path}: has '{name}' but no '{labels_name}'.")
 
 
 def _unit_rows(path: Path, name: str, rows: Tensor, width: int | None) -> Tensor:
@@ -303,7 +366,8 @@ def _labels(path: Path, name: str, labels: Tensor, rows: int, classes: int) -> T
 
 def _text(path: Path, name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise BundleError(f"{path}: metadata '{name}' is {value!r}, not a text.")
+        told = reprlib.repr(value)
+        raise BundleError(f"{path}: metadata '{name}' is {told}, not a text.")
     if not value.isprintable():
         raise BundleError(f"{path}: metadata '{name}' has characters that cannot be printed.")
     return value
@@ -311,5 +375,6 @@ def _text(path: Path, name: str, value: object) -> str:
 
 def _scale(path: Path, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-        raise BundleError(f"{path}: logit_scale is {value!r}, not a number from 0 to 1e6.")
+        told = reprlib.repr(value)
+        raise BundleError(f"{path}: logit_scale is {told}, not a number from 0 to 1e6.")
     return float(value)

@@ -143,7 +143,9 @@ class Task(ABC):
         logit_scale: The encoder's factor on cosines.
         pool_labels: Labels of the images that support may be taken from, ``(P,)``.
         val_labels: ``(V,)``, or None where there is no val split.
-        test_labels: ``(N,)``; for the record alone.
+        test_size: Number of test images N.
+        test_labels: ``(N,)``; for the record alone. None where nobody labelled the images: they
+            are predicted, and not scored.
         val_is_test: Whether the published protocol validates on the test set.
         views: Augmented views each support image is averaged over, 1 for the image itself.
         gives: Which of ``support-views``, ``text-prompts``, ``spatial`` and ``norms`` it has.
@@ -164,7 +166,8 @@ class Task(ABC):
     logit_scale: float
     pool_labels: Tensor
     val_labels: Tensor | None
-    test_labels: Tensor
+    test_size: int
+    test_labels: Tensor | None
     val_is_test: bool = False
     views: int = 1
     precision: str = "fp32"
@@ -241,7 +244,8 @@ class DatasetTask(Task):
         if pool.classnames != spec.classnames:
             raise OptionError(f"{self.where}: its classes are not those of {spec.name}.")
         self.pool_labels = pool.labels
-        self.test_labels = self._splits["test"].labels
+        self.test_labels = test.labels
+        self.test_size = len(test.labels)
         self.val_labels = self._splits["val"].labels if "val" in self._splits else None
         modules = [*self._splits.values(), *([pool] if isinstance(pool, BenchDataModule) else [])]
         self.skipped = tuple(f"{m.split}/{key}" for m in modules for key in m.skipped)

@@ -83,6 +83,13 @@ def write(path: Path, record: Record, predictions: Predictions) -> Record:
         The record with its checksum.
     """
     sealed = record.sealed()
+    write_predictions(path, predictions)
+    write_atomic(path, sealed.to_json().encode())
+    return sealed
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions beside the place of their record."""
     arrays: dict[str, NDArray[Any]] = {
         "position": np.arange(len(predictions.top1), dtype=np.int64),
         "top1": predictions.top1.astype(np.int64),
@@ -90,8 +97,6 @@ def write(path: Path, record: Record, predictions: Predictions) -> Record:
     }
     meta = canonical_json({"record": path.name, "sha256": predictions.sha256})
     write_atomic(predictions_path(path), save(arrays, metadata={_META: meta}))
-    write_atomic(path, sealed.to_json().encode())
-    return sealed
 
 
 def read_predictions(path: Path) -> Predictions:

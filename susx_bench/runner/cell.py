@@ -147,6 +147,7 @@ class Cell:
     def labelled(self, features: Features) -> Labelled | None:
         """The labelled images the tuning looks at, besides the support."""
         if self.tune == "test":
+            assert self.task.test_labels is not None
             return self._take(features, "test", features.test, self.task.test_labels)
         if features.val is None or not self.sees_val:
             return None
@@ -222,10 +223,11 @@ class Cell:
     @property
     def together(self) -> list[Tensor]:
         """Test images that the method is shown together, in their order: positions."""
-        labels = self.task.test_labels
         if self.batches:
+            labels = self.task.test_labels
+            assert labels is not None
             return compose(labels, Batches.read(self.batches), self.order)
-        return [in_order(len(labels), self.order)]
+        return [in_order(self.task.test_size, self.order)]
 
     @property
     def views(self) -> int:
@@ -246,9 +248,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measured:
-    """What measuring a cell gives: its record, not yet sealed, and what lies beside it."""
+    """What measuring a cell gives.
 
-    record: Record
+    Attributes:
+        record: Its record, not yet sealed; None where no test labels are known.
+        predictions: What lies beside it.
+        choice: The hyper-parameters.
+    """
+
+    record: Record | None
     predictions: Predictions
     choice: Choice
 
@@ -304,6 +312,8 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     predict_seconds = time.perf_counter() - clock
 
     predictions = Predictions(joined["top1"].numpy(), joined["margin"].numpy())
+    if task.test_labels is None:
+        return Measured(None, predictions, choice)
     scores = score(joined["top1"], task.test_labels, task.classnames)
     record = Record(
         **scores,
@@ -331,7 +341,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         precision=task.precision,
         order=cell.order,
         batches=cell.batches,
-        n_test=len(task.test_labels),
+        n_test=task.test_size,
         num_classes=len(task.classnames),
         input_sha256=cell.input_sha256,
         split_sha256=task.hashes["split_sha256"],

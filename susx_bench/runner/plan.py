@@ -41,7 +41,7 @@ from susx_bench.runner.batches import ALL, Batches
 from susx_bench.runner.cell import Cell
 from susx_bench.support.build import Request as Build
 from susx_bench.support.build import build
-from susx_bench.support.fewshot import DrawRule, read_shots
+from susx_bench.support.fewshot import DrawRule, Pool, read_shots, scarcest
 from susx_bench.support.folder import BuiltSupport, default_root, find
 from susx_bench.support.generate import BLOCK
 from susx_bench.support.none import NoSupport
@@ -148,11 +148,9 @@ def plan(
     if request.shots is None and (request.features or request.setting != FEW_SHOT):
         if request.seed:
             notes.print("--seed has no effect: without --shots the support set is used whole.")
-        draws: list[tuple[int | None, int]] = [(None, 0)]
-    elif request.shots_file:
-        draws = [(None, 0)]
+        whole = True
     else:
-        draws = [(s, seed) for s in request.shots or shots for seed in request.seed or seeds]
+        whole = request.shots_file is not None
 
     if request.shots_file and (request.shots or request.seed or request.draw != "balanced"):
         raise OptionError("--shots-file says which images: not with --shots, --seed or --draw.")
@@ -161,6 +159,10 @@ def plan(
     cells = []
     for task in tasks:
         tune = _tune(request, task)
+        draws: list[tuple[int | None, int]] = [(None, 0)]
+        if not whole and len(task.pool_labels):
+            each = request.shots or _shots_there_are(task, shots, request.draw, notes)
+            draws = [(s, seed) for s in each for seed in request.seed or seeds]
         worded: dict[str, tuple[Task, str]] = {"": (task, ""), task.prompts: (task, "")}
         chosen = None
         if request.shots_file:
@@ -350,6 +352,24 @@ def _worded(task: Task, kind: str, folder: Path | None) -> tuple[Task, str]:
         return task, str(error)
 
 
+def _shots_there_are(
+    task: Task, shots: Sequence[int], rule: DrawRule, notes: Console
+) -> Sequence[int]:
+    """The default shots that the task has images for; what is left out is said."""
+    if rule == "coop":  # a class with fewer images gives all it has
+        return shots
+    label, count = scarcest(Pool(task.pool_labels, task.classnames, task.where))
+    more = [s for s in shots if s > count]
+    if not more or len(more) == len(shots):  # where no draw is possible, drawing says so
+        return shots
+    notes.print(
+        f"{task.where}: class {label} ('{task.classnames[label]}') has {count} labelled images, "
+        f"so S = {', '.join(map(str, more))} is left out.",
+        markup=False,
+    )
+    return [s for s in shots if s <= count]
+
+
 def _tune(request: Request, task: Task) -> Tune:
     has_val = task.val_labels is not None
     name = request.tune
@@ -374,6 +394,9 @@ def _tune(request: Request, task: Task) -> Tune:
             "--tune test chooses on the test labels, which makes its accuracy an upper bound and "
             "no result. Add --allow-test-tuning if that is what you want."
         )
+    if task.test_labels is None and (tune == "test" or request.batches):
+        asked = "--tune test" if tune == "test" else "--batches"
+        raise OptionError(f"{asked} looks at the test labels, which {task.dataset} has none of.")
     if tune == "few-val" and request.setting != FEW_SHOT and not request.val_shots:
         raise OptionError("--tune few-val in the name-only setting needs --val-shots.")
     if request.val_shots and tune != "few-val":
@@ -381,7 +404,7 @@ def _tune(request: Request, task: Task) -> Tune:
     return tune
 
 
-def _bundle(request: Request) -> Task:
+def _bundle(request: Request, notes: Console) -> Task:
     assert request.features is not None
     if request.support:
         raise OptionError("--support does not go with --features: the bundle has its own support.")
@@ -396,13 +419,17 @@ def _bundle(request: Request) -> Task:
             names = read_names(request.classnames)
         except (OSError, ValueError) as error:
             raise OptionError(f"--classnames {request.classnames}: {error}.") from error
-    return BundleTask(
+    task = BundleTask(
         request.features,
         dataset=request.dataset[0] if request.dataset else None,
         encoder=request.encoder,
         logit_scale=request.logit_scale,
         classnames=names,
     )
+    if task.unread:
+        named = ", ".join(task.unread)
+        notes.print(f"{request.features}: no bundle has a tensor {named}: not read", markup=False)
+    return task
 
 
 def _tasks(request: Request, demo: str, notes: Console, opened: Opened) -> list[Task]:
@@ -417,7 +444,7 @@ def _tasks(request: Request, demo: str, notes: Console, opened: Opened) -> list[
         if key in opened.tasks:
             continue
         if request.features:
-            opened.tasks[key] = _bundle(request)
+            opened.tasks[key] = _bundle(request, notes)
         else:
             named = (request.encoder or "demo", request.precision)
             if named not in opened.encoders:

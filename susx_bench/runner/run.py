@@ -18,10 +18,13 @@ from susx_bench.records.files import make_folder
 from susx_bench.records.record import Record
 from susx_bench.records.store import (
     folder_name,
+    predictions_path,
     read,
+    read_predictions,
     record_path,
     search_path,
     write,
+    write_predictions,
     write_search,
 )
 from susx_bench.runner.cell import Cell, measure
@@ -36,9 +39,10 @@ class Outcome:
     Attributes:
         cell: The cell.
         path: Where its record lies.
-        record: Its record, or None where the method's needs are not met or it is not defined.
+        record: Its record, or None where the method's needs are not met, it is not defined, or
+            no test labels are known.
         fresh: Whether it was measured just now.
-        reason: Why there is no record.
+        reason: Why nothing was measured.
         failed: Whether that is because measuring it failed.
     """
 
@@ -48,6 +52,11 @@ class Outcome:
     fresh: bool
     reason: str = ""
     failed: bool = False
+
+    @property
+    def unscored(self) -> bool:
+        """Whether there are predictions, and no labels to score them by."""
+        return self.record is None and not self.reason
 
 
 def run(
@@ -86,6 +95,12 @@ def run(
     for i, (cell, path) in enumerate(zip(cells, paths, strict=True)):
         if reason := unmet_need(cell):
             found[i] = Outcome(cell, path, None, fresh=False, reason=reason)
+        elif cell.task.test_labels is None and predictions_path(path).exists() and not force:
+            try:
+                read_predictions(path)
+                found[i] = Outcome(cell, path, None, fresh=False)
+            except RecordError as error:
+                notes.print(f"{error} They are made again.", style="yellow", markup=False)
         elif path.exists() and not force:
             try:
                 record = read(path)
@@ -145,14 +160,17 @@ def run(
                     view.failed(found[i].reason)
                     continue
                 encode_seconds = 0.0  # counted once
-                record, choice = measured.record, measured.choice
+                made, choice = measured.record, measured.choice
                 if is_main_process():
                     if keep_search and choice.accuracies is not None:
                         grid = choice.accuracies.float().numpy()
                         write_search(paths[i], grid, dict(choice.axes))
-                    record = write(paths[i], record, measured.predictions)
+                    if made is None:
+                        write_predictions(paths[i], measured.predictions)
+                    else:
+                        made = write(paths[i], made, measured.predictions)
                     clear_failure(paths[i])
-                found[i] = Outcome(cell, paths[i], record, fresh=True)
+                found[i] = Outcome(cell, paths[i], made, fresh=True)
                 view.done()
     return [found[i] for i in range(len(cells))]
 

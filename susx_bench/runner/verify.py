@@ -82,6 +82,7 @@ def verify(
     need = need_of([cell])
     features = cell.task.features(need, request.launch, lambda unit, count: None)
     again = measure(cell, features, request.launch, 0.0)
+    assert again.record is not None  # the hashes of its inputs hold the test labels
     if again.record.predictions_sha256 == record.predictions_sha256:
         return Verdict(path, record.n_test, 0)
     if predictions_path(path).exists():

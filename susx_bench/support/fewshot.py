@@ -60,6 +60,13 @@ def draw(pool: Pool, shots: int, seed: int, option: str = "--shots") -> Tensor:
     return torch.cat([order[:shots] for order in orders])
 
 
+def scarcest(pool: Pool) -> tuple[int, int]:
+    """The class with the fewest images, the first of several, and how many these are."""
+    counts = torch.bincount(pool.labels, minlength=len(pool.classnames)).tolist()
+    label = min(range(len(counts)), key=counts.__getitem__)
+    return label, counts[label]
+
+
 def tiers(pool: Pool, shots: int, seed: int) -> list[Tensor]:
     """What `draw` takes, in lists that do not depend on the shots.
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -54,6 +58,10 @@ def test_val_may_be_missing(bundle: Bundle) -> None:
     assert BundleTask(bundle(val=None, val_labels=None)).val_labels is None
 
 
+def patches(rows: int, seed: int) -> Tensor:
+    return unit(rows * 6, 16, seed).view(rows, 6, 16).half()
+
+
 def changed(rows: Tensor, row: int, value: float) -> Tensor:
     out = rows.clone()
     out[row, 0] = value
@@ -63,9 +71,18 @@ def changed(rows: Tensor, row: int, value: float) -> Tensor:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"support": None}, "no tensor 'support'"),
+        ({"support": None}, "has 'support_labels' but no 'support'"),
+        ({"support_labels": None}, "has 'support' but no 'support_labels'"),
+        ({"test": None}, "no tensor 'test'"),
+        (
+            {"support": None, "support_labels": None, "support_views": patches(20, 1)},
+            "has 'support_views' but no 'support'",
+        ),
+        (
+            {"val": None, "val_labels": None, "val_spatial": patches(30, 1)},
+            "has 'val_spatial' but no 'val'",
+        ),
         ({"text": None}, "no tensor 'text'"),
-        ({"test_labels": None}, "no tensor 'test_labels'"),
         ({"val": None}, "has 'val_labels' but no 'val'"),
         ({"val_labels": None}, "has 'val' but no 'val_labels'"),
         ({"test": unit(70, 8, seed=1)}, "'test' has width 8, 'text' has width 16"),
@@ -95,8 +112,12 @@ def test_a_bundle_that_breaks_the_format_is_refused(
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        ({"bundle": "{}", "more": "x"}, "2 metadata keys"),
-        ({"dataset": "toy"}, "1 metadata keys"),
+        ({"bundle": "{}", "more": "x"}, "the metadata keys more say nothing"),
+        ({"dataset": "toy", "format": "pt"}, "the metadata keys dataset say nothing"),
+        ({"bundle": "[" * 100_000 + "]" * 100_000}, "nested too deep: it opens 100000 brackets"),
+        ({"bundle": '{"a":' * 100_000 + "1" + "}" * 100_000}, "it opens 100000 brackets"),
+        ({"bundle": '{"encoder": ' + "[" * 500 + "]" * 500 + "}"}, r"'encoder' is \[\[.*\.\.\."),
+        ({"bundle": json.dumps({"classnames": [["a"], 2, 3, 4, 5]})}, "has \\['a'\\] at 0"),
         ({"bundle": "{"}, "is not JSON"),
         ({"bundle": "[]"}, "is not a JSON object"),
         ({"bundle": json.dumps({"logit_scale": -1})}, "logit_scale is -1"),
@@ -119,13 +140,58 @@ def test_half_a_file_is_refused(bundle: Bundle) -> None:
         BundleTask(path)
 
 
+def test_what_other_programs_write_into_the_metadata_is_fine(bundle: Bundle) -> None:
+    meta = {"bundle": json.dumps({"dataset": "mine"}), "format": "pt"}
+
+    assert BundleTask(bundle(meta=meta)).dataset == "mine"
+    assert BundleTask(bundle("plain.safetensors", meta={"format": "np"})).dataset == "plain"
+
+
+def test_a_file_of_another_library_says_how_to_convert_it(
+    tmp_path: Path, tensors: dict[str, Tensor]
+) -> None:
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    torch.save(tensors, tmp_path / "new.pt")
+    torch.save(tensors, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+    np.savez(tmp_path / "arrays.npz", **arrays)  # type: ignore[arg-type]  # of its other options
+    for name, what in (("new.pt", "torch"), ("old.bin", "torch"), ("arrays.npz", "numpy")):
+        with pytest.raises(BundleError, match=f"is a file of {what}'s .* not opened") as caught:
+            BundleTask(tmp_path / name)
+
+        assert len(str(caught.value).splitlines()) == 1
+        said = shlex.split(str(caught.value).partition("convert it: ")[2])
+        subprocess.run([sys.executable, *said[1:]], cwd=tmp_path, check=True)
+        assert BundleTask((tmp_path / name).with_suffix(".safetensors")).test_size == 70
+
+    np.save(tmp_path / "one.npy", arrays["test"])
+    with pytest.raises(BundleError, match="one array of numpy's, and a bundle has several"):
+        BundleTask(tmp_path / "one.npy")
+
+
+def test_support_and_test_labels_may_be_missing(bundle: Bundle, tensors: dict[str, Tensor]) -> None:
+    nothing = {"support": None, "support_labels": None, "test_labels": None}
+    task = BundleTask(bundle(**nothing))
+    features = task.features(Need([]), Launch(), lambda unit, count: None)
+
+    assert (task.test_size, task.test_labels, len(task.pool_labels)) == (70, None, 0)
+    assert torch.equal(features.test, tensors["test"])
+    assert features.val is not None
+    assert (
+        task.hashes["split_sha256"]
+        != BundleTask(bundle("whole.safetensors")).hashes["split_sha256"]
+    )
+
+
+def test_tensors_without_a_place_are_named(bundle: Bundle) -> None:
+    assert BundleTask(bundle(supports=unit(3, 16, seed=1), x=unit(1, 2, seed=1))).unread == (
+        "supports",
+        "x",
+    )
+
+
 def test_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such file"):
         BundleTask(tmp_path / "nothing.safetensors")
-
-
-def patches(rows: int, seed: int) -> Tensor:
-    return unit(rows * 6, 16, seed).view(rows, 6, 16).half()
 
 
 def lengths(tensors: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
