@@ -78,6 +78,19 @@ def test_a_split_file_names_the_images_and_the_class_of_each(tmp_path: Path) -> 
     assert dataset("test", where).sizes == SIZES
 
 
+@pytest.mark.parametrize(
+    "names", [("Train", "valid", "TEST"), ("training", "Validation", "testing"), ("tr", "va", "te")]
+)
+def test_the_splits_of_a_split_file_may_have_other_names(
+    tmp_path: Path, names: Sequence[str]
+) -> None:
+    rows = {name: ROWS[split] for name, split in zip(names, SPLITS, strict=True)}
+    split_folder(tmp_path, rows)
+
+    found = listed(toy(layout=SPLIT_FILE, sizes=SIZES), Where(tmp_path))
+    assert {split: len(part) for split, part in found.items()} == SIZES
+
+
 def test_names_in_a_split_file_may_be_aliases_or_dropped_classes(tmp_path: Path) -> None:
     renamed = {"cat": "Felis catus", "dog": "dog", "night owl": "NightOwl"}
     rows = {
@@ -146,8 +159,12 @@ def test_a_list_that_contradicts_itself_or_the_facts_is_refused(
         (b"7", "is not a split file"),
         (b'{"test": [["a.png", 0]]}', "is not a split file"),
         (b'{"test": [["a.png", "first", "cat"]]}', "is not a split file"),
-        (b"[]", "has no 'test' split"),
-        (b'{"train": [["a.png", 0, "cat"]]}', "has no 'test' split"),
+        (b"[]", "is not a split file"),
+        (b"{}", "has no 'test' split."),
+        (b'{"train": [["a.png", 0, "cat"]]}', "has no 'test' split, only train."),
+        (b'{"test": [], "classes": ["cat"]}', "has the key 'classes', which means no split. Take"),
+        (b'{"val": [], "dev": [], "test": []}', "has 2 candidates for the val split: 'val', 'dev'"),
+        (b'{"test": [], "train": [], "trainval": []}', "has 2 candidates for the train split:"),
     ],
 )
 def test_a_split_file_of_another_form_is_refused(

@@ -11,6 +11,7 @@ from typing import Any
 from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
+from susx_bench.data.splitnames import one_each, split_name
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_json
 
@@ -21,28 +22,30 @@ UNSPLIT = "susx-bench 50/20/30"
 def read_split_file(path: Path, spec: DatasetSpec) -> dict[Split, list[Sample]]:
     """Read ``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``.
 
-    The labels are those of the names, whatever numbers the file has.
+    The keys may be other usual names of splits. The labels are those of the class names, whatever
+    numbers the file has.
 
     Raises:
-        DatasetError: If the file is missing or of another form, gives one class two numbers, or
-            for what `labelled` refuses.
+        DatasetError: If the file is missing or of another form, has a key that means no split,
+            gives one class two numbers, or for what `labelled` refuses.
     """
     if not path.is_file():
         raise DatasetError(f"{spec.name}: the split file {path} does not exist. {spec.fetch}")
     try:
         table: Any = read_json(path)
+        keys = _split_keys(list(table.keys()), f"{spec.name}: {path}")
         rows = {
-            split: [(str(key), int(number), str(name)) for key, number, name in table[split]]
-            for split in SPLITS
-            if split in table
+            split: [(str(image), int(number), str(name)) for image, number, name in table[key]]
+            for split, key in keys.items()
         }
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{spec.name}: {path} is not a split file, "
             f'{{"train": [[path, label, class name], ...], ...}}: {reason(error)}'
         ) from error
     if "test" not in rows:
-        raise DatasetError(f"{spec.name}: {path} has no 'test' split.")
+        others = f", only {', '.join(keys.values())}" if keys else ""
+        raise DatasetError(f"{spec.name}: {path} has no 'test' split{others}.")
     numbers: dict[str, set[int]] = defaultdict(set)
     for entries in rows.values():
         for _, number, name in entries:
@@ -54,6 +57,24 @@ def read_split_file(path: Path, spec: DatasetSpec) -> dict[Split, list[Sample]]:
             )
     named = {split: [(key, name) for key, _, name in entries] for split, entries in rows.items()}
     return labelled(named, spec, str(path))
+
+
+def _split_keys(keys: Sequence[str], where: str) -> dict[Split, str]:
+    """The key of each split.
+
+    Raises:
+        DatasetError: If a key means no split, or two mean one.
+    """
+    found: dict[Split, list[str]] = defaultdict(list)
+    for key in keys:
+        name = split_name(key)
+        if name is None:
+            raise DatasetError(
+                f"{where} has the key '{key}', which means no split. Take it out: a split file has "
+                "train, val and test."
+            )
+        found[name.split].append(key)
+    return one_each(found, where)
 
 
 def labelled(
