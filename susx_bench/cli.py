@@ -176,7 +176,9 @@ Try:
     help="What to do with an image that cannot be read; what is skipped is recorded.",
 )
 @click.option(
-    "--encoder", type=NAME, help="Encoder. [default: the demo's] Names a bundle's encoder."
+    "--encoder",
+    type=NAME,
+    help="Encoder. [default: demo, for digits alone] Names a bundle's encoder.",
 )
 @PRECISION
 @click.option(
@@ -329,7 +331,7 @@ def _given(option: str) -> bool:
 def _requests(
     options: dict[str, Any], path: Path | None, shard: tuple[int, int] | None, notes: Console
 ) -> list[Request]:
-    from susx_bench.runner.plan import Request
+    from susx_bench.runner.plan import Request, check_encoders
     from susx_bench.runner.suite import Suite
     from susx_bench.support.build import Request as Build
     from susx_bench.support.build import build
@@ -350,6 +352,7 @@ def _requests(
             raise OptionError(f"--{flag} does not go with --suite: the suite says it.")
     suite = Suite.read(path)
     requests = [Request(**(options | run)) for run in suite.options(options["data_root"])]
+    check_encoders(requests)
     for support in suite.supports(options["data_root"]):
         launch = replace(requests[0].launch, batch_size=BLOCK)
         given = {"where": requests[0].where, "prompts_dir": options["prompts_dir"]}
@@ -677,7 +680,9 @@ Try:
     help="Take images you have, in a folder a class; or SuS-X's features, ..._f_m....pt.",
 )
 @click.option(
-    "--encoder", type=NAME, help="Encoder of a pool, or of features. [default: the demo's]"
+    "--encoder",
+    type=NAME,
+    help="Encoder of a pool, or of features. [default: demo, for digits alone]",
 )
 @click.option(
     "--search",

@@ -45,6 +45,7 @@ class Digits(BenchDataModule):
 }""",
         views=1,  # cut or mirrored, a digit may be another one
         support="sus-sd",
+        encoder="demo",
     )
 
     @cached_property

@@ -118,6 +118,7 @@ class DatasetSpec:
         views: Augmented views a few-shot support image is averaged over; 1 is the image itself.
         support: Kind of the support set that is built in the name-only setting where none is asked
             for; only for what the package has all it takes to build.
+        encoder: Encoder that is used where none is asked for; only for data that one was made for.
     """
 
     name: str
@@ -141,6 +142,7 @@ class DatasetSpec:
     numbered: bool = False
     views: int = 10
     support: SupportKind | None = None
+    encoder: str | None = None
 
 
 def read_classnames(name: str) -> tuple[str, ...]:

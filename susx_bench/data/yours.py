@@ -32,6 +32,9 @@ from susx_bench.data.splitnames import guess_splits, named_splits, one_each, spl
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.registry import DATASETS
 
+_YOURS = (".", "/", "~", "hf:")
+"""What the name of a folder or a repository starts with."""
+
 
 def open_dataset(name: str) -> type[BenchDataModule]:
     """The class of a dataset: ``./folder``, ``hf:ORG/NAME[@REVISION]`` or a registered name.
@@ -43,6 +46,17 @@ def open_dataset(name: str) -> type[BenchDataModule]:
     return _open_yours(name) or DATASETS.get(name)
 
 
+def own_encoder(name: str) -> str | None:
+    """The encoder that a dataset comes with; None where it has none. Reads no data.
+
+    Raises:
+        UnknownNameError: If nobody registered the name.
+    """
+    if name.startswith(_YOURS):
+        return None
+    return DATASETS.get(name).spec.encoder
+
+
 def _open_yours(name: str) -> type[SourcedDataModule] | None:
     """A dataset class for ``./folder`` or ``hf:ORG/NAME[@REVISION]``; None for any other name.
 
@@ -51,7 +65,7 @@ def _open_yours(name: str) -> type[SourcedDataModule] | None:
     """
     if name.startswith("hf:"):
         return _from_hub(name.removeprefix("hf:"))
-    if name.startswith((".", "/", "~")):
+    if name.startswith(_YOURS):
         return _from_folder(Path(name).expanduser())
     return None
 

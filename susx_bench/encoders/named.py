@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from susx_bench.encoders.base import Encoder
 from susx_bench.encoders.openclip import OpenClip
+from susx_bench.errors import OptionError
 from susx_bench.registry import ENCODERS
+
+
+def encoder_name(asked: str | None, own: str | None, dataset: str) -> str:
+    """The encoder that is meant for a dataset.
+
+    Args:
+        asked: The one that was asked for.
+        own: The one that the dataset comes with.
+        dataset: What the user called the dataset.
+
+    Raises:
+        OptionError: If there is neither.
+    """
+    if name := asked or own:
+        return name
+    raise OptionError(
+        f"--dataset {dataset}: give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list "
+        "encoders` has them all. The embedded one, demo, has seen nothing but drawn digits."
+    )
 
 
 def open_encoder(name: str, precision: str = "fp32") -> Encoder:

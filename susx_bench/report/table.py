@@ -21,6 +21,9 @@ STRENGTH = ("fixed", "published", "support", "few-val", "val", "test")
 REGIMES = {"transductive": " ᵗ", "streaming": " ˢ"}
 """Marks of methods that look at the other test images."""
 
+_DEMO_ENCODER, _DEMO = "demo", ("digits", "susx-bench")
+"""The encoder of the package, and dataset and protocol of the only data that it was made for."""
+
 _CHOICES = 6  # choices a person reads line by line
 
 
@@ -91,6 +94,11 @@ def _task(
         (f"{first.dataset} · {first.encoder} · {first.setting}", "bold"),
         f"\ntop-1 accuracy in %, {spread}",
     )
+    if first.encoder == _DEMO_ENCODER and (first.dataset, first.protocol) != _DEMO:
+        heading.append(
+            f"\nencoder {_DEMO_ENCODER} knows only drawn digits: these numbers say nothing of CLIP",
+            style="bold yellow",
+        )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("method", no_wrap=True)
     table.add_column("tuned on", no_wrap=True)

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from susx_bench.data.base import BenchDataModule, ImageDataModule, Where
 from susx_bench.data.spec import DatasetSpec, Split
-from susx_bench.data.yours import open_dataset
+from susx_bench.data.yours import open_dataset, own_encoder
 from susx_bench.encoders.base import Encoder
-from susx_bench.encoders.named import open_encoder
+from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import (
     BenchError,
     BundleError,
@@ -287,7 +287,8 @@ def _part(request: Request, key: Request, error: BenchError | None = None) -> Pa
     if request.features:
         dataset, encoder = request.features.stem, request.encoder or "bundle"
     else:
-        dataset, encoder = (request.dataset or ("",))[0], request.encoder or "demo"
+        dataset = (request.dataset or ("",))[0]
+        encoder = encoder_name(request.encoder, own_encoder(dataset), dataset)
     names = ("setting", "precision", "source", "views", "prompts", "support", "shots")
     said = [dataset, encoder, *(str(getattr(key, name)) for name in names)]
     return Part(dataset, encoder, sha256_json(said), error)
@@ -438,6 +439,7 @@ def _tasks(request: Request, demo: str, notes: Console, opened: Opened) -> list[
         keys = [_data_of(request)]
     else:
         _check_flags(request)
+        check_encoders([request])
         names = request.dataset or (demo,)
         keys = [replace(_data_of(request), dataset=(name,)) for name in names]
     for key in keys:
@@ -446,13 +448,29 @@ def _tasks(request: Request, demo: str, notes: Console, opened: Opened) -> list[
         if request.features:
             opened.tasks[key] = _bundle(request, notes)
         else:
-            named = (request.encoder or "demo", request.precision)
+            assert key.dataset
+            (dataset,) = key.dataset
+            named = (
+                encoder_name(request.encoder, own_encoder(dataset), dataset),
+                request.precision,
+            )
             if named not in opened.encoders:
                 opened.encoders[named] = open_encoder(*named)
-            assert key.dataset
             encoder, store = opened.encoders[named], FeatureStore(cache_url())
-            opened.tasks[key] = _task(request, key.dataset[0], encoder, store, notes)
+            opened.tasks[key] = _task(request, dataset, encoder, store, notes)
     return [opened.tasks[key] for key in keys]
+
+
+def check_encoders(requests: Sequence[Request]) -> None:
+    """Check, before anything is built, that each dataset has an encoder.
+
+    Raises:
+        OptionError: If none was asked for, and a dataset comes with none.
+    """
+    for request in requests:
+        if not request.features:
+            for name in request.dataset or ():
+                assert encoder_name(request.encoder, own_encoder(name), name)
 
 
 def _check_flags(request: Request) -> None:
@@ -470,7 +488,7 @@ def _task(
     dataset = open_dataset(name)
     open_split = partial(dataset, where=request.where)
     spec = dataset.spec
-    pool, support = _pool(request, name, open_split, spec, notes)
+    pool, support = _pool(request, name, encoder.name, open_split, spec, notes)
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     texts = class_prompts(request.prompts, spec, request.prompts_dir)
@@ -484,6 +502,7 @@ def _task(
 def _pool(
     request: Request,
     name: str,
+    encoder: str,
     open_split: Callable[[Split], BenchDataModule],
     spec: DatasetSpec,
     notes: Console,
@@ -507,7 +526,6 @@ def _pool(
         return _embedded(request, spec, notes)
     folder = find(request.support, spec.name, default_root(), name)
     support = BuiltSupport(folder, spec)
-    encoder = request.encoder or "demo"
     if support.features is not None and support.encoder != encoder:
         raise SupportError(
             f"{folder} holds features of {support.encoder} and no images, so it cannot be used "

@@ -24,7 +24,7 @@ from susx_bench.data.looks import Look, Seen, look
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import DatasetSpec, SupportKind
 from susx_bench.data.yours import open_dataset
-from susx_bench.encoders.named import open_encoder
+from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
 from susx_bench.features.predict import Launch
 from susx_bench.prompts.kinds import class_prompts
@@ -361,7 +361,8 @@ def _built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, pa
 
 def _origin(request: Request, spec: DatasetSpec) -> Origin:
     if request.pool is not None:
-        encoder = open_encoder(request.encoder or "demo", request.precision)
+        name = encoder_name(request.encoder, spec.encoder, request.dataset)
+        encoder = open_encoder(name, request.precision)
         return PoolOrigin(request.pool, encoder, request.search, request.launch)
     if request.backend is not None:
         if request.index is None:

@@ -462,6 +462,7 @@ def test_from_files_to_a_record(
 
     asked = [*ONE_SHOT, "--method", f"tipx,{method}:Nearest"]
     words = ["run", "--dataset", name, "--data-root", root, "--out", tmp_path / "out", *HERE]
+    words += ["--encoder", "demo"]
 
     done = command(*words, *asked)
     if name in TEST_ONLY:
@@ -522,7 +523,7 @@ def test_there_is_no_val_where_it_is_the_test_set(
     setting = ["--setting", "name-only" if name in TEST_ONLY else "few-shot"]
     words = ["run", *setting, "--method", "tipx", "--dataset", name, "--data-root", tmp_path]
 
-    done = command(*words, "--tune", "val")
+    done = command(*words, "--tune", "val", "--encoder", "demo")
 
     assert done.code == 2
     assert f"the published val split of {name} is its test set" in done.err
@@ -540,7 +541,7 @@ def test_another_size_is_an_error_with_both_numbers(
     shrunk(name, monkeypatch, MOST, sizes={**dataset.spec.sizes, **wrong}, hub=hub)
     words = ["run", "--setting", "name-only", "--method", "zero-shot", "--dataset", name]
 
-    done = command(*words, "--data-root", tmp_path)
+    done = command(*words, "--data-root", tmp_path, "--encoder", "demo")
 
     assert done.code == 2
     assert f"{name}: test has {there} images" in done.err

@@ -112,6 +112,7 @@ def test_caltech101_from_its_folder_to_records(
 def test_cifar10_as_a_folder_of_parquet(real: Path, command: Command) -> None:
     done = command(
         *("run", "--method", "tipx", "--setting", "few-shot", "--dataset", str(real / "cifar10")),
+        *("--encoder", "demo"),
         *("--shots", "2", "--seed", "1", "--views", "1", "--json"),
     )
 
@@ -124,7 +125,7 @@ def test_cifar10_as_a_folder_of_parquet(real: Path, command: Command) -> None:
 def test_the_published_cifar10_is_not_taken_for_granted(real: Path, command: Command) -> None:
     done = command(
         *("run", "--method", "tipx", "--setting", "few-shot", "--dataset", "cifar10"),
-        *("--data-root", str(real)),
+        *("--encoder", "demo", "--data-root", str(real)),
     )
 
     assert done.code == 2

@@ -334,7 +334,10 @@ def test_a_pool_of_real_photographs(
     """For the ten names of CIFAR-10, against torch's own ranking of the same features."""
     from susx_bench.encoders.openclip import OpenClip
 
-    words = (*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 3)
+    words = (
+        *(*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 3),
+        *("--encoder", "demo"),
+    )
     said = command(*words)
 
     assert said.code == 0, said.err
@@ -377,7 +380,10 @@ def test_copies_of_test_images_are_caught_and_named(
             copy = image.resize((side, side), Image.Resampling.BICUBIC)
             copy.save(photos / name, quality=quality or None)
             planted[name] = f"test/{test.samples[place].key}"
-    words = (*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 9)
+    words = (
+        *(*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 9),
+        *("--encoder", "demo"),
+    )
 
     said = command(*words)
 
@@ -405,7 +411,8 @@ def test_unreadable_images_of_a_pool_are_counted_and_never_taken(
     cut = next(photos.rglob("*.jpg")).read_bytes()
     (photos / "cut.jpg").write_bytes(cut[: len(cut) // 3])
 
-    said = command(*POOL, "--dataset", real / "cifar10", "--pool", photos, "--per-class", 2)
+    words = (*POOL, "--dataset", real / "cifar10", "--pool", photos, "--encoder", "demo")
+    said = command(*words, "--per-class", 2)
 
     assert said.code == 0, said.err
     rows = rows_of(tmp_path)
@@ -434,8 +441,9 @@ def test_a_pool_without_a_readable_image_costs_no_set(tmp_path: Path, command: C
     bad.mkdir()
     (bad / "a.jpg").write_bytes(b"<html>")
     words = (*POOL, "--dataset", "digits", "--per-class", 1, "--pool")
-    assert command(*words, good).code == 0
+    assert command(*words, good).code in (0, 3)  # noise may be like no digit
     before = rows_of(tmp_path, "digits")
+    assert before
 
     said = command(*words, bad, "--force")
 
@@ -729,7 +737,10 @@ def test_a_backend_gives_what_a_pool_gives(
     words = (*POOL, "--dataset", real / "cifar10", "--per-class", 3, "--name")
 
     backend = ("--backend", web.url("", "127.0.0.1"), "--index", "laion")
-    for said in (command(*words, "pool", "--pool", photos), command(*words, "web", *backend)):
+    for said in (
+        command(*words, "pool", "--pool", photos, "--encoder", "demo"),
+        command(*words, "web", *backend),
+    ):
         assert said.code == 0, said.err
 
     pool, web_rows = (
@@ -770,7 +781,8 @@ def test_test_images_that_are_not_here_are_asked_for(tmp_path: Path, command: Co
     folder = digit_folder(tmp_path / "mine", ("annual crop land",))
 
     said = command(
-        *(*POOL, "--dataset", "ucf101", "--pool", folder, "--data-root", tmp_path / "none")
+        *(*POOL, "--dataset", "ucf101", "--pool", folder, "--data-root", tmp_path / "none"),
+        *("--encoder", "demo"),
     )
 
     assert said.code == 2
