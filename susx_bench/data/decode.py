@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,13 @@ _TOO_DARK = "nearly black for {}, so the numbers may be of fewer bits"
 
 # Large images and odd EXIF blocks. A filter a call would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@cache
+def endings() -> frozenset[str]:
+    """Endings of file names that Pillow knows for `FORMATS`, in lower case: ``.jpg``."""
+    known = Image.registered_extensions()
+    return frozenset(ending for ending, kind in known.items() if kind in FORMATS)
 
 
 class BadImageError(ValueError):

@@ -10,9 +10,10 @@ from typing import Any
 
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.sources.base import Sample, Source
-from susx_bench.data.sources.folder import FolderSource, class_folders
+from susx_bench.data.sources.folder import FolderSource
 from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.table import TableSource, has_tables
+from susx_bench.data.sources.tree import class_folders
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, SplitFile, Tables
 from susx_bench.errors import DatasetError, OptionError
 

@@ -33,9 +33,11 @@ class ClassFolders:
 
     Attributes:
         splits: Folder of each split, in the dataset's folder; ``.`` for the folder itself.
+        complete: Whether every split has every class.
     """
 
     splits: Mapping[Split, str]
+    complete: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

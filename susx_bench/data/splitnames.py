@@ -89,6 +89,11 @@ def split_name(name: str) -> SplitName | None:
     return SplitName(found.pop(), tuple(rest)) if len(found) == 1 else None
 
 
+def is_short(name: str) -> bool:
+    """Whether a name is the short form of a split's, such as ``tr``, and may be a code as well."""
+    return any(word in _SHORT for word in _words(name))
+
+
 def is_filler(name: str) -> bool:
     """Whether a name, such as ``data`` or ``Images_2``, says nothing of what it holds."""
     words = _words(name)

@@ -11,12 +11,8 @@ from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.classes import unite
 from susx_bench.data.published import SourcedDataModule, hub_source
 from susx_bench.data.sources.base import Source
-from susx_bench.data.sources.folder import (
-    FolderSource,
-    UnsplitSource,
-    class_folders,
-    image_files,
-)
+from susx_bench.data.sources.folder import FolderSource, UnsplitSource
+from susx_bench.data.sources.guess import advice, guess
 from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.table import (
     CLASSNAMES_FILE,
@@ -27,8 +23,8 @@ from susx_bench.data.sources.table import (
     load_tables,
     read_classnames,
 )
-from susx_bench.data.spec import ClassFolders, DatasetSpec, Split
-from susx_bench.data.splitnames import guess_splits, named_splits, one_each, split_name
+from susx_bench.data.spec import ClassFolders, DatasetSpec
+from susx_bench.data.splitnames import guess_splits
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.registry import DATASETS
 
@@ -111,39 +107,25 @@ def _from_folder(folder: Path) -> type[SourcedDataModule]:
     if not folder.is_dir():
         raise DatasetError(f"--dataset {folder}: there is no such folder.")
     name = folder.resolve().name
-    splits = _split_folders(folder)
-    classes = class_folders(folder / splits["test"] if "test" in splits else folder)
-    if not any(any(image_files(path)) for path in classes) and has_tables(folder):
+    found = guess(folder)
+    if found is None and has_tables(folder):
         names, remarks = _table_classes(folder, name, str(folder))
         spec = _spec(name, str(folder), names)
         return _made(
             spec, lambda split_file: TableSource(folder, spec, split_file=split_file), remarks
         )
-    if len(classes) < 2:
-        raise DatasetError(
-            f"--dataset {folder}: it has {len(classes)} class folders, at least 2 are needed: "
-            f"{folder}/test/CLASS/IMAGE (and train, val), or {folder}/CLASS/IMAGE without a split."
-        )
-    spec = _spec(name, str(folder), tuple(path.name.replace("_", " ") for path in classes))
-    layout = ClassFolders(splits=splits)
+    if found is None:
+        raise DatasetError(f"--dataset {folder}: no folder in it has an image. {advice(folder)}")
+    spec = _spec(name, str(folder), tuple(each.replace("_", " ") for each in found.classnames))
+    layout = ClassFolders(splits=found.splits, complete=False)
     return _made(
         spec,
         lambda split_file: (
-            FolderSource(folder, spec, layout, split_file)
-            if split_file or "test" in splits
-            else UnsplitSource(folder, spec)
+            FolderSource(folder, spec, layout, split_file, () if split_file else found.remarks)
+            if split_file or found.splits
+            else UnsplitSource(folder, spec, found.classes, found.remarks)
         ),
     )
-
-
-def _split_folders(folder: Path) -> dict[Split, str]:
-    """The folder of each split; empty where there is none."""
-    names = [path.name for path in class_folders(folder)]
-    sure = [name for name in names if (read := split_name(name)) and not read.rest]
-    found = one_each(named_splits(sure), f"--dataset {folder}")
-    if "test" not in found and "val" in found:
-        found["test"] = found.pop("val")
-    return found
 
 
 def _from_hub(name: str) -> type[SourcedDataModule]:

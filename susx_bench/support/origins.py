@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.data.classes import match
-from susx_bench.data.sources.folder import class_folders, image_files
+from susx_bench.data.sources.tree import class_folders, image_files
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, SupportError

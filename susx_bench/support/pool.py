@@ -12,9 +12,9 @@ from PIL import Image
 from susx_bench.data.base import ImageDataModule
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.sources.folder import image_files
 from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.table import IMAGE_COLUMNS, has_tables, load_tables, undecoded
+from susx_bench.data.sources.tree import image_files
 from susx_bench.errors import DatasetError, SupportError
 from susx_bench.records.paths import read_bytes
 

@@ -347,7 +347,7 @@ def list_files(root: Path, test: str) -> Path:
 
 
 def test_list_files_name_an_image_and_a_class_a_line(tmp_path: Path) -> None:
-    list_files(tmp_path, "5 night owl \n\n4\tdog\r\n\n")
+    list_files(tmp_path, "5 night owl \n4\tdog\r\n")
     dataset = toy(layout=LISTS, sizes={"train": 3, "test": 2})
 
     assert listed(dataset, Where(tmp_path)) == {
@@ -481,6 +481,96 @@ def test_classes_may_be_called_anything(tmp_path: Path) -> None:
         assert Path(key).parent.name == names[label]
 
 
+def test_splits_may_lack_classes(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine", ("cat", "dog"))
+    images(folder / "train" / "ant", ["99.png"])
+    images(folder / "test" / "owl", ["98.png"])
+    (folder / "train" / "owl").mkdir()
+    dataset = open_dataset(str(folder))
+
+    assert dataset.spec.classnames == ("ant", "cat", "dog", "owl")
+    found = listed(dataset, Where())
+    assert [(key, label) for key, label in found["train"] if "99" in key] == [
+        ("train/ant/99.png", 0),
+    ]
+    assert [label for _, label in found["train"]] == [0, 1, 1, 2, 2]
+    assert [label for _, label in found["test"]] == [1, 2, 3]
+
+
+def test_every_ending_of_a_format_that_is_decoded_is_read(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine", ("cat", "dog"))
+    for i, name in enumerate(("20.jfif", "21.JPE", "22.Jpg", "23.TIF", "24.apng", "25.jp2")):
+        kind = {"T": "tiff", "a": "png"}.get(name[3], "jpeg2000" if i == 5 else "jpeg")
+        write(folder / "test/cat" / name, plain(20 + i, kind))
+
+    found = listed(open_dataset(str(folder)), Where())
+    assert len(found["test"]) == 8
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine", ("cat", "dog"))
+    for name in ("a.HEIC", "b.heic", "c.txt", "Thumbs.db", "noending", ".DS_Store", "._1.png"):
+        write(folder / "test/cat" / name, "not read")
+    for name in (".ipynb_checkpoints/1.png", "@eaDir/1.png", "@eaDir/deeper/2.png"):
+        write(folder / "test/dog" / name, "not read")
+    data = open_dataset(str(folder))("test")
+
+    assert len(data.samples) == 2
+    assert data.remarks == [
+        "left out of the class folders: 1 .db, 2 .heic, 1 .txt, 2 hidden, 1 no ending, "
+        "folder .ipynb_checkpoints (1 file), folder @eaDir (2 files)"
+    ]
+
+
+def test_a_linked_folder_is_read_once(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine", ("cat", "dog"))
+    images(tmp_path / "elsewhere" / "deep", ["30.png"])
+    images(folder / "test/cat/inside", ["31.png"])
+    for name, target in (
+        ("more", tmp_path / "elsewhere"),
+        ("again", tmp_path / "elsewhere/deep"),
+        ("twice", folder / "test/cat/inside"),
+        ("loop", folder / "test/cat"),
+        ("up", tmp_path),
+    ):
+        (folder / "test/cat" / name).symlink_to(target, target_is_directory=True)
+    (tmp_path / "elsewhere/deep/back").symlink_to(folder, target_is_directory=True)
+    (folder / "test/cat/itself").symlink_to(folder / "test/cat/itself")
+    dataset = open_dataset(str(folder))
+
+    found = listed(dataset, Where())["test"]
+    assert [key for key, _ in found] == [
+        *("test/cat/100.png", "test/cat/again/30.png", "test/cat/inside/31.png"),
+        "test/dog/110.png",
+    ]
+    # Again, back, loop, twice and up; and the link to itself.
+    left = "left out of the class folders: 5 linked again, 1 no ending"
+    assert dataset("test").remarks == [left]
+
+
+def test_a_linked_class_folder_and_a_linked_split_are_read(tmp_path: Path) -> None:
+    stored = class_folders(tmp_path / "stored", ("cat", "dog"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "train").symlink_to(stored / "train", target_is_directory=True)
+    (folder / "test").mkdir()
+    for name in ("cat", "dog"):
+        (folder / "test" / name).symlink_to(stored / "test" / name, target_is_directory=True)
+
+    found = listed(open_dataset(str(folder)), Where())
+    assert {split: len(part) for split, part in found.items()} == {"train": 4, "test": 2}
+
+
+def test_a_linked_image_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine", ("cat", "dog"))
+    (folder / "test/dog/9.png").symlink_to(tmp_path / "gone.png")
+    data = open_dataset(str(folder))("test")
+
+    assert len(data.samples) == 3
+    assert data.state(data.samples)[2] == [0, 0]
+    assert "test/dog/9.png" in refusal(lambda: [data.image(sample) for sample in data.samples])
+
+
 def test_an_archive_beside_the_class_folders_is_no_dataset(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "mine")
     write(folder / "mine.tar", b"what the folders were unpacked from")
@@ -506,14 +596,11 @@ def test_a_folder_of_ones_own_with_a_mistake_is_refused(tmp_path: Path) -> None:
     assert "there is no such folder" in refusal(lambda: open_dataset(str(tmp_path / "none")))
     (tmp_path / "empty").mkdir()
     message = refusal(lambda: open_dataset(str(tmp_path / "empty")))
-    assert "it has 0 class folders, at least 2 are needed" in message
+    assert "no folder in it has an image. Lay the images out as" in message
     one = class_folders(tmp_path / "one", ["cat"])
     assert "it has 1 class folders" in refusal(lambda: open_dataset(str(one)))
-    more = class_folders(tmp_path / "more")
-    images(more / "train" / "ant", ["99.png"])
-    dataset = open_dataset(str(more))
-    assert "none of its: 'ant'" in refusal(lambda: dataset("train").samples)
-    with pytest.raises(OptionError, match=r"--source hf:org/name: .*more is a source itself"):
+    dataset = open_dataset(str(class_folders(tmp_path / "two", ["cat", "dog"])))
+    with pytest.raises(OptionError, match=r"--source hf:org/name: .*two is a source itself"):
         _ = dataset("test", Where(source="hf:org/name")).samples
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled, read_split_file
+from susx_bench.data.sources.tree import class_folders, described, read_tree
 from susx_bench.data.spec import (
     SPLITS,
     ClassFolders,
@@ -22,11 +24,6 @@ from susx_bench.errors import DatasetError
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import read_lines
 
-IMAGES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""File names that count as images in a class folder."""
-
 
 class FolderSource(Source):
     """Images as files.
@@ -36,13 +33,19 @@ class FolderSource(Source):
         spec: Its facts.
         layout: How the images lie in it.
         split_file: A split file in place of the layout's own; its sizes are nobody's.
+        remarks: What is known of the layout, see `Source`.
 
     Raises:
         DatasetError: If the folder does not exist.
     """
 
     def __init__(
-        self, folder: Path, spec: DatasetSpec, layout: Layout, split_file: Path | None = None
+        self,
+        folder: Path,
+        spec: DatasetSpec,
+        layout: Layout,
+        split_file: Path | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
         if not folder.is_dir():
             raise DatasetError(f"{spec.name}: {folder} does not exist. {spec.fetch}")
@@ -51,11 +54,13 @@ class FolderSource(Source):
         self.classnames = spec.classnames
         self.sizes = {} if split_file else spec.sizes
         self.protocol = "custom" if split_file else spec.protocol
-        self.remarks = []
+        self.remarks = list(remarks)
         self._spec = spec
         self._layout = layout
         self._split_file = split_file
         self._samples: dict[Split, list[Sample]] = {}
+        self._known = tuple(remarks)
+        self._left: Counter[str] = Counter()
 
     @cached_property
     def _images(self) -> Path:
@@ -114,8 +119,7 @@ class FolderSource(Source):
         return read_bytes(self._images / sample.key)
 
     def state(self, samples: Sequence[Sample]) -> list[list[int]]:
-        stats = [(self._images / sample.key).stat() for sample in samples]
-        return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+        return [_state(self._images / sample.key) for sample in samples]
 
     def _list(self, path: Path, suffix: str) -> list[tuple[str, str]]:
         """Relative paths and class names in a list file."""
@@ -141,37 +145,51 @@ class FolderSource(Source):
         folder = self._images / name
         if not folder.is_dir():
             raise DatasetError(f"{self._spec.name}: {folder} does not exist. {self._spec.fetch}")
-        classes = class_folders(folder)
-        labels = match([path.name for path in classes], self._spec, str(folder))
-        return [
-            Sample(file.relative_to(self._images).as_posix(), label)
-            for path, label in zip(classes, labels, strict=True)
-            if label is not None
-            for file in sorted(image_files(path))
-        ]
+        trees = {path: read_tree(path) for path in class_folders(folder)}
+        some = isinstance(self._layout, ClassFolders) and not self._layout.complete
+        if some:
+            trees = {path: tree for path, tree in trees.items() if tree.images}
+        names = [path.name for path in trees]
+        labels = match(names, self._spec, str(folder), some=some)
+        found = []
+        for tree, label in zip(trees.values(), labels, strict=True):
+            if label is not None:
+                self._left += tree.left
+                found += [
+                    Sample(file.relative_to(self._images).as_posix(), label) for file in tree.images
+                ]
+        if self._left:
+            self.remarks = [*self._known, f"left out of the class folders: {described(self._left)}"]
+        return found
+
+
+def _state(path: Path) -> list[int]:
+    """What changes where a file does; a link that ends nowhere, or a file that is gone, is 0."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return [0, 0]
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 class UnsplitSource(FolderSource):
-    """A folder a class and no split: one is made, the same on every machine."""
+    """A folder a class and no split: one is made, the same on every machine.
 
-    def __init__(self, folder: Path, spec: DatasetSpec) -> None:
-        super().__init__(folder, spec, ClassFolders(splits={}))
+    Args:
+        folder: The dataset's folder.
+        spec: Its facts.
+        classes: Folder of the class folders, in the dataset's folder.
+        remarks: As `FolderSource` takes them.
+    """
+
+    def __init__(
+        self, folder: Path, spec: DatasetSpec, classes: str = ".", remarks: Sequence[str] = ()
+    ) -> None:
+        super().__init__(folder, spec, ClassFolders(splits={}, complete=False), remarks=remarks)
         self.sizes = {}
         self.protocol = UNSPLIT
+        self._classes = classes
 
     @cached_property
     def _listed(self) -> Mapping[Split, list[Sample]]:
-        return divide(self._found("."))
-
-
-def class_folders(folder: Path) -> list[Path]:
-    """Folders with a class each, sorted by name; hidden ones are none."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def image_files(folder: Path) -> Iterator[Path]:
-    """Images in a folder and below; hidden files, as macOS leaves them, are none."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in IMAGES and not hidden and path.is_file():
-            yield path
+        return divide(self._found(self._classes))

@@ -14,8 +14,8 @@ import numpy as np
 
 from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample, Source, reason
-from susx_bench.data.sources.folder import IMAGES
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
+from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
 from susx_bench.data.splitnames import files_by_split, guess_splits, split_remarks
 from susx_bench.errors import DatasetError
@@ -310,7 +310,7 @@ def _has_configurations(folder: Path) -> bool:
     if not card.is_file():
         return False
     text = card.read_text(encoding="utf-8", errors="replace")
-    return re.match(r"---\n(?:.*\n)*?configs:", text) is not None
+    return re.match(r"---\r?\n(?:(?!---).*\n)*?configs:", text) is not None
 
 
 def undecoded(table: Dataset, image: str) -> Dataset:
@@ -341,4 +341,4 @@ def read_classnames(path: Path, dataset: str) -> list[str]:
 def _stem(file: str) -> str:
     """A file's name without its folder, and without its suffix where it has one."""
     path = PurePosixPath(file)
-    return path.stem if path.suffix.lower() in IMAGES else path.name
+    return path.stem if is_image(file) else path.name

@@ -1,0 +1,332 @@
+"""How the images lie in a folder that nobody described: which folders are splits, which classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from susx_bench.data.classes import squash, unite
+from susx_bench.data.sources.tree import (
+    Tree,
+    class_folders,
+    described,
+    identity,
+    image_files,
+    litter,
+    loose_images,
+    read_tree,
+)
+from susx_bench.data.spec import Split
+from susx_bench.data.splitnames import (
+    SplitName,
+    is_filler,
+    is_short,
+    named_splits,
+    one_each,
+    split_name,
+    split_remarks,
+)
+from susx_bench.errors import DatasetError
+
+_SHOWN = 5  # names in a message
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a folder holds.
+
+    Attributes:
+        splits: Folder of each split, from the dataset's folder; empty where there are none.
+        classes: Folder of the class folders, from the dataset's folder, where there are no splits.
+        classnames: Names of the class folders, sorted. A split may lack some.
+        remarks: What names were taken for, and what is left out, a line each.
+    """
+
+    splits: dict[Split, str]
+    classes: str
+    classnames: list[str]
+    remarks: list[str]
+
+
+def guess(folder: Path) -> Guess | None:
+    """Find the splits and the classes of a folder of images.
+
+    A folder is a split where its name says so and another split has folders of the same names.
+    Folders that stand beside splits are left out. A folder that stands alone and whose name says
+    nothing (``data``, or the name of the folder above) is gone through.
+
+    Returns:
+        The layout, or None where no folder in it has an image.
+
+    Raises:
+        DatasetError: If it cannot be told which folders are splits and which are classes, there
+            are fewer than two classes, or none of the files of a class is of a known format.
+    """
+    where = f"--dataset {folder}"
+    top = _Folder(folder, folder)
+    if not top.inside:
+        top.refuse_unread()
+        return None
+    remarks = top.left_out(())
+    if top.through is not top:
+        top = top.through
+        remarks += top.left_out(())
+    splits = _splits(top.inside, where)
+    if splits:
+        names = {split: box.name for split, box in splits.items()}
+        remarks += split_remarks([box.name for box in top.inside], names)
+        if "test" in splits:
+            return _split(folder, splits, remarks, where)
+        top = splits["train"].through
+        remarks.append(f"there is only '{names['train']}', which is divided into splits")
+        remarks += top.left_out(())
+    top.refuse_unread()
+    _check_classes(top.inside, folder, where)
+    nested = [f"'{each.name}'" for each in top.inside if each.inside]
+    if nested:
+        remarks.append(f"folders inside a class folder are of its class: those in {_some(nested)}")
+    names_ = [each.name for each in top.inside]
+    return Guess({}, top.path.relative_to(folder).as_posix(), names_, remarks)
+
+
+def _split(folder: Path, splits: dict[Split, _Folder], remarks: list[str], where: str) -> Guess:
+    """The layout of a folder with splits, of which there is a test split at least."""
+    order: tuple[Split, ...] = ("test", "train", "val")
+    boxes = {split: splits[split].through for split in order if split in splits}
+    for box in boxes.values():
+        box.refuse_unread()
+    classnames, lines = unite(
+        {split: [each.name for each in box.inside] for split, box in boxes.items()}, where
+    )
+    if len(classnames) < 2:
+        raise _too_few(len(classnames), folder, where)
+    for box in boxes.values():
+        remarks += box.left_out(classnames)
+    paths = {split: box.path.relative_to(folder).as_posix() for split, box in boxes.items()}
+    return Guess(paths, ".", classnames, remarks + lines)
+
+
+class _Folder:
+    """A folder, and the folders with images that are in it."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path = path
+        self.name = path.name if path != root else path.resolve().name
+        self.hint: SplitName | None = split_name(self.name)
+        self._root = root
+
+    @cached_property
+    def _looked(self) -> tuple[list[_Folder], list[tuple[Path, Tree]], list[str]]:
+        """Folders with images, folders without, and links that lead to a folder above."""
+        above = {identity(path) for path in (self.path, *self.path.resolve().parents)}
+        full, without, loops = [], [], []
+        known: dict[tuple[int, int], Path] = {}
+        for path in class_folders(self.path):
+            if (own := identity(path)) in above:
+                loops.append(self._from_root(path))
+            elif next(image_files(path), None) is None:
+                without.append((path, read_tree(path)))
+            elif own in known:
+                raise DatasetError(
+                    f"{known[own]} and {path} are one folder, by a link. Take one of them out."
+                )
+            else:
+                known[own] = path
+                full.append(_Folder(path, self._root))
+        return full, without, loops
+
+    def _from_root(self, path: Path) -> str:
+        return f"'{path.relative_to(self._root).as_posix()}'"
+
+    @property
+    def inside(self) -> list[_Folder]:
+        """The folders in it that have images, in it or below."""
+        return self._looked[0]
+
+    @cached_property
+    def through(self) -> _Folder:
+        """The folder itself, or the one in it that all its classes or splits are in."""
+        if len(self.inside) != 1 or loose_images(self.path):
+            return self
+        only = self.inside[0]
+        same = squash(only.name) == squash(self.name) or (
+            self.hint is not None and only.hint is not None and only.hint.split == self.hint.split
+        )
+        if only.inside and (same or is_filler(only.name)):
+            return only.through
+        return self
+
+    @property
+    def boxes(self) -> set[str]:
+        """Names of the classes, if it is a split, in one spelling."""
+        return {squash(each.name) or each.name for each in self.through.inside}
+
+    def refuse_unread(self) -> None:
+        """Refuse a class of which every image is of a format that is not read."""
+        for path, tree in self._looked[1]:
+            if tree.unread:
+                raise DatasetError(
+                    f"{path} has {described(tree.left)} and no image of a format that is read. "
+                    "Convert them, to JPEG or PNG for example, or take the folder out."
+                )
+
+    def left_out(self, kept: Sequence[str]) -> list[str]:
+        """What lies in it and is left out, in at most one line.
+
+        Args:
+            kept: Names of classes that another split has: they are not left out.
+        """
+        _, without, loops = self._looked
+        gone = [
+            (self._from_root(path), tree.left) for path, tree in without if path.name not in kept
+        ]
+        empty = [path for path, left in gone if not left]
+        other = [
+            f"folder {path} without an image ({described(left)})" for path, left in gone if left
+        ]
+        parts = [f"{loop}, a link to a folder above" for loop in loops]
+        if empty:
+            parts.append(f"empty {'folder' if len(empty) == 1 else 'folders'} {_some(empty)}")
+        if other:
+            parts.append(_some(other))
+        if stray := loose_images(self.path):
+            parts.append(f"images directly in {self.path}, in no class folder: {stray:,}")
+        if left := litter(self.path):
+            parts.append(described(left))
+        return [f"left out: {'; '.join(parts)}"] if parts else []
+
+
+def _splits(tops: Sequence[_Folder], where: str) -> dict[Split, _Folder]:
+    """The folder of each split, or none; where there is no test split, val is it."""
+    hinted = [top for top in tops if top.hint]
+    boxes = [top for top in hinted if top.inside]
+    if _share(boxes):
+        found = _chosen(boxes, tops, where)
+    elif len(tops) == 1 and boxes:
+        assert boxes[0].hint
+        found = {boxes[0].hint.split: boxes[0]}
+    else:
+        _refuse_looks(tops, where)
+        return {}
+    if "test" not in found and "val" in found:
+        found["test"] = found.pop("val")
+    return found
+
+
+def _share(boxes: Sequence[_Folder]) -> bool:
+    """Whether two splits have a class in common."""
+    return any(
+        one.hint and other.hint and one.hint.split != other.hint.split and one.boxes & other.boxes
+        for one in boxes
+        for other in boxes
+    )
+
+
+def _chosen(boxes: Sequence[_Folder], tops: Sequence[_Folder], where: str) -> dict[Split, _Folder]:
+    """The folder of each split, of folders whose names and folders say that they are splits."""
+    rests = {_rest(box) for box in boxes}
+    classes = set().union(*(box.boxes for box in boxes))
+    alike = [top for top in tops if not top.hint and top.boxes & classes]
+    sure = len(rests) == 1 or _share([box for box in boxes if not _rest(box)])
+    if not sure and (alike or () not in rests):
+        raise _unclear(boxes, where)
+    named = {box.name: box for box in boxes}
+    found = one_each(named_splits(named), where)
+    return {split: named[name] for split, name in found.items()}
+
+
+def _rest(top: _Folder) -> tuple[str, ...]:
+    """The words beside a split's; those of ``trainval`` are none."""
+    assert top.hint
+    return () if top.hint.rest == ("val",) else top.hint.rest
+
+
+def _refuse_looks(tops: Sequence[_Folder], where: str) -> None:
+    """Refuse folders that look like splits and are laid out otherwise."""
+    hinted = [top for top in tops if top.hint]
+    others = [top for top in tops if not top.hint]
+    splits_of: dict[tuple[str, ...], set[Split]] = {}
+    for top in hinted:
+        assert top.hint
+        splits_of.setdefault(_rest(top), set()).add(top.hint.split)
+    looks = [top for top in hinted if not _rest(top) or len(splits_of[_rest(top)]) > 1]
+    others += [top for top in hinted if top not in looks]
+    if others:
+        looks = [top for top in looks if not is_short(top.name)]
+    splits = {top.hint.split for top in looks if top.hint}
+    boxes = [top for top in looks if top.inside]
+    if others:
+        if len(splits) > 1 or (boxes and not any(top.boxes & boxes[0].boxes for top in others)):
+            raise _unclear(looks, where)
+        return  # a class that is called train
+    if len(looks) < 2:
+        return
+    one_each(named_splits(top.name for top in looks), where)
+    flat = [f"'{top.name}'" for top in looks if not top.inside]
+    folder = Path(where.removeprefix("--dataset "))
+    if flat:
+        raise DatasetError(
+            f"{where}: images lie directly in {_some(flat)}, by name {_a_split(flat)}, and in no "
+            f"class folder, so their labels are not known. {advice(folder)}"
+        )
+    one, other = looks[:2]
+    raise DatasetError(
+        f"{where}: '{one.name}' and '{other.name}' look like splits and have no class in common: "
+        f"{_some(sorted(one.boxes))} in one, {_some(sorted(other.boxes))} in the other. "
+        f"{advice(folder)}"
+    )
+
+
+def _unclear(looks: Sequence[_Folder], where: str) -> DatasetError:
+    named = _some([f"'{top.name}'" for top in looks])
+    return DatasetError(
+        f"{where}: it cannot be told what is a split and what is a class: {named}, by name "
+        f"{_a_split(looks)}, and other folders beside. Move what is neither out of the folder, or "
+        "rename it."
+    )
+
+
+def _a_split(names: Sequence[object]) -> str:
+    return "splits" if len(names) > 1 else "a split"
+
+
+def _check_classes(classes: Sequence[_Folder], folder: Path, where: str) -> None:
+    """Refuse class folders that are none.
+
+    Raises:
+        DatasetError: If there are fewer than two, or one holds splits or classes itself.
+    """
+    if len(classes) < 2:
+        raise _too_few(len(classes), folder, where, *classes)
+    for each in classes:
+        splits = {inner.hint.split for inner in each.inside if inner.hint and not inner.hint.rest}
+        if len(splits) > 1 or (is_filler(each.name) and len(each.inside) > 1):
+            inner = _some([f"'{folder.name}'" for folder in each.inside])
+            raise DatasetError(
+                f"{where}: is '{each.name}' a class? It has the folders {inner}. Give --dataset "
+                f"{each.path} if they are the splits or the classes. {advice(folder)}"
+            )
+
+
+def _too_few(count: int, folder: Path, where: str, only: _Folder | None = None) -> DatasetError:
+    hint = ""
+    if only and len(only.inside) > 1:
+        hint = f" Or did you mean --dataset {only.path}, with {len(only.inside)} folders?"
+    return DatasetError(
+        f"{where}: it has {count} class folders, at least 2 are needed. {advice(folder)}{hint}"
+    )
+
+
+def advice(folder: Path) -> str:
+    """How to lay out a folder of images."""
+    return (
+        f"Lay the images out as {folder}/train/CLASS/IMAGE and {folder}/test/CLASS/IMAGE (and val "
+        f"where there is one), or as {folder}/CLASS/IMAGE without a split."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,164 @@
+"""The images in a folder and below, and what is left out of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from susx_bench.data.decode import endings
+from susx_bench.errors import DatasetError
+
+_LITTER = frozenset(
+    {
+        *("__macosx", "__pycache__", "lost+found", "system volume information"),
+        *("@eadir", "@recycle", "#recycle", "$recycle.bin"),
+    }
+)
+"""Folders that systems leave, in lower case; hidden ones besides."""
+
+_UNREAD = frozenset(
+    {
+        *(".avif", ".avifs", ".bpg", ".dib", ".heic", ".heif", ".hif", ".jxl", ".mpo", ".psd"),
+        *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2", ".tga"),
+    }
+)
+"""Endings of photographs that nothing here decodes."""
+
+Identity = tuple[int, int]
+"""Device and number of a folder: the same for a folder and all links to it."""
+
+
+class Tree(NamedTuple):
+    """What lies in a folder and below.
+
+    Attributes:
+        images: Files whose ending says that they are images, sorted; each folder is read once,
+            whatever links lead to it.
+        left: How many files are no images, by ending or reason, and folders, by reason.
+    """
+
+    images: list[Path]
+    left: Counter[str]
+
+    @property
+    def unread(self) -> list[str]:
+        """Endings of photographs among what is left out."""
+        return sorted(_UNREAD & self.left.keys())
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name has the ending of an image that is decoded, in any case."""
+    return Path(name).suffix.lower() in endings()
+
+
+def is_litter(name: str) -> bool:
+    """Whether a folder is hidden, or one that systems leave behind."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def identity(folder: Path) -> Identity:
+    """What a folder and all links to it have in common."""
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def read_tree(folder: Path) -> Tree:
+    """List a folder and all below, linked folders included.
+
+    A link to a folder above, or to one that is read already, is not followed.
+
+    Raises:
+        DatasetError: If a folder cannot be read.
+    """
+    images: list[Path] = []
+    left: Counter[str] = Counter()
+    for path in _walk(folder, left):
+        if path.name.startswith("."):
+            left["hidden"] += 1
+        elif is_image(path.name):
+            images.append(path)
+        else:
+            left[path.suffix.lower() or "no ending"] += 1
+    return Tree(sorted(images), left)
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """Images in a folder and below, see `read_tree`; in no order."""
+    for path in _walk(folder, Counter()):
+        if is_image(path.name) and not path.name.startswith("."):
+            yield path
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted by name, without those that systems leave behind."""
+    found = (Path(entry) for entry in _entries(folder) if _is_folder(entry))
+    return [path for path in found if not is_litter(path.name)]
+
+
+def described(left: Counter[str]) -> str:
+    """What is left out of a tree, in words: ``3 .heic, 2 hidden, folder __MACOSX (1 file)``."""
+    files = [f"{count:,} {what}" for what, count in sorted(left.items()) if what[-1] != "/"]
+    folders = [
+        f"folder {what[:-1]} ({count:,} {'file' if count == 1 else 'files'})"
+        for what, count in sorted(left.items())
+        if what[-1] == "/"
+    ]
+    return ", ".join([*files, *folders])
+
+
+def loose_images(folder: Path) -> int:
+    """How many images lie directly in a folder."""
+    return sum(is_image(entry.name) and not _is_folder(entry) for entry in _entries(folder))
+
+
+def litter(folder: Path) -> Counter[str]:
+    """Files in the folders that systems leave behind, by the folder's name and a slash."""
+    left: Counter[str] = Counter()
+    for entry in _entries(folder):
+        if _is_folder(entry) and is_litter(entry.name):
+            left[f"{entry.name}/"] += _files_below(Path(entry))
+    return left
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read: {error.strerror}.") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _walk(folder: Path, left: Counter[str]) -> Iterator[Path]:
+    """Files in a folder and below; links are followed when all else is read."""
+    above = {*folder.absolute().parents, *folder.resolve().parents}
+    seen = {identity(folder), *(identity(path) for path in above)}
+    folders, links = [folder], list[Path]()
+    while folders or links:
+        here = folders.pop() if folders else links.pop(0)
+        if here != folder:
+            if (known := identity(here)) in seen:
+                left["linked again"] += 1
+                continue
+            seen.add(known)
+        for entry in _entries(here):
+            path = Path(entry)
+            if not _is_folder(entry):
+                yield path  # also a link that ends nowhere: reading it says so
+            elif is_litter(entry.name):
+                left[f"{entry.name}/"] += _files_below(path)
+            else:
+                (links if entry.is_symlink() else folders).append(path)
+
+
+def _files_below(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
