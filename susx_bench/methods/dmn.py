@@ -12,6 +12,7 @@ from torch import Tensor
 from susx_bench.methods.base import Context, Method, Need, Setting
 from susx_bench.methods.cache import place_in_class
 from susx_bench.methods.memory import entropy, places
+from susx_bench.methods.ties import top1
 from susx_bench.methods.zero_shot import clip_logits
 
 
@@ -70,7 +71,7 @@ class DMN(Method):
         """Sums of probabilities ``(N, K)`` of test images ``(N, D)``, in the order they came."""
         scale, (num_classes, fixed, width) = self._context.logit_scale, self._static.shape
         clip = clip_logits(images, self._context)
-        kept = places(clip.argmax(-1).tolist(), entropy(clip).tolist(), self.capacity)
+        kept = places(top1(clip).tolist(), entropy(clip).tolist(), self.capacity)
 
         out = clip.softmax(-1)
         seen = images.new_zeros(num_classes, self.capacity, width)

@@ -12,6 +12,7 @@ from torch import Tensor
 from susx_bench.methods.base import Context, Method, Need
 from susx_bench.methods.gaussian import TEMPERATURE, assign, log_likelihood, moments
 from susx_bench.methods.graph import kinship
+from susx_bench.methods.ties import leaders
 from susx_bench.methods.zero_shot import clip_logits
 
 
@@ -29,7 +30,7 @@ class StatA(Method):
 
     The Gaussians begin at an anchor, the class text :math:`w_k` and one covariance
     :math:`\Sigma^0 = \tfrac1N \sum_{ik} \hat y_{ik} (f_i - w_k)^2`, and are drawn back to it. With
-    :math:`n_k` images of which class :math:`k` is the first choice, :math:`m_k` and :math:`V_k`
+    :math:`n_k` images of which class :math:`k` is a first choice, :math:`m_k` and :math:`V_k`
     the mean, at length 1, and the variance around :math:`\mu_k` of the images weighted by
     :math:`z_{ik}`,
 
@@ -65,7 +66,7 @@ class StatA(Method):
 
     def logits(self, images: Tensor) -> Tensor:
         """Log-probabilities ``(N, K)`` of test images ``(N, D)``."""
-        text, num_classes = self._context.text, self._context.num_classes
+        text = self._context.text
         log_text = torch.log_softmax(clip_logits(images, self._context), dim=-1)
         z = log_text.exp()
         affinity = kinship(images, self.neighbours)
@@ -76,7 +77,7 @@ class StatA(Method):
         for _ in range(self.iterations):
             evidence = log_text + log_likelihood(images, means, covariance) / TEMPERATURE
             z = assign(evidence, affinity, z).exp()
-            count = torch.bincount(z.argmax(-1), minlength=num_classes)[:, None]
+            count = leaders(z).sum(0)[:, None]
             beta = count / (self.alpha + count)
             seen = moments(images, z, centre)
             means = F.normalize(beta * seen.unit_means() + (1 - beta) * text, dim=-1)

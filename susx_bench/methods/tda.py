@@ -11,6 +11,7 @@ from torch import Tensor
 
 from susx_bench.methods.base import Context, Method, Need
 from susx_bench.methods.memory import entropy, places
+from susx_bench.methods.ties import top1
 from susx_bench.methods.zero_shot import clip_logits
 
 # [alpha, beta] of the positive cache in the authors' configs/*.yaml; all else is the same there.
@@ -96,7 +97,7 @@ class TDA(Method):
         num_classes, width = self._context.text.shape
         clip = clip_logits(images, self._context)
         probabilities = clip.softmax(-1)
-        labels, unsure = clip.argmax(-1).tolist(), entropy(clip)
+        labels, unsure = top1(clip).tolist(), entropy(clip)
         share = unsure / math.log2(num_classes)
         doubtful = ((self.entropy_low < share) & (share < self.entropy_high)).tolist()
         excluded = (self.mask_low < probabilities) & (probabilities < self.mask_high)

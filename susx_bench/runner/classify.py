@@ -12,6 +12,7 @@ from torch import Tensor
 
 from susx_bench.errors import PluginError
 from susx_bench.methods.base import Context, Method
+from susx_bench.methods.ties import first_alike, top1
 
 
 class Classify(LightningModule):
@@ -39,6 +40,7 @@ class Classify(LightningModule):
             except (Exception, SystemExit) as error:
                 self._hold(error)
         self.method.set(self.trainer.strategy.broadcast(self._hparams))
+        self._first = first_alike(self._context, self.method.needs).to(self.device)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Score each block ``(block, D)`` of the batch on its own.
@@ -46,28 +48,28 @@ class Classify(LightningModule):
         A method that looks at the other images of a block is not shown the padding in it.
 
         Returns:
-            ``position (B,)``, -1 for padding; ``top1 (B,)``, the class; ``margin (B,)``, the
-            highest minus the second highest logit, in units of CLIP's logits.
+            ``position (B,)``, -1 for padding; ``top1 (B,)``, the class, see `ties.top1`;
+            ``margin (B,)``, the highest minus the second highest logit, in CLIP's units.
         """
         blocks, position = batch
-        top1, margin = [], []
+        classes, margin = [], []
         for block, place in zip(blocks, position, strict=True):
             if (place < 0).all():  # this rank's share is shorter: nothing to score
-                top1.append(torch.zeros_like(place))
+                classes.append(torch.zeros_like(place))
                 margin.append(block.new_zeros(len(place)))
                 continue
             rows = block if self.method.regime == "inductive" else block[place >= 0]
             try:
-                highest = self._scores(rows)
+                winner, lead = self._answer(rows)
             except (Exception, SystemExit) as error:
                 self._hold(error)
-                highest = self._scores(rows)
+                winner, lead = self._answer(rows)
             padding = (0, len(block) - len(rows))
-            top1.append(F.pad(highest.indices[:, 0], padding))
-            margin.append(F.pad(highest.values[:, 0] - highest.values[:, 1], padding))
+            classes.append(F.pad(winner, padding))
+            margin.append(F.pad(lead, padding))
         return {
             "position": position.flatten(),
-            "top1": torch.cat(top1),
+            "top1": torch.cat(classes),
             "margin": torch.cat(margin),
         }
 
@@ -91,11 +93,13 @@ class Classify(LightningModule):
             raise error
         self._failure = self._failure or error
 
-    def _scores(self, block: Tensor) -> torch.return_types.topk:
-        """The two highest logits of every image."""
+    def _answer(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        """The class of every image, and by how much the highest logit leads the second."""
         if self._failure is not None:  # nothing more is asked of a method that failed
-            return block.new_zeros(len(block), 2).topk(2, dim=-1)
-        return self._logits(block).float().topk(2, dim=-1)
+            return torch.zeros(len(block), dtype=torch.int64), block.new_zeros(len(block))
+        logits = self._logits(block).float()
+        highest = logits.topk(2, dim=-1).values
+        return top1(logits, self._first), highest[:, 0] - highest[:, 1]
 
     def _logits(self, block: Tensor) -> Tensor:
         """Ask the method, and believe only scores for every image and class."""

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
+from torch import Tensor
 
 from susx_bench.console import is_main_process
 from susx_bench.errors import OptionError, OutputError, RecordError
 from susx_bench.features.predict import Launch
 from susx_bench.features.task import Features, Need, Task, part_key
 from susx_bench.methods.base import UnfitError
+from susx_bench.methods.ties import first_same
 from susx_bench.records.failures import clear_failure, reason_of, write_failure
 from susx_bench.records.files import make_folder
 from susx_bench.records.record import Record
@@ -139,6 +142,8 @@ def run(
                 view.failed(f"{task.dataset} {task.encoder}: {reason_of(error)}", len(mine))
                 continue
             encode_seconds = features.seconds
+            if is_main_process() and (same := _same_texts(task, features.text)):
+                notes.print(same, style="yellow", markup=False)
             for i in mine:
                 cell = cells[i]
                 view.running(_title(cell))
@@ -228,6 +233,24 @@ def need_of(cells: Sequence[Cell]) -> Need:
 
 def _encode(task: Task, need: Need, launch: Launch, view: View) -> Features:
     return task.features(need, launch, view.encoding(task.dataset, task.missing(need)))
+
+
+def _same_texts(task: Task, text: Tensor) -> str:
+    """Which classes have one text; empty where each has its own."""
+    first = first_same(text)
+    later = (first != torch.arange(len(first))).nonzero().flatten().tolist()
+    if not later:
+        return ""
+    pairs = [
+        f"{int(first[k])} ('{task.classnames[int(first[k])]}') and {k} ('{task.classnames[k]}')"
+        for k in later[:3]
+    ]
+    more = f" and {len(later) - 3} more" if len(later) > 3 else ""
+    return (
+        f"{task.dataset}: {len(later)} {'pair' if len(later) == 1 else 'pairs'} of classes have "
+        f"one text: {', '.join(pairs)}{more}. Where no support image tells two apart, the first is "
+        "the answer."
+    )
 
 
 def unmet_need(cell: Cell) -> str:

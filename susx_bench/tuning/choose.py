@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Context, Labelled, LinearMethod, Method, SearchSpace
+from susx_bench.methods.ties import first_alike
 from susx_bench.tuning.exact import exact_search
 from susx_bench.tuning.grid import best, count_correct
 from susx_bench.tuning.names import TUNES as TUNES
@@ -116,16 +117,18 @@ def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | N
         )
     if labelled is None:
         raise ValueError(f"tune '{tune}' needs labelled images")
-    return _search(method, space, labelled, tune)
+    return _search(method, space, labelled, tune, first_alike(context, method.needs))
 
 
-def _search(method: Method, space: SearchSpace, labelled: Labelled, tune: Tune) -> Choice:
+def _search(
+    method: Method, space: SearchSpace, labelled: Labelled, tune: Tune, first: Tensor
+) -> Choice:
     weights = space.weights
     if isinstance(method, LinearMethod) and weights and min(min(a.values) for a in weights) >= 0:
-        found = exact_search(method, labelled, space)
+        found = exact_search(method, labelled, space, first)
         counts, index, correct = found.lower, found.index, found.correct
     else:
-        counts = count_correct(method, labelled, space)
+        counts = count_correct(method, labelled, space, first)
         index = best(counts)
         correct = int(counts[index])
     images = len(labelled.labels)

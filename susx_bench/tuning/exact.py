@@ -11,7 +11,8 @@ positive. So for each setting of the non-linear ones:
 3. Rounding makes an image near a tie uncertain. Every margin is shifted once against and once for
    the image by more than the rounding of both computations, which gives a lower and an upper
    count. Settings whose two counts differ and that could still win are counted again by the
-   literal expression of the published loops, so the winner is theirs, ties included.
+   literal expression of the published loops, so the winner is theirs, ties included. Of
+   classes that tie the first wins, see `susx_bench.methods.ties`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import ROUNDINGS, Axis, Labelled, LinearMethod, SearchSpace, Terms
+from susx_bench.methods.ties import top1
 
 LITERAL_ROWS = 4096
 """Images whose logits the literal expression computes together, in the loops and here alike."""
@@ -55,18 +57,21 @@ class Found:
     recounted: int
 
 
-def exact_search(method: LinearMethod, images: Labelled, space: SearchSpace) -> Found:
+def exact_search(
+    method: LinearMethod, images: Labelled, space: SearchSpace, first: Tensor | None = None
+) -> Found:
     """Find the setting that `susx_bench.tuning.grid.count_correct` would call the best.
 
     Args:
         method: Fitted; its hyper-parameters are left in no particular state.
         images: What to score.
         space: The grid, with at least one weight.
+        first: As in `susx_bench.methods.ties.top1`.
 
     Raises:
         ValueError: If the method's terms are not the grid's weights, in its order.
     """
-    counter = _Counter(method, space)
+    counter = _Counter(method, space, first)
     chunks = LiteralChunks(method, images)
     for rows in chunks:
         counter.add(rows)
@@ -78,7 +83,7 @@ def exact_search(method: LinearMethod, images: Labelled, space: SearchSpace) -> 
             break
         again = again[:_ROUND]
         settings = [position(int(i), space.shape) for i in again]
-        counts = literal_counts(method, chunks, space, settings)
+        counts = literal_counts(method, chunks, space, settings, first)
         lower.view(-1)[again] = upper.view(-1)[again] = counts
         recounted += len(again)
     best = int(lower.argmax())  # the first of several
@@ -159,6 +164,7 @@ def literal_counts(
     chunks: Iterable[Rows],
     space: SearchSpace,
     settings: Sequence[tuple[int, ...]],
+    first: Tensor | None = None,
 ) -> Tensor:
     """Count what single settings get right, as the published loops do, ``(len(settings),)``."""
     counts = torch.zeros(len(settings), dtype=torch.int64)
@@ -173,8 +179,8 @@ def literal_counts(
                 if terms is None:
                     method.set(setting)
                     terms = method.terms(rows.prepared)
-                top1 = terms.logits(setting).argmax(-1)
-                counts[i] += int((top1 == rows.labels).sum())
+                winners = top1(terms.logits(setting), first)
+                counts[i] += int((winners == rows.labels).sum())
     return counts
 
 
@@ -220,10 +226,16 @@ class _Step:
 
 
 class _Term:
-    """One term of the logits, by which label and class are compared."""
+    """One term of the logits, by which label and class are compared.
 
-    def __init__(self, axis: Axis | None) -> None:
+    Args:
+        axis: Of its weight; None for the base.
+        kept: The classes that are compared; None for all.
+    """
+
+    def __init__(self, axis: Axis | None, kept: Tensor | None) -> None:
         self._axis = axis
+        self._kept = kept
         self._logits: Tensor | None = None
 
     def take(self, logits: Tensor, labels: Tensor, given_slack: Tensor | None) -> bool:
@@ -231,12 +243,16 @@ class _Term:
         if logits is self._logits:
             return False
         self._logits = logits
+        if self._kept is not None:
+            logits = logits[:, self._kept]
         self.logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         self.own = self.logits.gather(1, labels[:, None])
         if given_slack is None:
             low, high = torch.aminmax(self.logits, dim=-1)
             given_slack = ROUNDINGS * torch.finfo(logits.dtype).eps * torch.maximum(high, -low)
-        self.slack = 2 * given_slack + _SMALLEST  # the smallest number keeps a tie of zeros a tie
+        # Twice for the two logits of a margin, once for what counts as a tie, see `leaders`. The
+        # smallest number keeps a tie of zeros a tie.
+        self.slack = 3 * given_slack + _SMALLEST
         if bool(self.slack.isnan().any()):
             raise ValueError("a term of the logits is not a number")
         return True
@@ -285,8 +301,14 @@ class _Rest:
 class _Counter:
     """Adds up, over images, where in the grid each is right."""
 
-    def __init__(self, method: LinearMethod, space: SearchSpace) -> None:
+    def __init__(self, method: LinearMethod, space: SearchSpace, first: Tensor | None) -> None:
         self.method = method
+        # A class that an earlier one stands for is never the answer, and is left out.
+        self.kept = self.place = None
+        if first is not None:
+            own = first == torch.arange(len(first), device=first.device)
+            if not bool(own.all()):
+                self.kept, self.place = own.nonzero().flatten(), own.cumsum(0) - 1
         self.space = space
         self.weights = space.weights
         if not self.weights or min(min(axis.values) for axis in self.weights) < 0:
@@ -313,6 +335,12 @@ class _Counter:
 
     def add(self, rows: Rows) -> None:
         """Count a chunk of images."""
+        if self.kept is not None and self.place is not None:
+            possible = torch.isin(rows.labels, self.kept)
+            labels = self.place[rows.labels[possible]]
+            rows = Rows(tuple(tensor[possible] for tensor in rows.prepared), labels)
+        if not len(rows.labels):
+            return
         elements = _SWEEP_ELEMENTS.get(rows.labels.device.type, _SWEEP_ELEMENTS_GPU)
         width = sum(tensor[0].numel() for tensor in rows.prepared)
         for part in rows.split(max(1, elements // width)):
@@ -333,7 +361,7 @@ class _Counter:
 
     def _add(self, rows: Rows) -> None:
         labels, images = rows.labels, len(rows.labels)
-        columns = [_Term(None), *(_Term(axis) for axis in self.weights)]
+        columns = [_Term(axis, self.kept) for axis in (None, *self.weights)]
         names = [axis.name for axis in self.weights]
         moving = len(self.weights)
         rest: _Rest | None = None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Labelled, LinearMethod, Method, SearchSpace
+from susx_bench.methods.ties import top1
 from susx_bench.tuning.exact import LiteralChunks, Rows, check_terms, position
 
 _ELEMENTS = 2**18  # logits held at once: they stay in the processor's cache
@@ -18,6 +19,7 @@ def count_correct(
     method: Method,
     images: Labelled,
     space: SearchSpace,
+    first: Tensor | None = None,
 ) -> Tensor:
     """Number of images each setting gets right, by the literal expression of the published loops.
 
@@ -25,6 +27,7 @@ def count_correct(
         method: Fitted; its hyper-parameters are left as the last setting has them.
         images: What to score.
         space: The grid.
+        first: As in `susx_bench.methods.ties.top1`.
 
     Returns:
         Counts over the grid, int64, of shape `space.shape`, on the CPU.
@@ -33,15 +36,18 @@ def count_correct(
     if not isinstance(method, LinearMethod):
         for index in itertools.product(*(range(n) for n in space.shape)):
             method.set(space.setting(index))
-            counts[index] = correct(method.logits(images.features), images.labels)
+            right = top1(method.logits(images.features), first) == images.labels
+            counts[index] = int(right.sum())
         return counts
 
     for rows in LiteralChunks(method, images):
-        counts += _count_rows(method, rows, space)
+        counts += _count_rows(method, rows, space, first)
     return counts
 
 
-def _count_rows(method: LinearMethod, rows: Rows, space: SearchSpace) -> Tensor:
+def _count_rows(
+    method: LinearMethod, rows: Rows, space: SearchSpace, first: Tensor | None
+) -> Tensor:
     counts = torch.zeros(space.shape, dtype=torch.int64)
     # Non-linear axes outermost, whatever the published order: their terms are computed once each.
     order = sorted(range(len(space.axes)), key=lambda i: space.axes[i].weight)
@@ -52,7 +58,7 @@ def _count_rows(method: LinearMethod, rows: Rows, space: SearchSpace) -> Tensor:
         method.set({axis.name: axis.values[i] for axis, i in zip(outer, index, strict=True)})
         terms = method.terms(rows.prepared)
         if not inner:
-            view[index] = correct(terms.base, rows.labels)
+            view[index] = int((top1(terms.base, first) == rows.labels).sum())
             continue
         check_terms(method, terms, space)
         *slow, fast = inner
@@ -61,27 +67,26 @@ def _count_rows(method: LinearMethod, rows: Rows, space: SearchSpace) -> Tensor:
             for axis, i in zip(slow, place, strict=True):
                 partial = partial + terms.weighted[axis.name] * axis.values[i]
             view[(*index, *place)] = _correct_along(
-                partial, terms.weighted[fast.name], fast.values, rows.labels
+                partial, terms.weighted[fast.name], fast.values, rows.labels, first
             )
     return counts
 
 
 def _correct_along(
-    partial: Tensor, term: Tensor, values: Sequence[float], labels: Tensor
+    partial: Tensor,
+    term: Tensor,
+    values: Sequence[float],
+    labels: Tensor,
+    first: Tensor | None,
 ) -> Tensor:
-    """`correct` of ``partial + term * value`` for every value, ``(len(values),)``."""
+    """Images that ``partial + term * value`` gets right for every value, ``(len(values),)``."""
     found = []
     together = max(1, _ELEMENTS // term.numel())
     for start in range(0, len(values), together):
         # A weight is a plain number, as in `Terms.logits`: a tensor would round it to half.
         logits = torch.stack([partial + term * v for v in values[start : start + together]])
-        found.append((logits.argmax(-1) == labels).sum(-1))
+        found.append((top1(logits, first) == labels).sum(-1))
     return torch.cat(found).cpu()
-
-
-def correct(logits: Tensor, labels: Tensor) -> int:
-    """Number of rows of ``(V, K)`` logits whose largest is at the label."""
-    return int((logits.argmax(-1) == labels).sum())
 
 
 def best(counts: Tensor) -> tuple[int, ...]:

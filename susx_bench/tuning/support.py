@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, Labelled, LinearMethod, Method, SearchSpace
+from susx_bench.methods.ties import top1
 
 FOLDS = 4
 MIN_SHOTS = 4
@@ -141,7 +142,7 @@ def _right(
     if not isinstance(method, LinearMethod):
         for setting in settings:
             method.set(setting)
-            yield method.logits(images.features).argmax(-1) == images.labels
+            yield top1(method.logits(images.features)) == images.labels
         return
     prepared = method.prepare(images.features)
     terms, last = None, None
@@ -152,4 +153,4 @@ def _right(
         if terms is None or other != last:
             terms = method.terms(prepared)
             last = {name: value for name, value in other.items() if name not in terms.weighted}
-        yield terms.logits(setting).argmax(-1) == images.labels
+        yield top1(terms.logits(setting)) == images.labels

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from susx_bench.methods.base import Axis, Context, Labelled, LinearMethod, SearchSpace, Terms
+from susx_bench.methods.ties import top1
 from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.tipx import TipX
 from susx_bench.testing.task import clustered, make_context, unit
@@ -25,7 +26,7 @@ def loops(method: LinearMethod, images: Labelled, space: SearchSpace) -> Tensor:
     counts = torch.zeros(space.shape, dtype=torch.int64)
     for index in itertools.product(*(range(n) for n in space.shape)):
         method.set(space.setting(index))
-        counts[index] = (method.logits(images.features).argmax(-1) == images.labels).sum()
+        counts[index] = (top1(method.logits(images.features)) == images.labels).sum()
     return counts
 
 
