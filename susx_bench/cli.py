@@ -465,21 +465,20 @@ def data() -> None:
 @SPLIT_FILE
 def check_data(dataset: str, data_root: Path | None, source: str, split_file: Path | None) -> None:
     """Read every image of a dataset; exit 3 where something is wrong."""
-    from rich.progress import Progress
-
     from susx_bench.data.base import Where
     from susx_bench.data.check import check as check_images
     from susx_bench.data.yours import open_dataset
+    from susx_bench.progress import Progress
     from susx_bench.report.datacheck import render
 
     notes = stderr()
-    with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
-        bar = progress.add_task("reading images")
+    with Progress(notes) as progress:
+        bar = progress.bar(f"reading {dataset}", None, "images")
         report = check_images(
             open_dataset(dataset),
             Where(data_root, source, split_file),
-            lambda total: progress.update(bar, total=total),
-            lambda: progress.advance(bar),
+            bar.begin,
+            bar.advance,
         )
     stdout().print(render(report))
     if report.wrong:
@@ -573,22 +572,18 @@ def build_prompts(
 def _ask(
     spec: DatasetSpec, request: prompts_build.Request, out: Path, **how: Any
 ) -> prompts_build.Built:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
+    from susx_bench.progress import Progress
     from susx_bench.prompts.build import build
 
     notes = stderr()
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=notes, transient=True, disable=not notes.is_terminal
-    ) as progress:
-        bar = progress.add_task(f"asking about {spec.name}", total=None)
+    with Progress(notes) as progress:
+        bar = progress.bar(f"asking about {spec.name}", None, "questions")
         return build(
             spec,
             request,
             out,
-            lambda total, done: progress.reset(bar, total=total, completed=done),
-            lambda: progress.advance(bar),
+            bar.begin,
+            bar.advance,
             **how,
         )
 

@@ -1,17 +1,14 @@
-"""What a run is doing: a live view on a terminal, plain lines in a log."""
+"""What a run is doing: cells and what is encoded for them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-EVERY = 30.0
-"""Seconds between two plain lines."""
+from susx_bench.progress import Bar, Progress
 
 
 class View:
@@ -21,7 +18,7 @@ class View:
         notes: Console to say it on.
         total: Number of cells.
         there: How many of them were there already.
-        lines: Whether to print plain lines where `notes` is no terminal; else it is silent there.
+        lines: Whether a log ends with a line, however short the run.
         clock: Seconds, for the time left.
     """
 
@@ -36,29 +33,16 @@ class View:
     ) -> None:
         self._notes = notes
         self._total = total
-        self._there = there
         self._lines = lines and not notes.is_terminal
-        self._clock = clock
-        self._done = there
         self._failed = 0
         self._running = ""
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}", markup=False),
-            TimeRemainingColumn(),
-            console=notes,
-            transient=True,
-            disable=not notes.is_terminal,
-            speed_estimate_period=600,  # a cell may take minutes
-        )
-        self._cells = self._progress.add_task("cells", total=total, completed=there, speed="")
+        self._progress = Progress(notes, line=self.line, clock=clock)
+        self._cells = self._progress.bar("cells", total, "cells")
+        self._cells.begin(total, there)
+        self._encoding: list[Bar] = []
 
     def __enter__(self) -> View:
-        self._started = self._clock()
-        self._told = self._started - EVERY
-        self._progress.start()
+        self._progress.__enter__()
         return self
 
     def __exit__(
@@ -67,9 +51,9 @@ class View:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._progress.__exit__(kind, error, trace)
         if kind is None and self._lines:
-            self._say()
+            self._notes.print(self.line(), markup=False)
 
     def encoding(self, dataset: str, missing: dict[str, int]) -> Callable[[str, int], None]:
         """Show bars for what is encoded now.
@@ -81,56 +65,44 @@ class View:
         Returns:
             To be told the unit and how many of it were just encoded.
         """
+        what = f"encoding {dataset}"
         bars = {
-            unit: self._progress.add_task(f"encoding {dataset}", total=total, speed=unit)
-            for unit, total in missing.items()
-            if total
+            unit: self._progress.bar(what, total, unit) for unit, total in missing.items() if total
         }
+        self._encoding = list(bars.values())
         if bars:
-            self._tell(f"encoding {dataset}")
-        left = {unit: missing[unit] for unit in bars}
+            self.running(what)
 
         def advance(unit: str, count: int) -> None:
-            bar = bars[unit]
-            self._progress.advance(bar, count)
-            speed = next(task.speed for task in self._progress.tasks if task.id == bar)
-            self._progress.update(bar, speed=f"{speed:,.0f} {unit}/s" if speed else unit)
-            left[unit] -= count
-            if left[unit] <= 0:
-                self._progress.update(bar, visible=False)
+            bars[unit].advance(count)
+            if bars[unit].full:
+                bars[unit].hide()
 
         return advance
 
     def running(self, what: str) -> None:
         """Say which cell is measured now."""
-        self._tell(what)
+        self._running = what
+        self._cells.say(what=what)
 
     def done(self, count: int = 1) -> None:
         """Count cells that have a record, or need none."""
-        self._done += count
-        self._progress.update(self._cells, advance=count)
+        self._cells.advance(count)
 
     def failed(self, what: str, count: int = 1) -> None:
         """Count cells that failed, and say why at once."""
         self._failed += count
         self._notes.print(f"failed: {what}", style="red", markup=False)
-        self._progress.update(self._cells, advance=count, speed=f"{self._failed} failed")
+        self._cells.say(note=f"{self._failed} failed")
+        self._cells.advance(count)
 
-    def _tell(self, what: str) -> None:
-        self._running = what
-        self._progress.update(self._cells, description=what)
-        if self._lines and self._clock() - self._told >= EVERY:
-            self._say()
-
-    def _say(self) -> None:
-        self._told = self._clock()
-        over = self._done + self._failed
-        left = self._total - over
-        line = f"cells: {self._done} of {self._total} done, {self._failed} failed"
-        measured = over - self._there
-        if left and measured:
-            seconds = (self._told - self._started) / measured * left
-            line += f", about {timedelta(seconds=round(seconds))} left"
-        if left and self._running:
-            line += f"; now {self._running}"
-        self._notes.print(line, markup=False)
+    def line(self) -> str:
+        """How the run is getting on, in one line."""
+        cells = self._cells
+        done = round(cells.done) - self._failed
+        line = f"cells: {done} of {self._total} done, {self._failed} failed"
+        if cells.left:
+            line += f", {cells.left}"
+        encoding = "; ".join(str(bar) for bar in self._encoding if not bar.full)
+        now = encoding or self._running
+        return f"{line}; now {now}" if now and not cells.full else line

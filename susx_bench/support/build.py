@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from susx_bench.console import is_main_process
 from susx_bench.data.base import BenchDataModule, Where
@@ -27,6 +26,7 @@ from susx_bench.data.yours import open_dataset
 from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
 from susx_bench.features.predict import Launch
+from susx_bench.progress import Progress
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import sha256_arrays
 from susx_bench.support.folder import (
@@ -229,24 +229,13 @@ def _begin(
 
 
 @contextmanager
-def _progress(notes: Console, what: str, total: float) -> Iterator[Callable[[float], None]]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[speed]}"),
-        TimeRemainingColumn(),
-        console=notes,
-        transient=True,
-        disable=not notes.is_terminal,
-    ) as progress:
-        bar = progress.add_task(what, total=total, speed="")
-
-        def advance(count: float) -> None:
-            progress.advance(bar, count)
-            speed = progress.tasks[0].speed
-            progress.update(bar, speed=f"{speed:,.2f} images/s" if speed else "")
-
-        yield advance
+def _progress(
+    notes: Console, what: str, total: float, unit: str = "images", done: float = 0
+) -> Iterator[Callable[[float], None]]:
+    with Progress(notes) as progress:
+        bar = progress.bar(what, total, unit)
+        bar.begin(total, done)
+        yield bar.advance
 
 
 def _refuse(request: Request, options: Sequence[str], kind: SupportKind) -> None:
@@ -293,9 +282,8 @@ def _generated(request: Request, notes: Console) -> Built:
                 style="yellow",
                 markup=False,
             )
-        with _progress(notes, f"generating {spec.name}", total) as advance:
-            missing = min(total, len(blocks) * BLOCK)
-            advance(total - missing)
+        missing = min(total, len(blocks) * BLOCK)
+        with _progress(notes, f"generating {spec.name}", total, done=total - missing) as advance:
             share = missing / (len(blocks) * BLOCK)  # the last block may not be full
             generate(folder, recipe, blocks, pipeline, request.launch, lambda n: advance(n * share))
     elif not folder.finished:

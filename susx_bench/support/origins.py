@@ -88,7 +88,7 @@ class PoolOrigin(Origin):
         )
 
     def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
-        with track("encoding the pool", len(self._pool)) as advance:
+        with track("encoding the pool", len(self._pool), "images") as advance:
             features = self._features(advance)
         keys = [sample.key for sample in self._pool.samples]
         readable = features.isfinite().all(-1)
@@ -151,7 +151,7 @@ class BackendOrigin(Origin):
                 text, k, hits = json.loads(line)
                 known[text, k] = hits
         found = []
-        with track("asking the backend", sum(map(len, recipe.texts))) as advance:
+        with track("asking the backend", sum(map(len, recipe.texts)), "prompts") as advance:
             for texts in recipe.texts:
                 k = depth(recipe.per_class, len(texts))
                 lists = []

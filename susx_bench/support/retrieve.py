@@ -55,8 +55,8 @@ class Content(NamedTuple):
     fate: str
 
 
-Track = Callable[[str, float], AbstractContextManager[Callable[[float], None]]]
-"""Shows progress: given what is done and how much there is, gives what to tell of each bit."""
+Track = Callable[[str, float, str], AbstractContextManager[Callable[[float], None]]]
+"""Shows progress: given what is done, how much there is and of what, gives what to tell of each."""
 
 
 class Origin(ABC):

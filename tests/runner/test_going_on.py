@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
-from susx_bench.runner.view import EVERY, View
+from susx_bench.runner.view import View
 from tests.conftest import Bundle, Command
 
 METHOD = """
@@ -241,29 +241,34 @@ def test_all_ranks_fail_where_one_does(bundle: Bundle, tmp_path: Path) -> None:
     assert names(tmp_path / "out", "*.failed.txt") == ["moody"]
 
 
-def told(**how: bool) -> list[str]:
-    """What a view says of four cells of which one was there, one fails and each takes a minute."""
+def test_a_line_says_what_is_done_running_and_left() -> None:
+    """Of four cells one was there, one fails, each takes a minute."""
     now = [0.0]
     out = io.StringIO()
-    with View(Console(file=out, width=200), 4, 1, lines=True, clock=lambda: now[0], **how) as view:
+    said = []
+    with View(Console(file=out, width=200), 4, 1, lines=True, clock=lambda: now[0]) as view:
         for name in ("one", "two"):
             view.running(name)
+            said.append(view.line())
             now[0] += 60
             view.done()
+        encoded = view.encoding("dtd", {"images": 200, "prompts": 0})
+        encoded("images", 50)
+        now[0] += 30
+        said.append(view.line())
+        encoded("images", 150)
         view.running("three")
-        now[0] += EVERY / 2
+        said.append(view.line())
         view.failed("three: why")
-    return out.getvalue().splitlines()
 
-
-def test_a_log_has_plain_lines_with_the_time_left() -> None:
-    assert told() == [
+    assert said == [
         "cells: 1 of 4 done, 0 failed; now one",
         "cells: 2 of 4 done, 0 failed, about 0:02:00 left; now two",
-        "cells: 3 of 4 done, 0 failed, about 0:01:00 left; now three",
-        "failed: three: why",
-        "cells: 3 of 4 done, 1 failed",
+        "cells: 3 of 4 done, 0 failed, about 0:01:15 left; now encoding dtd: 50 of 200 images, "
+        "about 0:01:30 left",
+        "cells: 3 of 4 done, 0 failed, about 0:01:15 left; now three",
     ]
+    assert out.getvalue().splitlines() == ["failed: three: why", "cells: 3 of 4 done, 1 failed"]
 
 
 def test_a_terminal_sees_what_is_done_running_failed_and_left() -> None:
@@ -273,11 +278,14 @@ def test_a_terminal_sees_what_is_done_running_failed_and_left() -> None:
         view.running("tipx dtd")
         view.failed("tipx dtd: why")
         view.running("tipx cub")
-        view._progress.refresh()
+        view.encoding("dtd", {"images": 200, "prompts": 7})
+        view._progress._live.refresh()
         shown = out.getvalue()
 
     assert "tipx cub" in shown
-    assert "2/3" in shown
+    assert "2/3 cells" in shown
+    assert "0/200 images" in shown
+    assert "0/7 prompts" in shown
     assert "1 failed" in shown
     assert "failed: tipx dtd: why" in shown
     assert "cells: " not in shown

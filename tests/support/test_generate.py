@@ -434,8 +434,10 @@ def test_progress_ends_at_the_number_of_images(
     told: list[float] = []
 
     @contextmanager
-    def progress(notes: Console, what: str, total: float) -> Iterator[Callable[[float], None]]:
-        assert total == 20
+    def progress(
+        notes: Console, what: str, total: float, unit: str = "images", done: float = 0
+    ) -> Iterator[Callable[[float], None]]:
+        assert (total, done) == (20, 0)
         yield told.append
 
     monkeypatch.setattr(builds, "_progress", progress)

@@ -795,7 +795,7 @@ def test_a_backend_that_is_gone_costs_no_set(web: Site, tmp_path: Path, command:
     """Asked before a set is begun or forgotten, also with --force."""
     words = (*POOL, "--dataset", "digits", "--per-class", 1, "--index")
     url = web.url("", "127.0.0.1")
-    assert command(*words, "laion", "--backend", url).code == 0
+    assert command(*words, "laion", "--backend", url).code in (0, 3)  # noise may be like no digit
     before = rows_of(tmp_path, "digits")
 
     said = command(*words, "other", "--backend", url, "--force")

@@ -1,0 +1,166 @@
+"""How far a command is: labelled bars on a terminal, a line every half minute in a log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Live
+from rich.text import Text
+
+EVERY = 30.0
+"""Seconds between two lines of a log."""
+
+
+class Bar:
+    """One thing that is counted.
+
+    Attributes:
+        what: What is being done, its label.
+        unit: What is counted.
+        total: How many there are; None while nobody knows.
+        done: How many are done, parts of one included.
+        note: What to say beside the count.
+    """
+
+    def __init__(
+        self, live: Live, clock: Callable[[], float], what: str, unit: str, total: float | None
+    ) -> None:
+        self._live = live
+        self._clock = clock
+        self.what = what
+        self.unit = unit
+        self.note = ""
+        self._task = live.add_task(what, total=None, unit=unit, note="")
+        self.begin(total)
+
+    def begin(self, total: float | None, done: float = 0) -> None:
+        """Count anew: there are so many, and some are there already."""
+        self.total = total
+        self.done = self._first = done
+        self._started = self._clock()
+        self._live.reset(self._task, total=total)
+        self._live.update(self._task, completed=done)
+
+    def advance(self, count: float = 1) -> None:
+        """Count some more."""
+        self.done += count
+        self._live.advance(self._task, count)
+
+    def say(self, *, what: str | None = None, note: str | None = None) -> None:
+        """Change the label, or what stands beside the count."""
+        self.what = self.what if what is None else what
+        self.note = self.note if note is None else note
+        self._live.update(self._task, description=self.what, note=self.note)
+
+    def hide(self) -> None:
+        """Take the bar off the terminal."""
+        self._live.update(self._task, visible=False)
+
+    @property
+    def full(self) -> bool:
+        """Whether all are done."""
+        return self.total is not None and self.done >= self.total
+
+    @property
+    def left(self) -> str:
+        """About how long it takes from here; empty where nobody can know."""
+        counted = self.done - self._first
+        if self.total is None or self.full or counted <= 0:
+            return ""
+        seconds = (self._clock() - self._started) / counted * (self.total - self.done)
+        return f"about {timedelta(seconds=round(seconds))} left"
+
+    def __str__(self) -> str:
+        of = "" if self.total is None else f" of {self.total:,.0f}"
+        count = f"{self.what}: {self.done:,.0f}{of} {self.unit}"
+        return ", ".join(part for part in (count, self.note, self.left) if part)
+
+
+class Progress:
+    """Shows bars on a terminal; elsewhere prints a line every half minute, whatever runs.
+
+    Args:
+        notes: Console to show it on.
+        line: Gives that line; None for the bars, as text.
+        clock: Seconds, for the time left.
+    """
+
+    def __init__(
+        self,
+        notes: Console,
+        *,
+        line: Callable[[], str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._notes = notes
+        self._line = line or self.line
+        self._clock = clock
+        self._bars: list[Bar] = []
+        self._live = Live(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            _Count(),
+            TimeRemainingColumn(),
+            console=notes,
+            transient=True,
+            disable=not notes.is_terminal,
+            speed_estimate_period=600,  # one step may take minutes
+        )
+        self._ended = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Progress:
+        self._live.start()
+        if not self._notes.is_terminal and not self._notes.quiet:
+            self._ticker.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._ticker.is_alive():
+            self._ticker.join()
+        self._live.stop()
+
+    def bar(self, what: str, total: float | None, unit: str) -> Bar:
+        """Begin to count something.
+
+        Args:
+            what: What is being done.
+            total: How many there are; None while nobody knows.
+            unit: What is counted, in the plural.
+        """
+        bar = Bar(self._live, self._clock, what, unit, total)
+        self._bars.append(bar)
+        return bar
+
+    def line(self) -> str:
+        """What is not done yet, in one line; else what was done last."""
+        open_bars = [bar for bar in self._bars if not bar.full]
+        return "; ".join(str(bar) for bar in open_bars or self._bars[-1:])
+
+    def _tick(self) -> None:
+        while not self._ended.wait(EVERY):
+            if line := self._line():
+                self._notes.print(line, markup=False)
+
+
+class _Count(ProgressColumn):
+    """How many of how many, of what, and how fast."""
+
+    def render(self, task: Task) -> Text:
+        of = "" if task.total is None else f"/{task.total:,.0f}"
+        parts = [f"{task.completed:,.0f}{of} {task.fields['unit']}", task.fields["note"]]
+        if task.speed and task.speed >= 0.1:  # of what takes longer, the time left says more
+            parts.append(f"{task.speed:,.{0 if task.speed >= 10 else 1}f}/s")
+        return Text(" ".join(part for part in parts if part), style="progress.download")
