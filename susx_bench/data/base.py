@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from susx_bench.data.decode import BadImageError, decode
-from susx_bench.data.sources.base import Sample
+from susx_bench.data.sources.base import File, Sample
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.errors import DatasetError
 from susx_bench.records.files import sha256_json
@@ -300,6 +300,10 @@ class BenchDataModule(ImageDataModule):
                 f"read: {error}. Mend the file, or give --on-bad-image skip, which is recorded; "
                 f"`susx-bench data check {self.spec.name}` lists all such images."
             ) from error
+
+    def files(self, samples: Sequence[Sample]) -> list[File]:
+        """Where some of the split's images are stored."""
+        return [File((self.split, sample.key)) for sample in samples]
 
     def read(self, sample: Sample) -> bytes:
         """Read an image's file, not decoded; not implemented where images are no files."""

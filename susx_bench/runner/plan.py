@@ -493,7 +493,7 @@ def _task(
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     texts = class_prompts(request.prompts, spec, request.prompts_dir)
     task = DatasetTask(open_split, encoder, request.prompts, texts, pool, support, views, store)
-    for remark in open_split("test").remarks:
+    for remark in task.remarks:
         notes.print(f"{spec.name}: {remark}.", markup=False)
     task.plugins = {**DATASETS.package(name), **ENCODERS.package(encoder.name)}
     return task
