@@ -303,6 +303,8 @@ def _retrieved(request: Request, notes: Console) -> Built:
     if request.from_folder and request.from_folder.suffix == ".pt":
         return _imported(request, dataset.spec, notes)
     origin = _origin(request, dataset.spec)
+    if origin.remark:
+        notes.print(origin.remark, style="yellow", markup=False)
     test = _test_split(request, dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = _recipe(request, dataset.spec, RETRIEVED, retrieval=facts)

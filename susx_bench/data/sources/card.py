@@ -150,7 +150,12 @@ def _check_inside(config: str, pattern: object) -> None:
     if not isinstance(pattern, str):
         raise ValueError(f"configuration {config!r} names {str(pattern)[:100]!r}, which is no file")
     parts = PurePosixPath(pattern.replace("\\", "/")).parts
-    if "://" in pattern or "::" in pattern or ".." in parts or re.match(r"/|~|\\|\w:", pattern):
+    if (
+        "://" in pattern
+        or "::" in pattern
+        or ".." in parts
+        or re.match(r"[/~\\]|[\w+.-]+:", pattern)
+    ):
         raise ValueError(
             f"configuration {config!r} names {pattern[:100]!r}, which is outside the folder; only "
             "files in the folder are read"

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import bisect
 import json
-import os
 import re
 import tarfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -25,7 +23,6 @@ import pyarrow.parquet as pq
 from susx_bench.data.sources.base import reason
 
 _BLOCK = 512  # bytes; a tar is made of such
-_MOST_SHARDS = 32  # held open at a time
 
 
 class Table(ABC):
@@ -363,7 +360,7 @@ def members(shard: Path) -> Iterator[Member]:
             end = tar.offset
         with shard.open("rb") as file:
             file.seek(end)
-            if not (rest := file.read(20 * _BLOCK)) or any(rest):
+            if not (rest := file.read(128 * _BLOCK)) or any(rest):
                 raise tarfile.ReadError("it does not end as a tar does: it is cut off, or joined")
     except (tarfile.TarError, OSError, ValueError) as error:
         raise OSError(f"{shard} is no whole tar file: {reason(error)}".rstrip(".")) from error
@@ -375,19 +372,12 @@ def read_member(shard: Path, start: int, size: int) -> bytes:
     Raises:
         OSError: If it cannot be read.
     """
-    content = os.pread(_descriptor(shard), size, start)
+    with shard.open("rb") as file:
+        file.seek(start)
+        content = file.read(size)
     if len(content) < size:
         raise OSError(f"{shard} is cut off")
     return content
-
-
-@lru_cache(maxsize=_MOST_SHARDS)
-def _opened(shard: Path) -> Any:
-    return shard.open("rb", buffering=0)
-
-
-def _descriptor(shard: Path) -> int:
-    return int(_opened(shard).fileno())
 
 
 class ShardTable(Table):

@@ -309,6 +309,7 @@ class TableSource(Source):
         found: dict[str, list[int | None]] = {}
         met: set[int | None] = set()
         for name in names:
+            self._copy.image_column(name)  # what is wrong with it is told before any is read
             known = self._copy.known(name)
             canonical = match(known, self._spec, self.where, some=True)
             met |= set(canonical)
