@@ -172,7 +172,10 @@ def test_a_class_may_be_called_like_a_split(tmp_path: Path, place: str, classes:
         (("{train,car,bus}/{day,night}/1.png",), "are 'bus', 'car', 'train' splits or classes?"),
         (("{A,B}/{cat,dog}/1.png",), "are 'A', 'B' splits or classes? All of them have the folder"),
         (("{fold1,fold2}/{cat,dog}/1.png",), "is 'fold1' a class? It has the folders 'cat', 'dog'"),
-        (("{art,sketch}/{dog,elephant}/1.png", "art/house/1.png"), "splits or classes? All of them"),
+        (
+            ("{art,sketch}/{dog,elephant}/1.png", "art/house/1.png"),
+            "splits or classes? All of them",
+        ),
         (("{cat,dog}/{train,test}/1.png",), "is 'cat' a class? It has the folders 'test', 'train'"),
         (("data/{train,test}/{a,b}/1.png", "docs/1.png"), "is 'data' a class? It has the folders"),
         (("{images,masks}/{cat,dog}/1.png",), "is 'images' a class? It has the folders 'cat',"),
