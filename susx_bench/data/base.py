@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from susx_bench.data.decode import BadImageError, decode
-from susx_bench.data.sources.base import File, Sample
+from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.errors import DatasetError
 from susx_bench.records.files import sha256_json
@@ -231,18 +231,12 @@ class Where:
             there is one, else the hub.
         split_file: Split file in place of the published one.
         skip_bad: Whether images that cannot be decoded are left out; else they are an error.
-        image_column: Column of a table's images; where None, one of the usual names.
-        label_column: Column of its labels, likewise.
-        classnames: File of class names, one a line, for data of the user's own.
     """
 
     root: Path | None = None
     source: str = "auto"
     split_file: Path | None = None
     skip_bad: bool = False
-    image_column: str | None = None
-    label_column: str | None = None
-    classnames: Path | None = None
 
 
 class BenchDataModule(ImageDataModule):
@@ -306,10 +300,6 @@ class BenchDataModule(ImageDataModule):
                 f"read: {error}. Mend the file, or give --on-bad-image skip, which is recorded; "
                 f"`susx-bench data check {self.spec.name}` lists all such images."
             ) from error
-
-    def files(self, samples: Sequence[Sample]) -> list[File]:
-        """Where some of the split's images are stored."""
-        return [File((self.split, sample.key)) for sample in samples]
 
     def read(self, sample: Sample) -> bytes:
         """Read an image's file, not decoded; not implemented where images are no files."""

@@ -17,10 +17,9 @@ from torch import Tensor
 
 from susx_bench.console import is_main_process
 from susx_bench.data.base import BenchDataModule, ImageDataModule, Part, Rows
-from susx_bench.data.listing import as_text, copied_leaks, lacking, linked_leaks
-from susx_bench.data.spec import SPLITS, DatasetSpec, Split
+from susx_bench.data.spec import DatasetSpec, Split
 from susx_bench.encoders.base import Encoder
-from susx_bench.errors import DatasetError, OptionError
+from susx_bench.errors import OptionError
 from susx_bench.features.encode import ImageList, encode, encoder_recipe, fill
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows
@@ -201,9 +200,6 @@ class Task(ABC):
 class DatasetTask(Task):
     """A dataset and a support set, seen through an encoder and prompts.
 
-    Attributes:
-        remarks: What to tell of the splits that are used, a line each.
-
     Args:
         dataset: Opens a split of the dataset.
         encoder: The encoder.
@@ -216,7 +212,6 @@ class DatasetTask(Task):
     """
 
     spec: DatasetSpec
-    remarks: Sequence[str]
 
     def __init__(
         self,
@@ -253,7 +248,6 @@ class DatasetTask(Task):
         self.test_size = len(test.labels)
         self.val_labels = self._splits["val"].labels if "val" in self._splits else None
         modules = [*self._splits.values(), *([pool] if isinstance(pool, BenchDataModule) else [])]
-        self.remarks = _listing(sorted(modules, key=lambda module: SPLITS.index(module.split)))
         self.skipped = tuple(f"{m.split}/{key}" for m in modules for key in m.skipped)
         self.protocol = test.protocol
         self.val_is_test = spec.val_is_test
@@ -419,32 +413,6 @@ class _Encoded:
         unit, norms = F.normalize(stored, dim=-1), stored.norm(dim=-1)
         rows = _mean_unit(torch.split(unit, views)) if views > 1 else unit
         return cls(rows, norms.view(-1, views).mean(1), unit.view(len(rows), views, -1))
-
-
-def _listing(modules: Sequence[BenchDataModule]) -> list[str]:
-    """What to tell of the splits that are used.
-
-    Raises:
-        DatasetError: If two of them share a file.
-    """
-    first = modules[0]
-    remarks = list(first.remarks)
-    for module in modules:
-        remarks += lacking(module.split, module.samples, module.classnames)
-    name = first.spec.name
-    if bool(first.spec.sizes) and first.protocol == first.spec.protocol:
-        return remarks  # what a published split has in several splits is part of it
-    if found := linked_leaks(modules):
-        raise DatasetError(
-            f"{name}: {first.origin} has one file in several splits, by a link: {as_text(found)}. "
-            "Take it out of one of them."
-        )
-    if found := copied_leaks(modules):
-        remarks.append(
-            f"one image is in several splits, so that accuracies are too high: {as_text(found)}; "
-            "`susx-bench data check` calls that wrong"
-        )
-    return remarks
 
 
 def _none(found: Sequence[Tensor | None]) -> list[int]:

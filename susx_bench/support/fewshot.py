@@ -53,12 +53,9 @@ def draw(pool: Pool, shots: int, seed: int, option: str = "--shots") -> Tensor:
     orders = _orders(pool, seed)
     for label, order in enumerate(orders):
         if len(order) < shots:
-            _, most = scarcest(pool)
-            advice = f"Ask for {most} or fewer" if most else "Add images of it"
-            other = ", or use --setting name-only" if option == "--shots" and not most else ""
             raise ShotsError(
                 f"{pool.where}: class {label} ('{pool.classnames[label]}') has {len(order)} "
-                f"labelled images, {option} asks for {shots}. {advice}{other}."
+                f"labelled images, {option} asks for {shots}."
             )
     return torch.cat([order[:shots] for order in orders])
 
