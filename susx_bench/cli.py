@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from susx_bench.console import is_main_process, print_whole, stderr, stdout
+from susx_bench.console import counted, is_main_process, print_whole, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, OptionError, OutputError, RetrievalError
 from susx_bench.options import (
     ANY_PATH,
@@ -292,13 +292,14 @@ def run(**options: Any) -> None:
             keep_search=heat_map,
             keep_going=suite is not None,
         )
-    if heat_map:
-        _draw_searches(outcomes, notes)
+    drawn = _draw_searches(outcomes, notes) if heat_map else []
     _tell_unscored(outcomes, notes)
     if as_json:
         _print_json(outcomes)
     else:
         _print_table(outcomes, request.out, notes)
+    for picture in drawn:
+        (notes if as_json else stdout()).print(f"heat map: {picture}", markup=False, soft_wrap=True)
     _raise_failures(outcomes, lost, request.out)
 
 
@@ -367,12 +368,14 @@ def _requests(
     return requests
 
 
-def _draw_searches(outcomes: list[Outcome], notes: Console) -> None:
+def _draw_searches(outcomes: list[Outcome], notes: Console) -> list[Path]:
+    """Draw the searches that were kept, and name the methods that have none."""
     from susx_bench.records.store import search_path
     from susx_bench.report.heatmap import draw
 
+    drawn: list[Path] = []
     if not is_main_process():
-        return
+        return drawn
     for outcome in outcomes:
         if outcome.record is None or not outcome.record.hparams:
             continue
@@ -380,8 +383,8 @@ def _draw_searches(outcomes: list[Outcome], notes: Console) -> None:
             name, tune = outcome.record.method, outcome.record.tuned_on
             notes.print(f"no heat map of {name}: '{tune}' searches no grid", markup=False)
         else:
-            picture = draw(outcome.path, outcome.record)
-            notes.print(f"heat map: {picture}", markup=False)
+            drawn.append(draw(outcome.path, outcome.record))
+    return drawn
 
 
 def _tell_unscored(outcomes: list[Outcome], notes: Console) -> None:
@@ -428,17 +431,17 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
     if fresh:
         kept = len(records) - fresh
         there = f", {kept} were there already" if kept else ""
-        console.print(f"wrote {fresh} records{there}: {out}", markup=False)
+        console.print(f"wrote {counted(fresh, 'record')}{there}: {out}", markup=False)
     elif records:
+        each = "its record exists" if len(records) == 1 else f"all {len(records)} records exist"
         console.print(
-            f"all {len(records)} records exist with the same inputs; nothing to do "
-            f"(--force to run again): {out}",
+            f"{each} with the same inputs; nothing to do (--force to run again): {out}",
             markup=False,
         )
 
 
 def _print_whole(parts: Sequence[RenderableType], console: Console | None = None) -> None:
-    """Print tables and texts; a table too wide for the terminal wraps there and is never cut."""
+    """Print tables and texts, see `print_whole`."""
     for part in parts:
         print_whole(console or stdout(), part)
 
@@ -450,7 +453,8 @@ def list_(what: str, data_root: Path | None) -> None:
     """List what --method, --dataset, --encoder, --prompts and --suite accept."""
     from susx_bench.report import listing
 
-    stdout().print(listing.datasets(data_root) if what == "datasets" else getattr(listing, what)())
+    table = listing.datasets(data_root) if what == "datasets" else getattr(listing, what)()
+    print_whole(stdout(), table)
 
 
 @app.group()
@@ -480,7 +484,7 @@ def check_data(dataset: str, data_root: Path | None, source: str, split_file: Pa
             bar.begin,
             bar.advance,
         )
-    stdout().print(render(report))
+    print_whole(stdout(), render(report))
     if report.wrong:
         raise CheckError(f"{report.spec.name} in {report.origin}: {'; '.join(report.wrong)}.")
 
@@ -785,7 +789,7 @@ def show_support(name: str, dataset: str | None, root: Path | None, sheet: Path 
     spec = open_dataset(asked).spec
     folder = SupportFolder(find(name, spec.name, root or default_root(), asked))
     picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
-    stdout().print(render(folder))
+    print_whole(stdout(), render(folder))
     told = picture or "none, the set holds features and no images"
     stdout().print(f"contact sheet: {told}", markup=False)
 
@@ -863,10 +867,40 @@ def merge_records(folder: tuple[Path, ...], into: Path) -> None:
 
     done = merge(folder, into)
     there = done.records - done.written
-    line = f"merged {len(folder)} folders into {into}: {done.written} new records, {there} there"
+    line = (
+        f"merged {counted(len(folder), 'folder')} into {into}: "
+        f"{counted(done.written, 'new record')}, {there} there"
+    )
     if done.completed:
         line += f", {done.completed} of them now with their predictions"
     stdout().print(line, markup=False, soft_wrap=True)
+
+
+@records.command(
+    "prune",
+    epilog="""\b
+Try:
+  susx-bench records prune leaderboards/records/few-shot --dry-run""",
+)
+@click.argument("folder", type=FOLDER_PATH, nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+def prune_records(folder: tuple[Path, ...], dry_run: bool) -> None:
+    """Remove the records in FOLDERs that no table shows, because newer ones replace them.
+
+    Those of an older source or version of a method, of prompts or support sets that were made anew,
+    and copies; predictions and pictures beside them go too.
+    """
+    from susx_bench.records.prune import prune
+
+    replaced, left = prune(list(folder), dry_run=dry_run)
+    console = stdout()
+    verb = "would remove" if dry_run else "removed"
+    for each in replaced:
+        console.print(each.line, markup=False, soft_wrap=True)
+        for path in each.paths:
+            console.print(f"  {verb} {path}", markup=False, soft_wrap=True)
+    gone = counted(sum(len(each.paths) for each in replaced), "record")
+    console.print(f"{verb} {gone}, {left:,} left", markup=False)
 
 
 @app.group()
@@ -925,7 +959,7 @@ def check(suite: Path, folder: Path, baseline: str | None) -> None:
     with boards.uncollected():
         built = boards.check(Suite.read(suite), folder, baseline)
     stdout().print(
-        f"{suite}: tables and page are what {len(built.records)} records give",
+        f"{suite}: tables and page are what {counted(len(built.records), 'record')} give",
         markup=False,
         soft_wrap=True,
     )
@@ -956,7 +990,7 @@ def doctor(data_root: Path | None) -> None:
 
     with stderr().status("looking"):
         report = examine(data_root)
-    stdout().print(report.table())
+    print_whole(stdout(), report.table())
     if report.wrong:
         raise CheckError(f"{'; '.join(report.wrong)}.")
     stdout().print("nothing is missing that a run needs")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from susx_bench.data.decode import BadImageError, decode
-from susx_bench.data.sources.base import Sample
+from susx_bench.data.sources.base import File, Sample
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.errors import DatasetError
 from susx_bench.records.files import sha256_json
@@ -194,6 +194,10 @@ class ImageDataModule(BlockDataModule):
         """What changes where the images' content does and their names do not, as JSON."""
         return None
 
+    def content(self, samples: Sequence[Sample]) -> Any:
+        """What tells the images from others of the same names, on every machine alike: JSON."""
+        return None
+
 
 class Part(ImageDataModule):
     """Some images of another list, in an order of their own.
@@ -219,6 +223,9 @@ class Part(ImageDataModule):
 
     def state(self, samples: Sequence[Sample]) -> Any:
         return self.whole.state(samples)
+
+    def content(self, samples: Sequence[Sample]) -> Any:
+        return self.whole.content(samples)
 
 
 @dataclass(frozen=True)
@@ -300,6 +307,10 @@ class BenchDataModule(ImageDataModule):
                 f"read: {error}. Mend the file, or give --on-bad-image skip, which is recorded; "
                 f"`susx-bench data check {self.spec.name}` lists all such images."
             ) from error
+
+    def files(self, samples: Sequence[Sample]) -> list[File]:
+        """Where some of the split's images are stored."""
+        return [File((self.split, sample.key)) for sample in samples]
 
     def read(self, sample: Sample) -> bytes:
         """Read an image's file, not decoded; not implemented where images are no files."""

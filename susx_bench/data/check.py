@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.listing import Place, as_text, lacking, leaks, some
 from susx_bench.data.looks import is_plain, perceptual_hash
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
@@ -23,18 +25,7 @@ NEAR = 4
 """Perceptual hashes of 64 bits that differ in at most so many are near-duplicates."""
 
 _BANDS = NEAR + 1  # two hashes that differ in NEAR bits agree in one of so many parts
-_SHOWN = 5  # things named in a line
 _CROWD = 400  # images that share a part of their hash and are compared pair by pair at most
-
-
-class Place(NamedTuple):
-    """An image of a split."""
-
-    split: Split
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.key} ({self.split})"
 
 
 @dataclass(frozen=True)
@@ -93,12 +84,17 @@ class Report:
     @property
     def leaks(self) -> list[list[Place]]:
         """Groups of the same image in more than one split."""
-        return [group for group in self.same if len({place.split for place in group}) > 1]
+        return leaks(self.same)
 
     @property
     def near_leaks(self) -> list[tuple[Place, Place]]:
         """Pairs of near-duplicates in different splits."""
         return [pair for pair in self.near if pair[0].split != pair[1].split]
+
+    @property
+    def published(self) -> bool:
+        """Whether it is a published split: what that has in several splits is part of it."""
+        return bool(self.spec.sizes) and self.protocol == self.spec.protocol
 
     @property
     def wrong(self) -> list[str]:
@@ -109,22 +105,13 @@ class Report:
                 found.append(f"{part.split} has {part.images} images, not {part.expected}")
             elif not part.images:
                 found.append(f"{part.split} has no images")
-            if part.images and part.empty:
-                found.append(f"{part.split} has no image of {_some(part.empty)}")
             if part.images and part.images == sum(p.split == part.split for p in self.plain):
                 found.append(f"every image of {part.split} is of one colour")
-        for what, places in (
-            ("cannot be read", [place for place, _ in self.unreadable]),
-            ("in more than one split", [" = ".join(map(str, group)) for group in self.leaks]),
-        ):
-            if places:
-                found.append(f"{what}: {_some(places)}")
+        if self.unreadable:
+            found.append(f"cannot be read: {some([place for place, _ in self.unreadable])}")
+        if self.leaks and not self.published:
+            found.append(f"in more than one split: {as_text(self.leaks)}")
         return found
-
-
-def _some(things: Sequence[object]) -> str:
-    more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
-    return ", ".join(map(str, things[:_SHOWN])) + more
 
 
 def check(
@@ -157,7 +144,7 @@ def check(
         first.origin,
         first.protocol,
         [_split(module, images) for module, images in listed],
-        first.remarks,
+        [*first.remarks, *chain(*(_lacking(module, images) for module, images in listed))],
     )
     begin(sum(len(samples) for _, samples in listed))
 
@@ -202,6 +189,10 @@ def _look(module: BenchDataModule, sample: Sample) -> _Seen:
         content = image.tobytes()
     sha256 = hashlib.sha256(content).hexdigest()
     return _Seen(place, "", sha256, perceptual_hash(image), is_plain(image))
+
+
+def _lacking(module: BenchDataModule, samples: Sequence[Sample]) -> list[str]:
+    return lacking(module.split, samples, module.classnames)
 
 
 def _split(module: BenchDataModule, samples: Sequence[Sample]) -> SplitReport:

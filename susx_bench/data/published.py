@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from susx_bench.data.base import BenchDataModule, Where
-from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.base import File, Sample, Source
 from susx_bench.data.sources.folder import FolderSource
 from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.table import TableSource, has_tables
@@ -55,11 +55,17 @@ class SourcedDataModule(BenchDataModule):
     def index(self, split: Split) -> list[Sample]:
         return self.origin_source.index(split)
 
+    def files(self, samples: Sequence[Sample]) -> list[File]:
+        return self.origin_source.files(samples)
+
     def read(self, sample: Sample) -> bytes:
         return self.origin_source.read(sample)
 
     def state(self, samples: Sequence[Sample]) -> Any:
         return self.origin_source.state(samples)
+
+    def content(self, samples: Sequence[Sample]) -> Any:
+        return self.origin_source.content(samples)
 
 
 class PublishedDataset(SourcedDataModule):

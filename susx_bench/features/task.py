@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from susx_bench.console import is_main_process
 from susx_bench.data.base import BenchDataModule, ImageDataModule, Part, Rows
-from susx_bench.data.spec import DatasetSpec, Split
+from susx_bench.data.listing import as_text, copied_leaks, lacking, linked_leaks
+from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.encoders.base import Encoder
-from susx_bench.errors import OptionError
+from susx_bench.errors import DatasetError, OptionError
 from susx_bench.features.encode import ImageList, encode, encoder_recipe, fill
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows
@@ -134,6 +136,7 @@ class Task(ABC):
 
     Attributes:
         dataset: Name of the dataset.
+        given: The dataset as it was asked for; empty for a bundle.
         encoder: Name of the encoder.
         prompts: Kind of prompts.
         protocol: Whose split it is.
@@ -157,6 +160,7 @@ class Task(ABC):
     """
 
     dataset: str
+    given: str = ""
     encoder: str
     prompts: str
     protocol: str
@@ -182,6 +186,10 @@ class Task(ABC):
         """What the images of the pool are called."""
         return [str(i) for i in range(len(self.pool_labels))]
 
+    def content(self, positions: Tensor) -> Any:
+        """What tells images of the pool from others of the same names: JSON."""
+        return None
+
     @abstractmethod
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
         """Read or make the features. Every rank calls this, and gets the same.
@@ -200,6 +208,9 @@ class Task(ABC):
 class DatasetTask(Task):
     """A dataset and a support set, seen through an encoder and prompts.
 
+    Attributes:
+        remarks: What to tell of the splits that are used, a line each.
+
     Args:
         dataset: Opens a split of the dataset.
         encoder: The encoder.
@@ -212,6 +223,7 @@ class DatasetTask(Task):
     """
 
     spec: DatasetSpec
+    remarks: Sequence[str]
 
     def __init__(
         self,
@@ -248,12 +260,17 @@ class DatasetTask(Task):
         self.test_size = len(test.labels)
         self.val_labels = self._splits["val"].labels if "val" in self._splits else None
         modules = [*self._splits.values(), *([pool] if isinstance(pool, BenchDataModule) else [])]
+        self.remarks = _listing(sorted(modules, key=lambda module: SPLITS.index(module.split)))
         self.skipped = tuple(f"{m.split}/{key}" for m in modules for key in m.skipped)
         self.protocol = test.protocol
         self.val_is_test = spec.val_is_test
         self.hashes = {
             "split_sha256": sha256_json(
-                [self._splits[name].sha256 for name in ("val", "test") if name in self._splits]
+                [
+                    [part.sha256, part.content(part.samples)]
+                    for name in ("val", "test")
+                    if (part := self._splits.get(name)) is not None
+                ]
             ),
             "pool_sha256": pool.sha256,
             "weights_sha256": encoder.sha256,
@@ -267,6 +284,7 @@ class DatasetTask(Task):
         # Lists of images by name, added when they are asked for. They and what is found of them
         # are shared with the same task in other words.
         self._images: dict[str, ImageList] = {}
+        self._contents: dict[str, Any] = {}
         self._found: dict[str, list[Tensor | None]] = {}
         self._encoded: dict[str, _Encoded] = {}
         self._given: dict[str, Tensor] = {}  # parts whose features came in place of images
@@ -297,6 +315,13 @@ class DatasetTask(Task):
     @property
     def pool_keys(self) -> Sequence[str]:
         return [sample.key for sample in self._pool.samples]
+
+    def content(self, positions: Tensor) -> Any:
+        key = part_key(positions)
+        if key not in self._contents:
+            samples = [self._pool.samples[i] for i in positions.tolist()]
+            self._contents[key] = self._pool.content(samples)
+        return self._contents[key]
 
     def _look(self, need: Need) -> list[str]:
         """Look once what the store has, before the first launch and on every rank alike."""
@@ -413,6 +438,32 @@ class _Encoded:
         unit, norms = F.normalize(stored, dim=-1), stored.norm(dim=-1)
         rows = _mean_unit(torch.split(unit, views)) if views > 1 else unit
         return cls(rows, norms.view(-1, views).mean(1), unit.view(len(rows), views, -1))
+
+
+def _listing(modules: Sequence[BenchDataModule]) -> list[str]:
+    """What to tell of the splits that are used.
+
+    Raises:
+        DatasetError: If two of them share a file.
+    """
+    first = modules[0]
+    remarks = list(first.remarks)
+    for module in modules:
+        remarks += lacking(module.split, module.samples, module.classnames)
+    name = first.spec.name
+    if bool(first.spec.sizes) and first.protocol == first.spec.protocol:
+        return remarks  # what a published split has in several splits is part of it
+    if found := linked_leaks(modules):
+        raise DatasetError(
+            f"{name}: {first.origin} has one file in several splits, by a link: {as_text(found)}. "
+            "Take it out of one of them."
+        )
+    if found := copied_leaks(modules):
+        remarks.append(
+            f"one image is in several splits, so that accuracies are too high: {as_text(found)}; "
+            "`susx-bench data check` calls that wrong"
+        )
+    return remarks
 
 
 def _none(found: Sequence[Tensor | None]) -> list[int]:

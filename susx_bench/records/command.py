@@ -32,7 +32,7 @@ def options(record: Record) -> dict[str, Any]:
     }
     if bundle:
         asked["features"] = BUNDLE
-    asked |= {"dataset": record.dataset, "encoder": record.encoder}
+    asked |= {"dataset": record.dataset_given or record.dataset, "encoder": record.encoder}
     if bundle:
         asked["logit_scale"] = record.logit_scale
     else:

@@ -15,7 +15,7 @@ from susx_bench.errors import DriftError, RecordError
 from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import read_bytes
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 
 
 class Seconds(BaseModel):
@@ -72,6 +72,9 @@ class Record(BaseModel):
         tuned_on: Which labels chose the hyper-parameters.
         search: How, and what else would have done.
         official: Whether the authors' public code was reproduced, its faults included.
+        dataset: Name of the dataset; of a folder its last part.
+        dataset_given: The dataset as it was asked for: a name, a path or ``hf:ORG/NAME``; empty
+            for a feature bundle. It decides nothing: the same data under two paths is one record.
         draw: How the support was drawn: ``balanced``, ``coop``, ``file``; empty for a whole one.
         views: Augmented views a support image is averaged over; 1 for the image itself, 0 without
             support.
@@ -88,6 +91,9 @@ class Record(BaseModel):
         classes: For each class in order its name, how many of its test images were right, and how
             many it has.
         confusions: Most frequent wrong answers: true class, answer, how often.
+        split_sha256: Hash of the val and test images and labels: their names, and their content
+            as far as a quick look tells.
+        support_sha256: Hash of which images are the support, in whatever order.
         predictions_sha256: Hash over position and class.
         checksum: Hash of all other fields, by which a changed digit is noticed.
     """
@@ -104,6 +110,7 @@ class Record(BaseModel):
     official: bool
 
     dataset: str
+    dataset_given: str
     encoder: str
     setting: Literal["name-only", "few-shot"]
     prompts: str
@@ -141,7 +148,7 @@ class Record(BaseModel):
     device: str
     seconds: Seconds
     started: str
-    record_schema: Literal[3] = Field(default=SCHEMA, alias="schema")
+    record_schema: Literal[4] = Field(default=SCHEMA, alias="schema")
     checksum: str = ""
 
     def sealed(self) -> Record:

@@ -61,6 +61,11 @@ def search_path(record: Path) -> Path:
     return record.with_suffix(".search.safetensors")
 
 
+def beside(record: Path) -> list[Path]:
+    """All files that may lie beside a record: predictions, search, and its picture."""
+    return [predictions_path(record), search_path(record), record.with_suffix(".png")]
+
+
 def write_search(
     path: Path, accuracies: NDArray[np.float32], axes: Mapping[str, Sequence[float]]
 ) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import NamedTuple
@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from susx_bench.errors import OptionError, RecordError
+from susx_bench.errors import OptionError
+from susx_bench.records.cells import current, data_of, dataset_names, draw_of, shots_of
 from susx_bench.records.record import Record, unpack
 from susx_bench.report.published import Figure, fitting
 from susx_bench.report.statistics import Ranking, holm, over_seeds, paired, ranking, wilson
-from susx_bench.report.table import STRENGTH
+from susx_bench.report.table import STRENGTH, saw
 
 BASELINES = ("tip-adapter", "zero-shot")
 """What a table compares with where it is not told: the first one it has."""
@@ -29,16 +30,20 @@ PUBLISHED_SPLITS = frozenset({"susx", "susx-bench", "bundle"})
 
 MARKS = {
     "†": "chosen on the test labels: an upper bound, not a result, and not ranked",
-    "‡": "chosen on target labels: name-only no more, and not ranked beside the others",
-    "ᵗ": "transductive: an answer depends on the other test images",
-    "ˢ": "streaming: an answer depends on the test images before it",
+    "‡": "chosen on target labels: name-only no more, and not ranked",
+    "ᵗ": "transductive: an answer depends on other test images, all or those of its batch",
+    "ˢ": "streaming: an answer depends on the test images before it, in a seeded order",
     "§": "another split than the published one",
 }
 """What each mark means."""
 
 
 class Task(NamedTuple):
-    """What the numbers of one column have in common."""
+    """What the numbers of one column have in common.
+
+    `dataset` is the name by which `dataset_names` tells it from the others, and `data` is its
+    `data_of`.
+    """
 
     encoder: str
     precision: str
@@ -51,7 +56,7 @@ class Task(NamedTuple):
     dataset: str
     protocol: str
     n_test: int
-    split_sha256: str
+    data: str
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,15 @@ class Cell:
         low: Lower end of the 95 % interval: Wilson's for one run, Student's over several.
         high: Its upper end.
         seeds: Seed of each run, as many as there are runs; 0 where nothing is drawn.
+        orders: Seed of each run's order of the test images; 0 for the order of the split.
+        alike: Seeds that drew the same images, the first of which is among `seeds`: one run.
         records: Path of each run's record, from the leaderboards' folder.
         marks: Those of `MARKS` that concern the cell, without the column's.
-        ranked: Whether it is compared with the others: no ``†`` and no ``‡``.
-        rank: Rank among the ranked cells of its column, ties shared; None if not ranked.
-        place: 1 for the best and 2 for the second as printed, with one decimal; else 0.
+        ranked: Whether it is compared with the others of its section: no ``†`` and no ``‡``.
+        rank: Rank among the ranked cells of its column and section, ties shared; None if not
+            ranked.
+        place: 1 for the best and 2 for the second of its section as printed, with one decimal;
+            else 0, and where the section has no other.
         gain: Mean minus the baseline's, in points; None without a baseline.
         p: Two-sided p of `statistics.paired` against the baseline; None without one, or where
             they have not seen the same test images.
@@ -129,6 +138,8 @@ class Cell:
     low: float
     high: float
     seeds: tuple[int, ...]
+    orders: tuple[int, ...]
+    alike: tuple[tuple[int, ...], ...]
     records: tuple[str, ...]
     marks: str
     ranked: bool
@@ -154,10 +165,12 @@ class Row:
         prompts: What its text encoder read; empty where it is what the columns say.
         support: Its support set; empty where the columns say it, or without one.
         marks: Marks that all its cells have.
-        baseline: Place in `Board.rows` of the row it is compared with; None for none.
+        baseline: Place in `Board.rows` of the row it is compared with, in the same section; None
+            for none.
         cells: One a column; None is a blank.
         averages: Mean over each group of `Board.groups`; None where a cell is missing.
-        rank: Average rank over datasets; None for a row that is not complete or not ranked.
+        rank: Average rank over datasets within its section; None for a row that is not complete
+            or not ranked, and where the columns are of several settings.
     """
 
     method: str
@@ -180,13 +193,46 @@ class Row:
         parts = [self.method + (" (official code)" if self.official else "")]
         parts += [self.support] if self.support else []
         parts += [f"prompts {self.prompts}"] if self.prompts else []
-        parts += [f"batches {self.batches}"] if self.batches else []
+        parts += [f"sees {self.saw}"] if self.saw else []
         return ", ".join(parts)
+
+    @property
+    def saw(self) -> str:
+        """What of the test set it sees for one answer; empty where it is the image alone."""
+        return saw(self.regime, self.batches)
 
     @property
     def tuning(self) -> str:
         """What chose the hyper-parameters, as a person reads it."""
         return self.tuned_on if self.tunable else "–"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows that are compared with one another: of one regime, that were allowed to see the same.
+
+    Attributes:
+        label: What they have in common, for people.
+        rows: Their places in `Board.rows`, which follow one another.
+    """
+
+    label: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Average ranks of a section.
+
+    Attributes:
+        label: The section's; with the setting, where the board has several.
+        rows: Places in `Board.rows`: complete rows, in the order of `ranking`.
+        ranking: Their ranks, and what they are worth.
+    """
+
+    label: str
+    rows: tuple[int, ...]
+    ranking: Ranking
 
 
 @dataclass(frozen=True)
@@ -201,11 +247,13 @@ class Board:
         baseline: Method that the others are compared with; empty where there is none.
         columns: Tasks, in groups that follow one another.
         groups: Groups of columns; every column is in one.
-        rows: Methods and tunings, in the suite's order.
-        ranking: Average ranks and their critical difference, over `ranked`; None below two rows.
-        ranked: Places of the rows in it: complete and without ``†`` and ``‡``.
+        rows: Methods and tunings, section by section, in the suite's order.
+        sections: What is compared with one another. No rank, no bold number and no test of
+            significance crosses them.
+        ranks: Average ranks of each section of two complete rows or more.
         marks: Marks that occur.
-        records: Number of records.
+        records: Number of records that are shown.
+        left_out: Records that newer ones have replaced, a sentence for each reason.
     """
 
     name: str
@@ -216,10 +264,24 @@ class Board:
     columns: tuple[Column, ...]
     groups: tuple[Group, ...]
     rows: tuple[Row, ...]
-    ranking: Ranking | None
-    ranked: tuple[int, ...]
+    sections: tuple[Section, ...]
+    ranks: tuple[Ranks, ...]
     marks: tuple[str, ...]
     records: int
+    left_out: tuple[str, ...] = ()
+
+
+REGIMES = ("inductive", "transductive", "streaming")
+
+SEEN = {
+    "support": "no labels but the support's",
+    "published": "constants that a paper chose for the dataset",
+    "few-val": "tuned on a few val labels",
+    "val": "tuned on the val labels",
+    "test": "tuned on the test labels: upper bounds, not ranked",
+}
+"""What chose the hyper-parameters, by how much it was allowed to see. ``fixed`` looks at no label,
+``support`` at labels that every method is given, so that they are one."""
 
 
 class _Key(NamedTuple):
@@ -233,6 +295,21 @@ class _Key(NamedTuple):
     support: str
 
 
+class _Kind(NamedTuple):
+    """What the rows of one section have in common; sorts as sections do."""
+
+    regime: int
+    batches: str
+    seen: int
+
+    @property
+    def label(self) -> str:
+        regime = REGIMES[self.regime]
+        how = saw(regime, self.batches)
+        return f"{regime}{f' ({how})' if how else ''}; {list(SEEN.values())[self.seen]}"
+
+
+_RowKey = tuple[str, _Key]  # method, and the rest
 _Runs = dict[tuple[int, int], tuple[str, Record]]  # (seed, order) -> path, record
 
 
@@ -259,25 +336,36 @@ def make(
         baseline: Method to compare with; the first of `BASELINES` that there is.
 
     Raises:
-        RecordError: If two records are one cell.
+        RecordError: If two records have the same inputs and other results.
         OptionError: If there is no record of the baseline.
     """
-    split = _split(records.values())
-    tasks = _tasks(records.values(), split, datasets)
-    grid = _grid(records, split, tasks)
+    kept, replaced = current(records)
+    names = dataset_names(kept.values())
+    kept = {
+        path: r.model_copy(update={"dataset": names[r.dataset, data_of(r)]})
+        for path, r in kept.items()
+    }
+    split = _split(kept.values())
+    tasks = _tasks(kept.values(), split, datasets)
+    grid = _grid(kept, split, tasks)
     methods = sorted({method for method, _ in grid}, key=lambda m: (_place(m, order), m))
-    keys = sorted(grid, key=lambda row: (methods.index(row[0]), row[1]))
+    kinds = _kinds(grid)
+    keys = sorted(grid, key=lambda row: (kinds[row], methods.index(row[0]), row[1]))
     if baseline is None:
         baseline = next((method for method in BASELINES if method in methods), "")
     elif baseline not in methods:
         raise OptionError(
             f"{name}: no record of the baseline '{baseline}'. There are: {', '.join(methods)}."
         )
-    bases = [_base(key, keys, baseline) for key in keys]
-    table = [[_cell(grid[key].get(task, {})) for task in tasks] for key in keys]
-    _test(table, [[grid[key].get(task, {}) for task in tasks] for key in keys], bases)
-    for column in range(len(tasks)):
-        _rank(table, column)
+    sections = _sections([kinds[key] for key in keys])
+    free = {key for key in keys if not _tunable(grid[key])}
+    bases = [_base(key, keys, baseline, kinds, free) for key in keys]
+    runs = [[_distinct(grid[key].get(task, {})) for task in tasks] for key in keys]
+    table = [[_cell(*cell) for cell in row] for row in runs]
+    _test(table, [[distinct for distinct, _ in row] for row in runs], bases)
+    for section in sections:
+        for column in range(len(tasks)):
+            _rank(table, section.rows, column)
     columns = [
         Column(t, label, _split_mark(t)) for t, label in zip(tasks, _labels(tasks), strict=True)
     ]
@@ -290,7 +378,7 @@ def make(
             Row(
                 method=first.method,
                 tuned_on=first.tuned_on,
-                tunable=bool(first.hparams) or first.tuned_on != "fixed",
+                tunable=_tunable(grid[key]),
                 official=first.official,
                 regime=first.regime,
                 batches=first.batches,
@@ -304,7 +392,7 @@ def make(
                 averages=tuple(_average(cells, group) for group in groups),
             )
         )
-    rows, ranks, ranked = _ranking(rows, tasks)
+    rows, ranks = _ranking(rows, sections, tasks)
     shown = {mark for row in rows for cell in row.cells if cell for mark in cell.marks}
     shown |= {mark for column in columns for mark in column.marks}
     return Board(
@@ -316,11 +404,47 @@ def make(
         columns=tuple(columns),
         groups=tuple(groups),
         rows=tuple(rows),
-        ranking=ranks,
-        ranked=ranked,
+        sections=sections,
+        ranks=ranks,
         marks=tuple(mark for mark in MARKS if mark in shown),
-        records=len(records),
+        records=len(kept),
+        left_out=tuple(each.line for each in replaced),
     )
+
+
+def _tunable(runs: Mapping[Task, _Runs]) -> bool:
+    """Whether a row has hyper-parameters to choose."""
+    first = next(record for each in runs.values() for _, record in each.values())
+    return bool(first.hparams) or first.tuned_on != "fixed"
+
+
+def _kinds(grid: Mapping[_RowKey, Mapping[Task, _Runs]]) -> dict[_RowKey, _Kind]:
+    """The section of each row.
+
+    A row with nothing to choose is the same number whatever it may look at. It stands in the
+    largest section of its regime.
+    """
+    found = {}
+    for row in grid:
+        tuned_on = STRENGTH[row[1].strength]
+        seen = list(SEEN).index("support" if tuned_on == "fixed" else tuned_on)
+        found[row] = _Kind(REGIMES.index(row[1].regime), row[1].batches, seen)
+    sizes = Counter(found[row] for row, runs in grid.items() if _tunable(runs))
+    for row, runs in grid.items():
+        alike = [kind for kind in sorted(sizes) if kind[:2] == found[row][:2] and kind[2] < _TEST]
+        if not _tunable(runs) and alike:
+            found[row] = max(alike, key=sizes.__getitem__)
+    return found
+
+
+_TEST = list(SEEN).index("test")
+
+
+def _sections(kinds: Sequence[_Kind]) -> tuple[Section, ...]:
+    places: dict[_Kind, list[int]] = defaultdict(list)
+    for place, kind in enumerate(kinds):
+        places[kind].append(place)
+    return tuple(Section(kind.label, tuple(rows)) for kind, rows in places.items())
 
 
 def _place(name: str, order: Sequence[str]) -> int:
@@ -356,22 +480,18 @@ def _split(records: Iterable[Record]) -> _Split:
     return _Split(usual, frozenset(s for s, names in support.items() if len(names) > 1))
 
 
-_FIELDS = attrgetter(*Task._fields)
-_BASE = attrgetter(
-    *("encoder", "precision", "setting", "prompts", "dataset", "protocol", "split_sha256")
-)
+_FIELDS = attrgetter(*Task._fields[:-1])  # `data` is no field of a record
+_BASE = attrgetter("encoder", "precision", "setting", "prompts", "dataset", "protocol", "data")
 
 
 def _task_of(r: Record, split: _Split) -> Task:
     """The column of a record that has support."""
-    task = Task._make(_FIELDS(r))
+    task = Task._make((*_FIELDS(r), data_of(r)))
     if r.setting in split.prompts:
         task = task._replace(prompts=split.prompts[r.setting])
     if r.setting in split.support and r.support_images:
         task = task._replace(support="")
-    if r.setting == "name-only" and not r.draw:
-        task = task._replace(shots=0)
-    return task
+    return task._replace(shots=shots_of(r))
 
 
 def _tasks(records: Iterable[Record], split: _Split, datasets: Sequence[str]) -> list[Task]:
@@ -388,19 +508,13 @@ def _tasks(records: Iterable[Record], split: _Split, datasets: Sequence[str]) ->
 
 def _grid(
     records: Mapping[str, Record], split: _Split, tasks: Sequence[Task]
-) -> dict[tuple[str, _Key], dict[Task, _Runs]]:
+) -> dict[_RowKey, dict[Task, _Runs]]:
     """Records by row, column and run. One without support stands in all columns of its data."""
     bases: dict[object, list[Task]] = defaultdict(list)
     for task in tasks:
         bases[_BASE(task)].append(task)
-    grid: dict[tuple[str, _Key], dict[Task, _Runs]] = defaultdict(dict)
-    inputs: dict[str, str] = {}
+    grid: dict[_RowKey, dict[Task, _Runs]] = defaultdict(dict)
     for path, r in records.items():
-        if (other := inputs.setdefault(r.input_sha256, path)) != path:
-            raise RecordError(
-                f"{other} and {path} are the same cell: both have input_sha256 "
-                f"{r.input_sha256[:12]}. Delete one."
-            )
         here = _task_of(r, split)
         key = (
             r.method,
@@ -414,25 +528,22 @@ def _grid(
             ),
         )
         for task in [here] if r.support_images else bases[_BASE(here)]:
-            runs = grid[key].setdefault(task, {})
-            if (run := (r.seed, r.order)) in runs:
-                raise RecordError(_clash(*runs[run], path, r))
-            runs[run] = path, r
+            grid[key].setdefault(task, {})[r.seed, r.order] = path, r
     return grid
 
 
-def _clash(path: str, record: Record, other_path: str, other: Record) -> str:
-    names = "method_version", "method_source", "weights_sha256", "prompts_sha256", "support_sha256"
-    name = next((n for n in names if getattr(record, n) != getattr(other, n)), "input_sha256")
-    return (
-        f"{path} and {other_path} are the same cell: {record.method}, {record.tuned_on}, "
-        f"{record.dataset}, S = {record.shots}, seed {record.seed}, but differ in {name}: "
-        f"'{getattr(record, name)[:12]}' and '{getattr(other, name)[:12]}'. Delete one."
-    )
+def _base(
+    key: _RowKey,
+    keys: Sequence[_RowKey],
+    baseline: str,
+    kinds: Mapping[_RowKey, _Kind],
+    free: Collection[_RowKey],
+) -> int | None:
+    """The baseline's row that a row is compared with: the next to it in what else differs.
 
-
-def _base(key: tuple[str, _Key], keys: Sequence[tuple[str, _Key]], baseline: str) -> int | None:
-    """The baseline's row of the same tuning, or next to it; None for itself."""
+    It is of the same section, or of the same regime and has nothing to choose. None for itself,
+    and where there is no such row.
+    """
     mine = key[1]
     if key[0] == baseline:
         return None
@@ -444,11 +555,31 @@ def _base(key: tuple[str, _Key], keys: Sequence[tuple[str, _Key]], baseline: str
             for name in ("strength", "support", "prompts", "official")
         )
 
-    places = [i for i, (method, _) in enumerate(keys) if method == baseline]
+    places = [
+        i
+        for i, (method, other) in enumerate(keys)
+        if method == baseline
+        and (
+            kinds[method, other] == kinds[key]
+            or ((method, other) in free and kinds[method, other][:2] == kinds[key][:2])
+        )
+    ]
     return min(places, key=distance, default=None)
 
 
-def _cell(runs: _Runs) -> Cell | None:
+def _distinct(runs: _Runs) -> tuple[_Runs, tuple[tuple[int, ...], ...]]:
+    """Runs on different images, and the seeds that drew the same ones."""
+    first: dict[object, tuple[int, int]] = {}
+    seeds: dict[object, list[int]] = defaultdict(list)
+    for run in sorted(runs):
+        draw = draw_of(runs[run][1])
+        first.setdefault(draw, run)
+        seeds[draw].append(run[0])
+    alike = tuple(tuple(each) for each in seeds.values() if len(each) > 1)
+    return {run: runs[run] for run in first.values()}, alike
+
+
+def _cell(runs: _Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
     if not runs:
         return None
     found = [runs[run] for run in sorted(runs)]
@@ -474,6 +605,8 @@ def _cell(runs: _Runs) -> Cell | None:
         low=low,
         high=high,
         seeds=tuple(r.seed for _, r in found),
+        orders=tuple(r.order for _, r in found),
+        alike=alike,
         records=tuple(path for path, _ in found),
         marks=marks,
         ranked=ranked,
@@ -490,7 +623,7 @@ def _test(
             continue
         for column, cell in enumerate(table[row]):
             other = table[base][column]
-            if cell is None or other is None:
+            if cell is None or other is None or not (cell.ranked and other.ranked):
                 continue
             p = _p(runs[row][column], runs[base][column])
             table[row][column] = replace(cell, gain=cell.mean - other.mean, p=p)
@@ -513,9 +646,9 @@ def _right(runs: _Runs) -> NDArray[np.bool_]:
     return np.stack([unpack(r.right, r.n_test) for _, (_, r) in sorted(runs.items())])
 
 
-def _rank(table: list[list[Cell | None]], column: int) -> None:
-    """Fill in the ranks and places of one column."""
-    here = {i: row[column] for i, row in enumerate(table)}
+def _rank(table: list[list[Cell | None]], section: Sequence[int], column: int) -> None:
+    """Fill in the ranks and places of one column, within a section."""
+    here = {i: table[i][column] for i in section}
     ranked = {i: cell for i, cell in here.items() if cell is not None and cell.ranked}
     if not ranked:
         return
@@ -523,7 +656,7 @@ def _rank(table: list[list[Cell | None]], column: int) -> None:
     ranks = ranking(np.array([[cell.mean] for cell in ranked.values()])).ranks
     for (i, cell), rank in zip(ranked.items(), ranks, strict=True):
         mean = round(cell.mean, 1)
-        place = printed.index(mean) + 1 if mean in printed else 0
+        place = printed.index(mean) + 1 if mean in printed and len(ranked) > 1 else 0
         table[i][column] = replace(cell, rank=rank, place=place)
 
 
@@ -550,23 +683,36 @@ def _average(cells: Sequence[Cell | None], group: Group) -> float | None:
 
 
 def _ranking(
-    rows: list[Row], tasks: Sequence[Task]
-) -> tuple[list[Row], Ranking | None, tuple[int, ...]]:
-    """Rank complete rows over datasets: columns of one dataset are averaged first."""
-    places = [
-        i
-        for i, row in enumerate(rows)
-        if all(cell is not None and cell.ranked for cell in row.cells)
-    ]
-    if len(places) < 2:
-        return rows, None, ()
-    names = list(dict.fromkeys(task.dataset for task in tasks))
-    means = np.array([[c.mean for c in rows[i].cells if c is not None] for i in places])
-    of = np.array([names.index(task.dataset) for task in tasks])
-    ranks = ranking(np.stack([means[:, of == d].mean(1) for d in range(len(names))], axis=1))
-    for i, rank in zip(places, ranks.ranks, strict=True):
-        rows[i] = replace(rows[i], rank=rank)
-    return rows, ranks, tuple(places)
+    rows: list[Row], sections: Sequence[Section], tasks: Sequence[Task]
+) -> tuple[list[Row], tuple[Ranks, ...]]:
+    """Rank the complete rows of each section over datasets, for each setting."""
+    settings = list(dict.fromkeys(task.setting for task in tasks))
+    found = []
+    for section in sections:
+        for setting in settings:
+            columns = [i for i, task in enumerate(tasks) if task.setting == setting]
+            places = [
+                i
+                for i in section.rows
+                if all((cell := rows[i].cells[c]) and cell.ranked for c in columns)
+            ]
+            if len(places) < 2:
+                continue
+            ranks = _over_datasets([rows[i] for i in places], columns, tasks)
+            label = section.label + (f", {setting}" if len(settings) > 1 else "")
+            found.append(Ranks(label, tuple(places), ranks))
+            if len(settings) == 1:
+                for i, rank in zip(places, ranks.ranks, strict=True):
+                    rows[i] = replace(rows[i], rank=rank)
+    return rows, tuple(found)
+
+
+def _over_datasets(rows: Sequence[Row], columns: Sequence[int], tasks: Sequence[Task]) -> Ranking:
+    """Ranks over datasets: columns of one dataset are averaged first."""
+    names = list(dict.fromkeys(tasks[c].dataset for c in columns))
+    means = np.array([[cell.mean for c in columns if (cell := row.cells[c])] for row in rows])
+    of = np.array([names.index(tasks[c].dataset) for c in columns])
+    return ranking(np.stack([means[:, of == d].mean(1) for d in range(len(names))], axis=1))
 
 
 WORDS = {
@@ -581,14 +727,14 @@ WORDS = {
     "shots": "S = {}",
     "protocol": "split {}",
     "n_test": "n = {}",
-    "split_sha256": "test set {:.6}",
+    "data": "data {:.6}",
 }
 """How a field of `Task` is read out."""
 
 
 def _varying(tasks: Sequence[Task]) -> list[str]:
     """Fields that tell tasks apart beyond what goes with their dataset, as its size does."""
-    names = [name for name in WORDS if name not in ("dataset", "n_test", "split_sha256")]
+    names = [name for name in WORDS if name not in ("dataset", "n_test", "data")]
     return [name for name in names if len({getattr(task, name) for task in tasks}) > 1]
 
 
@@ -607,10 +753,9 @@ def _describe(task: Task, names: Iterable[str]) -> str:
 def _labels(tasks: Sequence[Task]) -> list[str]:
     names = ["dataset", *_varying(tasks)]
     labels = [_describe(task, names) for task in tasks]
-    for more in ("n_test", "split_sha256"):
+    for more in ("n_test", "data"):
         if len(set(labels)) < len(labels):
-            names.append(more)
-            labels = [_describe(task, names) for task in tasks]
+            labels = [_describe(task, [*names, more]) for task in tasks]
     return labels
 
 
@@ -623,10 +768,12 @@ def _groups(tasks: Sequence[Task]) -> list[Group]:
         if len({tasks[i].dataset for i in places}) == len(places):
             split.append(places)
             continue
-        by_protocol = defaultdict(list)  # one dataset twice: an average per split
+        by_protocol = defaultdict(list)  # one dataset twice: an average per protocol
         for i in places:
-            by_protocol[tasks[i].protocol, tasks[i].n_test].append(i)
-        split += by_protocol.values()
+            by_protocol[tasks[i].protocol].append(i)
+        for same in by_protocol.values():
+            once = len({tasks[i].dataset for i in same}) == len(same)
+            split += [same] if once else [[i] for i in same]  # or none
     names = _varying([tasks[places[0]] for places in split])
     return [Group(_describe(tasks[places[0]], names), tuple(places)) for places in split]
 

@@ -59,7 +59,8 @@ def cite(suite: Suite, records: Sequence[Record], demo: str) -> str:
     free = [run for run in runs if not run.features]
     methods = _once([name for run in runs for name in run.method] + [r.method for r in records])
     datasets = _once(
-        [name for run in free for name in run.dataset or (demo,)] + [r.dataset for r in records]
+        [name for run in free for name in run.dataset or (demo,)]
+        + [r.dataset_given or r.dataset for r in records]
     )
     encoders = _once(
         [name for run in free for name in run.encoder or ("demo",)] + [r.encoder for r in records]

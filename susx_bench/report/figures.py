@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from susx_bench.records.files import sha256_json
 from susx_bench.records.record import Record
 from susx_bench.records.store import folder_name
-from susx_bench.report.board import Board, Cell, Row, Task
+from susx_bench.report.board import Board, Cell, Row, Section, Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DRAWING: Final = 2
+DRAWING: Final = 3
 """Part of every digest: raise it when a picture of the same data is to look otherwise."""
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -138,18 +138,43 @@ def pictures(board: Board, records: Mapping[str, Record]) -> list[Picture]:
     names = _names(board)
     found: list[Picture] = []
     families = _families(board)
+    section = _largest(board)
     for family in families:
-        found += _over_shots(board, names, family)
+        found += _over_shots(board, names, section, family)
     most = [_best_columns(board, family) for family in families]
     if sum(map(len, most)) <= LINES_OF_GAIN:
-        found += _gain(board, names, families, "")
+        found += _gain(board, names, section, families, "")
     else:
         for family in families:
-            found += _gain(board, names, [family], family.slug)
+            found += _gain(board, names, section, [family], family.slug)
     found += _ranks(board, names)
-    found += _time(board, names, records)
-    found += _classes(board, names, families, records)
+    found += _time(board, names, section, records)
+    found += _classes(board, names, section, families, records)
     return found
+
+
+def _largest(board: Board) -> Section:
+    """The section that the pictures are of: the one with most ranked rows, the first of several.
+
+    What is in different sections has not seen the same, so it is not drawn side by side.
+    """
+    return max(board.sections, key=lambda part: sum(_ranked(board.rows[i]) for i in part.rows))
+
+
+def _beside(board: Board, section: Section) -> list[int]:
+    """Rows of a section, and zero-shot, from which all start."""
+    zero = _zero_shot(board)
+    return sorted({*section.rows, *([zero] if zero is not None else [])})
+
+
+def _of(board: Board, section: Section) -> str:
+    """Which rows a picture is of, as a sentence; empty where it is of all."""
+    return f" Rows: {section.label}." if len(board.sections) > 1 else ""
+
+
+def _headed(heading: str, board: Board, section: Section) -> str:
+    """A heading, and below it which rows the picture is of."""
+    return f"{heading}\n{section.label}" if len(board.sections) > 1 else heading
 
 
 # What is drawn: plain values, so that they can be hashed.
@@ -231,17 +256,16 @@ def _ranked(row: Row) -> bool:
     return all(cell.ranked for cell in row.cells if cell)
 
 
-def _chosen(board: Board, places: Sequence[int]) -> tuple[list[int], str]:
-    """Rows to draw, at most `SERIES`, and a note where others are left out.
+def _chosen(board: Board, section: Section, places: Sequence[int]) -> tuple[list[int], str]:
+    """Rows of a section to draw, and zero-shot: at most `SERIES`, those of the best average rank.
 
-    Upper bounds are left out first, then those of the worst average rank.
+    Returns:
+        Their places, and a note on which rows they are of how many.
     """
-    rows = [i for i, row in enumerate(board.rows) if any(row.cells[c] for c in places)]
-    if len(rows) > SERIES:
-        rows = [i for i in rows if _ranked(board.rows[i])] or rows
+    note = _of(board, section)
+    rows = [i for i in _beside(board, section) if any(board.rows[i].cells[c] for c in places)]
     if len(rows) <= SERIES:
-        left = len(board.rows) - len(rows)
-        return rows, f" Without {left} upper bounds." if left and len(rows) > 1 else ""
+        return rows, note
     kept = [i for i in rows if board.rows[i].method == "zero-shot"][:1]
 
     def merit(i: int) -> float:
@@ -250,14 +274,16 @@ def _chosen(board: Board, places: Sequence[int]) -> tuple[list[int], str]:
 
     best = sorted((i for i in rows if i not in kept), key=lambda i: (merit(i), i))
     kept += best[: SERIES - len(kept)]
-    return sorted(kept), f" The best {len(kept)} of {len(board.rows)} rows by average rank."
+    return sorted(kept), f"{note} The best {len(kept)} of {len(rows)} rows by average rank."
 
 
 def _full(cells: Iterable[Cell | None]) -> list[Cell]:
     return [cell for cell in cells if cell is not None]
 
 
-def _over_shots(board: Board, names: Sequence[str], family: _Family) -> list[Picture]:
+def _over_shots(
+    board: Board, names: Sequence[str], section: Section, family: _Family
+) -> list[Picture]:
     by_task: dict[tuple[object, ...], dict[int, int]] = defaultdict(dict)  # shots -> column
     for column in family.columns:
         task = board.columns[column].task
@@ -266,7 +292,8 @@ def _over_shots(board: Board, names: Sequence[str], family: _Family) -> list[Pic
     by_task = {key: shots for key, shots in by_task.items() if len(shots) > 1}
     if not by_task:
         return []
-    rows, note = _chosen(board, [c for shots in by_task.values() for c in shots.values()])
+    columns = [c for shots in by_task.values() for c in shots.values()]
+    rows, note = _chosen(board, section, columns)
     panels: list[tuple[str, dict[int, list[Any]]]] = []
     common = set.intersection(*(set(shots) for shots in by_task.values()))
     if len(by_task) > 1 and len(common) > 1:
@@ -289,17 +316,18 @@ def _over_shots(board: Board, names: Sequence[str], family: _Family) -> list[Pic
     across = min(len(panels), 4 if len(panels) > 6 else 3)
     down = math.ceil(len(panels) / across)
     width = 7.2 if len(panels) == 1 else 3.3 * across + (0.6 if across < 3 else 0)
-    columns = max(1, int(width // (0.068 * max(len(names[i]) for i in rows) + 0.7)))
-    legend = 0.22 * math.ceil(len(rows) / columns) + 0.75
+    wide = max(1, int(width // (0.068 * max(len(names[i]) for i in rows) + 0.7)))
+    legend = 0.22 * math.ceil(len(rows) / wide) + 0.75
     height = (4.0 if len(panels) == 1 else 2.5 * down) + legend
+    height += 0.2 * (len(board.sections) > 1)  # a second line of heading
     data = {
-        "heading": f"Accuracy over shots · {family.whole}",
+        "heading": _headed(f"Accuracy over shots · {family.whole}", board, section),
         "across": across,
         "panels": [
             [title, {names[i]: points for i, points in lines.items()}] for title, lines in panels
         ],
         "looks": {names[i]: _look(board, board.rows[i]) for i in rows},
-        "columns": columns,
+        "columns": wide,
     }
     text = (
         "Top-1 accuracy in % over labelled images a class; bands and bars are 95 % intervals."
@@ -308,7 +336,7 @@ def _over_shots(board: Board, names: Sequence[str], family: _Family) -> list[Pic
     return [
         Picture(
             f"{board.name}-shots{family.slug}",
-            str(data["heading"]), text, width, height, data, _draw_over_shots,
+            str(data["heading"]).partition("\n")[0], text, width, height, data, _draw_over_shots,
         )
     ]  # fmt: skip
 
@@ -336,14 +364,18 @@ def _title(task: Task, family: _Family, shots: bool = True) -> str:
 
 
 def _gain(
-    board: Board, names: Sequence[str], families: Sequence[_Family], slug: str
+    board: Board,
+    names: Sequence[str],
+    section: Section,
+    families: Sequence[_Family],
+    slug: str,
 ) -> list[Picture]:
     base = _zero_shot(board)
     if base is None:
         return []
     zero = board.rows[base].cells
     columns = [(c, family) for family in families for c in _best_columns(board, family) if zero[c]]
-    rows, note = _chosen(board, [c for c, _ in columns])
+    rows, note = _chosen(board, section, [c for c, _ in columns])
     rows = [i for i in rows if i != base]
     entries: list[tuple[str, float, dict[str, float]]] = []
     shots = {board.columns[c].task.shots for c, _ in columns}
@@ -366,7 +398,7 @@ def _gain(
     heading = ["Gain over zero-shot", *([families[0].whole] if len(families) == 1 else [])]
     heading += [f"S = {s}" for s in shots if s and len(shots) == 1]
     data = {
-        "heading": " · ".join(heading),
+        "heading": _headed(" · ".join(heading), board, section),
         "entries": entries,
         "looks": {names[i]: _look(board, board.rows[i]) for i in rows},
     }
@@ -377,7 +409,7 @@ def _gain(
     return [
         Picture(
             name=f"{board.name}-gain{slug}",
-            title=str(data["heading"]),
+            title=str(data["heading"]).partition("\n")[0],
             text=text,
             width=7.2,
             height=lines if few else 0.3 * len(entries) + legend + 0.9,
@@ -388,36 +420,47 @@ def _gain(
 
 
 def _ranks(board: Board, names: Sequence[str]) -> list[Picture]:
-    ranking = board.ranking
-    if ranking is None or ranking.difference is None:
-        return []
-    order = sorted(zip(ranking.ranks, (names[i] for i in board.ranked), strict=True))
-    n = len(order)
-    data = {
-        "heading": f"Average ranks over {ranking.datasets} datasets",
-        "ranks": order,
-        "difference": ranking.difference,
-        "p": ranking.p,
-        "ticks": [t for t in range(1, n + 1) if n <= 20 or t in (1, n) or t % 5 == 0 < n - t - 2],
-    }
-    p = "" if ranking.p is None else f" Friedman's p = {ranking.p:.2g}."
-    text = (
-        "Average rank of every complete row, 1 the best. Rows joined by a bar differ by less than "
-        f"the critical difference of {ranking.difference:.2f} (Nemenyi, 5 %).{p}"
-    )
-    if len(order) > 1 and ranking.difference >= len(order) - 1:
-        text += f" With {ranking.datasets} datasets no two rows of these can be told apart."
-    height = 1.35 + 0.23 * math.ceil(len(order) / 2)
-    return [
-        Picture(f"{board.name}-ranks", str(data["heading"]), text, 8.4, height, data, _draw_ranks)
-    ]
+    """One for each section whose ranks mean something: see `statistics.Ranking.difference`."""
+    found = []
+    for number, ranked in enumerate(board.ranks, start=1):
+        ranking = ranked.ranking
+        if ranking.difference is None:
+            continue
+        order = sorted(zip(ranking.ranks, (names[i] for i in ranked.rows), strict=True))
+        n = len(order)
+        whose = f" · {ranked.label}" if len(board.ranks) > 1 else ""
+        data = {
+            "heading": f"Average ranks over {ranking.datasets} datasets{whose}",
+            "ranks": order,
+            "difference": ranking.difference,
+            "p": ranking.p,
+            "ticks": [
+                t for t in range(1, n + 1) if n <= 20 or t in (1, n) or t % 5 == 0 < n - t - 2
+            ],
+        }
+        p = "" if ranking.p is None else f" Friedman's p = {ranking.p:.2g}."
+        text = (
+            "Average rank of every complete row, 1 the best. Rows joined by a bar differ by less "
+            f"than the critical difference of {ranking.difference:.2f} (Nemenyi, 5 %).{p}"
+        )
+        name = f"{board.name}-ranks" + (f"-{number}" if len(board.ranks) > 1 else "")
+        height = 1.35 + 0.23 * math.ceil(n / 2)
+        found.append(
+            Picture(
+                name, str(data["heading"]).partition("\n")[0], text, 8.4, height, data, _draw_ranks
+            )
+        )
+    return found
 
 
-def _time(board: Board, names: Sequence[str], records: Mapping[str, Record]) -> list[Picture]:
+def _time(
+    board: Board, names: Sequence[str], section: Section, records: Mapping[str, Record]
+) -> list[Picture]:
     """Seconds are compared on one device only, and rows only where they have every number."""
     points: list[tuple[str, float, float, _Look]] = []
     devices: set[str] = set()
-    for i, row in enumerate(board.rows):
+    for i in _beside(board, section):
+        row = board.rows[i]
         cells = _full(row.cells)
         if len(cells) < len(row.cells) or not _ranked(row):
             continue
@@ -449,7 +492,7 @@ def _time(board: Board, names: Sequence[str], records: Mapping[str, Record]) -> 
     device = _plain(devices.pop(), 44)
     columns = len(board.columns)
     data = {
-        "heading": f"Time against accuracy · {device}",
+        "heading": _headed(f"Time against accuracy · {device}", board, section),
         "points": shown,
         "front": front,
         "named": named,
@@ -458,15 +501,29 @@ def _time(board: Board, names: Sequence[str], records: Mapping[str, Record]) -> 
     text = (
         f"Seconds a cell takes from features in memory to all predictions, search included, on "
         f"{device}, against mean accuracy. Nothing is both faster and better than the rows on the "
-        f"line: {', '.join(front)}.{below}"
+        f"line: {', '.join(front)}.{below}{_of(board, section)}"
     )
-    return [Picture(f"{board.name}-time", str(data["heading"]), text, 7.2, 4.4, data, _draw_time)]
+    return [
+        Picture(
+            f"{board.name}-time",
+            str(data["heading"]).partition("\n")[0],
+            text,
+            7.2,
+            4.4,
+            data,
+            _draw_time,
+        )
+    ]
 
 
 def _classes(
-    board: Board, names: Sequence[str], families: Sequence[_Family], records: Mapping[str, Record]
+    board: Board,
+    names: Sequence[str],
+    section: Section,
+    families: Sequence[_Family],
+    records: Mapping[str, Record],
 ) -> list[Picture]:
-    """What the best row changed for each class, and what it still confuses."""
+    """What the best row of a section changed for each class, and what it still confuses."""
     base = _zero_shot(board)
     if base is None:
         return []
@@ -476,8 +533,8 @@ def _classes(
         zero = board.rows[base].cells[c]
         others = [
             (cell.mean, -i, i, cell)
-            for i, row in enumerate(board.rows)
-            if (cell := row.cells[c]) and i != base and cell.ranked
+            for i in section.rows
+            if (cell := board.rows[i].cells[c]) and i != base and cell.ranked
         ]
         if zero is None or not others:
             continue
@@ -485,7 +542,7 @@ def _classes(
         found.append((-abs(cell.mean - zero.mean), c, i, cell, zero, family))
     found.sort(key=lambda entry: entry[:2])
     note = f" The {PANELS} of {len(found)} datasets with the largest change."
-    note = note if len(found) > PANELS else ""
+    note = (note if len(found) > PANELS else "") + _of(board, section)
     changes, pairs = [], []
     for _, c, i, cell, zero, family in found[:PANELS]:
         title = _title(board.columns[c].task, family)
@@ -497,28 +554,29 @@ def _classes(
         moved.sort(key=lambda entry: entry[1])  # stable: ties stay in the order of the classes
         up, down = sum(m[1] > 0 for m in moved), sum(m[1] < 0 for m in moved)
         subtitle = f"{up} classes gain, {down} lose, {len(moved) - up - down} stay"
-        if len(moved) > 2 * CLASSES:
-            moved = [*moved[:CLASSES], *moved[-CLASSES:]]
-        changes.append([title, f"{names[i]} against zero-shot", subtitle, moved])
+        # A class that stays has no bar.
+        moved = [m for m in moved if m[1] < 0][:CLASSES] + [m for m in moved if m[1] > 0][-CLASSES:]
+        if moved:
+            changes.append([title, f"{names[i]} against zero-shot", subtitle, moved])
         pairs.append(_pairs(title, names[i], records[cell.records[0]], records[zero.records[0]]))
-    if not changes:
-        return []
-    found_pictures = [
-        _of_panels(
-            f"{board.name}-classes",
-            "Change of each class",
-            "Points by which the accuracy of a class changes from zero-shot to the best row of the "
-            f"column: the {CLASSES} largest gains and losses.{note}",
-            changes,
-            0.19,
-            _draw_classes,
+    found_pictures = []
+    if changes:
+        found_pictures.append(
+            _of_panels(
+                f"{board.name}-classes",
+                _headed("Change of each class", board, section),
+                "Points by which the accuracy of a class changes from zero-shot to the best row of "
+                f"the column: the {CLASSES} largest gains and losses.{note}",
+                changes,
+                0.19,
+                _draw_classes,
+            )
         )
-    ]
     if pairs := [pair for pair in pairs if pair[-1]]:
         found_pictures.append(
             _of_panels(
                 f"{board.name}-confusions",
-                "What is still confused",
+                _headed("What is still confused", board, section),
                 f"The {CLASSES} most frequent wrong answers of the best row, as class → answer, in "
                 "test images of one run; a ring is zero-shot's count where it is among its 20 most "
                 f"frequent.{note}",
@@ -543,7 +601,7 @@ def _of_panels(
     lines = max(len(panel[-1]) for panel in panels)
     return Picture(
         name=name,
-        title=heading,
+        title=heading.partition("\n")[0],
         text=text,
         width=5.6 * across if across > 1 else 6.8,
         height=math.ceil(len(panels) / across) * (line * lines + 1.0) + 0.7,
@@ -620,8 +678,9 @@ def _style() -> Iterator[None]:
 
 
 def _heading(figure: Figure, text: str, **place: float) -> None:
-    """A heading no wider than its figure."""
-    figure.suptitle(_plain(text, int(8 * figure.get_figwidth())), x=0.01, ha="left", **place)
+    """A heading, each line of it no wider than its figure."""
+    lines = [_plain(line, int(8 * figure.get_figwidth())) for line in text.split("\n")]
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", **place)
 
 
 def _panels(figure: Figure, count: int, across: int, **margins: float) -> list[Axes]:
@@ -695,6 +754,7 @@ def _margins(width: float, height: float, data: Any) -> dict[str, float]:
     """Margins of equal panels above a legend, for `_panels`; all given in inches here."""
     across, down = data["across"], math.ceil(len(data["panels"]) / data["across"])
     left, right, top, gap, beneath = 0.62, 0.1, 0.58, 0.42, 0.52
+    top += 0.2 * data["heading"].count("\n")
     bottom = 0.22 * math.ceil(len(data["looks"]) / data["columns"]) + 0.56
     return {
         "left": left / width,
@@ -796,12 +856,8 @@ def _draw_ranks(figure: Figure, data: Any) -> None:
         ax.plot([tick, tick], [0, -0.16 if told else -0.08], color="black", lw=1.2)
         if told:
             ax.text(tick, -0.28, f"{tick}", ha="center", va="bottom")
-    shown = min(data["difference"], span)
-    open_end = data["difference"] > span
-    ax.plot([1, 1 + shown], [-1.35, -1.35], color=UP, lw=2.4, solid_capstyle="butt")
-    label = f"critical difference {data['difference']:.2f}" + (
-        ", beyond the axis" if open_end else ""
-    )
+    ax.plot([1, 1 + data["difference"]], [-1.35, -1.35], color=UP, lw=2.4, solid_capstyle="butt")
+    label = f"critical difference {data['difference']:.2f}"
     ax.text(1, -1.5, label, color=UP, ha="left", va="bottom")
     for i, (rank, name) in enumerate(zip(ranks, names, strict=True)):
         on_left = i < left

@@ -18,7 +18,9 @@ from rich.console import RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from susx_bench.report.board import MARKS, WORDS, Board, Cell, Column, Compared, Row
+from susx_bench.console import counted
+from susx_bench.report.board import MARKS, WORDS, Board, Cell, Column, Compared, Ranks, Row
+from susx_bench.report.statistics import FEWEST
 
 LEVEL = 0.05
 """Adjusted p below which a cell gets an arrow."""
@@ -45,19 +47,23 @@ class Item(NamedTuple):
     place: int = 0
 
 
+Rows = list[list[Item]]
+"""Entries, as many a row as a table has columns."""
+
+
 class Sheet(NamedTuple):
     """A table in no format yet.
 
     Attributes:
         title: What stands above it; empty for nothing.
         head: Names of the columns.
-        rows: Entries, as many a row as there are columns.
+        sections: Its rows, by what stands above them; the only section's label is empty.
         numbers: Number of columns, from the right, that hold numbers.
     """
 
     title: str
     head: list[str]
-    rows: list[list[Item]]
+    sections: list[tuple[str, Rows]]
     numbers: int
 
 
@@ -65,8 +71,8 @@ def sheets(board: Board) -> list[Sheet]:
     """The tables of a board: the numbers, then ranks and published figures where there are any."""
     parts = _parts(board)
     found = [_numbers(board, part, titled=len(parts) > 1) for part in parts]
-    if board.ranking is not None and board.ranking.datasets > 1:
-        found.append(_ranks(board))
+    if ranked := [ranks for ranks in board.ranks if ranks.ranking.datasets > 1]:
+        found.append(_ranks(board, ranked))
     if any(cell.published for row in board.rows for cell in row.cells if cell):
         found.append(_published(board))
     return found
@@ -88,7 +94,7 @@ def _parts(board: Board) -> list[list[int]]:
 
 def _numbers(board: Board, part: Sequence[int], *, titled: bool) -> Sheet:
     head: list[str] = []
-    rows: list[list[Item]] = [_name(row) for row in board.rows]
+    rows: Rows = [_name(row) for row in board.rows]
     groups = [board.groups[place] for place in part]
     for place, group in zip(part, groups, strict=True):
         for column in group.columns:
@@ -102,7 +108,10 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool) -> Sheet:
                 items.append(Item("" if average is None else f"{average:.1f}"))
     labels = [group.label for group in groups]
     title = " · ".join(label for label in labels if label) if titled else ""
-    return Sheet(title, ["method", "tuned on", *head], rows, len(head))
+    sections = [(part.label, [rows[i] for i in part.rows]) for part in board.sections]
+    if len(sections) == 1:
+        sections = [("", rows)]
+    return Sheet(title, ["method", "tuned on", *head], sections, len(head))
 
 
 def _name(row: Row) -> list[Item]:
@@ -134,10 +143,13 @@ def _item(cell: Cell | None, row: Row) -> Item:
     return Item(mean, rest + (f" {marks}" if marks else ""), cell.place)
 
 
-def _ranks(board: Board) -> Sheet:
-    ranked = sorted((board.rows[place] for place in board.ranked), key=lambda row: row.rank or 0)
-    rows = [[*_name(row), Item(f"{row.rank:.2f}")] for row in ranked]
-    return Sheet("Average ranks", ["method", "tuned on", "rank"], rows, 1)
+def _ranks(board: Board, ranked: Sequence[Ranks]) -> Sheet:
+    sections = []
+    for ranks in ranked:
+        order = sorted(zip(ranks.ranking.ranks, ranks.rows, strict=True))
+        rows = [[*_name(board.rows[i]), Item(f"{rank:.2f}")] for rank, i in order]
+        sections.append((ranks.label if len(board.sections) > 1 else "", rows))
+    return Sheet("Average ranks", ["method", "tuned on", "rank"], sections, 1)
 
 
 def _published(board: Board) -> Sheet:
@@ -150,7 +162,7 @@ def _published(board: Board) -> Sheet:
             seen.add(cell.records)
             rows += [_beside(row, column, cell, compared) for compared in cell.published]
     head = [*("method", "tuned on", "task", "source"), *("ours", "published", "difference", "")]
-    return Sheet("Beside published figures", head, rows, 4)
+    return Sheet("Beside published figures", head, [("", rows)], 4)
 
 
 def _beside(row: Row, column: Column, cell: Cell, compared: Compared) -> list[Item]:
@@ -173,8 +185,10 @@ def facts(board: Board) -> str:
         WORDS[name].format(value) for name, value in board.facts if (name, value) not in _USUAL
     ]
     sizes = dict.fromkeys((column.task.dataset, column.task.n_test) for column in board.columns)
-    tests = ", ".join(f"{dataset} {n:,}" for dataset, n in sizes)
-    return " · ".join([*words, f"test images: {tests}"])
+    if len({dataset for dataset, _ in sizes}) == len(sizes):  # else the columns say them
+        tests = ", ".join(f"{dataset} {n:,}" for dataset, n in sizes)
+        words.append(f"test images: {tests}")
+    return " · ".join(words)
 
 
 def notes(board: Board) -> list[str]:
@@ -182,34 +196,33 @@ def notes(board: Board) -> list[str]:
     cells = [cell for row in board.rows for cell in row.cells if cell]
     lines = ["Top-1 accuracy in %."]
     if any(cell.spread is not None for cell in cells):
-        lines[0] += " Over several seeds their mean ± the standard deviation."
+        lines[0] += f" Over several {_runs(cells)} their mean ± the standard deviation."
     if any(cell.spread is None for cell in cells):
         lines[0] += " In brackets the 95 % Wilson interval of one run."
-    lines.append(
-        "In each column the best is bold and the second underlined"
-        + (", without those marked † or ‡." if {"†", "‡"} & set(board.marks) else ".")
-    )
+    lines += _alike(board)
+    if len(board.sections) > 1:
+        lines.append(
+            "Methods are compared within a section only: of one regime, and having seen as much. "
+            "In each column the best of a section is bold and the second underlined"
+            + (", without those marked † or ‡." if {"†", "‡"} & set(board.marks) else ".")
+        )
+    else:
+        lines.append(
+            "In each column the best is bold and the second underlined"
+            + (", without those marked † or ‡." if {"†", "‡"} & set(board.marks) else ".")
+        )
     if any(average is None for row in board.rows for average in row.averages):
         lines.append("A blank was not measured, and its row has no mean there.")
     tests = sum(cell.p is not None for cell in cells)
     if tests:
         lines.append(
-            f"▲ ▼ better or worse than {board.baseline} on the same test images, under the same "
-            "tuning, support and prompts or the next to them that it has: McNemar's exact test, "
-            "mid-p, runs of one image taken together; "
+            f"▲ ▼ better or worse than {board.baseline} on the same test images, allowed to see "
+            "the same, under the same support and prompts or the next to them that it has: "
+            "McNemar's exact test, mid-p, runs of one image taken together; "
             f"p < {LEVEL} after Holm's correction for all {tests} "
             "tests."
         )
-    ranking = board.ranking
-    if ranking is not None and ranking.datasets > 1:
-        line = f"Ranks are means over {ranking.datasets} datasets, of complete rows only."
-        if ranking.p is not None and ranking.difference is not None:
-            p = f"= {ranking.p:.3f}" if ranking.p >= 0.001 else "< 0.001"
-            line += (
-                f" Friedman p {p}; ranks further apart than {ranking.difference:.2f} differ at "
-                "the 5 % level (Nemenyi)."
-            )
-        lines.append(line)
+    lines += _rank_notes(board)
     if any(cell.published for cell in cells):
         lines.append(
             "Published figures stand beside ours where method, dataset, encoder, tuning, setting, "
@@ -217,7 +230,57 @@ def notes(board: Board) -> list[str]:
             "Student's over several seeds."
         )
     lines += [f"{mark} {MARKS[mark]}." for mark in board.marks]
-    lines.append(f"Made from {board.records:,} records by susx-bench leaderboard build.")
+    lines += board.left_out
+    if board.left_out:
+        lines[-1] += " `susx-bench records prune` removes what is left out."
+    made = counted(board.records, "record")
+    lines.append(f"Made from {made} by susx-bench leaderboard build.")
+    return lines
+
+
+def _runs(cells: Sequence[Cell]) -> str:
+    """What tells the runs of cells apart: seeds, orders, or both."""
+    seeds = any(len(set(cell.seeds)) > 1 for cell in cells)
+    orders = any(len(set(cell.orders)) > 1 for cell in cells)
+    return " and ".join(["seeds"] * seeds + ["orders"] * orders)
+
+
+def _alike(board: Board) -> list[str]:
+    """Which seeds drew the same images, a line for each list of seeds."""
+    columns: dict[tuple[int, ...], list[str]] = {}
+    for column, *cells in zip(board.columns, *(row.cells for row in board.rows), strict=True):
+        for seeds in dict.fromkeys(s for cell in cells if cell for s in cell.alike):
+            columns.setdefault(seeds, []).append(column.label)
+    return [same_draw(seeds, labels) for seeds, labels in columns.items()]
+
+
+def same_draw(seeds: Sequence[int], where: Sequence[str]) -> str:
+    """That some seeds drew the same images, as a sentence."""
+    told = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+    on = f" on {', '.join(where)}" if where else ""
+    return f"Seeds {told} drew the same images{on}: they are one run."
+
+
+def _rank_notes(board: Board) -> list[str]:
+    """What the average ranks are over, and how far apart they mean something."""
+    ranked = [ranks for ranks in board.ranks if ranks.ranking.datasets > 1]
+    if not ranked:
+        return []
+    sizes = {ranks.ranking.datasets for ranks in ranked}
+    few = f" With fewer than {FEWEST} they are not tested." if min(sizes) < FEWEST else ""
+    over = " or ".join(map(str, sorted(sizes)))
+    lines = [f"Ranks are means over {over} datasets, of complete rows only.{few}"]
+    for ranks in ranked:
+        p, difference = ranks.ranking.p, ranks.ranking.difference
+        if p is None:
+            continue
+        of = f"{ranks.label}: " if len(board.sections) > 1 else ""
+        line = f"{of}Friedman p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'}; "
+        if difference is None:
+            line += "no two of these ranks can be told apart."
+        else:
+            line += f"ranks further apart than {difference:.2f} differ at the 5 % level (Nemenyi)."
+        lines.append(line)
     return lines
 
 
@@ -233,8 +296,11 @@ def markdown(board: Board) -> str:
         names = len(sheet.head) - sheet.numbers
         lines.append("| " + " | ".join(map(_md, sheet.head)) + " |")
         lines.append("|" + "---|" * names + "--:|" * sheet.numbers)
-        for row in sheet.rows:
-            lines.append("| " + " | ".join(map(_md_item, row)) + " |")
+        for label, rows in sheet.sections:
+            if label:
+                blanks = [""] * (len(sheet.head) - 1)
+                lines.append("| " + " | ".join([f"*{_md(label)}*", *blanks]) + " |")
+            lines += ["| " + " | ".join(map(_md_item, row)) + " |" for row in rows]
         lines.append("")
     lines += [line for note in notes(board) for line in (_md(note), "")]
     return "\n".join(lines[:-1]) + "\n"
@@ -263,8 +329,13 @@ def latex(board: Board) -> str:
         names = len(sheet.head) - sheet.numbers
         lines += ["", f"% {_line(sheet.title)}"] if sheet.title else [""]
         lines.append(r"\begin{tabular}{" + "l" * names + "r" * sheet.numbers + "}")
-        lines += [r"\toprule", " & ".join(map(_tex, sheet.head)) + r" \\", r"\midrule"]
-        lines += [" & ".join(map(_tex_item, row)) + r" \\" for row in sheet.rows]
+        lines += [r"\toprule", " & ".join(map(_tex, sheet.head)) + r" \\"]
+        for label, rows in sheet.sections:
+            lines.append(r"\midrule")
+            if label:
+                whole = rf"\multicolumn{{{len(sheet.head)}}}{{l}}{{\emph{{{_tex(label)}}}}}"
+                lines.append(whole + r" \\")
+            lines += [" & ".join(map(_tex_item, row)) + r" \\" for row in rows]
         lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines) + "\n"
 
@@ -313,11 +384,17 @@ def html_tables(board: Board) -> str:
             lines.append(f"<caption>{_html(sheet.title)}</caption>")
         head = "".join(f'<th scope="col">{_html(name)}</th>' for name in sheet.head)
         lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>"]
-        for row in sheet.rows:
-            first = f'<th scope="row">{_html_item(row[0])}</th>'
-            words = "".join(f"<td>{_html_item(item)}</td>" for item in row[1:names])
-            values = "".join(f'<td class="number">{_html_item(item)}</td>' for item in row[names:])
-            lines.append(f"<tr>{first}{words}{values}</tr>")
+        for label, rows in sheet.sections:
+            if label:
+                span = f'colspan="{len(sheet.head)}" scope="rowgroup"'
+                lines.append(f"<tr><th {span}>{_html(label)}</th></tr>")
+            for row in rows:
+                first = f'<th scope="row">{_html_item(row[0])}</th>'
+                words = "".join(f"<td>{_html_item(item)}</td>" for item in row[1:names])
+                values = "".join(
+                    f'<td class="number">{_html_item(item)}</td>' for item in row[names:]
+                )
+                lines.append(f"<tr>{first}{words}{values}</tr>")
         lines += ["</tbody>", "</table>"]
     return "\n".join(lines) + "\n"
 
@@ -337,16 +414,21 @@ def terminal(board: Board) -> list[RenderableType]:
     """The board for a terminal: heading, tables and notes."""
     parts: list[RenderableType] = [Text.assemble((_line(board.title), "bold"), f"\n{facts(board)}")]
     for sheet in sheets(board):
-        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        names = len(sheet.head) - sheet.numbers
-        for place, name in enumerate(sheet.head):
-            numbers = place >= names
-            table.add_column(
-                Text(_line(name)), justify="right" if numbers else "left", no_wrap=True
-            )
-        for row in sheet.rows:
-            table.add_row(*map(_rich_item, row))
-        parts += [Text(sheet.title, "bold"), table] if sheet.title else [table]
+        if sheet.title:
+            parts.append(Text(sheet.title, "bold"))
+        for label, rows in sheet.sections:
+            if label:
+                parts.append(Text(_line(label), "italic"))
+            table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+            names = len(sheet.head) - sheet.numbers
+            for place, name in enumerate(sheet.head):
+                numbers = place >= names
+                table.add_column(
+                    Text(_line(name)), justify="right" if numbers else "left", no_wrap=numbers
+                )
+            for row in rows:
+                table.add_row(*map(_rich_item, row))
+            parts.append(table)
     return [*parts, Text("\n".join(notes(board)))]
 
 
@@ -356,10 +438,11 @@ def _rich_item(item: Item) -> Text:
 
 
 COLUMNS = (
-    *("method", "tuned_on", "official", "regime", "batches"),
+    *("method", "tuned_on", "official", "regime", "batches", "saw"),
     *("dataset", "encoder", "setting", "support", "shots", "prompts", "protocol", "draw"),
     *("views", "precision", "n_test"),
-    *("accuracy", "sd", "low", "high", "mean_per_class", "runs", "seeds", "marks", "rank"),
+    *("accuracy", "sd", "low", "high", "mean_per_class", "runs", "seeds", "orders", "marks"),
+    *("section", "rank"),
     *("baseline", "gain", "p", "p_holm"),
     *("published", "difference", "inside", "source", "records"),
 )
@@ -375,11 +458,13 @@ def as_csv(board: Board) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in board.rows:
+    labels = {place: part.label for part in board.sections for place in part.rows}
+    for place, row in enumerate(board.rows):
         base = board.rows[row.baseline] if row.baseline is not None else None
         for column, cell in zip(board.columns, row.cells, strict=True):
-            line = {name: getattr(column.task, name) for name in COLUMNS[5:16]}
-            line |= {name: getattr(row, name) for name in COLUMNS[:5]}
+            line = {name: getattr(column.task, name) for name in COLUMNS[6:17]}
+            line |= {name: getattr(row, name) for name in COLUMNS[:6]}
+            line["section"] = labels[place]
             line["support"] = row.support or line["support"]
             line["prompts"] = row.prompts or line["prompts"]
             if cell is not None:
@@ -398,6 +483,7 @@ def _fields(cell: Cell, baseline: str) -> dict[str, object]:
         "mean_per_class": cell.mean_per_class,
         "runs": len(cell.records),
         "seeds": " ".join(map(str, cell.seeds)),
+        "orders": " ".join(map(str, cell.orders)),
         "marks": cell.marks,
         "rank": None if cell.rank is None else f"{cell.rank:g}",
         "baseline": baseline if cell.gain is not None else "",

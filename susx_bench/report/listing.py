@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 def _table(*columns: str) -> Table:
-    table = Table(title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table

@@ -15,6 +15,9 @@ from scipy.special import gammaln, ndtri, stdtrit
 LEVEL = 0.95
 """Of every interval, and one minus the level of every test."""
 
+FEWEST = 5
+"""Datasets below which ranks are not tested: with fewer, chance alone orders the methods."""
+
 _Z = float(ndtri(0.5 + LEVEL / 2))
 
 
@@ -123,10 +126,10 @@ class Ranking:
     Attributes:
         ranks: Average rank of each method, 1 the best, ties shared.
         datasets: Number of datasets N.
-        p: Friedman's, that all ranks are equal; None with fewer than three methods or two
+        p: Friedman's, that all ranks are equal; None with fewer than three methods or `FEWEST`
             datasets, or where all methods tie.
         difference: Average ranks further apart than this differ at the 5 % level (Nemenyi); None
-            where `p` is.
+            where `p` is, where `p` does not reject, and where no two ranks can be that far apart.
     """
 
     ranks: tuple[float, ...]
@@ -149,9 +152,11 @@ def ranking(accuracies: NDArray[np.float64]) -> Ranking:
     each = stats.rankdata(-np.round(accuracies, 9), axis=0)
     ranks = tuple(float(rank) for rank in each.mean(1))
     p = difference = None
-    if methods > 2 and datasets > 1 and np.ptp(each, axis=0).any():
+    if methods > 2 and datasets >= FEWEST and np.ptp(each, axis=0).any():
         p = float(stats.friedmanchisquare(*each).pvalue)
-        difference = critical_difference(methods, datasets)
+        apart = critical_difference(methods, datasets)
+        if p < 1 - LEVEL and apart < methods - 1:
+            difference = apart
     return Ranking(ranks, datasets, p, difference)
 
 

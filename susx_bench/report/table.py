@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from susx_bench.records.cells import data_of, dataset_names, draw_of
 from susx_bench.records.record import Record
 from susx_bench.report.statistics import wilson
 
@@ -24,6 +25,17 @@ REGIMES = {"transductive": " ᵗ", "streaming": " ˢ"}
 _DEMO_ENCODER, _DEMO = "demo", ("digits", "susx-bench")
 """The encoder of the package, and dataset and protocol of the only data that it was made for."""
 
+
+def saw(regime: str, batches: str) -> str:
+    """What of the test set a method sees for one answer; empty where it is the image alone."""
+    if regime == "streaming":
+        return "the test images before it"
+    if regime == "transductive":
+        size, _, classes = batches.partition(":")
+        return f"{size} test images of {classes} classes" if batches else "all test images"
+    return ""
+
+
 _CHOICES = 6  # choices a person reads line by line
 
 
@@ -32,17 +44,19 @@ def results(
 ) -> list[RenderableType]:
     """One table a task with its heading and facts: methods down, shots across.
 
-    Numbers of two support sets, or of two prompts, never share a table; a method without either
-    stands in all of them.
+    Two datasets are two tasks, whatever their folders are called. Numbers of two support sets, or
+    of two prompts, never share a table; a method without either stands in all of them.
 
     Args:
         records: The cells.
         order: Method names in the order of the rows.
         worded: Methods that bring their own prompts: they stand beside those that do not.
     """
+    names = dataset_names(records)
     tasks: dict[tuple[tuple[str, ...], _Kind], list[Record]] = {}
     for r in sorted(records, key=lambda r: _kind(r, worded).count(None)):
-        data = r.dataset, r.encoder, r.setting, r.protocol, r.precision
+        name = names[r.dataset, data_of(r)]
+        data = name, r.encoder, r.setting, r.protocol, r.precision, data_of(r)
         kind = _kind(r, worded)
         beside = [
             group
@@ -52,7 +66,11 @@ def results(
         ]
         for group in beside or [tasks.setdefault((data, kind), [])]:
             group.append(r)
-    return [part for group in tasks.values() for part in _task(group, order, worded)]
+    return [
+        part
+        for ((name, *_), _), group in tasks.items()
+        for part in _task(name, group, order, worded)
+    ]
 
 
 _Kind = tuple[str | None, ...]
@@ -66,17 +84,18 @@ def _kind(r: Record, worded: Collection[str]) -> _Kind:
 
 
 def _task(
-    records: Sequence[Record], order: Sequence[str], worded: Collection[str]
+    name: str, records: Sequence[Record], order: Sequence[str], worded: Collection[str]
 ) -> list[RenderableType]:
     first = records[0]
     own = sorted({r.prompts for r in records if r.method in worded})
     supports = sorted({r.support for r in records} - {"none"})
-    seeds = sorted({r.seed for r in records} - {0})
-    spread = (
-        f"mean ± sd over seeds {', '.join(map(str, seeds))}"
-        if len(seeds) > 1
-        else ("[95 % interval]")
-    )
+    several = [r for runs in _runs(records, order) for r in runs if len(runs) > 1]
+    over = [
+        f"{what}s {', '.join(map(str, sorted(values)))}"
+        for what in ("seed", "order")
+        if len(values := {getattr(r, what) for r in several}) > 1
+    ]
+    spread = f"mean ± sd over {' and '.join(over)}" if over else "[95 % interval]"
     facts = [
         f"test n = {first.n_test}",
         f"{first.num_classes} classes",
@@ -88,10 +107,11 @@ def _task(
         *(f"{n} views" for n in sorted({r.views for r in records} - {0, 1})),
         *([first.precision] if first.precision != "fp32" else []),
     ]
+    alike = _alike(records)
     if first.skipped:
         facts.append(f"{len(first.skipped)} of the images unreadable and left out")
     heading = Text.assemble(
-        (f"{first.dataset} · {first.encoder} · {first.setting}", "bold"),
+        (f"{name} · {first.encoder} · {first.setting}", "bold"),
         f"\ntop-1 accuracy in %, {spread}",
     )
     if first.encoder == _DEMO_ENCODER and (first.dataset, first.protocol) != _DEMO:
@@ -100,8 +120,8 @@ def _task(
             style="bold yellow",
         )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("method", no_wrap=True)
-    table.add_column("tuned on", no_wrap=True)
+    table.add_column("method")
+    table.add_column("tuned on")
     columns = sorted({r.shots for r in records if r.support_images})
     for shots in columns:
         table.add_column(f"S = {shots}" if shots else "support", justify="right", no_wrap=True)
@@ -120,7 +140,35 @@ def _task(
         else:
             cells = [accuracy(row.records)]
         table.add_row(Text(row.method), row.tuned_on, *cells)
-    return [heading, table, Text("\n".join([" · ".join(facts), *marks(records)]))]
+    return [heading, table, Text("\n".join([" · ".join(facts), *alike, *marks(records)]))]
+
+
+def _runs(records: Sequence[Record], order: Sequence[str]) -> list[list[Record]]:
+    """The runs of each cell of a table."""
+    cells: dict[tuple[int, int], list[Record]] = defaultdict(list)
+    for place, row in enumerate(rows(records, order)):
+        for r in row.records:
+            cells[place, r.shots if r.support_images else 0].append(r)
+    return [_distinct(runs) for runs in cells.values()]
+
+
+def _distinct(records: Sequence[Record]) -> list[Record]:
+    """Runs of a cell, one for each draw: seeds that draw the same images are one run."""
+    runs = sorted(records, key=lambda r: (r.seed, r.order))
+    return list({draw_of(r): r for r in reversed(runs)}.values())[::-1]
+
+
+def _alike(records: Sequence[Record]) -> list[str]:
+    """Which seeds drew the same images, a sentence for each number of shots."""
+    seeds: dict[tuple[int, str], set[int]] = defaultdict(set)
+    for r in records:
+        if r.seed:
+            seeds[r.shots, r.support_sha256].add(r.seed)
+    return [
+        f"Seeds {', '.join(map(str, sorted(same)))} drew the same images at S = {shots}: one run."
+        for (shots, _), same in seeds.items()
+        if len(same) > 1
+    ]
 
 
 @dataclass(frozen=True)
@@ -152,7 +200,8 @@ def rows(records: Sequence[Record], order: Sequence[str]) -> list[Row]:
         seen = {tuned_on(r) for r in group}
         label = seen.pop() if len(seen) == 1 else tuned_on(group[0], count=False)
         name = f"{method} (official code)" if official else method
-        name += REGIMES.get(group[0].regime, "") + (f" · {batches}" if batches else "")
+        if how := saw(group[0].regime, batches):
+            name += f"{REGIMES[group[0].regime]} sees {how}"
         found.append(Row(name, label, group))
     return found
 
@@ -182,6 +231,7 @@ def accuracy(records: Sequence[Record]) -> str:
     """Mean and spread over seeds, or one accuracy with its interval; blank where there is none."""
     if not records:
         return ""
+    records = _distinct(records)
     values = [r.accuracy for r in records]
     if len(values) > 1:
         return f"{statistics.mean(values):.1f} ±{statistics.stdev(values):.1f}"

@@ -172,11 +172,15 @@ class Cell:
 
     @cached_property
     def support_sha256(self) -> str:
-        """Hash of which images are the support: the pool they come from and their places."""
+        """Hash of which images are the support, in whatever order.
+
+        It covers the pool they come from, their places in it, and their content.
+        """
         if "support" not in self.method.needs:
             return sha256_json(None)
-        indices = sha256_arrays({"support": self.support.numpy()})
-        return sha256_json([self.task.hashes["pool_sha256"], indices])
+        support = self.support.sort().values
+        indices = sha256_arrays({"support": support.numpy()})
+        return sha256_json([self.task.hashes["pool_sha256"], indices, self.task.content(support)])
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -273,7 +277,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     Returns:
         The same on every rank, but for the seconds.
     """
-    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    started = datetime.now().astimezone().isoformat(timespec="milliseconds")
     task = cell.task
     if "norms" in cell.method.needs:
         features = features.in_full()
@@ -326,6 +330,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         search=search_of(choice),
         official=cell.official,
         dataset=task.dataset,
+        dataset_given=task.given,
         encoder=task.encoder,
         setting=cell.setting,
         prompts=task.prompts,

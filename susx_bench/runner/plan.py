@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 
 from susx_bench.data.base import BenchDataModule, ImageDataModule, Where
-from susx_bench.data.classes import same_names
 from susx_bench.data.spec import DatasetSpec, Split
 from susx_bench.data.yours import open_dataset, own_encoder
 from susx_bench.encoders.base import Encoder
@@ -34,7 +33,7 @@ from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
 from susx_bench.methods.base import Method, Setting, fault
-from susx_bench.prompts.kinds import Say, class_prompts
+from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import sha256_json
 from susx_bench.records.text import read_names
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, load_method
@@ -108,18 +107,10 @@ class Opened:
     Attributes:
         encoders: By name and precision.
         tasks: By what `_data_of` leaves of a request.
-        said: What was said about these.
     """
 
     encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
     tasks: dict[Request, Task] = field(default_factory=dict)
-    said: set[str] = field(default_factory=set)
-
-    def say(self, notes: Console, line: str) -> None:
-        """Print a line once."""
-        if line not in self.said:
-            self.said.add(line)
-            notes.print(line, markup=False)
 
 
 def plan(
@@ -153,9 +144,7 @@ def plan(
     if len(set(taken)) < len(taken):
         twice = next(name for name in taken if taken.count(name) > 1)
         raise PluginError(f"two of the methods asked for are called '{twice}'. Rename one.")
-    opened = opened or Opened()
-    say = partial(opened.say, notes)
-    tasks = _tasks(request, demo, notes, opened)
+    tasks = _tasks(request, demo, notes, opened or Opened())
     if request.shots is None and (request.features or request.setting != FEW_SHOT):
         if request.seed:
             notes.print("--seed has no effect: without --shots the support set is used whole.")
@@ -187,7 +176,7 @@ def plan(
                 or (tune == "published" and method().published(task.dataset) is not None)
             )
             if method.prompts not in worded:
-                worded[method.prompts] = _worded(task, method.prompts, request.prompts_dir, say)
+                worded[method.prompts] = _worded(task, method.prompts, request.prompts_dir)
             own, wordless = worded[method.prompts]
             drawn = draws if needs_support else [(None, 0)]
             for (draw_shots, seed), (order, batches) in product(drawn, _shown(method, request)):
@@ -297,11 +286,12 @@ def plan_suite(
 def _part(request: Request, key: Request, error: BenchError | None = None) -> Part:
     if request.features:
         dataset, encoder = request.features.stem, request.encoder or "bundle"
+        where = str(request.features)  # bundles of one name in two folders are two
     else:
-        dataset = (request.dataset or ("",))[0]
+        where = dataset = (request.dataset or ("",))[0]
         encoder = encoder_name(request.encoder, own_encoder(dataset), dataset)
     names = ("setting", "precision", "source", "views", "prompts", "support", "shots")
-    said = [dataset, encoder, *(str(getattr(key, name)) for name in names)]
+    said = [where, encoder, *(str(getattr(key, name)) for name in names)]
     return Part(dataset, encoder, sha256_json(said), error)
 
 
@@ -354,12 +344,12 @@ def _check_method(method: type[Any], asked: str) -> None:
         raise PluginError(f"--method {asked}: {method.__name__} is not a method: {wrong}.")
 
 
-def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task, str]:
+def _worded(task: Task, kind: str, folder: Path | None) -> tuple[Task, str]:
     """A task with a method's own kind of prompts, or itself and why it cannot have them."""
     if not isinstance(task, DatasetTask):
         return task, f"it brings prompts of its own, and {task.where} comes with one text"
     try:
-        return task.worded(kind, class_prompts(kind, task.spec, folder, say)), ""
+        return task.worded(kind, class_prompts(kind, task.spec, folder)), ""
     except (PromptsError, DatasetError) as error:
         return task, str(error)
 
@@ -468,10 +458,7 @@ def _tasks(request: Request, demo: str, notes: Console, opened: Opened) -> list[
             if named not in opened.encoders:
                 opened.encoders[named] = open_encoder(*named)
             encoder, store = opened.encoders[named], FeatureStore(cache_url())
-            opened.tasks[key] = _task(request, dataset, encoder, store, notes, opened)
-        task = opened.tasks[key]
-        for line in same_names(enumerate(task.classnames)):
-            opened.say(notes, f"{task.dataset}: {line}.")
+            opened.tasks[key] = _task(request, dataset, encoder, store, notes)
     return [opened.tasks[key] for key in keys]
 
 
@@ -497,12 +484,7 @@ def _check_flags(request: Request) -> None:
 
 
 def _task(
-    request: Request,
-    name: str,
-    encoder: Encoder,
-    store: FeatureStore,
-    notes: Console,
-    opened: Opened,
+    request: Request, name: str, encoder: Encoder, store: FeatureStore, notes: Console
 ) -> Task:
     dataset = open_dataset(name)
     open_split = partial(dataset, where=request.where)
@@ -510,12 +492,21 @@ def _task(
     pool, support = _pool(request, name, encoder.name, open_split, spec, notes)
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
-    texts = class_prompts(request.prompts, spec, request.prompts_dir, partial(opened.say, notes))
+    texts = class_prompts(request.prompts, spec, request.prompts_dir)
     task = DatasetTask(open_split, encoder, request.prompts, texts, pool, support, views, store)
-    for remark in open_split("test").remarks:
+    for remark in task.remarks:
         notes.print(f"{spec.name}: {remark}.", markup=False)
+    task.given = as_given(name)
     task.plugins = {**DATASETS.package(name), **ENCODERS.package(encoder.name)}
     return task
+
+
+def as_given(name: str) -> str:
+    """A dataset as it was asked for, without the path of somebody's home."""
+    home = Path("~").expanduser()
+    if Path(name).is_absolute() and Path(name).is_relative_to(home) and home.name:
+        return f"~/{Path(name).relative_to(home).as_posix()}"
+    return name
 
 
 def _pool(

@@ -53,9 +53,12 @@ def draw(pool: Pool, shots: int, seed: int, option: str = "--shots") -> Tensor:
     orders = _orders(pool, seed)
     for label, order in enumerate(orders):
         if len(order) < shots:
+            _, most = scarcest(pool)
+            advice = f"Ask for {most} or fewer" if most else "Add images of it"
+            other = ", or use --setting name-only" if option == "--shots" and not most else ""
             raise ShotsError(
                 f"{pool.where}: class {label} ('{pool.classnames[label]}') has {len(order)} "
-                f"labelled images, {option} asks for {shots}."
+                f"labelled images, {option} asks for {shots}. {advice}{other}."
             )
     return torch.cat([order[:shots] for order in orders])
 
@@ -135,6 +138,9 @@ def read_shots(path: Path, keys: Sequence[str], where: str) -> Tensor:
         keys: Keys of the images to draw from.
         where: What they are, for messages.
 
+    Returns:
+        Positions, sorted: the order of the file changes nothing.
+
     Raises:
         ShotsError: If the file is of another form, is empty, or names an image twice or one
             that is not there.
@@ -158,4 +164,4 @@ def read_shots(path: Path, keys: Sequence[str], where: str) -> Tensor:
     if len(set(positions)) < len(positions):
         twice = next(given[i] for i, p in enumerate(positions) if p in positions[:i])
         raise ShotsError(f"--shots-file {path} names {twice!r} twice.")
-    return torch.tensor(positions, dtype=torch.int64)
+    return torch.tensor(sorted(positions), dtype=torch.int64)

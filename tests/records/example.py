@@ -20,6 +20,7 @@ def make_record(**changes: Any) -> Record:
         "search": Search(space="tipx", settings=200_000, images=30, score=70.0),
         "official": False,
         "dataset": "toy",
+        "dataset_given": "toy",
         "encoder": "RN50:openai",
         "setting": "few-shot",
         "prompts": "single",

@@ -38,7 +38,7 @@ def test_reads_back_what_was_written(path: Path, predictions: Predictions) -> No
 
     assert record == make_record(predictions_sha256=predictions.sha256).sealed()
     assert record.accuracy == 200 / 3
-    assert json.loads(path.read_text())["schema"] == 3
+    assert json.loads(path.read_text())["schema"] == 4
 
 
 def test_the_checksum_is_that_of_the_file_without_it() -> None:
@@ -70,7 +70,7 @@ def test_no_name_leaves_the_folder(name: str) -> None:
     [
         (lambda r: r | {"accuracy": 99.0}, "was changed after it was written"),
         (lambda r: r | {"hparams": {"alpha": 2.0}}, "was changed after it was written"),
-        (lambda r: r | {"schema": 4}, "schema"),
+        (lambda r: r | {"schema": 3}, "schema"),
         (lambda r: r | {"surprise": 1}, "surprise"),
         (lambda r: {k: v for k, v in r.items() if k != "seed"}, "seed"),
         (lambda r: r | {"accuracy": "high"}, "accuracy"),

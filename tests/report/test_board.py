@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from susx_bench.errors import RecordError
+from susx_bench.records.files import sha256_json
 from susx_bench.records.record import Record, pack
 from susx_bench.report.board import Board, Cell, make
 from susx_bench.report.published import Figure
@@ -38,6 +39,7 @@ class Records(dict[str, Record]):
             "accuracy": 100 * right / N,
             "right": pack(bits),
             "input_sha256": f"{len(self):064d}",
+            "support_sha256": sha256_json([changes.get("dataset"), changes.get("seed", 1)]),
         } | changes
         self[f"records/{len(self):03d}.json"] = make_record(method=method, **changes)
 
@@ -114,7 +116,7 @@ def test_a_missing_cell_is_a_blank_without_average_and_rank(full: Records) -> No
     assert board.rows[2].averages[0] is not None
     assert board.rows[2].averages[1] is None
     assert board.rows[2].rank is None
-    assert board.ranked == (0, 1)
+    assert [ranks.rows for ranks in board.ranks] == [(0, 1)]
     assert [row.rank for row in board.rows[:2]] == [2, 1]
 
 
@@ -164,19 +166,92 @@ def test_the_best_is_first_and_ties_as_printed_share_it() -> None:
     ],
 )
 def test_marks_and_who_is_ranked(changes: dict[str, Any], mark: str, ranked: bool) -> None:
+    """Ranked among those of its own section, or not at all."""
     records = Records()
     records.add("tipx", 50, **changes)
-    same = {name: changes[name] for name in ("setting",) if name in changes}
-    records.add("tip-adapter", 40, **{"tuned_on": "fixed", **same})
+    records.add("ape", 40, **changes)
     board = records.board()
-    found = cell(board, 1, 0)
+    found = cell(board, 0, 0)
 
-    assert board.rows[1].marks == found.marks == mark
+    assert board.rows[0].marks == found.marks == mark
     assert board.marks == ((mark,) if mark else ())
     assert found.ranked == ranked
     assert (found.rank, found.place) == ((1, 1) if ranked else (None, 0))
-    assert cell(board, 0, 0).place == (2 if ranked else 1)
-    assert board.ranked == ((0, 1) if ranked else ())
+    assert cell(board, 1, 0).place == (2 if ranked else 0)
+    assert [ranks.rows for ranks in board.ranks] == ([(0, 1)] if ranked else [])
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"regime": "transductive"},
+    {"regime": "transductive", "batches": "64:4"},
+    {"regime": "streaming", "order": 1},
+    {"tuned_on": "few-val"},
+    {"tuned_on": "val"},
+    {"tuned_on": "published"},
+    {"tuned_on": "test"},
+    {"regime": "transductive", "tuned_on": "val"},
+]
+
+
+@pytest.mark.parametrize("changes", OTHERS, ids=str)
+def test_what_saw_more_outranks_nothing_that_saw_less(changes: dict[str, Any]) -> None:
+    """Rank, place, gain and p of the inductive rows are those without the other row."""
+    records = Records()
+    for dataset in ("a", "b"):
+        records.add("zero-shot", 20, dataset=dataset)
+        for method, right in (("tip-adapter", 30), ("tipx", 40)):
+            records.add(method, right, dataset=dataset, tuned_on="fixed")
+    alone = records.board()
+    for dataset in ("a", "b"):
+        more = {"tuned_on": "fixed", **changes, "dataset": dataset}
+        records.add("transclip-fs", 50, **more)
+    board = records.board()
+
+    assert [part.rows for part in board.sections] == [(0, 1, 2), (3,)]
+    assert board.rows[:3] == alone.rows
+    assert (board.ranks, cell(board, 3, 0).place) == (alone.ranks, 0)
+    assert [row.baseline for row in board.rows] == [1, None, 1, None]
+    assert (cell(board, 3, 0).p, cell(board, 3, 0).gain) == (None, None)
+
+
+def test_what_has_nothing_to_choose_stands_with_most_and_serves_all_of_its_regime() -> None:
+    records = Records()
+    records.add("zero-shot", 20)
+    records.add("tipx", 25, tuned_on="fixed")
+    for method in ("tipx", "ape"):
+        records.add(method, 30, tuned_on="val")
+    records.add("transclip", 30, tuned_on="fixed", regime="transductive")
+    board = records.board(baseline="zero-shot")
+
+    assert [row.method for row in board.rows] == ["tipx", "zero-shot", "tipx", "ape", "transclip"]
+    assert [part.rows for part in board.sections] == [(0,), (1, 2, 3), (4,)]
+    assert [row.baseline for row in board.rows] == [1, None, 1, 1, None]
+
+
+def test_fixed_and_support_see_the_same() -> None:
+    records = Records()
+    for tune, right in (("fixed", 30), ("support", 32)):
+        records.add("tipx", right, tuned_on=tune)
+    board = records.board()
+
+    assert len(board.sections) == 1
+    assert [cell(board, row, 0).rank for row in (0, 1)] == [2, 1]
+
+
+def test_settings_are_ranked_apart() -> None:
+    records = Records()
+    for setting, order in (("few-shot", 1), ("name-only", -1)):
+        for place, method in enumerate(("tipx", "ape")):
+            right = 30 + order * place
+            for dataset in ("a", "b"):
+                records.add(method, right, dataset=dataset, setting=setting, tuned_on="fixed")
+    board = records.board()
+
+    assert [(ranks.label[-9:], ranks.ranking.ranks) for ranks in board.ranks] == [
+        (" few-shot", (2, 1)),
+        ("name-only", (1, 2)),
+    ]
+    assert [row.rank for row in board.rows] == [None, None]
 
 
 def test_another_split_is_a_column_of_its_own_with_its_mark() -> None:
@@ -198,9 +273,14 @@ def test_a_method_is_compared_under_its_own_tuning() -> None:
         records.add("tipx", 45, tuned_on=tune)
     board = records.board()
 
-    assert rows(board)[2:] == [("tipx", "support"), ("tipx", "val")]
-    assert [row.baseline for row in board.rows] == [None, None, 0, 1]
-    assert [cell(board, row, 0).gain for row in (2, 3)] == pytest.approx([25, 25 / 3])
+    assert rows(board) == [
+        ("tip-adapter", "fixed"),
+        ("tipx", "support"),
+        ("tip-adapter", "val"),
+        ("tipx", "val"),
+    ]
+    assert [row.baseline for row in board.rows] == [None, 0, None, 2]
+    assert [cell(board, row, 0).gain for row in (1, 3)] == pytest.approx([25, 25 / 3])
 
 
 def test_only_the_same_draws_are_compared_image_by_image() -> None:
@@ -222,16 +302,15 @@ def test_official_code_and_batches_are_rows_of_their_own() -> None:
     assert [label for label, _ in rows(records.board())] == [
         "tipx",
         "tipx (official code)",
-        "tda, batches 64:4",
+        "tda, sees 64 test images of 4 classes",
     ]
 
 
 def test_columns_of_one_dataset_count_once_in_the_ranking(full: Records) -> None:
-    ranks = full.board().ranking
+    (ranks,) = full.board().ranks
 
-    assert ranks is not None
-    assert ranks.datasets == 2
-    assert ranks.ranks == (3, 2, 1)
+    assert ranks.ranking.datasets == 2
+    assert ranks.ranking.ranks == (3, 2, 1)
 
 
 def test_several_prompts_and_supports_are_rows_of_one_table() -> None:
@@ -241,7 +320,11 @@ def test_several_prompts_and_supports_are_rows_of_one_table() -> None:
         changes = {"setting": "name-only", "dataset": dataset, "seed": 0, "draw": ""}
         records.add("zero-shot", 20, **changes, prompts="ensemble")
         records.add(
-            "cupl", 22, **changes, prompts="cupl", support="none", support_images=0, shots=0
+            "cupl",
+            22,
+            **changes,
+            **{"prompts": "cupl", "support": "none", "support_images": 0, "shots": 0},
+            **{"hparams": {}, "tuned_on": "fixed"},
         )
         for support, right in (("sus-sd", 30), ("sus-lc", 33)):
             more = {"support": support, "shots": size, "tuned_on": "fixed", "prompts": "combined"}
@@ -295,15 +378,207 @@ def test_orders_of_a_stream_are_runs() -> None:
     assert len(cell(records.board(), 0, 0).records) == 2
 
 
-def test_two_records_of_one_cell_are_refused_with_both_named() -> None:
+def two(
+    first: dict[str, Any], second: dict[str, Any], seeds: tuple[int, ...] = (1, 2, 3)
+) -> Records:
+    """A method measured on two days, with other inputs, and another one that was not."""
+    records = Records()
+    for day, changes in ((1, first), (2, second)):
+        for seed in seeds:
+            at = f"2026-01-0{day}T10:00:00+00:00"
+            records.add("tipx", 30 + 10 * day, seed=seed, **{"started": at, **changes})
+    records.add("zero-shot", 20)
+    return records
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({}, {"method_version": "2"}, "version 1 of 2026-01-01 10:00+00:00, replaced by version 2"),
+        (
+            {"method_source": "a" * 64},
+            {"method_source": "b" * 64},
+            "version 1, source aaaaaaaaaaaa of 2026-01-01 10:00+00:00, replaced by version 1, "
+            "source bbbbbbbbbbbb of 2026-01-02 10:00+00:00",
+        ),
+        (
+            {"logit_scale": 50.0},
+            {"logit_scale": 100.0},
+            "3 records of method tipx are left out, because newer ones replace them: those of "
+            "2026-01-01 10:00+00:00, replaced by those of 2026-01-02",
+        ),
+        ({}, {"support_sha256": "9" * 64}, "replaced by support 999999999999 of 2026-01-02"),
+    ],
+)
+def test_the_newest_inputs_count_and_the_others_are_named(
+    first: dict[str, Any], second: dict[str, Any], told: str
+) -> None:
+    records = two(first, second, seeds=(1,) if "support_sha256" in second else (1, 2, 3))
+    board = records.board()
+
+    assert [row.method for row in board.rows] == ["zero-shot", "tipx"]
+    assert cell(board, 1, 0).mean == pytest.approx(100 * 50 / N)
+    assert board.records + sum(int(line.split()[0]) for line in board.left_out) == len(records)
+    assert any(told in line for line in board.left_out)
+
+
+def test_the_order_of_the_files_does_not_say_what_is_newest() -> None:
+    records = two({"method_source": "a" * 64}, {"method_source": "b" * 64})
+    backwards = Records(reversed(records.items()))
+    zones = two(
+        {"method_source": "a" * 64, "started": "2026-01-01T23:30:00-05:00"},
+        {"method_source": "b" * 64, "started": "2026-01-02T01:00:00+00:00"},
+    )
+
+    assert cell(backwards.board(), 1, 0).mean == cell(records.board(), 1, 0).mean
+    assert cell(zones.board(), 1, 0).mean == pytest.approx(100 * 40 / N)  # 04:30 is later
+
+
+def test_a_row_is_of_one_source_and_what_only_an_older_one_has_is_blank() -> None:
+    records = Records()
+    for dataset in ("a", "b"):
+        at = "2026-01-01T10:00:00+00:00"
+        records.add("tipx", 30, dataset=dataset, method_source="a" * 64, started=at)
+    at = "2026-01-02T10:00:00+00:00"
+    records.add("tipx", 40, dataset="a", method_source="b" * 64, started=at)
+    board = records.board()
+
+    assert [column.task.dataset for column in board.columns] == ["a"]
+    assert "1 cell is blank until measured again" in board.left_out[0]
+
+
+def test_a_new_prompt_file_replaces_what_read_the_old_one_in_all_rows() -> None:
+    records = Records()
+    for method, prompts, day in (("tipx", "3", 1), ("ape", "3", 1), ("ape", "4", 2)):
+        at = f"2026-01-0{day}T10:00:00+00:00"
+        records.add(method, 30 + day, prompts_sha256=prompts * 64, started=at)
+    board = records.board()
+
+    assert [row.method for row in board.rows] == ["ape"]
+    assert board.left_out == (
+        "2 records of prompts single are left out, because newer ones replace them: prompts "
+        "333333333333 of 2026-01-01 10:00+00:00, replaced by prompts 444444444444 of 2026-01-02 "
+        "10:00+00:00. 1 cell is blank until measured again.",
+    )
+
+
+def test_a_copy_counts_once_and_a_contradiction_is_refused() -> None:
     records = Records()
     records.add("tipx", 40)
-    records.add("tipx", 41, weights_sha256="9" * 64)
+    same = records["records/000.json"]
+    records["records/copy.json"] = same
+    board = records.board()
 
-    with pytest.raises(
-        RecordError, match=r"000.json and records/001.json .* differ in weights_sha256"
-    ):
+    assert board.left_out == (
+        "records/copy.json is left out, because it is a copy of records/000.json.",
+    )
+    records["records/copy.json"] = same.model_copy(update={"predictions_sha256": "9" * 64})
+    with pytest.raises(RecordError, match=r"000.json and records/copy.json have the same inputs"):
         records.board()
+
+
+def folders(*given: str, **changes: Any) -> Records:
+    """A method on data of one name, each asked for as `given` says."""
+    records = Records()
+    for place, path in enumerate(given):
+        for seed in (1, 2, 3):
+            records.add(
+                "tipx",
+                20 + 10 * place + seed,
+                seed=seed,
+                dataset="images",
+                dataset_given=path,
+                protocol="custom",
+                split_sha256=f"{place}" * 64,
+                support_sha256=f"{place}{seed}" * 32,
+                **changes,
+            )
+    return records
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (("./pets/images", "./food/images"), ["pets/images", "food/images"]),
+        (("~/a/x/images", "~/b/x/images"), ["a/x/images", "b/x/images"]),
+        (("./images", "../images"), ["images", "../images"]),
+        (("hf:a/images", "hf:b/images"), ["hf:a/images", "hf:b/images"]),
+        (("hf:a/images@1", "hf:a/images@2"), ["images@1", "images@2"]),
+    ],
+)
+def test_folders_of_one_name_are_columns_of_their_own(
+    given: tuple[str, ...], names: list[str]
+) -> None:
+    board = folders(*given).board()
+
+    assert sorted(column.task.dataset for column in board.columns) == sorted(names)
+    assert len({column.label for column in board.columns}) == 2
+    means = [c.mean for c in board.rows[0].cells if c]
+    assert sorted(means) == pytest.approx([100 * 22 / N, 100 * 32 / N])
+
+
+def test_one_folder_asked_for_in_two_ways_is_one_column() -> None:
+    records = folders("./pets/images")
+    for path, record in list(records.items())[:2]:
+        records[path] = record.model_copy(update={"dataset_given": "~/pets/images"})
+    board = records.board()
+
+    assert [column.label for column in board.columns] == ["images"]
+    assert cell(board, 0, 0).seeds == (1, 2, 3)
+
+
+def test_a_folder_that_changed_is_another_column_and_never_averaged() -> None:
+    board = folders("./images", "./images").board()
+
+    assert [column.label for column in board.columns] == [
+        f"images, data {column.task.data[:6]}" for column in board.columns
+    ]
+    assert [len(group.columns) for group in board.groups] == [1, 1]
+    assert board.ranks == ()
+
+
+def test_other_class_names_are_other_data() -> None:
+    records = folders("./images")
+    for path, record in list(records.items()):
+        renamed = [(f"{name}!", *rest) for name, *rest in record.classes]
+        changes = {"classes": renamed, "input_sha256": f"new{record.input_sha256[3:]}"}
+        records[path.replace("records", "renamed")] = record.model_copy(update=changes)
+
+    assert len(records.board().columns) == 2
+
+
+def test_seeds_that_draw_the_same_images_are_one_run_with_its_interval() -> None:
+    records = Records()
+    for seed in (1, 2, 3):
+        records.add("tipx", 45, seed=seed, support_sha256="9" * 64)
+    one = Records()
+    one.add("tipx", 45)
+    board = records.board()
+    found, alone = cell(board, 0, 0), cell(one.board(), 0, 0)
+
+    assert (found.spread, found.low, found.high) == (None, alone.low, alone.high)
+    assert found.high - found.low > 20
+    assert found.seeds == (1,)
+    assert found.alike == ((1, 2, 3),)
+
+
+def test_other_images_with_the_same_accuracy_are_several_runs() -> None:
+    records = Records()
+    for seed in (1, 2, 3):
+        records.add("tipx", 45, seed=seed)
+
+    assert cell(records.board(), 0, 0).spread == 0
+    assert cell(records.board(), 0, 0).alike == ()
+
+
+def test_few_val_draws_twice() -> None:
+    records = Records()
+    for seed, predicted in ((1, "a"), (2, "b"), (3, "b")):
+        same = {"support_sha256": "9" * 64, "predictions_sha256": predicted * 64}
+        records.add("tipx", 45, seed=seed, tuned_on="few-val", **same)
+
+    assert cell(records.board(), 0, 0).seeds == (1, 2)
+    assert cell(records.board(), 0, 0).alike == ((2, 3),)
 
 
 def figure(**changes: Any) -> Figure:

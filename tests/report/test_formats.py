@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -43,8 +45,12 @@ def test_markdown_reads_as_meant() -> None:
     assert "| tipx | test † | 90.0 ±1.7 | 90.0 ±1.7 | 90.0 |" in [
         line.replace(" ▲", "") for line in lines
     ]
-    assert "| tdaˢ | fixed | <ins>75.0</ins> [62.8, 84.2] |  |  |" in [
-        line.replace(" ▲", "") for line in lines
+    assert "| tda, sees the test images before itˢ | fixed | 75.0 [62.8, 84.2] |  |  |" in lines
+    heads = [line for line in lines if line.startswith("| *") and line.count("|") == 6]
+    assert heads == [
+        "| *inductive; tuned on the val labels* |  |  |  |  |",
+        "| *inductive; tuned on the test labels: upper bounds, not ranked* |  |  |  |  |",
+        "| *streaming (the test images before it); no labels but the support's* |  |  |  |  |",
     ]
     assert "| tipx | val | 1.00 |" in lines
     assert any("† chosen on the test labels" in line for line in lines)
@@ -198,3 +204,80 @@ def test_the_terminal_shows_every_number(width: int) -> None:
     assert "86.7 ±1.7" in out
     assert "75.0 [62.8, 84.2]" in out
     assert "…" not in out
+
+
+SURFACES: dict[str, Callable[[Board], str]] = {
+    "markdown": formats.markdown,
+    "latex": formats.latex,
+    "csv": formats.as_csv,
+    "html": formats.html_tables,
+}
+
+
+def rendered(board: Board) -> str:
+    console = Console(width=400, file=io.StringIO())
+    for part in formats.terminal(board):
+        print_whole(console, part)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+SURFACES["terminal"] = rendered
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize(
+    ("changes", "saw"),
+    [
+        ({"regime": "transductive"}, "all test images"),
+        ({"regime": "transductive", "batches": "64:4"}, "64 test images of 4 classes"),
+        ({"regime": "streaming", "order": 1}, "the test images before it"),
+    ],
+)
+def test_every_surface_says_what_a_method_saw(
+    surface: str, changes: dict[str, Any], saw: str
+) -> None:
+    records = Records()
+    records.add("tip-adapter", 30)
+    records.add("plugin", 40, **changes)
+    text = SURFACES[surface](make("x", "X", "", [], [], records))
+    line = next(line for line in text.splitlines() if "66.7" in line or "66.6667" in line)
+
+    assert saw in line
+    if surface != "csv":
+        assert any(mark in line for mark in ("ᵗ", "ˢ", "mathrm{t}", "mathrm{s}"))
+
+
+@pytest.mark.parametrize("surface", ["markdown", "latex", "terminal"])
+def test_the_same_draws_are_said(surface: str) -> None:
+    records = Records()
+    for seed in (1, 2, 3):
+        records.add("tipx", 50, seed=seed, support_sha256="9" * 64)
+        records.add("tipx", 50, seed=seed, dataset="dtd")
+    text = SURFACES[surface](make("x", "X", "", [], [], records)).replace("{[}", "[")
+
+    assert "Seeds 1, 2 and 3 drew the same images on toy: they are one run." in text
+    assert "83.3 [72.0, 90.7]" in text.replace("{]}", "]")
+    assert "[83.3, 83.3]" not in text
+
+
+@pytest.mark.parametrize("surface", ["markdown", "latex", "terminal"])
+def test_one_record_is_singular_and_what_is_left_out_is_said(surface: str) -> None:
+    records = Records()
+    records.add("tipx", 50, method_version="1", started="2026-01-01T00:00:00+00:00")
+    records.add("tipx", 40, method_version="2", started="2026-01-02T00:00:00+00:00")
+    text = SURFACES[surface](make("x", "X", "", [], [], records))
+
+    assert "1 record of method tipx is left out, because newer ones replace it: version 1" in text
+    assert "records prune" in text
+    assert "Made from 1 record by" in text
+
+
+def test_sizes_stand_in_the_columns_or_below_the_heading() -> None:
+    records = Records()
+    records.add("tipx", 30)
+    records.add("tipx", 300, protocol="custom", n_test=400, split_sha256="2" * 64, accuracy=75.0)
+    twice = formats.facts(make("x", "X", "", [], [], records))
+    del records["records/001.json"]
+
+    assert "test images" not in twice
+    assert formats.facts(make("x", "X", "", [], [], records)).endswith("test images: toy 60")

@@ -59,7 +59,7 @@ def test_a_suite_runs_builds_and_checks(command: Command, suite: Path, tmp_path:
     table = (tmp_path / "leaderboards" / "toy.md").read_text()
     assert built.code == checked.code == 0
     rows = [line for line in table.splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + 3
+    assert len(rows) == 1 + 3 + 2  # with the heads of two sections
     assert "| tipx | test † |" in table
     assert "upper bound" in table
     assert "upper bound" in built.out
@@ -107,7 +107,7 @@ def test_a_record_of_another_schema_is_named(command: Command, suite: Path, tmp_
     checked, built = (command("leaderboard", verb, suite) for verb in ("check", "build"))
 
     assert (checked.code, built.code) == (3, 2)
-    assert f"{record.relative_to(tmp_path)}: schema: Input should be 3" in checked.err
+    assert f"{record.relative_to(tmp_path)}: schema: Input should be 4" in checked.err
 
 
 @pytest.mark.parametrize("ending", ["md", "csv", "tex"])
@@ -170,10 +170,8 @@ def spoil(record: Path, how: str) -> None:
     elif how == "schema":
         del content["right"]
         record.write_text(json.dumps(content | {"schema": 2}))
-    elif how == "copy":
-        record.with_name("copy.json").write_text(text)
-    elif how == "other version":
-        seal(record, method_version="0", input_sha256="0" * 64)
+    elif how == "contradiction":
+        seal(record, predictions_sha256="0" * 64)
         record.rename(record.with_name("other.json"))
         record.write_text(text)
     elif how == "confusion":
@@ -192,10 +190,11 @@ def spoil(record: Path, how: str) -> None:
         ("no text", "{record}: the file: Invalid JSON: "),
         ("NaN", "{record}: accuracy: Input should be a finite number"),
         ("unknown field", "{record}: acuracy: Extra inputs are not permitted"),
-        ("schema", "{record}: schema: Input should be 3"),
-        ("copy", "copy.json and records/toy/toy/made-up/{name} are the same cell: both have"),
-        ("other version", "other.json and records/toy/toy/made-up/{name} are the same cell"),
-        ("other version", "but differ in method_version: '0' and '1'"),
+        ("schema", "{record}: schema: Input should be 4"),
+        (
+            "contradiction",
+            "/other.json and records/toy/toy/made-up/{name} have the same inputs and",
+        ),
         ("bits", "{record}: right has 6 bytes, 70 test images take 9"),
         ("count", "images right, correct says"),
         ("confusion", "{record}: confusions: 'nobody's class' is none of the classes."),
@@ -214,6 +213,87 @@ def test_a_record_that_cannot_be_believed_is_one_line(
     expected = message.format(record=record.relative_to(tmp_path), name=record.name)
     assert expected in done.err
     assert len(done.err.strip().splitlines()) == 1
+
+
+def older(record: Path, **changes: object) -> list[Path]:
+    """Records of the same cells as all in a folder, of an older source, and their predictions."""
+    made = []
+    for place, path in enumerate(sorted(record.parent.glob("*.json"))):
+        old = path.with_name(f"old-{place}.json")
+        old.write_text(path.read_text())
+        old.with_suffix(".safetensors").write_bytes(path.with_suffix(".safetensors").read_bytes())
+        other = {"input_sha256": f"{place:064d}", "started": "2020-01-01T00:00:00+00:00"}
+        seal(old, **{"accuracy": 0.0, "correct": 0} | other | changes)
+        blank = [[name, 0, n] for name, _, n in json.loads(old.read_text())["classes"]]
+        seal(old, classes=blank, right="A" * 12)
+        made.append(old)
+    return made
+
+
+def test_an_edited_method_shows_its_newest_source_and_prune_removes_the_rest(
+    command: Command, suite: Path, tmp_path: Path
+) -> None:
+    fill(command, suite, tmp_path)
+    command("leaderboard", "build", suite)
+    table = tmp_path / "leaderboards" / "toy.md"
+    before = table.read_text()
+    old = older(first_record(tmp_path), method_source="a" * 64)
+    folder = tmp_path / "leaderboards" / "records" / "toy"
+
+    built = command("leaderboard", "build", suite)
+    told = table.read_text()
+    dry = command("records", "prune", folder, "--dry-run")
+    there = sorted(path.name for path in folder.rglob("*.*"))
+    done = command("records", "prune", folder)
+    again = command("records", "prune", folder)
+    command("leaderboard", "build", suite)
+
+    assert built.code == dry.code == done.code == again.code == 0
+    rows = [line for line in told.splitlines() if line.startswith("| ")]
+    assert rows == [line for line in before.splitlines() if line.startswith("| ")]
+    assert "version 1, source aaaaaaaaaaaa of 2020-01-01 00:00+00:00, replaced by version" in told
+    assert f"would remove {len(old)} records, {len(old)} left" in dry.out
+    assert all(f"would remove {path.relative_to(tmp_path)}" in dry.out for path in old) or all(
+        f"would remove {path}" in dry.out for path in old
+    )
+    assert there == sorted(f"{stem}.{ending}" for stem in {p.split(".")[0] for p in there}
+                           for ending in ("json", "safetensors"))  # fmt: skip
+    assert f"removed {len(old)} records, {len(old)} left" in done.out
+    assert not any(path.exists() or path.with_suffix(".safetensors").exists() for path in old)
+    assert "removed 0 records" in again.out
+    assert table.read_text() == before
+
+
+def test_prune_keeps_what_another_suite_shows(
+    command: Command, suite: Path, tmp_path: Path
+) -> None:
+    fill(command, suite, tmp_path)
+    records = tmp_path / "leaderboards" / "records"
+    for path in older(first_record(tmp_path), method_version="0"):
+        elsewhere = records / "other" / path.relative_to(records / "toy")
+        elsewhere.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(elsewhere)
+        path.with_suffix(".safetensors").rename(elsewhere.with_suffix(".safetensors"))
+
+    done = command("records", "prune", records)
+
+    assert "removed 0 records, 6 left" in done.out
+
+
+def test_prune_removes_nothing_where_a_record_is_damaged(
+    command: Command, suite: Path, tmp_path: Path
+) -> None:
+    fill(command, suite, tmp_path)
+    old = older(first_record(tmp_path), method_version="0")
+    first_record(tmp_path, "zero-shot").write_text("{")
+
+    done = command("records", "prune", tmp_path / "leaderboards" / "records")
+    nowhere = command("records", "prune", tmp_path / "nowhere")
+    empty = command("records", "prune", "leaderboards/records/toy/toy/made-up/none")
+
+    assert (done.code, nowhere.code, empty.code) == (2, 2, 2)
+    assert all(path.exists() for path in old)
+    assert "nowhere: no such folder" in nowhere.err
 
 
 @pytest.mark.parametrize(

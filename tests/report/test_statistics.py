@@ -119,7 +119,7 @@ def test_the_critical_difference_has_the_published_q(methods: int, q: float) -> 
 
 
 def test_ranks_and_friedman_in_plain_loops() -> None:
-    table = np.random.default_rng(3).random((4, 9))
+    table = np.random.default_rng(3).random((4, 9)) + 0.4 * np.arange(4)[:, None]
     methods, datasets = table.shape
     ranks = [
         sum(sum(table[j, d] > table[i, d] for j in range(methods)) + 1 for d in range(datasets))
@@ -138,5 +138,21 @@ def test_ranks_and_friedman_in_plain_loops() -> None:
 
 def test_ties_share_a_rank_and_too_few_give_no_test() -> None:
     assert ranking(np.array([[70.1, 3.0], [70.1, 2.0]])).ranks == (1.25, 1.75)
-    for table in ([[1.0, 2.0], [2.0, 1.0]], [[1.0], [2.0], [3.0]], [[1.0, 2.0]] * 3):
+    four = np.arange(3.0)[:, None] + np.zeros(4)
+    for table in ([[1.0, 2.0], [2.0, 1.0]], [[1.0], [2.0], [3.0]], [[1.0] * 6] * 3, four):
         assert ranking(np.array(table)).p is ranking(np.array(table)).difference is None
+
+
+def test_a_difference_that_means_nothing_is_none() -> None:
+    """Friedman does not reject; or the difference is as long as the axis of ranks."""
+    chance = ranking(np.random.default_rng(3).random((4, 9)))
+    assert chance.p is not None
+    assert chance.p > 0.05
+    assert chance.difference is None
+
+    skilled = np.arange(30.0)[:, None] + np.random.default_rng(0).random((30, 5))
+    assert critical_difference(51, 2) > 50  # longer than from the first rank to the last
+    short = ranking(skilled)
+    assert short.p is not None
+    assert short.p < 0.001
+    assert short.difference == critical_difference(30, 5) < 29

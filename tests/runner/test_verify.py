@@ -185,8 +185,8 @@ def test_a_damaged_record_is_not_measured(bundle: Bundle, command: Command) -> N
             "--views 1 --shots-file SHOTS.json --tune val",
         ),
         (
-            {"method": "; rm -rf /", "dataset": "a b", "draw": ""},
-            "susx-bench run --method '; rm -rf /' --setting few-shot --dataset 'a b' "
+            {"method": "; rm -rf /", "dataset": "b", "dataset_given": "./a b/b", "draw": ""},
+            "susx-bench run --method '; rm -rf /' --setting few-shot --dataset './a b/b' "
             "--encoder RN50:openai --prompts single --views 1 --tune val",
         ),
     ],

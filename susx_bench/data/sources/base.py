@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from susx_bench.data.spec import Split
@@ -26,6 +27,20 @@ class Sample(NamedTuple):
 
     key: str
     label: int
+
+
+class File(NamedTuple):
+    """Where an image is stored.
+
+    Attributes:
+        identity: Equal for two images that are one file, by a link of any kind.
+        size: Bytes of the file; 0 where it is none of its own.
+        path: The file, if it is one of its own and can be read.
+    """
+
+    identity: Hashable
+    size: int = 0
+    path: Path | None = None
 
 
 class Source(ABC):
@@ -66,6 +81,14 @@ class Source(ABC):
             OSError: If it cannot be read.
         """
 
+    def files(self, samples: Sequence[Sample]) -> list[File]:
+        """Where the images are stored; no two in one place, unless a source says otherwise."""
+        return [File(sample.key) for sample in samples]
+
     @abstractmethod
     def state(self, samples: Sequence[Sample]) -> Any:
         """What changes where the content of the images does, without reading them: JSON."""
+
+    @abstractmethod
+    def content(self, samples: Sequence[Sample]) -> Any:
+        """What tells the images from others of the same names, on every machine alike: JSON."""

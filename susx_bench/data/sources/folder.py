@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 
 from susx_bench.data.classes import match
-from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.base import File, Sample, Source
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled, read_split_file
 from susx_bench.data.sources.tree import class_folders, described, read_tree
 from susx_bench.data.spec import (
@@ -21,6 +23,7 @@ from susx_bench.data.spec import (
     SplitFile,
 )
 from susx_bench.errors import DatasetError
+from susx_bench.records.files import fingerprint
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import read_lines
 
@@ -84,17 +87,15 @@ class FolderSource(Source):
         """The images of each split, where a file says which is in which."""
         layout = self._layout
         if self._split_file:
-            return read_split_file(self._split_file, self._spec, self.remarks.append)
+            return read_split_file(self._split_file, self._spec)
         if isinstance(layout, SplitFile):
-            return read_split_file(self.folder / layout.file, self._spec, self.remarks.append)
+            return read_split_file(self.folder / layout.file, self._spec)
         assert isinstance(layout, ListFiles)
         rows = {
             split: self._list(self.folder / file, layout.suffix)
             for split, file in layout.lists.items()
         }
-        names = sorted({name for entries in rows.values() for _, name in entries})
-        labels = match(names, self._spec, str(self.folder))
-        return labelled(rows, dict(zip(names, labels, strict=True)), self._spec, str(self.folder))
+        return labelled(rows, self._spec, str(self.folder))
 
     def splits(self) -> tuple[Split, ...]:
         return tuple(split for split in SPLITS if split in (self._folders or self._listed))
@@ -120,8 +121,15 @@ class FolderSource(Source):
     def read(self, sample: Sample) -> bytes:
         return read_bytes(self._images / sample.key)
 
+    def files(self, samples: Sequence[Sample]) -> list[File]:
+        return [_file(self._images / sample.key) for sample in samples]
+
     def state(self, samples: Sequence[Sample]) -> list[list[int]]:
         return [_state(self._images / sample.key) for sample in samples]
+
+    def content(self, samples: Sequence[Sample]) -> list[str]:
+        with ThreadPoolExecutor() as pool:  # on a network drive it is waiting that takes the time
+            return list(pool.map(fingerprint, [self._images / s.key for s in samples]))
 
     def _list(self, path: Path, suffix: str) -> list[tuple[str, str]]:
         """Relative paths and class names in a list file."""
@@ -163,6 +171,16 @@ class FolderSource(Source):
         if self._left:
             self.remarks = [*self._known, f"left out of the class folders: {described(self._left)}"]
         return found
+
+
+def _file(path: Path) -> File:
+    """Where a file is; a link that ends nowhere is nowhere else."""
+    try:
+        found = path.stat()
+    except OSError:
+        return File(path)
+    regular = S_ISREG(found.st_mode)
+    return File((found.st_dev, found.st_ino), found.st_size, path if regular else None)
 
 
 def _state(path: Path) -> list[int]:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from susx_bench.data.classes import match, same_names
+from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample, Source, reason
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
 from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
 from susx_bench.data.splitnames import files_by_split, guess_splits, split_remarks
 from susx_bench.errors import DatasetError
+from susx_bench.records.files import fingerprint
 from susx_bench.records.text import read_names
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ class TableSource(Source):
         self._hub = hub
         self._state = state
         self._split_file = split_file
-        self._published = (
-            read_split_file(split_file, spec, self.remarks.append) if split_file else None
-        )
+        self._published = read_split_file(split_file, spec) if split_file else None
         self._places: dict[str, str] = {}
         self._written: set[int] = set()  # classes that a split has, where rows say their names
         self.sizes, self.protocol = self._promised()
@@ -159,8 +158,6 @@ class TableSource(Source):
                     f"{raw.max()}, and {len(names)} class names."
                 )
         canonical = match(names, self._spec, self.where, some=strings)
-        same = [f"of {self.where} {line}" for line in same_names(enumerate(names))]
-        self.remarks += [line for line in same if line not in self.remarks]
         if strings:
             self._written |= {label for label in canonical if label is not None}
         return [canonical[int(i)] for i in numbers]
@@ -243,6 +240,12 @@ class TableSource(Source):
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         stats = [(path, path.stat()) for path in files]
         return [[str(p.relative_to(self.folder)), s.st_size, s.st_mtime_ns] for p, s in stats]
+
+    def content(self, samples: Sequence[Sample]) -> Any:
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return self._state or [
+            [path.relative_to(self.folder).as_posix(), fingerprint(path)] for path in files
+        ]
 
 
 def has_tables(folder: Path) -> bool:
@@ -334,7 +337,7 @@ def read_classnames(path: Path, dataset: str) -> list[str]:
     """Class names, one a line, in the order of their numbers.
 
     Raises:
-        DatasetError: If the file cannot be read, has no line, or an empty line.
+        DatasetError: If the file cannot be read, has no line, an empty line, or a name twice.
     """
     try:
         return read_names(path)

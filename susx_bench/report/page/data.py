@@ -10,7 +10,7 @@ from susx_bench.records.command import command
 from susx_bench.records.record import Record
 from susx_bench.report.board import Board, Cell, Row
 from susx_bench.report.figures import Picture
-from susx_bench.report.formats import SMALLEST_P, facts, notes
+from susx_bench.report.formats import SMALLEST_P, facts, notes, same_draw
 from susx_bench.report.statistics import wilson
 
 FIELDS: Final = (
@@ -35,6 +35,7 @@ def board_json(board: Board, pictures: Sequence[Picture]) -> str:
     no machine's last digits show.
     """
     places = _places(board)
+    sections = {i: part.label for part in board.sections for i in part.rows}
     value = {
         "name": board.name,
         "title": board.title,
@@ -51,7 +52,7 @@ def board_json(board: Board, pictures: Sequence[Picture]) -> str:
             for column in board.columns
         ],
         "groups": [{"label": g.label, "columns": list(g.columns)} for g in board.groups],
-        "rows": [_row(row, places) for row in board.rows],
+        "rows": [_row(i, row, places, sections) for i, row in enumerate(board.rows)],
         "pictures": [
             {
                 "name": p.name,
@@ -99,12 +100,16 @@ def _places(board: Board) -> dict[str, int]:
     return places
 
 
-def _row(row: Row, places: Mapping[str, int]) -> dict[str, Any]:
+def _row(
+    place: int, row: Row, places: Mapping[str, int], sections: Mapping[int, str]
+) -> dict[str, Any]:
     return {
         "label": row.label,
+        "section": sections[place],
         "tuning": row.tuning,
         "tunable": row.tunable,
         "regime": row.regime,
+        "saw": row.saw,
         "marks": row.marks,
         "baseline": row.baseline,
         "rank": _round(row.rank),
@@ -120,9 +125,10 @@ def _cell(cell: Cell, row: Row, places: Mapping[str, int]) -> dict[str, Any]:
         "high": _round(cell.high),
         "perClass": _round(cell.mean_per_class),
         "records": [places[path] for path in cell.records],
+        "alike": [same_draw(seeds, []) for seeds in cell.alike],
         "spread": _round(cell.spread),
         "rank": _round(cell.rank),
-        "place": cell.place,
+        "place": cell.place or None,
         "marks": "".join(mark for mark in cell.marks if mark not in row.marks),
         "gain": _round(cell.gain),
         "p": _p(cell.p),
@@ -139,12 +145,8 @@ def _cell(cell: Cell, row: Row, places: Mapping[str, int]) -> dict[str, Any]:
             for c in cell.published
         ],
     }
-    return {
-        key: item for key, item in value.items() if item not in (None, "", [], 0) or key in _ALL
-    }
-
-
-_ALL = ("mean", "low", "high", "perClass", "gain")
+    # A zero is a value; what is None, empty or no place is left out.
+    return {key: item for key, item in value.items() if item is not None and item not in ("", [])}
 
 
 def _record(path: str, r: Record, versions: int) -> list[Any]:

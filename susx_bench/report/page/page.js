@@ -72,7 +72,7 @@ const FACETS = [
   ["shots", "Shots", "columns"],
   ["dataset", "Dataset", "columns"],
   ["tuning", "Tuned on", "rows"],
-  ["regime", "Regime", "rows"],
+  ["section", "Compared within", "rows"],
 ];
 
 function controls() {
@@ -112,7 +112,7 @@ function chosen() {
     // What has nothing to choose or to look at stands beside every tuning, support and shots.
     || item[key] === "–" || item[key] === "none" || (key === "shots" && item[key] === 0));
   const words = (filters.words || "").toLowerCase().split(/\s+/).filter(Boolean);
-  const inRow = board.rows.map((row) => `${rowName(row)} ${row.regime}`.toLowerCase());
+  const inRow = board.rows.map((row) => `${rowName(row)} ${row.section}`.toLowerCase());
   const inColumn = board.columns.map((c) => `${c.label} ${c.dataset} ${c.encoder} ${c.setting} ${c.support}`.toLowerCase());
   let rows = board.rows.map((_, i) => i).filter((i) => passes(board.rows[i], "rows"));
   let columns = board.columns.map((_, i) => i).filter((i) => passes(board.columns[i], "columns"));
@@ -156,8 +156,10 @@ function layout(columns) {
 
 /** Whether columns stand below what they have in common: with one dataset each they do not. */
 function several() {
-  const { groups } = page.board;
-  return groups.every((group) => group.label) && groups.some((group) => group.columns.length > 1);
+  const { groups, columns } = page.board;
+  const once = (group) => distinct(group.columns.map((c) => columns[c].dataset)).length === group.columns.length;
+  return groups.every((group) => group.label && once(group)) && groups.some((group) => group.columns.length > 1)
+    && distinct(groups.map((group) => group.label)).length === groups.length;
 }
 
 /** The number that stands in a row of the table, or null: what is sorted by. */
@@ -196,13 +198,16 @@ function show() {
   head.append(make("tr", {}, ...titles));
   const body = make("tbody");
   const found = new Map(rows.map((r) => [r, tableRow(r, plan)]));
+  const parts = distinct(rows.map((r) => board.rows[r].section));
+  const heads = new Map(parts.map((part) => [part, make("tr", { class: "section" },
+    make("th", { colspan: plan.length, scope: "rowgroup" }, make("span", {}, part)))]));
   table.append(head, body);
-  page.view = { plan, rows, body, titles, found };
+  page.view = { plan, rows, body, titles, found, heads };
   arrange();
   $("table").replaceChildren(rows.length && columns.length ? table : make("p", { class: "hint" }, "Nothing fits these filters."));
   titles[0].tabIndex = 0;
   const compared = page.baseline === null ? "" : `; points more than ${rowName(board.rows[page.baseline])}`;
-  $("status").textContent = `${rows.length} of ${board.rows.length} rows, ${columns.length} of ${board.columns.length} columns, from ${board.records} records${compared}`;
+  $("status").textContent = `${rows.length} of ${board.rows.length} rows, ${columns.length} of ${board.columns.length} columns, from ${board.records} ${board.records === 1 ? "record" : "records"}${compared}`;
 }
 
 function same(one, other) {
@@ -256,9 +261,10 @@ function numberCell(r, item) {
   return element;
 }
 
-/** Put the rows into the order asked for; blanks stand last whichever way. */
+/** Put the rows of each section into the order asked for; blanks stand last whichever way. What has
+ * not seen the same is not sorted into one list. */
 function arrange() {
-  const { plan, rows, body, titles, found } = page.view;
+  const { plan, rows, body, titles, found, heads } = page.view;
   const { board, sort } = page;
   let order = rows;
   if (sort) {
@@ -277,7 +283,11 @@ function arrange() {
     const here = sort && same(plan[i], sort.item);
     title.setAttribute("aria-sort", here ? (sort.down ? "descending" : "ascending") : "none");
   });
-  body.append(...order.map((r) => found.get(r)));
+  const whole = board.rows.every((row) => row.section === board.rows[0].section);
+  for (const [part, line] of heads) {
+    if (!whole) body.append(line);
+    body.append(...order.filter((r) => board.rows[r].section === part).map((r) => found.get(r)));
+  }
 }
 
 function sortBy(i) {
@@ -306,7 +316,7 @@ function move(event) {
     if (act(cell)) event.preventDefault();
     return;
   }
-  const lines = [page.view.titles[0].parentElement, ...page.view.body.children];
+  const lines = [page.view.titles[0].parentElement, ...page.view.body.querySelectorAll("tr:not(.section)")];
   const line = lines.indexOf(cell.parentElement);
   const place = [...cell.parentElement.children].indexOf(cell);
   const last = cell.parentElement.children.length - 1;
@@ -370,13 +380,16 @@ function details(r, c, from) {
   const published = (cell.published || []).map((p) => [p.primary ? "published" : "published, a copy",
     `${p.accuracy} (${p.source}${p.note ? `; ${p.note}` : ""}): ours is ${signed(p.difference)}, theirs ${p.inside ? "inside" : "outside"} our interval`]);
   const facts = pairs([
-    ["95 % interval", `${fixed(cell.low, 2)} to ${fixed(cell.high, 2)}` + (several ? `, over ${runs.length} seeds` : ", Wilson")],
+    ["95 % interval", `${fixed(cell.low, 2)} to ${fixed(cell.high, 2)}` + (several ? `, over ${runs.length} runs` : ", Wilson")],
+    ...(cell.alike || []).map((told) => ["same draws", told]),
     ["mean over classes", `${fixed(cell.perClass, 2)} %`],
-    ["rank in the column", cell.rank === undefined ? "not ranked" : String(cell.rank)],
+    ["compared within", row.section],
+    ["rank there", cell.rank === undefined ? "not ranked" : String(cell.rank)],
     [base ? `against ${rowName(base)}` : "", tests],
     [page.baseline === null ? "" : `against ${rowName(board.rows[page.baseline])}`, differs],
     ...published,
     ["regime", row.regime],
+    ["sees for one answer", row.saw || "the image alone"],
     ["setting", `${column.setting}, support ${column.support}, prompts ${column.prompts}`],
   ].filter(([name]) => name));
   $("details").replaceChildren(
@@ -399,7 +412,8 @@ function runDetails(run, several) {
       + (run.score === null ? "" : `: ${fixed(run.score, 2)} %`)
       + (run.near ? `; ${run.ties.toLocaleString("en")} tie, ${run.near.toLocaleString("en")} within half a point` : "")
     : null;
-  const title = run.seed ? `Seed ${run.seed}` : "The record";
+  const drawn = [run.seed ? `seed ${run.seed}` : "", run.order ? `order ${run.order}` : ""].filter(Boolean).join(", ");
+  const title = drawn ? drawn[0].toUpperCase() + drawn.slice(1) : "The record";
   return make("details", { open: several ? null : "" },
     make("summary", {}, `${title}: ${fixed(run.accuracy, 2)} % (${run.correct.toLocaleString("en")} of ${run.n_test.toLocaleString("en")})`),
     make("pre", { tabindex: 0, "aria-label": "Command that measures it again" }, run.command),

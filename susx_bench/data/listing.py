@@ -1,0 +1,106 @@
+"""What the lists of a dataset's images say, before any image is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from susx_bench.data.base import BenchDataModule
+from susx_bench.data.sources.base import File, Sample
+from susx_bench.data.spec import Split
+
+_SHOWN = 5  # things named in a line
+_GLIMPSE = 1024  # bytes in the middle of a file, in which other files hardly ever agree
+
+
+class Place(NamedTuple):
+    """An image of a split."""
+
+    split: Split
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.split})"
+
+
+def some(things: Sequence[object]) -> str:
+    """The first of some things, and how many more there are."""
+    more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
+    return ", ".join(map(str, things[:_SHOWN])) + more
+
+
+def leaks(groups: Iterable[list[Place]]) -> list[list[Place]]:
+    """The groups of places of one image that are in more than one split."""
+    return [group for group in groups if len({place.split for place in group}) > 1]
+
+
+def as_text(groups: Sequence[list[Place]]) -> str:
+    """The first of some groups of places."""
+    return some([" = ".join(map(str, group)) for group in groups])
+
+
+def lacking(split: Split, samples: Sequence[Sample], classnames: Sequence[str]) -> list[str]:
+    """A line that names the classes of which a split has no image, where there are any."""
+    there = {sample.label for sample in samples}
+    absent = [f"'{name}'" for label, name in enumerate(classnames) if label not in there]
+    return [f"{split} has no image of {some(absent)}"] if absent and there else []
+
+
+def linked_leaks(modules: Sequence[BenchDataModule]) -> list[list[Place]]:
+    """Files that several splits list, under whatever links."""
+    return leaks(_grouped(_files(modules), lambda file: file.identity))
+
+
+def copied_leaks(modules: Sequence[BenchDataModule]) -> list[list[Place]]:
+    """Files of several splits that have the same bytes.
+
+    Only files of the same size are opened, and read whole where a part of them is the same too.
+    """
+    there = [(place, file) for place, file in _files(modules) if file.path]
+    for key in (lambda file: file.size, _glimpse, _content):
+        suspects = leaks(_grouped(there, key))
+        kept = {place for group in suspects for place in group}
+        there = [(place, file) for place, file in there if place in kept]
+    return suspects
+
+
+def _files(modules: Sequence[BenchDataModule]) -> list[tuple[Place, File]]:
+    return [
+        (Place(module.split, sample.key), file)
+        for module in modules
+        for sample, file in zip(module.listed, module.files(module.listed), strict=True)
+    ]
+
+
+def _grouped(
+    files: Sequence[tuple[Place, File]], key: Callable[[File], Hashable]
+) -> list[list[Place]]:
+    """Places of files of which something is the same."""
+    groups: dict[Hashable, list[Place]] = defaultdict(list)
+    with ThreadPoolExecutor() as pool:  # reading waits for the disk
+        values = pool.map(lambda item: key(item[1]), files)
+        for (place, _), value in zip(files, values, strict=True):
+            groups[value].append(place)
+    return list(groups.values())
+
+
+def _glimpse(file: File) -> Hashable:
+    return file.size, _read(file, _GLIMPSE)
+
+
+def _content(file: File) -> Hashable:
+    return hashlib.sha256(_read(file, file.size)).digest()
+
+
+def _read(file: File, size: int) -> bytes:
+    """Bytes in the middle of a file; none where it cannot be read, which encoding reports."""
+    assert file.path
+    try:
+        with file.path.open("rb") as opened:
+            opened.seek(max(0, (file.size - size) // 2))
+            return opened.read(size)
+    except OSError:
+        return b""

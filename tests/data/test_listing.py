@@ -1,0 +1,84 @@
+"""What lists of images say before any image is decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from susx_bench.data.base import BenchDataModule
+from susx_bench.data.digits import Digits
+from susx_bench.data.listing import Place, copied_leaks, lacking, linked_leaks
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.yours import open_dataset
+from tests.data.made import write
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files of random bytes in train, val and test, all of one size."""
+    noise = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            for i in range(3):
+                write(tmp_path / "mine" / split / name / f"{i}.png", noise.bytes(5000))
+    return tmp_path / "mine"
+
+
+def modules(folder: Path) -> list[BenchDataModule]:
+    dataset = open_dataset(str(folder))
+    return [dataset("train"), dataset("val"), dataset("test")]
+
+
+def test_classes_that_a_split_lacks_are_named() -> None:
+    samples = [Sample("a", 0), Sample("b", 2)]
+
+    assert lacking("train", samples, ("ant", "bee", "cat")) == ["train has no image of 'bee'"]
+    assert lacking("train", samples, ("ant", "bee", "cat", "dog")) == [
+        "train has no image of 'bee', 'dog'"
+    ]
+    assert lacking("train", samples[:1], ("ant",)) == []
+    assert lacking("train", [], ("ant",)) == []
+
+
+def test_files_of_their_own_leak_nowhere(folder: Path) -> None:
+    assert linked_leaks(modules(folder)) == []
+    assert copied_leaks(modules(folder)) == []
+    assert linked_leaks([Digits("val"), Digits("test")]) == []
+    assert copied_leaks([Digits("val"), Digits("test")]) == []
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "folder"])
+def test_a_file_in_two_splits_is_found_whatever_the_link(folder: Path, kind: str) -> None:
+    original, link = folder / "train/cat/1.png", folder / "test/cat/9.png"
+    if kind == "symbolic":
+        link.symlink_to(original)
+    elif kind == "hard":
+        link.hardlink_to(original)
+    else:
+        (folder / "test/cat/more").symlink_to(folder / "train/cat", target_is_directory=True)
+    found = linked_leaks(modules(folder))
+
+    at = "9.png" if kind != "folder" else "more/1.png"
+    assert [Place("train", "train/cat/1.png"), Place("test", f"test/cat/{at}")] in found
+    assert len(found) == (3 if kind == "folder" else 1)
+    assert copied_leaks(modules(folder)) == found
+
+
+def test_copies_in_two_splits_are_found_and_no_others(folder: Path) -> None:
+    copy = (folder / "train/dog/0.png").read_bytes()
+    write(folder / "val/cat/8.png", copy)
+    write(folder / "test/cat/9.png", copy)
+    write(folder / "train/dog/7.png", (folder / "train/cat/0.png").read_bytes())  # in one split
+    write(folder / "val/cat/7.png", b"x" + copy[1:])  # the middle and the size agree
+    write(folder / "val/cat/6.png", copy + b"x")  # all but the size
+
+    assert linked_leaks(modules(folder)) == []
+    assert copied_leaks(modules(folder)) == [
+        [
+            Place("train", "train/dog/0.png"),
+            Place("val", "val/cat/8.png"),
+            Place("test", "test/cat/9.png"),
+        ]
+    ]
