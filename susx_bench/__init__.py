@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from susx_bench.methods.base import (
         Axis,
         Context,
+        Follows,
         Labelled,
         LinearMethod,
         Method,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Axis",
     "Context",
+    "Follows",
     "Labelled",
     "LinearMethod",
     "Method",

@@ -16,9 +16,9 @@ from susx_bench.errors import BundleError
 from susx_bench.features.predict import Launch
 from susx_bench.features.task import Advance, Features, Need, Norms, Task, part_key
 from susx_bench.methods.base import Labelled
+from susx_bench.methods.checks import UNIT_TOLERANCE
 from susx_bench.records.files import sha256_arrays
 
-UNIT_TOLERANCE = 1e-3
 _META = "bundle"
 _FORMAT = "format"  # what other programs write beside it: whose tensors a file holds
 _REQUIRED = ("text", "test")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
+
+from susx_bench.methods.checks import check_labels, check_range, check_rows, check_tensor
 
 Setting = Literal["name-only", "few-shot"]
 Regime = Literal["inductive", "transductive", "streaming"]
@@ -22,11 +26,33 @@ class Labelled:
 
     Attributes:
         features: L2-normalised, ``(V, D)``; as of the images in `Method` where it needs more.
-        labels: ``(V,)`` int64 in ``[0, K)``.
+        labels: ``(V,)`` integers in ``[0, K)``, kept as int64.
+
+    Raises:
+        TypeError: If one is no tensor, or not of floats and integers.
+        ValueError: If they are not one label a row, or a label is below 0.
     """
 
     features: Tensor
     labels: Tensor
+
+    def __post_init__(self) -> None:
+        features = check_tensor("features", self.features)
+        labels = check_labels("labels", self.labels, features, "features")
+        object.__setattr__(self, "labels", labels)
+
+    def check(self, context: Context) -> None:
+        """Check that they are of the task of a context.
+
+        Raises:
+            TypeError: If their precision is not that of the text.
+            ValueError: If width or device are not, a row has not the length that those of the
+                context have, or a label is not one of its classes.
+        """
+        shape = "(V, D)" if self.features.ndim == 2 else "(V, 1 + P, D)"
+        unit = not context.in_full
+        check_rows("features", self.features, shape, context.text, unit=unit)
+        check_range("labels", self.labels, context.num_classes)
 
 
 @dataclass(frozen=True)
@@ -46,6 +72,17 @@ class Context:
             ``(T_k, D)``, whose mean is `text`; for one that needs or uses ``text-prompts``, else
             None.
         dataset: The dataset's name, by which a method finds a grid published for it.
+        in_full: Whether the rows of text, support and val are as long as the encoder made them, as
+            methods with the need ``norms`` take them.
+
+    What is given is checked here once, for every method: labels of another integer type become
+    int64, and all else is as described, or refused.
+
+    Raises:
+        TypeError: If something is no tensor, such as a NumPy array, or of another type than said;
+            all features have one precision.
+        ValueError: If a shape, a width or a device is another than the text's, a row has another
+            length than 1 or is not finite, or a label is not one of the classes.
     """
 
     text: Tensor
@@ -56,6 +93,35 @@ class Context:
     support_views: Tensor | None = None
     text_prompts: Sequence[Tensor] | None = None
     dataset: str = ""
+    in_full: bool = False
+
+    def __post_init__(self) -> None:
+        unit = not self.in_full
+        text = check_rows("text", self.text, "(K, D)", unit=unit)
+        if len(text) < 2:
+            raise ValueError(f"text has {len(text)} rows; a task has at least 2 classes.")
+        support = check_rows("support", self.support, "(M, D)", text, unit=unit)
+        labels = check_labels("support_labels", self.support_labels, support, "support")
+        check_range("support_labels", labels, len(text))
+        object.__setattr__(self, "support_labels", labels)
+        if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
+            raise ValueError(f"logit_scale is {self.logit_scale}; it is a number above 0.")
+        if self.val is not None:
+            self.val.check(self)
+        if (views := self.support_views) is not None:
+            check_rows("support_views", views, "(M, A, D)", text)
+            if len(views) != len(support):
+                raise ValueError(
+                    f"support_views has views of {len(views)} images, support has {len(support)}. "
+                    "Context.part takes some images and their views."
+                )
+        if (prompts := self.text_prompts) is not None:
+            if len(prompts) != len(text):
+                raise ValueError(
+                    f"text_prompts has prompts of {len(prompts)} classes, text has {len(text)}."
+                )
+            for rows in prompts:
+                check_rows("text_prompts", rows, "(T, D)", text)
 
     @property
     def num_classes(self) -> int:
@@ -150,6 +216,14 @@ class SearchSpace:
         return {axis.name: axis.values[i] for axis, i in zip(self.axes, index, strict=True)}
 
 
+class Follows(float):
+    """The default of a hyper-parameter that follows the task: `fit` gives it its `fixed` value.
+
+    Before that it is what the class writes, and `fixed` starts from. A value that a user gives is
+    a plain number, and stays.
+    """
+
+
 ROUNDINGS = 8
 """Roundings in adding up to five terms of the logits."""
 
@@ -209,7 +283,11 @@ class Method(ABC):
 
     A subclass needs a `name`, `fit` and `logits`; all else has a default. Hyper-parameters are
     plain attributes (most simply: fields of a dataclass) which a tuning sets between `fit` and
-    `logits`, so `fit` does not read the ones that `space` lists.
+    `logits`, so `fit` does not read the ones that `space` lists. Their defaults are the one
+    setting that `fixed` gives, see `Follows` where that depends on the task.
+
+    What `fit` and `logits` are given is checked before a subclass sees it: a tensor of another
+    kind, width, precision, device or length than the context's is a `TypeError` or a `ValueError`.
     """
 
     name: ClassVar[str]
@@ -221,8 +299,17 @@ class Method(ABC):
     regime: Regime = "inductive"
     reference: ClassVar[str] = ""
 
+    _like: Tensor  # (0, D), of the kind that the images must be
+
     official: bool = False
     """Whether to reproduce the authors' public code, its faults included."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, guarded in (("fit", _guarded_fit), ("logits", _guarded_logits)):
+            own = vars(cls).get(name)
+            if own is not None and not hasattr(own, "__wrapped__"):
+                setattr(cls, name, guarded(own))
 
     @abstractmethod
     def fit(self, context: Context) -> None:
@@ -240,7 +327,10 @@ class Method(ABC):
         return None
 
     def fixed(self, context: Context) -> dict[str, float]:
-        """The one documented setting for every dataset, encoder and shot count."""
+        """The one documented setting for every dataset, encoder and shot count.
+
+        A method that overrides it marks the defaults it changes with `Follows`.
+        """
         return type(self)().hparams
 
     def scaled(self, context: Context, multiples: Mapping[str, float]) -> dict[str, float]:
@@ -286,6 +376,52 @@ class Method(ABC):
             if not hasattr(self, name):
                 raise AttributeError(f"method '{self.name}' has no hyper-parameter '{name}'")
             setattr(self, name, value)
+
+
+_Fit = Callable[[Any, Context], None]
+_Logits = Callable[[Any, Tensor], Tensor]
+
+
+def _guarded_fit(fit: _Fit) -> _Fit:
+    """`Method.fit`, with what it is given checked, and defaults that follow the task set."""
+
+    @functools.wraps(fit)
+    def guarded(self: Method, context: Context) -> None:
+        if type(self).fit is not guarded:  # called by that of a subclass, which is guarded
+            fit(self, context)
+            return
+        if not isinstance(context, Context):
+            raise TypeError(f"{self.name}.fit takes a Context, not a {type(context).__name__}.")
+        if context.in_full and "norms" not in self.needs:
+            raise ValueError(f"{self.name} takes rows of length 1; this context is in_full.")
+        if "norms" in self.needs and not context.in_full:
+            raise ValueError(
+                f"{self.name} takes rows as long as the encoder made them. Give those of text, "
+                "support and val before they are L2-normalised, and Context(..., in_full=True)."
+            )
+        self._like = context.text[:0]
+        fit(self, context)
+        follow = [name for name, value in self.hparams.items() if isinstance(value, Follows)]
+        if follow:
+            fixed = self.fixed(context)
+            self.set({name: Follows(fixed[name]) for name in follow})
+
+    return guarded
+
+
+def _guarded_logits(logits: _Logits) -> _Logits:
+    """`Method.logits`, with the images checked."""
+
+    @functools.wraps(logits)
+    def guarded(self: Method, images: Tensor) -> Tensor:
+        if type(self).logits is guarded:
+            if not hasattr(self, "_like"):
+                raise ValueError(f"{self.name} is not fitted. Call fit(context) first.")
+            shape = "(B, 1 + P, D)" if "spatial" in self.needs else "(B, D)"
+            check_rows("images", images, shape, self._like, unit="norms" not in self.needs)
+        return logits(self, images)
+
+    return guarded
 
 
 class LinearMethod(Method):

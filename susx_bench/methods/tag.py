@@ -15,6 +15,7 @@ from torch import Tensor
 from susx_bench.methods.base import (
     Axis,
     Context,
+    Follows,
     LinearMethod,
     SearchSpace,
     Terms,
@@ -92,7 +93,7 @@ class TAG(LinearMethod):
 
     kappa: float = 8.0
     freedom: float = 1.0
-    alpha: float = ALPHA
+    alpha: float = Follows(ALPHA)
 
     def fit(self, context: Context) -> None:
         self._context = context

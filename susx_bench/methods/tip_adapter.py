@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from susx_bench.methods.base import Axis, Context, LinearMethod, SearchSpace, Terms
+from susx_bench.methods.base import Axis, Context, Follows, LinearMethod, SearchSpace, Terms
 from susx_bench.methods.cache import (
     cache_logits,
     cache_sweep,
@@ -49,7 +49,8 @@ class TipAdapter(LinearMethod):
         alpha: Weight of the cache against CLIP's own logits, >= 0; 0 is zero-shot.
         beta: Sharpness of the cache, > 0, see `cache_logits`.
 
-    The defaults are those for one shot. `fixed` divides ``alpha`` by the root of the shots: the
+    The defaults are those for one shot. `fixed`, and so `fit` where no other ``alpha`` was given,
+    divides it by the root of the shots: the
     cache is a sum over shots, so a constant weight lets it swamp the text as shots grow, and a
     mean over shots lets the text hide what many shots know.
 
@@ -61,7 +62,7 @@ class TipAdapter(LinearMethod):
     name: ClassVar[str] = "tip-adapter"
     reference: ClassVar[str] = "zhang2022tip"
 
-    alpha: float = 12.0
+    alpha: float = Follows(12.0)
     beta: float = 8.0
 
     def fit(self, context: Context) -> None:

@@ -10,7 +10,16 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from susx_bench.methods.base import Axis, Context, LinearMethod, Need, Regime, SearchSpace, Terms
+from susx_bench.methods.base import (
+    Axis,
+    Context,
+    Follows,
+    LinearMethod,
+    Need,
+    Regime,
+    SearchSpace,
+    Terms,
+)
 from susx_bench.methods.cache import (
     cache_logits,
     cache_sweep,
@@ -59,8 +68,8 @@ class TipX(LinearMethod):
         beta: Sharpness of the cache, > 0.
         gamma: Weight of the KL term, >= 0.
 
-    The defaults are those for one shot; `fixed` divides both weights by the root of the shots, as
-    in Tip-Adapter.
+    The defaults are those for one shot; `fixed`, and so `fit` where no other weight was given,
+    divides both weights by the root of the shots, as in Tip-Adapter.
 
     Source:
         Udandarao et al., *SuS-X: Training-Free Name-Only Transfer of Vision-Language Models*,
@@ -71,9 +80,9 @@ class TipX(LinearMethod):
     needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
     reference: ClassVar[str] = "udandarao2023susx"
 
-    alpha: float = 25.0
+    alpha: float = Follows(25.0)
     beta: float = 16.0
-    gamma: float = 8.0
+    gamma: float = Follows(8.0)
 
     @property
     def regime(self) -> Regime:  # type: ignore[override]  # a class default, here by instance

@@ -297,6 +297,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         support_views=views,
         text_prompts=prompts,
         dataset=task.dataset,
+        in_full="norms" in cell.method.needs,
     )
     method = cell.method()
     method.official = cell.official

@@ -216,9 +216,8 @@ class MethodContract:
             return
         context = shown(candidate, make_context())
         assert context.val is not None
-        watched = dataclasses.replace(
-            context, val=_Undeclared(context.val.features, context.val.labels)
-        )
+        val = _Undeclared(context.val.features, context.val.labels)
+        watched = dataclasses.replace(context, val=val)
 
         method = refit(candidate(), watched)
         method.space(watched)
@@ -238,6 +237,18 @@ class MethodContract:
 
             assert torch.equal(late.logits(images), early.logits(images)), (
                 f"`fit` reads one of {setting}"
+            )
+
+    def test_its_defaults_are_its_fixed_setting(self, candidate: type[Method]) -> None:
+        """What `fit` leaves in Python is what ``--tune fixed`` takes, of any task, one by one."""
+        method = candidate()
+        for shots in (3, 4):
+            context = shown(candidate, make_context(shots=shots))
+            method.fit(context)
+            fixed = method.fixed(context)
+            assert {name: getattr(method, name) for name in fixed} == fixed, (
+                "`fixed` gives another setting than the defaults; mark those it changes with "
+                "`susx_bench.Follows`"
             )
 
     def test_every_searched_hyper_parameter_matters(self, candidate: type[Method]) -> None:
@@ -369,6 +380,7 @@ def shown(method: type[Method], context: Context, other: str = "", also: str = "
         val=val and Labelled(seen(method, val.features, other), val.labels),
         support_views=context.support_views if "support-views" in declared else None,
         text_prompts=context.text_prompts if "text-prompts" in declared else None,
+        in_full="norms" in method.needs,
     )
 
 
@@ -468,6 +480,11 @@ class _Elsewhere(TorchFunctionMode):
 
 class _Undeclared(Labelled):
     """Val images that may be passed on, but not looked at."""
+
+    def __post_init__(self) -> None:
+        """Nothing is looked at here either, nor below."""
+
+    def check(self, context: Context) -> None: ...
 
     def __getattribute__(self, name: str) -> Any:
         if name in ("features", "labels"):

@@ -82,10 +82,13 @@ def choose(
         labelled: What ``few-val``, ``val`` and ``test`` look at.
 
     Raises:
+        TypeError: As of `Labelled.check`, and the next.
         ValueError: If one of these is asked for without labelled images, or ``published`` of a
             method that has no constants for the dataset.
     """
     started = time.perf_counter()
+    if labelled is not None:
+        labelled.check(context)
     choice = _choose(method, context, tune, labelled)
     method.set(choice.hparams)
     seconds = time.perf_counter() - started

@@ -100,7 +100,7 @@ def test_a_channel_that_tells_nothing_is_left_out() -> None:
         return torch.nn.functional.normalize(torch.cat([rows, torch.ones(len(rows), 1)], 1), dim=-1)
 
     method = APE(channels=16.5 / 17)
-    method.fit(dataclasses.replace(c, text=with_shared(c.text), support=with_shared(c.support)))
+    method.fit(Context(with_shared(c.text), with_shared(c.support), c.support_labels))
 
     assert sorted(method._refined().channels.tolist()) == list(range(16))
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -24,9 +22,7 @@ def test_a_sweep_stays_within_its_own_bound(
     context: Context, betas: list[float], drop: int
 ) -> None:
     rows = torch.arange(len(context.support) - drop)
-    c = dataclasses.replace(
-        context, support=context.support[rows], support_labels=context.support_labels[rows]
-    )
+    c = context.part(rows)
     values = class_values(c, balance=True)
     affinity = unit(11, 16, seed=4) @ c.support.T
 
@@ -40,9 +36,7 @@ def test_a_sweep_stays_within_its_own_bound(
 
 
 def test_a_class_without_images_scores_nothing(context: Context) -> None:
-    c = dataclasses.replace(
-        context, support=context.support[3:], support_labels=context.support_labels[3:]
-    )
+    c = context.part(torch.arange(3, 15))
     affinity = unit(4, 16, seed=4) @ c.support.T
     values = class_values(c, balance=True)
 

@@ -27,6 +27,7 @@ def in_full(context: Context) -> Context:
         text=stretched(context.text, 1),
         support=stretched(context.support, 2),
         val=val and Labelled(stretched(val.features, 3), val.labels),
+        in_full=True,
     )
 
 
@@ -83,6 +84,6 @@ def test_lengths_matter(context: Context) -> None:
     images = unit(20, 16, seed=9)
     full, short = ClipDN(), ClipDN()
     full.fit(in_full(context))
-    short.fit(context)
+    short.fit(dataclasses.replace(context, in_full=True))
 
     assert not torch.allclose(full.logits(stretched(images, 4)), short.logits(images), atol=0.01)

@@ -60,7 +60,7 @@ def test_matches_the_formula_on_real_features(real: Path) -> None:
     expected = plain_loops(method, c, images)
 
     torch.testing.assert_close(method.logits(images).double(), expected, rtol=0, atol=1e-3)
-    method.fit(dataclasses.replace(c, text=c.text.double()))
+    method.fit(dataclasses.replace(c, text=c.text.double(), support=c.support.double()))
     torch.testing.assert_close(method.logits(images.double()), expected, rtol=0, atol=1e-6)
 
 

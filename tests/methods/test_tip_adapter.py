@@ -51,9 +51,7 @@ def test_repeating_the_images_of_one_class_changes_nothing_unless_official(
     """An unbalanced support: class 0 three times over. Its weight in the sum stays the same."""
     keep = (context.support_labels == 0).nonzero().flatten()
     rows = torch.cat([torch.arange(15), keep, keep])
-    uneven = dataclasses.replace(
-        context, support=context.support[rows], support_labels=context.support_labels[rows]
-    )
+    uneven = context.part(rows)
     images = unit(9, 16, seed=5)
     results = {}
     for official in (False, True):

@@ -74,10 +74,10 @@ def test_clip_dn_sees_the_lengths_of_a_bundle(
 
     assert done.code == 0, done.err
     (record,) = done.records
-    context = Context(full["text"], full["support"], tensors["support_labels"], logit_scale=50.0)
     method = kind()
     val = Labelled(full["val"], tensors["val_labels"])
-    method.fit(Context(context.text, context.support, context.support_labels, 50.0, val=val))
+    labels = tensors["support_labels"]
+    method.fit(Context(full["text"], full["support"], labels, 50.0, val=val, in_full=True))
     assert torch.equal(top1(record), method.logits(full["test"]).argmax(-1))
     assert record["tuned_on"] == ("val" if kind is ClipDNVal else "fixed")
 

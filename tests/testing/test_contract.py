@@ -209,6 +209,12 @@ class TooEarly(Weighted):
 
 
 @dataclass
+class Elsewhere(Weighted):
+    def fixed(self, context: Context) -> dict[str, float]:
+        return {"alpha": self.alpha / context.shots}
+
+
+@dataclass
 class Idle(Weighted):
     def logits(self, images: Tensor) -> Tensor:
         return images @ (self._context.text + self._means).T
@@ -321,6 +327,7 @@ BAD: list[tuple[Callable[..., None], type[Method], str]] = [
     ),
     (contract.test_reads_val_only_if_it_declares_it, Peeker, "context.val.features"),
     (contract.test_hyper_parameters_count_from_when_they_are_set, TooEarly, "`fit` reads"),
+    (contract.test_its_defaults_are_its_fixed_setting, Elsewhere, "Follows"),
     (contract.test_every_searched_hyper_parameter_matters, Idle, "'alpha' changes nothing"),
     (contract.test_a_sweep_gives_the_terms_of_each_setting, Wrong, "'alpha' at"),
     (contract.test_a_sweep_gives_the_terms_of_each_setting, Falling, "'alpha' rises"),

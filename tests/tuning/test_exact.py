@@ -78,12 +78,7 @@ def test_winner_and_bounds_are_those_of_plain_loops(
     val = c.val
     assert val is not None
     rows = torch.arange(len(c.support) - (0 if balanced or shots == 1 else 1))
-    c = dataclasses.replace(
-        c,
-        text=c.text.to(dtype),
-        support=c.support[rows].to(dtype),
-        support_labels=c.support_labels[rows],
-    )
+    c = Context(c.text.to(dtype), c.support[rows].to(dtype), c.support_labels[rows], 20.0)
     images = Labelled(val.features.to(dtype), val.labels)
     axes = (
         Axis("alpha", tuple(alphas), weight=True),

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import pytest
@@ -52,7 +51,7 @@ def test_half_precision_is_that_of_the_methods_own_logits(
     dtype: torch.dtype, context: Context
 ) -> None:
     assert context.val is not None
-    c = dataclasses.replace(context, text=context.text.to(dtype), support=context.support.to(dtype))
+    c = Context(context.text.to(dtype), context.support.to(dtype), context.support_labels, 20.0)
     images = Labelled(context.val.features.to(dtype), context.val.labels)
     method = TipAdapter()
     method.fit(c)
