@@ -238,12 +238,18 @@ class Where:
             there is one, else the hub.
         split_file: Split file in place of the published one.
         skip_bad: Whether images that cannot be decoded are left out; else they are an error.
+        image_column: Column of a table's images; where None, one of the usual names.
+        label_column: Column of its labels, likewise.
+        classnames: File of class names, one a line, for data of the user's own.
     """
 
     root: Path | None = None
     source: str = "auto"
     split_file: Path | None = None
     skip_bad: bool = False
+    image_column: str | None = None
+    label_column: str | None = None
+    classnames: Path | None = None
 
 
 class BenchDataModule(ImageDataModule):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from susx_bench.data.spec import DatasetSpec, Split
 from susx_bench.errors import DatasetError
@@ -27,12 +28,83 @@ def squash(name: str) -> str:
     return re.sub(r"[\W_]", "", re.sub(r"^\d+\.(?=\D)", "", _fold(name)))
 
 
-def words(name: str) -> tuple[str, ...]:
-    """The words of a class name in no order, which finds a car's year wherever it stands.
+def letters(name: str) -> tuple[str, ...]:
+    """The letters of a name of several words, in no order, and its numbers, in no order.
 
-    The letter that SUN397's paths begin with, as in ``/a/apse/indoor``, is not a word.
+    That finds a car whose year stands first or last, and whose ``C/V`` is ``CV``. The letter that
+    SUN397's paths begin with, as in ``/a/apse/indoor``, is none of them.
     """
-    return tuple(sorted(re.findall(r"[^\W_]+", re.sub(r"^/[a-z]/", "", _fold(name)))))
+    parts = re.findall(r"\d+|[^\W\d_]+", re.sub(r"^/[a-z]/", "", _fold(name)))
+    if len(parts) < 2:
+        return tuple(parts)
+    numbers = sorted(part for part in parts if part.isdigit())
+    return ("".join(sorted("".join(part for part in parts if not part.isdigit()))), *numbers)
+
+
+Key = str | tuple[str, ...]
+Reading = Callable[[str], set[Key]]
+
+
+def _as_it_stands(name: str) -> set[Key]:
+    return {_plain(name)}
+
+
+def _squashed(name: str) -> set[Key]:
+    keys: set[Key] = {squash(name), squash(name.replace("&", " and "))}
+    return keys - {""}
+
+
+def _lettered(name: str) -> set[Key]:
+    glued = re.sub(r"[^\w\s]", "", name)  # the 570-4 of a car is 5704
+    keys: set[Key] = {letters(name), letters(glued), letters(name.replace("&", " and "))}
+    return keys - {()}
+
+
+class _Spellings:
+    """What a name can mean, by ways to compare it, the strictest first.
+
+    Args:
+        spec: The facts, with the classes' own names and their aliases.
+    """
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        own = list(enumerate(spec.classnames))
+        aliases = [(i, alias) for i, name in own for alias in spec.aliases.get(name, ())]
+        synonyms = [(i, each) for i, alias in aliases if "," in alias for each in alias.split(",")]
+        self._ways: list[tuple[Reading, dict[Key, set[int]]]] = [
+            (_as_it_stands, _by(_as_it_stands, own)),
+            (_squashed, _by(_squashed, own)),
+            (_squashed, _by(_squashed, aliases)),
+            (_lettered, _by(_lettered, own + aliases)),
+            (_squashed, _by(_squashed, synonyms)),
+        ]
+        shared = [(i, other) for i, name in own for other in spec.shared.get(name, ())]
+        self.shared = _by(_squashed, shared)
+
+    def rank(self, name: str) -> tuple[int, int | None]:
+        """The first way in which a name means something, and what: None for several or none."""
+        for way, labels in enumerate(self._meanings(name)):
+            if labels:
+                return way, next(iter(labels)) if len(labels) == 1 else None
+        return len(self._ways), None
+
+    def fits(self, name: str, label: int) -> bool:
+        """Whether a name means a class among others."""
+        return any(label in labels for labels in self._meanings(name)) or label in self.shared.get(
+            squash(name), ()
+        )
+
+    def _meanings(self, name: str) -> Iterator[set[int]]:
+        for read, known in self._ways:
+            yield {label for key in read(name) for label in known.get(key, ())}
+
+
+def _by(read: Reading, spelled: Iterable[tuple[int, str]]) -> dict[Key, set[int]]:
+    known: dict[Key, set[int]] = defaultdict(set)
+    for label, name in spelled:
+        for key in read(name):
+            known[key].add(label)
+    return known
 
 
 def match(
@@ -41,7 +113,9 @@ def match(
     """Find the canonical label of every class of a copy.
 
     A name is known as it stands, by its letters and digits, by an alias of the facts, or by its
-    words in any order. No label is ever believed for its position.
+    letters in any order. No label is believed for its position, but in one case: two classes may
+    have one name, as two of ImageNet's are called ``missile`` in many copies, where the others
+    show that the list is the canonical one.
 
     Args:
         names: The copy's class names, in its own order.
@@ -56,29 +130,123 @@ def match(
         DatasetError: If a name is unknown or not told apart from another, or a class is missing
             that may not be.
     """
-    if spec.numbered and sorted(names) == sorted(str(i + 1) for i in range(len(spec.classnames))):
-        return [int(name) - 1 for name in names]
-    exact = {_plain(name): label for label, name in enumerate(spec.classnames)}
-    known = _spellings(spec)
+    if (numbers := _numbers(names, spec)) is not None:
+        return list(numbers)
+    spellings = _Spellings(spec)
+    if _in_place(names, spec, spellings):
+        return list(range(len(names)))
     dropped = {squash(name) for name in spec.dropped}
-    labels: list[int | None] = []
-    unknown: list[str] = []
+    labels: list[int | None] = [spellings.rank(name)[1] for name in names]
     theirs: list[list[str]] = [[] for _ in spec.classnames]
-    for name in names:
-        label = exact.get(_plain(name), known.get(squash(name), known.get(words(name))))
+    unknown: list[str] = []
+    for name, label in zip(names, labels, strict=True):
         if label is not None:
             theirs[label].append(name)
         elif squash(name) not in dropped:
             unknown.append(name)
-        labels.append(label)
+    _check(names, theirs, unknown, spec, where, some=some)
+    return labels
+
+
+def serve(names: Sequence[str], spec: DatasetSpec, where: str) -> tuple[list[str], list[str]]:
+    """Find the name under which a table has what belongs to each class.
+
+    As `match`, but a table may have other names besides: of several names for a class the nearest
+    spelled one is taken. And where a class is missing whose name other lists share with another
+    class, that name serves both (`DatasetSpec.shared`).
+
+    Args:
+        names: The table's names.
+        spec: The facts.
+        where: Where the names were found, for messages.
+
+    Returns:
+        For each class a name, and the names that serve none.
+
+    Raises:
+        DatasetError: If a class is missing, or has two names that are equally near.
+    """
+    if (numbers := _numbers(names, spec)) is not None:
+        return [name for _, name in sorted(zip(numbers, names, strict=True))], []
+    spellings = _Spellings(spec)
+    ranked = {name: spellings.rank(name) for name in names}
+    theirs: list[list[str]] = []
+    for label in range(len(spec.classnames)):
+        ways = {name: way for name, (way, known) in ranked.items() if known == label}
+        nearest = min(ways.values(), default=None)
+        theirs.append([name for name, way in ways.items() if way == nearest])
+        if not ways:
+            theirs[-1] = [n for n in names if label in spellings.shared.get(squash(n), ())]
+    used = {name for found in theirs for name in found}
+    dropped = {squash(name) for name in spec.dropped}
+    left = [name for name in names if name not in used and squash(name) not in dropped]
+    _check(names, theirs, left if [] in theirs else [], spec, where)
+    return [found[0] for found in theirs], left
+
+
+def same_names(classes: Iterable[tuple[int, str]]) -> list[str]:
+    """A line for each name that several of some numbered classes have."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for number, name in classes:
+        numbers[name].append(number)
+    return [
+        f"classes {' and '.join(map(str, several))} have one name, '{name}'; their numbers tell "
+        "them apart"
+        for name, several in numbers.items()
+        if len(several) > 1
+    ]
+
+
+def _in_place(names: Sequence[str], spec: DatasetSpec, spellings: _Spellings) -> bool:
+    """Whether a list is the canonical one as a whole.
+
+    It is where all names are the canonical ones, or where each can mean the class of its place and
+    all but one in a hundred mean no other.
+    """
+    if len(names) != len(spec.classnames):
+        return False
+    others = [label for label, name in enumerate(names) if spellings.rank(name)[1] != label]
+    return [*map(_plain, names)] == [*map(_plain, spec.classnames)] or (
+        100 * len(others) <= len(names)
+        and all(spellings.fits(names[label], label) for label in others)
+    )
+
+
+def _numbers(names: Sequence[str], spec: DatasetSpec) -> list[int] | None:
+    """Labels of a copy that calls its classes 1 to K, None where it may not or does not."""
+    count = len(spec.classnames)
+    if spec.numbered and sorted(names) == sorted(str(i + 1) for i in range(count)):
+        return [int(name) - 1 for name in names]
+    return None
+
+
+def _check(
+    names: Sequence[str],
+    theirs: Sequence[Sequence[str]],
+    unknown: Sequence[str],
+    spec: DatasetSpec,
+    where: str,
+    *,
+    some: bool = False,
+) -> None:
+    """Refuse names that are not the dataset's, each once.
+
+    Args:
+        names: All of them.
+        theirs: Those of each class.
+        unknown: Those of no class.
+        spec: The facts.
+        where: Where they were found.
+        some: Whether classes may be missing.
+    """
     missing = [name for name, found in zip(spec.classnames, theirs, strict=True) if not found]
     several = [
-        f"several classes for '{name}': {_quoted(found)}"
+        f"several classes for '{name}': {quoted(found)}"
         for name, found in zip(spec.classnames, theirs, strict=True)
         if len(found) > 1
     ]
-    wrong = [f"none of its: {_quoted(unknown)}"] if unknown else []
-    wrong += [f"without {_quoted(missing)}"] if missing and not some else []
+    wrong = [f"none of its: {quoted(unknown)}"] if unknown else []
+    wrong += [f"without {quoted(missing)}"] if missing and not some else []
     wrong += several[:_SHOWN]
     if wrong:
         raise DatasetError(
@@ -86,7 +254,6 @@ def match(
             f"{len(spec.classnames)} ({'; '.join(wrong)}). Labels are never believed by their "
             "position: give a copy with the dataset's own class names."
         )
-    return labels
 
 
 def unite(names: Mapping[Split, Iterable[str]], where: str) -> tuple[list[str], list[str]]:
@@ -129,20 +296,7 @@ def _spelled(name: str) -> str:
     return re.sub(r"[\s_-]", "", re.sub(r"^\d+\.(?=\D)", "", _fold(name)))
 
 
-def _quoted(names: Sequence[str]) -> str:
+def quoted(names: Sequence[str]) -> str:
+    """The first of some names, each in quotes, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more
-
-
-def _spellings(spec: DatasetSpec) -> dict[str | tuple[str, ...], int]:
-    """Every spelling that means one class and no other."""
-    spelled: list[tuple[str | tuple[str, ...], int]] = []
-    for label, name in enumerate(spec.classnames):
-        spelled += [(squash(alias), label) for alias in (name, *spec.aliases.get(name, ()))]
-        spelled.append((words(name), label))
-    known: dict[str | tuple[str, ...], int] = {}
-    unclear: set[str | tuple[str, ...]] = {"", ()}  # names without a letter or a digit
-    for key, label in spelled:
-        if known.setdefault(key, label) != label:
-            unclear.add(key)
-    return {key: label for key, label in known.items() if key not in unclear}

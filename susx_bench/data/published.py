@@ -10,9 +10,10 @@ from typing import Any
 
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.sources.base import File, Sample, Source
+from susx_bench.data.sources.datafiles import has_tables, walk
 from susx_bench.data.sources.folder import FolderSource
 from susx_bench.data.sources.hub import copy_named, snapshot
-from susx_bench.data.sources.table import TableSource, has_tables
+from susx_bench.data.sources.table import TableCopy, TableSource
 from susx_bench.data.sources.tree import class_folders
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, SplitFile, Tables
 from susx_bench.errors import DatasetError, OptionError
@@ -90,16 +91,20 @@ def find_source(spec: DatasetSpec, where: Where) -> Source:
     """
     kind, _, name = where.source.partition(":")
     if kind == "hf" and name:
-        return hub_source(spec, _hub_copy(spec, name), where.split_file)
+        return hub_source(spec, _hub_copy(spec, name), where)
     if where.source not in ("auto", "folder", "hub"):
         raise OptionError(
-            f"--source {where.source}: it is auto, folder, hub or hf:ORG/NAME[@REVISION]."
+            f"--source {where.source}: it is auto, folder, hub or hf:ORG/NAME[:CONFIG][@REVISION]."
+        )
+    if where.classnames:
+        raise OptionError(
+            f"--classnames goes with a bundle and with data of your own; {spec.name} has its names."
         )
     folder = local_folder(spec, where.root)
     if where.source != "hub" and folder:
-        return _folder(spec, folder, where.split_file)
+        return _folder(spec, folder, where)
     if where.source != "folder" and spec.hub:
-        return hub_source(spec, spec.hub[0], where.split_file)
+        return hub_source(spec, spec.hub[0], where)
     root = where.root / spec.name if where.root else None
     looked = f"{root} does not exist" if root else "no --data-root (or SUSX_BENCH_DATA) is given"
     no_hub = "" if spec.hub else ", and no copy on the hub is known with its commit"
@@ -109,42 +114,60 @@ def find_source(spec: DatasetSpec, where: Where) -> Source:
     )
 
 
-def hub_source(spec: DatasetSpec, hub: Hub, split_file: Path | None) -> TableSource:
+def hub_source(spec: DatasetSpec, hub: Hub, where: Where) -> TableSource:
     """A copy on the hub.
 
     Raises:
         DatasetError: If it cannot be had or read.
     """
-    folder = snapshot(hub, spec.name, spec.fetch)
-    commit = folder.name
-    return TableSource(
-        folder,
-        spec,
-        hub,
-        where=f"hf:{hub.repo}@{commit[:12]}",
-        state=f"{hub.repo}@{commit}",
-        split_file=split_file,
-    )
+    copy = hub_copy(hub, spec.name, spec.fetch, where)
+    return TableSource(copy, spec, state=pinned(copy), split_file=where.split_file)
+
+
+def hub_copy(hub: Hub, name: str, fetch: str, where: Where) -> TableCopy:
+    """The tables of a copy on the hub, downloaded unless they are here.
+
+    Raises:
+        DatasetError: If they cannot be had or read.
+    """
+    folder = snapshot(hub, name, fetch)
+    config = f":{hub.config}" if hub.config else ""
+    return TableCopy(folder, name, where, hub, f"hf:{hub.repo}{config}@{folder.name[:12]}")
+
+
+def pinned(copy: TableCopy) -> str:
+    """What pins the content of a copy on the hub: its commit."""
+    assert copy.hub is not None
+    config = f":{copy.hub.config}" if copy.hub.config else ""
+    return f"{copy.hub.repo}{config}@{copy.folder.name}"
 
 
 def _hub_copy(spec: DatasetSpec, name: str) -> Hub:
-    """What is known of ``ORG/NAME[@REVISION]``; its sizes only at the commit of the facts."""
+    """What is known of ``ORG/NAME[:CONFIG][@REVISION]``.
+
+    Its sizes are known at the commit of the facts and for their configuration only.
+    """
     asked = copy_named(name)
     known = next((hub for hub in spec.hub if hub.repo == asked.repo), None)
     if known is None:
         return asked
-    if "@" not in name or asked.revision == known.revision:
+    revision = asked.revision if "@" in name else known.revision
+    config = asked.config or known.config
+    if (revision, config) == (known.revision, known.config):
         return known
-    return replace(known, revision=asked.revision, sizes={}, protocol="hub-official")
+    return replace(known, revision=revision, config=config, sizes={}, protocol="hub-official")
 
 
-def _folder(spec: DatasetSpec, folder: Path, split_file: Path | None) -> Source:
+def _folder(spec: DatasetSpec, folder: Path, where: Where) -> Source:
     """A local folder in the dataset's own layout, or of tables, or of class folders."""
+    split_file = where.split_file
     layout = spec.layout or Tables()
     if not _has(layout, folder):
         if has_tables(folder):
             hub = next((hub for hub in spec.hub if _fits(hub, folder)), None)
-            return TableSource(folder, spec, hub, split_file=split_file)
+            return TableSource(
+                TableCopy(folder, spec.name, where, hub), spec, split_file=split_file
+            )
         own = {split: split for split in spec.sizes}
         if own and all((folder / name).is_dir() for name in own.values()):
             layout = ClassFolders(splits=own)
@@ -169,5 +192,5 @@ def _has(layout: Layout, folder: Path) -> bool:
 
 def _fits(hub: Hub, folder: Path) -> bool:
     """Whether a local folder of tables can be a copy of a hub repository: the file kinds agree."""
-    shards = hub.label == "cls"
-    return any(folder.rglob("*.tar" if shards else "*.parquet"))
+    ending = ".tar" if hub.label == "cls" else ".parquet"
+    return any(place.lower().endswith(ending) for place in walk(folder))

@@ -114,7 +114,9 @@ class DatasetSpec:
         folders: Other names of that folder under the data root.
         hub: Copies on the hub, the preferred one first.
         fetch: How to get the data by hand.
-        aliases: Other spellings of a class name: folder names, hub labels, codes.
+        aliases: Other names of a class: folder names, hub labels, codes; synonyms together, with
+            commas between them, mean the class where one alone means no other.
+        shared: Names that lists of others give to a class although another class is called so.
         dropped: Classes that copies have and the published protocol has not.
         numbered: Whether copies may call the classes 1, 2, ... K.
         views: Augmented views a few-shot support image is averaged over; 1 is the image itself.
@@ -140,6 +142,7 @@ class DatasetSpec:
     hub: tuple[Hub, ...] = ()
     fetch: str = ""
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     numbered: bool = False
     views: int = 10
@@ -156,6 +159,11 @@ def read_codes(name: str) -> dict[str, tuple[str, ...]]:
     """Read the codes (WordNet ids, countries) in front of the class names: name to code."""
     pairs = (line.split("\t") for line in _lines(name))
     return {classname: (code,) for code, classname in pairs}
+
+
+def read_synsets() -> dict[str, str]:
+    """Read what WordNet calls ImageNet's classes: code to synonyms with commas between them."""
+    return dict(line.split("\t") for line in _lines("imagenet-synsets"))
 
 
 def _lines(name: str) -> list[str]:

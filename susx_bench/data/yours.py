@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from susx_bench.data.base import BenchDataModule, Where
-from susx_bench.data.classes import unite
-from susx_bench.data.published import SourcedDataModule, hub_source
+from susx_bench.data.classes import squash
+from susx_bench.data.published import SourcedDataModule, hub_copy, pinned
 from susx_bench.data.sources.base import Source
+from susx_bench.data.sources.datafiles import has_tables
 from susx_bench.data.sources.folder import FolderSource, UnsplitSource
 from susx_bench.data.sources.guess import advice, guess
-from susx_bench.data.sources.hub import copy_named, snapshot
+from susx_bench.data.sources.hub import copy_named
 from susx_bench.data.sources.table import (
-    CLASSNAMES_FILE,
-    LABEL_COLUMNS,
+    TableCopy,
     TableSource,
-    class_labels,
-    has_tables,
-    load_tables,
     read_classnames,
 )
 from susx_bench.data.spec import ClassFolders, DatasetSpec
-from susx_bench.data.splitnames import guess_splits
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.registry import DATASETS
 
@@ -32,14 +27,19 @@ _YOURS = (".", "/", "~", "hf:")
 """What the name of a folder or a repository starts with."""
 
 
-def open_dataset(name: str) -> type[BenchDataModule]:
-    """The class of a dataset: ``./folder``, ``hf:ORG/NAME[@REVISION]`` or a registered name.
+def open_dataset(name: str, where: Where | None = None) -> type[BenchDataModule]:
+    """The class of a dataset: ``./folder``, ``hf:ORG/NAME[:CONFIG][@REVISION]`` or a known name.
+
+    Args:
+        name: The name.
+        where: What is said of its data; the classes of the user's own data follow from the columns
+            and the file of class names.
 
     Raises:
         UnknownNameError: If nobody registered the name.
         DatasetError: If a folder or a repository cannot be read.
     """
-    return _open_yours(name) or DATASETS.get(name)
+    return _open_yours(name, where or Where()) or DATASETS.get(name)
 
 
 def own_encoder(name: str) -> str | None:
@@ -53,24 +53,33 @@ def own_encoder(name: str) -> str | None:
     return DATASETS.get(name).spec.encoder
 
 
-def _open_yours(name: str) -> type[SourcedDataModule] | None:
-    """A dataset class for ``./folder`` or ``hf:ORG/NAME[@REVISION]``; None for any other name.
+def _open_yours(name: str, asked: Where) -> type[SourcedDataModule] | None:
+    """A dataset class for ``./folder`` or ``hf:ORG/NAME...``; None for any other name.
 
     Raises:
         DatasetError: If it cannot be read.
     """
     if name.startswith("hf:"):
-        return _from_hub(name.removeprefix("hf:"))
+        return _from_hub(name.removeprefix("hf:"), asked)
     if name.startswith(_YOURS):
-        return _from_folder(Path(name).expanduser())
+        return _from_folder(Path(name).expanduser(), asked)
     return None
 
 
-def _spec(name: str, title: str, classnames: tuple[str, ...]) -> DatasetSpec:
+def _spec(name: str, title: str, own: Sequence[str], asked: Where) -> DatasetSpec:
+    """The facts of data that calls its classes `own`; the user may call them otherwise."""
+    classnames = tuple(name.replace("_", " ") for name in own)
+    aliases: dict[str, tuple[str, ...]] = {}
+    if asked.classnames:
+        given = read_classnames(asked.classnames, name)
+        _check_names(given, own, f"--classnames {asked.classnames}", title)
+        aliases = {new: (old,) for new, old in zip(given, own, strict=True) if new != old}
+        classnames = tuple(given)
     return DatasetSpec(
         name=name,
         title=title,
         classnames=classnames,
+        aliases=aliases,
         sizes={},
         template="a photo of a {}.",
         photo="A photo of a {}.",
@@ -80,9 +89,25 @@ def _spec(name: str, title: str, classnames: tuple[str, ...]) -> DatasetSpec:
     )
 
 
-def _made(
-    spec_: DatasetSpec, find: Callable[[Path | None], Source], remarks: Sequence[str] = ()
-) -> type[SourcedDataModule]:
+def _check_names(given: Sequence[str], own: Sequence[str], option: str, title: str) -> None:
+    """Check that names stand in the order of the classes that they are for.
+
+    Raises:
+        DatasetError: If there are more or fewer, or one is the name of another class.
+    """
+    if len(given) != len(own):
+        raise DatasetError(f"{option} has {len(given)} names, {title} has {len(own)} classes.")
+    places = {squash(name): place for place, name in enumerate(own)}
+    for place, name in enumerate(given):
+        other = places.get(squash(name), place)
+        if other != place:
+            raise DatasetError(
+                f"{option} has '{name}' in line {place + 1}, and {title} has it as class "
+                f"{other + 1}: name the classes in its order, {', '.join(own[:5])}, ..."
+            )
+
+
+def _made(spec_: DatasetSpec, find: Callable[[Path | None], Source]) -> type[SourcedDataModule]:
     class Yours(SourcedDataModule):
         """A dataset of the user's."""
 
@@ -96,27 +121,27 @@ def _made(
                     f"--source {where.source}: {spec_.title} is a source itself; --source goes "
                     "with the name of a dataset."
                 )
-            source = find(where.split_file)
-            source.remarks += remarks
-            return source
+            return find(where.split_file)
 
     return Yours
 
 
-def _from_folder(folder: Path) -> type[SourcedDataModule]:
+def _from_folder(folder: Path, asked: Where) -> type[SourcedDataModule]:
     if not folder.is_dir():
         raise DatasetError(f"--dataset {folder}: there is no such folder.")
     name = folder.resolve().name
     found = guess(folder)
     if found is None and has_tables(folder):
-        names, remarks = _table_classes(folder, name, str(folder))
-        spec = _spec(name, str(folder), names)
-        return _made(
-            spec, lambda split_file: TableSource(folder, spec, split_file=split_file), remarks
-        )
+        copy = TableCopy(folder, name, asked)
+        spec = _spec(name, str(folder), copy.classnames, asked)
+        return _made(spec, lambda split_file: TableSource(copy, spec, split_file=split_file))
     if found is None:
         raise DatasetError(f"--dataset {folder}: no folder in it has an image. {advice(folder)}")
-    spec = _spec(name, str(folder), tuple(each.replace("_", " ") for each in found.classnames))
+    for option in ("image_column", "label_column"):
+        if getattr(asked, option):
+            flag = option.replace("_", "-")
+            raise OptionError(f"--{flag} goes with tables, and {folder} has folders of images.")
+    spec = _spec(name, str(folder), found.classnames, asked)
     layout = ClassFolders(splits=found.splits, complete=False)
     return _made(
         spec,
@@ -128,36 +153,10 @@ def _from_folder(folder: Path) -> type[SourcedDataModule]:
     )
 
 
-def _from_hub(name: str) -> type[SourcedDataModule]:
-    hub = copy_named(name)
-    folder = snapshot(hub, hub.repo, "")
-    where = f"hf:{hub.repo}@{folder.name[:12]}"
-    classnames, remarks = _table_classes(folder, hub.repo, where)
-    spec = _spec(hub.repo.replace("/", "-"), f"hf:{name}", classnames)
-    hub = replace(hub, revision=folder.name)
-    return _made(spec, lambda split_file: hub_source(spec, hub, split_file), remarks)
-
-
-def _table_classes(folder: Path, name: str, where: str) -> tuple[tuple[str, ...], list[str]]:
-    """Class names of a table nobody described, in its own order, and what to tell of them."""
-    tables = load_tables(folder, None, name, where)
-    splits = guess_splits(list(tables), f"{name}: {where}")
-    table = tables[splits.get("test", splits.get("train", ""))]
-    column = next((known for known in LABEL_COLUMNS if known in table.column_names), None)
-    if column is None:
-        raise DatasetError(
-            f"{name}: {where} has the columns {', '.join(table.column_names)}, none of which is "
-            f"{', '.join(LABEL_COLUMNS)}."
-        )
-    found = class_labels(table, column)
-    if found is None and (folder / CLASSNAMES_FILE).is_file():
-        found = read_classnames(folder / CLASSNAMES_FILE, name)
-    remarks: list[str] = []
-    if found is None:
-        written = {
-            split: {str(label) for label in tables[splits[split]].unique(column)}
-            for split in ("test", "train", "val")
-            if split in splits
-        }
-        found, remarks = unite(written, f"{name}: {where}")
-    return tuple(label.replace("_", " ") for label in found), remarks
+def _from_hub(name: str, asked: Where) -> type[SourcedDataModule]:
+    copy = hub_copy(copy_named(name), name.partition("@")[0], "", asked)
+    own = name.partition("@")[0].replace("/", "-").replace(":", "-")
+    spec = _spec(own, f"hf:{name}", copy.classnames, asked)
+    return _made(
+        spec, lambda split_file: TableSource(copy, spec, state=pinned(copy), split_file=split_file)
+    )

@@ -6,10 +6,11 @@ import gzip
 import importlib.util
 import math
 import string
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from susx_bench.data.classes import match
+from susx_bench.data.classes import quoted, serve
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import PromptsError, UnknownNameError
 from susx_bench.records.text import read_json
@@ -44,7 +45,17 @@ WAFFLES = 15
 WAFFLE_SEED = 1
 
 
-def class_prompts(kind: str, spec: DatasetSpec, folder: Path | None = None) -> list[list[str]]:
+Say = Callable[[str], object]
+"""Told, in a line, what a prompt file has otherwise than the dataset."""
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+def class_prompts(
+    kind: str, spec: DatasetSpec, folder: Path | None = None, say: Say = _silent
+) -> list[list[str]]:
     """Write the prompts of every class.
 
     Args:
@@ -52,6 +63,7 @@ def class_prompts(kind: str, spec: DatasetSpec, folder: Path | None = None) -> l
         spec: The dataset's facts: class names, whose underscores become spaces, and templates
             with one ``{}``.
         folder: Where prompt files lie, see `read_table`.
+        say: Told what a file has otherwise than the dataset.
 
     Returns:
         For each class its prompts.
@@ -74,14 +86,15 @@ def class_prompts(kind: str, spec: DatasetSpec, folder: Path | None = None) -> l
         said = [described(text) for text in waffles(names, WAFFLES, WAFFLE_SEED)]
         return [[f"A photo of a {name}, {text}." for text in said] for name in names]
     if kind == "visdesc":
-        read = read_table(spec, folder, f"descriptors_{spec.name}.json", "descriptor")
+        file = f"descriptors_{spec.name}.json"
+        read = read_table(spec, folder, file, "descriptor", say, bare=True)
         return [
-            [f"{name}, {described(text)}" for text in texts]
+            [f"{name}, {described(text)}" for text in texts] or [name]
             for name, texts in zip(names, read, strict=True)
         ]
     if kind not in FROM_FILE:
         return written
-    read = read_cupl(spec, folder)
+    read = read_cupl(spec, folder, say)
     return [cupl + ours for cupl, ours in zip(read, written, strict=True)]
 
 
@@ -166,12 +179,20 @@ def _mean(numbers: Sequence[float]) -> float:
     return sum(numbers) / len(numbers)
 
 
-def read_cupl(spec: DatasetSpec, folder: Path | None) -> list[list[str]]:
+def read_cupl(spec: DatasetSpec, folder: Path | None, say: Say = _silent) -> list[list[str]]:
     """Read ``CuPL_prompts_DATASET.json``, see `read_table`."""
-    return read_table(spec, folder, f"CuPL_prompts_{spec.name}.json", "sentence")
+    return read_table(spec, folder, f"CuPL_prompts_{spec.name}.json", "sentence", say)
 
 
-def read_table(spec: DatasetSpec, folder: Path | None, file: str, item: str) -> list[list[str]]:
+def read_table(
+    spec: DatasetSpec,
+    folder: Path | None,
+    file: str,
+    item: str,
+    say: Say = _silent,
+    *,
+    bare: bool = False,
+) -> list[list[str]]:
     """Read a file of the form ``{class name: [text, ...]}``.
 
     Args:
@@ -180,13 +201,15 @@ def read_table(spec: DatasetSpec, folder: Path | None, file: str, item: str) -> 
             ``gpt3_prompts``, ``descriptors_DATASET.json`` as VisDesc does in ``descriptors``.
         file: Its name.
         item: What one text is called.
+        say: Told which names belong to no class, which serve two, and which have no text.
+        bare: Whether a class may have no text, as five have in VisDesc's own file for Food-101.
 
     Returns:
         For each class its texts, in canonical order.
 
     Raises:
-        PromptsError: If the file is missing or of another form, or a class has no text.
-        DatasetError: If its names are not the dataset's.
+        PromptsError: If the file is missing or of another form, or a class has no text that must.
+        DatasetError: If a class is not in it, or under two names.
     """
     if folder is None:
         whose = "SuS-X's gpt3_prompts" if item == "sentence" else "VisDesc's descriptors"
@@ -205,12 +228,28 @@ def read_table(spec: DatasetSpec, folder: Path | None, file: str, item: str) -> 
     )
     if not good:
         raise PromptsError(f"{spec.name}: {path} is not of the form {{class name: [{item}]}}.")
-    names = list(table)
-    found: list[list[str]] = [[] for _ in spec.classnames]
-    for name, label in zip(names, match(names, spec, str(path)), strict=True):
-        if label is not None:
-            found[label] = [text for text in table[name] if text.strip()]
-    for label, texts in enumerate(found):
-        if not texts:
-            raise PromptsError(f"{spec.name}: {path} has no {item} for '{spec.classnames[label]}'.")
+    served, left = serve(list(table), spec, str(path))
+    if left:
+        say(
+            f"{path}: {len(left)} of its {len(table)} names are left out, which {spec.name} does "
+            f"not have: {quoted(left)}."
+        )
+    classes: dict[str, list[str]] = defaultdict(list)
+    for name, own in zip(served, spec.classnames, strict=True):
+        classes[name].append(own)
+    for name, several in classes.items():
+        if len(several) > 1:
+            say(f"{path}: '{name}' serves {len(several)} classes: {quoted(several)}.")
+    found = [[text for text in table[name] if text.strip()] for name in served]
+    empty = [own for own, texts in zip(spec.classnames, found, strict=True) if not texts]
+    if empty and not bare:
+        raise PromptsError(
+            f"{spec.name}: {path} has no {item} for {len(empty)} of {len(found)} classes: "
+            f"{quoted(empty)}."
+        )
+    if empty:
+        say(
+            f"{path}: no {item} for {len(empty)} of {len(found)} classes, of which the prompt is "
+            f"the bare name: {quoted(empty)}."
+        )
     return found

@@ -59,19 +59,15 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_names(path: Path) -> list[str]:
-    """Read names, one a line, each of which is there once.
+    """Read names, one a line, in the order of their numbers. Two may be the same.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is not UTF-8, has no line, an empty line, or a name twice.
+        ValueError: If it is not UTF-8, has no line, or an empty line.
     """
     names = read_lines(path)
     if not names:
         raise ValueError("it has no line")
-    first: dict[str, int] = {}
-    for number, name in enumerate(names, start=1):
-        if first.setdefault(name, number) != number:
-            raise ValueError(f"lines {first[name]} and {number} are both '{name}'")
     return names
 
 

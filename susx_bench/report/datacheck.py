@@ -68,7 +68,8 @@ def render(report: Report) -> RenderableType:
     if report.wrong:
         lines.append(Text("wrong: " + "; ".join(report.wrong), style="bold red"))
     else:
-        lines.append(Text(f"nothing wrong with {total:,} images", style="bold green"))
+        read = f"the {total:,} images that are read" if report.remarks else f"{total:,} images"
+        lines.append(Text(f"nothing wrong with {read}", style="bold green"))
     return Group(*lines)
 
 

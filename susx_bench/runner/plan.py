@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from susx_bench.data.base import BenchDataModule, ImageDataModule, Where
+from susx_bench.data.classes import same_names
 from susx_bench.data.spec import DatasetSpec, Split
 from susx_bench.data.yours import open_dataset, own_encoder
 from susx_bench.encoders.base import Encoder
@@ -33,7 +34,7 @@ from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
 from susx_bench.methods.base import Method, Setting, fault
-from susx_bench.prompts.kinds import class_prompts
+from susx_bench.prompts.kinds import Say, class_prompts
 from susx_bench.records.files import sha256_json
 from susx_bench.records.text import read_names
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, load_method
@@ -107,10 +108,18 @@ class Opened:
     Attributes:
         encoders: By name and precision.
         tasks: By what `_data_of` leaves of a request.
+        said: What was said about these.
     """
 
     encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
     tasks: dict[Request, Task] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
+
+    def say(self, notes: Console, line: str) -> None:
+        """Print a line once."""
+        if line not in self.said:
+            self.said.add(line)
+            notes.print(line, markup=False)
 
 
 def plan(
@@ -144,7 +153,9 @@ def plan(
     if len(set(taken)) < len(taken):
         twice = next(name for name in taken if taken.count(name) > 1)
         raise PluginError(f"two of the methods asked for are called '{twice}'. Rename one.")
-    tasks = _tasks(request, demo, notes, opened or Opened())
+    opened = opened or Opened()
+    say = partial(opened.say, notes)
+    tasks = _tasks(request, demo, notes, opened)
     if request.shots is None and (request.features or request.setting != FEW_SHOT):
         if request.seed:
             notes.print("--seed has no effect: without --shots the support set is used whole.")
@@ -176,7 +187,7 @@ def plan(
                 or (tune == "published" and method().published(task.dataset) is not None)
             )
             if method.prompts not in worded:
-                worded[method.prompts] = _worded(task, method.prompts, request.prompts_dir)
+                worded[method.prompts] = _worded(task, method.prompts, request.prompts_dir, say)
             own, wordless = worded[method.prompts]
             drawn = draws if needs_support else [(None, 0)]
             for (draw_shots, seed), (order, batches) in product(drawn, _shown(method, request)):
@@ -344,12 +355,12 @@ def _check_method(method: type[Any], asked: str) -> None:
         raise PluginError(f"--method {asked}: {method.__name__} is not a method: {wrong}.")
 
 
-def _worded(task: Task, kind: str, folder: Path | None) -> tuple[Task, str]:
+def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task, str]:
     """A task with a method's own kind of prompts, or itself and why it cannot have them."""
     if not isinstance(task, DatasetTask):
         return task, f"it brings prompts of its own, and {task.where} comes with one text"
     try:
-        return task.worded(kind, class_prompts(kind, task.spec, folder)), ""
+        return task.worded(kind, class_prompts(kind, task.spec, folder, say)), ""
     except (PromptsError, DatasetError) as error:
         return task, str(error)
 
@@ -458,7 +469,10 @@ def _tasks(request: Request, demo: str, notes: Console, opened: Opened) -> list[
             if named not in opened.encoders:
                 opened.encoders[named] = open_encoder(*named)
             encoder, store = opened.encoders[named], FeatureStore(cache_url())
-            opened.tasks[key] = _task(request, dataset, encoder, store, notes)
+            opened.tasks[key] = _task(request, dataset, encoder, store, notes, opened)
+        task = opened.tasks[key]
+        for line in same_names(enumerate(task.classnames)):
+            opened.say(notes, f"{task.dataset}: {line}.")
     return [opened.tasks[key] for key in keys]
 
 
@@ -484,7 +498,12 @@ def _check_flags(request: Request) -> None:
 
 
 def _task(
-    request: Request, name: str, encoder: Encoder, store: FeatureStore, notes: Console
+    request: Request,
+    name: str,
+    encoder: Encoder,
+    store: FeatureStore,
+    notes: Console,
+    opened: Opened,
 ) -> Task:
     dataset = open_dataset(name)
     open_split = partial(dataset, where=request.where)
@@ -492,7 +511,7 @@ def _task(
     pool, support = _pool(request, name, encoder.name, open_split, spec, notes)
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
-    texts = class_prompts(request.prompts, spec, request.prompts_dir)
+    texts = class_prompts(request.prompts, spec, request.prompts_dir, partial(opened.say, notes))
     task = DatasetTask(open_split, encoder, request.prompts, texts, pool, support, views, store)
     for remark in task.remarks:
         notes.print(f"{spec.name}: {remark}.", markup=False)

@@ -27,7 +27,7 @@ from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
 from susx_bench.features.predict import Launch
 from susx_bench.progress import Progress
-from susx_bench.prompts.kinds import class_prompts
+from susx_bench.prompts.kinds import Say, class_prompts
 from susx_bench.records.files import sha256_arrays
 from susx_bench.support.folder import (
     KEPT,
@@ -142,12 +142,12 @@ def build(request: Request, notes: Console) -> Built:
     return _generated(request, notes) if request.kind == "sus-sd" else _retrieved(request, notes)
 
 
-def _texts(request: Request, spec: DatasetSpec) -> tuple[tuple[str, ...], ...]:
+def _texts(request: Request, spec: DatasetSpec, say: Say) -> tuple[tuple[str, ...], ...]:
     """The prompts of each class, in an order of the seed's: files list them by question."""
     if request.expected:
         return request.expected.texts
     found = []
-    texts = class_prompts(request.prompts, spec, request.prompts_dir)
+    texts = class_prompts(request.prompts, spec, request.prompts_dir, say)
     for name, each in zip(spec.classnames, texts, strict=True):
         order = list(each)
         random.Random(f"{request.seed}/{spec.name}/{name}").shuffle(order)
@@ -155,7 +155,9 @@ def _texts(request: Request, spec: DatasetSpec) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def _recipe(request: Request, spec: DatasetSpec, per_class: int, **how: Any) -> Recipe:
+def _recipe(
+    request: Request, spec: DatasetSpec, per_class: int, notes: Console, **how: Any
+) -> Recipe:
     """What is to be built.
 
     Raises:
@@ -166,7 +168,7 @@ def _recipe(request: Request, spec: DatasetSpec, per_class: int, **how: Any) -> 
         dataset=spec.name,
         classnames=spec.classnames,
         prompts=request.prompts,
-        texts=_texts(request, spec),
+        texts=_texts(request, spec, partial(notes.print, markup=False)),
         per_class=request.per_class or per_class,
         seed=request.seed,
         **how,
@@ -257,6 +259,7 @@ def _generated(request: Request, notes: Console) -> Built:
         request,
         spec,
         how.per_class,
+        notes,
         generation=Generation(
             model=pipeline.repository,
             revision=pipeline.revision,
@@ -303,9 +306,11 @@ def _retrieved(request: Request, notes: Console) -> Built:
     if request.from_folder and request.from_folder.suffix == ".pt":
         return _imported(request, dataset.spec, notes)
     origin = _origin(request, dataset.spec)
+    if origin.remark:
+        notes.print(origin.remark, style="yellow", markup=False)
     test = _test_split(request, dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
-    recipe = _recipe(request, dataset.spec, RETRIEVED, retrieval=facts)
+    recipe = _recipe(request, dataset.spec, RETRIEVED, notes, retrieval=facts)
     folder, anew = _begin(request, recipe, notes, origin.check)
     if request.pool is None and not is_main_process():  # only a pool is encoded by all ranks
         return _built_elsewhere(request, folder, recipe, parent)
@@ -372,7 +377,7 @@ def _imported(request: Request, spec: DatasetSpec, notes: Console) -> Built:
         source="features", place=str(path), content_sha256=content, encoder=request.encoder
     )
     most = int(torch.bincount(labels).max())
-    recipe = _recipe(request, spec, most, retrieval=facts)
+    recipe = _recipe(request, spec, most, notes, retrieval=facts)
     folder, _ = _begin(request, recipe, notes, lambda: None)
     if not is_main_process():
         return _built_elsewhere(request, folder, recipe, os.getppid())

@@ -59,6 +59,7 @@ class PoolOrigin(Origin):
 
     def __init__(self, place: str, encoder: Encoder, search: Search, launch: Launch) -> None:
         self._pool = open_pool(place)
+        self.remark = self._pool.remark
         self._encoder = encoder
         self._search: Search = search
         self._launch = launch

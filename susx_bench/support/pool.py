@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,93 @@ from PIL import Image
 
 from susx_bench.data.base import ImageDataModule
 from susx_bench.data.decode import BadImageError, decode
-from susx_bench.data.sources.base import Sample
+from susx_bench.data.sources.base import Sample, reason
+from susx_bench.data.sources.datafiles import inside, of_config, walk
 from susx_bench.data.sources.hub import copy_named, snapshot
-from susx_bench.data.sources.table import IMAGE_COLUMNS, has_tables, load_tables, undecoded
-from susx_bench.data.sources.tree import image_files
+from susx_bench.data.sources.rows import ParquetTable, members, read_member
+from susx_bench.data.sources.table import IMAGE_COLUMNS
+from susx_bench.data.sources.tree import image_files, is_image
 from susx_bench.errors import DatasetError, SupportError
 from susx_bench.records.paths import read_bytes
 
 
 class Pool(ImageDataModule):
-    """Images to retrieve from. One that cannot be read has no features, and is told of.
+    """Images to retrieve from: files, and what is in Parquet files and tars among them.
+
+    One that cannot be read has no features, and is told of.
+
+    Args:
+        folder: Where they lie.
+        where: Where they came from, for messages and the recipe.
+        state: What pins their content, such as a commit; None looks at the files.
+        config: Which of the configurations of a hub copy; None takes whatever holds images.
 
     Attributes:
         where: Folder or repository.
+        unused: Number of files that hold no image, by their ending.
+
+    Raises:
+        DatasetError: If a Parquet file or a tar cannot be read.
     """
 
     where: str
     tolerant = True
     classnames = ()
 
+    def __init__(
+        self, folder: Path, where: str, state: str | None = None, config: str | None = None
+    ) -> None:
+        super().__init__()
+        self.where = where
+        self.source = "pool"
+        self.unused: Counter[str] = Counter()
+        self._folder = folder
+        self._state = state
+        self._read: dict[str, Callable[[], bytes | None]] = {}
+        self._used: list[Path] = []
+        try:
+            self._find(config)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"--pool {where}: {reason(error)}") from error
+        self._samples = [Sample(key, 0) for key in self._read]
+
+    def _find(self, config: str | None) -> None:
+        """Find every image, in the order of the paths."""
+        images = {path.relative_to(self._folder).as_posix() for path in image_files(self._folder)}
+        places = sorted({*images, *walk(self._folder)})
+        if config:
+            images, places = set(), of_config(self._folder, config, "--pool", self.where)
+        for place in places:
+            path = self._folder / place
+            ending = path.suffix.lower()
+            found: dict[str, Callable[[], bytes | None]] = {}
+            if place in images:
+                found = {place: partial(read_bytes, path)}
+            elif ending == ".tar":
+                found = _in_tar(inside(self._folder, place), place)
+            elif ending == ".parquet":
+                found = _in_parquet(inside(self._folder, place), place)
+            if found:
+                self._read |= found
+                self._used.append(path)
+            else:
+                self.unused[ending or "(no ending)"] += 1
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return self._samples
+
     @property
     def fingerprint(self) -> Any:
         """What it holds, as JSON: a commit, or names and sizes of files."""
-        raise NotImplementedError
+        return self._state or [[name, size] for name, size, _ in self._stats()]
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        return self._state or self._stats()
+
+    def _stats(self) -> list[tuple[str, int, int]]:
+        stats = [(path.relative_to(self._folder), path.stat()) for path in self._used]
+        return [(path.as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
     def read(self, key: str) -> bytes:
         """Read an image's file.
@@ -41,7 +106,10 @@ class Pool(ImageDataModule):
         Raises:
             OSError: If it cannot be read.
         """
-        raise NotImplementedError
+        content = self._read[key]()
+        if content is None:
+            raise OSError("its row holds no image")
+        return content
 
     def image(self, sample: Sample) -> Image.Image:
         try:
@@ -49,93 +117,35 @@ class Pool(ImageDataModule):
         except (BadImageError, OSError) as error:
             raise DatasetError(f"{self.where}: {sample.key} cannot be read: {error}.") from error
 
-
-class FolderPool(Pool):
-    """Image files in a folder and below."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.where = str(folder)
-        self.source = "pool"
-        self._folder = folder
-
-    @cached_property
-    def samples(self) -> Sequence[Sample]:
-        found = sorted(image_files(self._folder))
-        return [Sample(path.relative_to(self._folder).as_posix(), 0) for path in found]
-
     @property
-    def fingerprint(self) -> Any:
-        return [[key, (self._folder / key).stat().st_size] for key, _ in self.samples]
-
-    def read(self, key: str) -> bytes:
-        return read_bytes(self._folder / key)
-
-    def state(self, samples: Sequence[Sample]) -> Any:
-        stats = [(self._folder / sample.key).stat() for sample in samples]
-        return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+    def remark(self) -> str:
+        """What of it is not used, in a line; empty where all is."""
+        if not self.unused:
+            return ""
+        each = ", ".join(f"{count:,} {ending}" for ending, count in self.unused.most_common())
+        return f"--pool {self.where}: not used, without an image: {each}"
 
 
-class TablePool(Pool):
-    """Parquet files or webdataset shards, of which only the images are looked at.
+def _in_tar(path: Path, place: str) -> dict[str, Callable[[], bytes | None]]:
+    """The images in a tar, by key."""
+    return {
+        f"{place}/{name}": partial(read_member, path, start, size)
+        for name, start, size in members(path)
+        if is_image(name)
+    }
 
-    Args:
-        folder: Where they lie.
-        where: Where they came from, for messages and the recipe.
-        state: What pins their content, such as a commit; None looks at the files.
-    """
 
-    def __init__(self, folder: Path, where: str, state: str | None) -> None:
-        super().__init__()
-        self.where = where
-        self.source = "pool"
-        self._folder = folder
-        self._state = state
-
-    @cached_property
-    def _tables(self) -> dict[str, tuple[Any, str]]:
-        """Each of its splits with nothing but the images, and the name of their column."""
-        found = {}
-        for name, table in load_tables(self._folder, None, "--pool", self.where).items():
-            column = next((known for known in IMAGE_COLUMNS if known in table.column_names), None)
-            if column is None:
-                raise SupportError(
-                    f"--pool {self.where}: it has the columns {', '.join(table.column_names)}; "
-                    f"none of {', '.join(IMAGE_COLUMNS)} is there for the images."
-                )
-            found[name] = (undecoded(table, column).select_columns([column]), column)
-        return found
-
-    @cached_property
-    def samples(self) -> Sequence[Sample]:
-        return [
-            Sample(f"{name}/{row}", 0)
-            for name, (table, _) in self._tables.items()
-            for row in range(len(table))
-        ]
-
-    @property
-    def fingerprint(self) -> Any:
-        return self._state or [[name, size] for name, size, _ in self.state(())]
-
-    def read(self, key: str) -> bytes:
-        name, _, row = key.rpartition("/")
-        table, column = self._tables[name]
-        value = table[int(row)][column]
-        if value is None or value["bytes"] is None:
-            raise OSError("its row holds no image")
-        return bytes(value["bytes"])
-
-    def state(self, samples: Sequence[Sample]) -> Any:
-        if self._state:
-            return self._state
-        files = sorted(path for path in self._folder.rglob("*") if path.is_file())
-        stats = [(path, path.stat()) for path in files]
-        return [[str(p.relative_to(self._folder)), s.st_size, s.st_mtime_ns] for p, s in stats]
+def _in_parquet(path: Path, place: str) -> dict[str, Callable[[], bytes | None]]:
+    """The images in a Parquet file, by key."""
+    table = ParquetTable([path])
+    column = table.image_column(IMAGE_COLUMNS)
+    if column is None:
+        return {}
+    return {f"{place}/{row}": partial(table.image, column, row) for row in range(len(table))}
 
 
 def open_pool(name: str) -> Pool:
-    """Open ``FOLDER`` (of images, Parquet files or webdataset shards) or ``hf:ORG/NAME[@REV]``.
+    """Open ``FOLDER`` (of images, Parquet files, tars) or ``hf:ORG/NAME[:CONFIG][@REVISION]``.
 
     Raises:
         SupportError: If there is no such folder, or no image in it.
@@ -144,13 +154,20 @@ def open_pool(name: str) -> Pool:
     if name.startswith("hf:"):
         hub = copy_named(name.removeprefix("hf:"))
         folder = snapshot(hub, "--pool", "")
-        return TablePool(folder, f"hf:{hub.repo}@{folder.name}", folder.name)
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        raise SupportError(f"--pool {name}: there is no such folder.")
-    pool: Pool = TablePool(folder, name, None) if has_tables(folder) else FolderPool(folder)
+        config = f":{hub.config}" if hub.config else ""
+        pool = Pool(
+            folder, f"hf:{hub.repo}{config}@{folder.name}", folder.name + config, hub.config
+        )
+    else:
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise SupportError(f"--pool {name}: there is no such folder.")
+        pool = Pool(folder, name)
     if not len(pool):
+        looked = (
+            ", ".join(f"{n:,} {ending}" for ending, n in pool.unused.most_common()) or "nothing"
+        )
         raise SupportError(
-            f"--pool {name}: it has no image, no Parquet file and no webdataset shard."
+            f"--pool {name}: it has no image, and none in a Parquet file or a tar; it has {looked}."
         )
     return pool

@@ -64,10 +64,12 @@ class Origin(ABC):
 
     Attributes:
         facts: What the recipe says of it, by the names of `Retrieval`.
+        remark: What of it is not used, in a line; empty where all is.
         unreadable: What could not be read at all; known once there are candidates.
     """
 
     facts: dict[str, str]
+    remark: str = ""
     unreadable: Sequence[str] = ()
 
     def check(self) -> None:  # noqa: B027 - most are here

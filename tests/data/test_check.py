@@ -228,7 +228,6 @@ def test_images_of_one_colour_are_named(folder: Path) -> None:
 def test_tables_and_the_digits_can_be_checked(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "arrow")
     images = [encoded(photo(seed)) for seed in range(3)]
     table = parquet([*images, b"broken"], [0, 1, 2, 2], CLASSES)
     write(tmp_path / "mine/test.parquet", table)

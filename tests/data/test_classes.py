@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from susx_bench.data.classes import match, unite
+from susx_bench.data.classes import match, same_names, unite
 from susx_bench.data.spec import Split
 from susx_bench.errors import DatasetError
 from tests.data.made import CLASSES, spec_of
@@ -160,3 +160,52 @@ def test_classes_may_be_missing_where_that_is_allowed() -> None:
     assert match(["Dog", "cat"], spec, "here", some=True) == [1, 0]
     with pytest.raises(DatasetError, match="none of its: 'ant'"):
         match(["ant", "cat"], spec, "here", some=True)
+
+
+# Names in another spelling, and names that two classes have
+
+
+@pytest.mark.parametrize(
+    "name", ["CV Cargo Van 2012", "cargo-van c/v (2012)", "2012 C.V. CargoVan"]
+)
+def test_letters_may_stand_in_any_order_whatever_is_between_them(name: str) -> None:
+    names = ("2012 C/V Cargo Van", "2011 C/V Cargo Van", "cat")
+
+    assert labels(["cat", "2011 C/V Cargo Van", name], classnames=names) == [2, 1, 0]
+
+
+@pytest.mark.parametrize("name", ["2021 C/V Cargo Van", "tac", "god", "CV Cargo Van 201 2"])
+def test_a_number_is_its_digits_in_their_order_and_so_is_a_word(name: str) -> None:
+    names = ("2012 C/V Cargo Van", "cat", "dog")
+    other = {"tac": 1, "god": 2}.get(name, 0)
+    theirs = [name if i == other else each for i, each in enumerate(names)]
+
+    assert f"none of its: '{name}'" in refusal(theirs[::-1], classnames=names)
+
+
+def test_and_is_a_word_or_a_sign() -> None:
+    names = ("Town & Country", "Antigua and Barbuda", "AT&T")
+
+    theirs = ["ATT", "antigua & barbuda", "Town and Country"]
+    assert labels(theirs, classnames=names) == [2, 1, 0]
+    theirs = ["AT and T", "Antigua_Barbuda and", "Country & Town"]
+    assert labels(theirs, classnames=names) == [2, 1, 0]
+
+
+def test_two_classes_of_one_name_are_told_apart_by_their_numbers() -> None:
+    names = ("crane", "dog", "crane")
+
+    assert labels(names, classnames=names) == [0, 1, 2]
+    assert same_names(enumerate(names)) == [
+        "classes 0 and 2 have one name, 'crane'; their numbers tell them apart"
+    ]
+    refusal(["dog", "crane", "crane"], classnames=names)
+    refusal(["crane", "dog"], classnames=names)
+
+
+def test_synonyms_are_taken_where_they_mean_one_class() -> None:
+    aliases = {"cat": ("felis, pet",), "dog": ("canis, pet, hound",)}
+
+    assert labels(["Hound", "night owl", "felis"], aliases=aliases) == [1, 2, 0]
+    assert labels(["canis, pet, hound", "night owl", "felis"], aliases=aliases) == [1, 2, 0]
+    assert "none of its: 'pet'" in refusal(["pet", "night owl", "dog"], aliases=aliases)

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 from susx_bench.data.classes import match
-from susx_bench.data.spec import DatasetSpec, SplitFile, read_codes
+from susx_bench.data.spec import DatasetSpec, SplitFile, read_codes, read_synsets
 from susx_bench.errors import DatasetError
 
 CLASSES = {
@@ -383,11 +383,63 @@ def test_classes_of_imagenet_that_are_easily_mistaken() -> None:
         assert codes[name] == (code,)
 
 
-def test_the_list_with_two_missiles_is_refused() -> None:
-    clip = renamed("imagenet", {"projectile": "missile", "sunglass": "sunglasses"})
+@pytest.mark.parametrize("name", ["imagenet", "imagenet-sketch"])
+def test_a_list_with_two_missiles_is_known_as_a_whole(name: str) -> None:
+    """CoOp's, CLIP_benchmark's and open_clip's: in another order nothing tells the two apart."""
+    from open_clip import IMAGENET_CLASSNAMES
 
+    clip = renamed(name, {"projectile": "missile", "sunglass": "sunglasses"})
+    assert list(IMAGENET_CLASSNAMES) == clip
+
+    assert labels(name, clip) == every(name)
     with pytest.raises(DatasetError, match="without 'projectile', 'sunglass'"):
-        labels("imagenet", clip)
+        labels(name, clip[::-1])
+    with pytest.raises(DatasetError, match="several classes for 'missile'"):
+        labels(name, ["goldfish", "tench", *clip[2:]])
+    with pytest.raises(DatasetError, match="without 'projectile', 'sunglass'"):
+        labels(name, list(dict.fromkeys(clip)))
+
+
+@pytest.mark.parametrize("name", ["imagenet", "imagenet-sketch"])
+def test_names_of_other_lists_of_imagenet(name: str) -> None:
+    visdesc = renamed(name, {"newt": "eft", "tights": "maillot"})
+    random.Random(1).shuffle(there := every(name))
+    assert labels(name, [visdesc[i] for i in there]) == there
+
+    shades = renamed(name, {"sunglass": "sunglasses", "sunglasses": "shades"})
+    assert labels(name, shades) == every(name)
+    # What WordNet calls them: two cranes among them, told apart in the canonical order alone.
+    synsets = list(read_synsets().values())
+    assert (synsets[0], synsets[134], synsets[517]) == ("tench, Tinca tinca", "crane", "crane")
+    assert labels(name, synsets) == every(name)
+    first = [each.split(",")[0] for each in synsets]
+    assert first[638] == first[639] == "maillot"
+    assert labels(name, first) == every(name)
+    with pytest.raises(DatasetError, match="crane"):
+        labels(name, synsets[::-1])
+
+
+def test_lotus_twice() -> None:
+    assert labels("flowers102", renamed("flowers102", {"lotus": "lotus lotus"})) == every(
+        "flowers102"
+    )
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda name: re.sub(r"(\d{4}) (.*)", r"\2 \1", name).replace("C/V", "CV"),
+        lambda name: re.sub(r"(\d{4}) (.*)", r"\2 \1", name).replace("/", "").replace("-", " "),
+        lambda name: re.sub(r"[/ -]", "_", name),
+        lambda name: re.sub(r"(\d{4}) (\S+) (.*)", r"\3 (\2, \1)", name).replace("-", ""),
+    ],
+)
+def test_cars_are_known_by_their_letters_whatever_the_order(spell: Callable[[str], str]) -> None:
+    theirs = [spell(name) for name in facts("stanfordcars").classnames]
+    assert "2012 Ram C/V Cargo Van Minivan" in facts("stanfordcars").classnames
+
+    random.Random(1).shuffle(there := every("stanfordcars"))
+    assert labels("stanfordcars", [theirs[i] for i in there]) == there
 
 
 def test_imagenet_r_has_names_of_its_own() -> None:

@@ -215,8 +215,7 @@ def test_half_a_download_is_never_believed(hub: Hub, tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_real_cifar10(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "arrow")
+def test_real_cifar10(real: Path) -> None:
     sizes: dict[Split, int] = {"train": 2000, "test": 1000}
 
     class Small(PublishedDataset):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from susx_bench.data.facts.ucf101 import UCF101
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import BenchError, UnknownNameError
 from susx_bench.prompts.kinds import ENSEMBLE, KINDS, class_prompts, clip_words, waffles
+from susx_bench.registry import DATASETS
 
 SPEC = DatasetSpec(
     name="toy",
@@ -109,8 +111,9 @@ def test_words_are_those_of_the_tokenizer() -> None:
     ("table", "message"),
     [
         ({"dog": ["d"]}, "without 'big_cat'"),
-        ({"dog": ["d"], "big cat": ["c"], "cow": ["m"]}, "'cow'"),
-        ({"dog": [], "big cat": ["c"]}, "no sentence for 'dog'"),
+        ({"dog": ["d"], "cow": ["m"]}, "none of its: 'cow'; without 'big_cat'"),
+        ({"dog": ["d"], "Big Cat": ["c"], "BIG CAT": ["c"]}, "several classes for 'big_cat'"),
+        ({"dog": [], "big cat": ["c"]}, "no sentence for 1 of 2 classes: 'dog'"),
         ({"dog": "d", "big cat": ["c"]}, "not of the form"),
         (["dog"], "not of the form"),
     ],
@@ -118,6 +121,70 @@ def test_words_are_those_of_the_tokenizer() -> None:
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, table: Any, message: str) -> None:
     with pytest.raises(BenchError, match=message):
         class_prompts("cupl", SPEC, write(tmp_path, table))
+
+
+def test_names_that_are_no_classes_are_left_out_and_said(tmp_path: Path) -> None:
+    more: dict[str, list[str]] = {f"cow {i}": ["m"] for i in range(7)}
+    table = {"DOG": ["far"], "dog": ["d"], "big cat": ["c"]} | more
+    said: list[str] = []
+
+    assert class_prompts("cupl", SPEC, write(tmp_path, table), said.append) == [["c"], ["d"]]
+    assert said == [
+        f"{tmp_path / 'CuPL_prompts_toy.json'}: 8 of its 10 names are left out, which toy does not "
+        "have: 'DOG', 'cow 0', 'cow 1', 'cow 2', 'cow 3' and 3 more."
+    ]
+
+
+def test_one_name_serves_two_classes_where_the_facts_say_so(tmp_path: Path) -> None:
+    spec = replace(SPEC, classnames=("dog", "hound", "cat"), shared={"hound": ("dog",)})
+    said: list[str] = []
+
+    folder = write(tmp_path, {"cat": ["c"], "Dog": ["d"]})
+    assert class_prompts("cupl", spec, folder, said.append) == [["d"], ["d"], ["c"]]
+    assert said == [f"{folder / 'CuPL_prompts_toy.json'}: 'Dog' serves 2 classes: 'dog', 'hound'."]
+
+    said.clear()
+    folder = write(tmp_path, {"cat": ["c"], "dog": ["d"], "hound": ["h"]})
+    assert class_prompts("cupl", spec, folder, said.append) == [["d"], ["h"], ["c"]]
+    assert not said
+    with pytest.raises(BenchError, match="without 'dog'"):
+        class_prompts("cupl", spec, write(tmp_path, {"cat": ["c"], "hound": ["h"]}))
+
+
+@pytest.mark.parametrize("name", ["imagenet", "imagenet-sketch"])
+def test_imagenets_table_of_998_names_serves_1000_classes(tmp_path: Path, name: str) -> None:
+    """CuPL's own file: a table cannot have two "missile" and two "sunglasses"."""
+    spec = DATASETS.get(name).spec
+    table = {each: [f"{each}."] for each in spec.classnames}
+    del table["projectile"], table["sunglass"]
+    (tmp_path / f"CuPL_prompts_{name}.json").write_text(json.dumps(table))
+    said: list[str] = []
+
+    prompts = class_prompts("cupl", spec, tmp_path, said.append)
+
+    assert prompts[657] == prompts[744] == ["missile."]
+    assert prompts[836] == prompts[837] == ["sunglasses."]
+    assert prompts[0] == ["tench."]
+    assert [line.partition(": ")[2] for line in said] == [
+        "'missile' serves 2 classes: 'missile', 'projectile'.",
+        "'sunglasses' serves 2 classes: 'sunglass', 'sunglasses'.",
+    ]
+
+
+def test_a_class_without_a_descriptor_has_its_bare_name(tmp_path: Path) -> None:
+    """As five of Food-101 in VisDesc's own file."""
+    table: dict[str, list[str]] = {"dog": [], "big cat": ["four legs", " "]}
+    (tmp_path / "descriptors_toy.json").write_text(json.dumps(table))
+    said: list[str] = []
+
+    assert class_prompts("visdesc", SPEC, tmp_path, said.append) == [
+        ["big cat, which has four legs"],
+        ["dog"],
+    ]
+    assert said == [
+        f"{tmp_path / 'descriptors_toy.json'}: no descriptor for 1 of 2 classes, of which the "
+        "prompt is the bare name: 'dog'."
+    ]
 
 
 def test_a_missing_file_says_what_to_give(tmp_path: Path) -> None:

@@ -44,7 +44,6 @@ def test_a_line_ends_where_editors_end_it(tmp_path: Path) -> None:
         (read_names, b"\ncat\ndog\n", "line 1 of 3 is empty"),
         (read_names, b"cat\n \t\r\ndog\n", "line 2 of 3 is empty"),
         (read_names, MARK + b"\ncat", "line 1 of 2 is empty"),
-        (read_names, b"cat\ndog\n cat \n", "lines 1 and 3 are both 'cat'"),
         (read_names, b"", "it has no line"),
         (read_names, b"\n\n", "it has no line"),
         (read_names, MARK, "it has no line"),

@@ -78,6 +78,7 @@ def test_what_is_left_out_is_told_by_both(tmp_path: Path, command: Command) -> N
     checked = command("data", "check", folder)
     assert checked.code == 0
     assert f"left out: empty folder 'unused'\n{line}\n" in checked.out
+    assert "nothing wrong with the 4 images that are read" in checked.out
 
 
 def test_a_file_of_two_splits_is_refused_by_both(tmp_path: Path, command: Command) -> None:

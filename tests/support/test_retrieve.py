@@ -464,7 +464,8 @@ def test_a_pool_of_parquet_and_a_run_on_what_it_gave(
     assert said.code == 0, said.err
     rows = [row for row in rows_of(tmp_path, "digits") if row.fate == KEPT]
     assert len(rows) == 40
-    assert {row.source.rpartition("/")[0] for row in rows} <= {"train", "test"}
+    files = {f"{split}-00000-of-00001.parquet" for split in ("train", "test")}
+    assert {row.source.rpartition("/")[0] for row in rows} <= files
     run = command(
         *("run", "--method", "tip-adapter", "--setting", "name-only", "--support", "sus-lc"),
         *("--shots", "2,4", "--seed", "1", "--json"),
@@ -563,7 +564,7 @@ def test_fewer_images_than_asked_for_are_counted_by_class(tmp_path: Path, comman
         ((), "0 were given"),
         (("--pool", "a", "--import", "b"), "2 were given"),
         (("--pool", "nowhere"), "--pool nowhere: there is no such folder"),
-        (("--pool", "."), "has no image, no Parquet file and no webdataset shard"),
+        (("--pool", "."), "it has no image, and none in a Parquet file or a tar; it has nothing"),
         (("--backend", "http://127.0.0.1:9"), "--backend needs --index"),
         (("--import", ".", "--steps", "3"), "--steps goes with --kind sus-sd"),
         (("--import", ".", "--prompts", "cupl", "--prompts-dir", "."), "cannot be read"),

@@ -53,6 +53,7 @@ class Flowers102(PublishedDataset):
         ),
         aliases={
             "ball moss": ("air plant",),
+            "lotus": ("lotus lotus",),
             "pink-yellow dahlia": ("pink and yellow dahlia",),
         },
         numbered=True,

@@ -5,7 +5,29 @@ from __future__ import annotations
 from typing import ClassVar
 
 from susx_bench.data.published import PublishedDataset
-from susx_bench.data.spec import ClassFolders, DatasetSpec, read_classnames, read_codes
+from susx_bench.data.spec import (
+    ClassFolders,
+    DatasetSpec,
+    read_classnames,
+    read_codes,
+    read_synsets,
+)
+
+_NAMES = read_classnames("imagenet")
+_SYNSETS = read_synsets()
+# What ImageNet-R calls its classes, and ImageNet-A one of its own.
+_OTHERS = {
+    code: (name,) for name, (code,) in read_codes("imagenet-r").items() if name not in _NAMES
+} | {"n02280649": ("small white",)}
+
+ALIASES = {
+    name: (code, _SYNSETS[code], *_OTHERS.get(code, ()))
+    for name, (code,) in read_codes("imagenet").items()
+}
+"""The WordNet id of each class, what WordNet calls it, and what others do."""
+
+# CuPL's, CoOp's and CLIP_benchmark's lists have two "missile" and two "sunglasses".
+SHARED = {"projectile": ("missile",), "sunglass": ("sunglasses",)}
 
 
 class ImageNet(PublishedDataset):
@@ -14,7 +36,7 @@ class ImageNet(PublishedDataset):
     spec: ClassVar[DatasetSpec] = DatasetSpec(
         name="imagenet",
         title="ImageNet",
-        classnames=read_classnames("imagenet"),
+        classnames=_NAMES,
         sizes={"train": 1281167, "test": 50000},
         template="a photo of a {}.",
         photo="A photo of a {}.",
@@ -31,11 +53,12 @@ class ImageNet(PublishedDataset):
         val_is_test=True,
         layout=ClassFolders(splits={"train": "train", "test": "val"}),
         folders=("imagenet/images",),  # CoOp
-        # No copy on the hub: those that name their classes name two "missile" and two "sunglasses".
+        # No copy on the hub: none is known here with its commit.
         fetch=(
             "Unpack the training and validation images from image-net.org, which asks for an "
             "account, into imagenet/train and imagenet/val under the data root, a folder a "
             "WordNet id. CoOp keeps both below imagenet/images, which is found too."
         ),
-        aliases=read_codes("imagenet"),
+        aliases=ALIASES,
+        shared=SHARED,
     )

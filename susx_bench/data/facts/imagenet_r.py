@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from susx_bench.data.published import PublishedDataset
-from susx_bench.data.spec import ClassFolders, DatasetSpec, read_classnames, read_codes
+from susx_bench.data.spec import (
+    ClassFolders,
+    DatasetSpec,
+    read_classnames,
+    read_codes,
+    read_synsets,
+)
 
 _CLIP = {code: name for name, (code,) in read_codes("imagenet").items()}
+_SYNSETS = read_synsets()
 
 
 class ImageNetR(PublishedDataset):
@@ -41,5 +48,8 @@ class ImageNetR(PublishedDataset):
             "give --source hf:clip-benchmark/wds_imagenet-r@REVISION."
         ),
         # WordNet ids, and what CLIP calls the same classes.
-        aliases={name: (code, _CLIP[code]) for name, (code,) in read_codes("imagenet-r").items()},
+        aliases={
+            name: (code, _CLIP[code], _SYNSETS[code])
+            for name, (code,) in read_codes("imagenet-r").items()
+        },
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from susx_bench.data.facts.imagenet import ALIASES, SHARED
 from susx_bench.data.published import PublishedDataset
-from susx_bench.data.spec import ClassFolders, DatasetSpec, read_classnames, read_codes
+from susx_bench.data.spec import ClassFolders, DatasetSpec, read_classnames
 
 
 class ImageNetSketch(PublishedDataset):
@@ -33,5 +34,6 @@ class ImageNetSketch(PublishedDataset):
             "Unpack ImageNet-Sketch, which github.com/HaohanWang/ImageNet-Sketch links, and put "
             "its folder of WordNet ids under the data root as imagenet-sketch/images."
         ),
-        aliases=read_codes("imagenet"),
+        aliases=ALIASES,
+        shared=SHARED,
     )

@@ -87,15 +87,17 @@ class FolderSource(Source):
         """The images of each split, where a file says which is in which."""
         layout = self._layout
         if self._split_file:
-            return read_split_file(self._split_file, self._spec)
+            return read_split_file(self._split_file, self._spec, self.remarks.append)
         if isinstance(layout, SplitFile):
-            return read_split_file(self.folder / layout.file, self._spec)
+            return read_split_file(self.folder / layout.file, self._spec, self.remarks.append)
         assert isinstance(layout, ListFiles)
         rows = {
             split: self._list(self.folder / file, layout.suffix)
             for split, file in layout.lists.items()
         }
-        return labelled(rows, self._spec, str(self.folder))
+        names = sorted({name for entries in rows.values() for _, name in entries})
+        labels = match(names, self._spec, str(self.folder))
+        return labelled(rows, dict(zip(names, labels, strict=True)), self._spec, str(self.folder))
 
     def splits(self) -> tuple[Split, ...]:
         return tuple(split for split in SPLITS if split in (self._folders or self._listed))

@@ -154,7 +154,7 @@ class _Folder:
         same = squash(only.name) == squash(self.name) or (
             self.hint is not None and only.hint is not None and only.hint.split == self.hint.split
         )
-        if only.inside and (same or is_filler(only.name)):
+        if only.inside and (same or is_filler(only.name) or _share(only.inside)):
             return only.through
         return self
 
@@ -215,12 +215,12 @@ def _splits(tops: Sequence[_Folder], where: str) -> dict[Split, _Folder]:
     return found
 
 
-def _share(boxes: Sequence[_Folder]) -> bool:
-    """Whether two splits have a class in common."""
+def _share(tops: Sequence[_Folder]) -> bool:
+    """Whether some have names of different splits, and a class in common."""
     return any(
         one.hint and other.hint and one.hint.split != other.hint.split and one.boxes & other.boxes
-        for one in boxes
-        for other in boxes
+        for one in tops
+        for other in tops
     )
 
 
@@ -308,6 +308,13 @@ def _check_classes(classes: Sequence[_Folder], folder: Path, where: str) -> None
                 f"{where}: is '{each.name}' a class? It has the folders {inner}. Give --dataset "
                 f"{each.path} if they are the splits or the classes. {advice(folder)}"
             )
+    common = set.intersection(*(each.boxes for each in classes))
+    if len(common) > 1:
+        named = _some([f"'{each.name}'" for each in classes])
+        raise DatasetError(
+            f"{where}: are {named} splits or classes? All of them have the folders "
+            f"{_some(sorted(common))}. {advice(folder)}"
+        )
 
 
 def _too_few(count: int, folder: Path, where: str, only: _Folder | None = None) -> DatasetError:

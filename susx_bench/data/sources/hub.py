@@ -7,15 +7,23 @@ import sys
 from pathlib import Path
 
 from susx_bench.data.sources.base import reason
-from susx_bench.data.sources.table import has_tables
+from susx_bench.data.sources.datafiles import has_tables
 from susx_bench.data.spec import Hub
 from susx_bench.errors import DatasetError
 
 
 def copy_named(name: str) -> Hub:
-    """The copy that ``ORG/NAME[@REVISION]`` names, of which no facts are known."""
-    repo, _, revision = name.partition("@")
-    return Hub(repo=repo, revision=revision or "main", splits={}, sizes={}, protocol="hub-official")
+    """The copy that ``ORG/NAME[:CONFIG][@REVISION]`` names, of which no facts are known."""
+    named, _, revision = name.partition("@")
+    repo, _, config = named.partition(":")
+    return Hub(
+        repo=repo,
+        revision=revision or "main",
+        splits={},
+        sizes={},
+        protocol="hub-official",
+        config=config or None,
+    )
 
 
 def snapshot(hub: Hub, dataset: str, fetch: str) -> Path:

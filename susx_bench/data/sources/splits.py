@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
-from susx_bench.data.classes import match
+from susx_bench.data.classes import match, same_names
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.data.splitnames import one_each, split_name
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_json
 
+Class = TypeVar("Class", bound=Hashable)
+
 UNSPLIT = "susx-bench 50/20/30"
 """Protocol of images that came without a split, see `divide`."""
 
 
-def read_split_file(path: Path, spec: DatasetSpec) -> dict[Split, list[Sample]]:
+def read_split_file(
+    path: Path, spec: DatasetSpec, say: Callable[[str], object]
+) -> dict[Split, list[Sample]]:
     """Read ``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``.
 
     The keys may be other usual names of splits. The labels are those of the class names, whatever
-    numbers the file has.
+    numbers the file has; but numbers tell two classes of one name apart, see `match`.
+
+    Args:
+        path: The file.
+        spec: The facts.
+        say: Told which classes have one name.
 
     Raises:
         DatasetError: If the file is missing or of another form, has a key that means no split,
@@ -46,17 +55,21 @@ def read_split_file(path: Path, spec: DatasetSpec) -> dict[Split, list[Sample]]:
     if "test" not in rows:
         others = f", only {', '.join(keys.values())}" if keys else ""
         raise DatasetError(f"{spec.name}: {path} has no 'test' split{others}.")
-    numbers: dict[str, set[int]] = defaultdict(set)
-    for entries in rows.values():
-        for _, number, name in entries:
-            numbers[name].add(number)
+    classes = sorted({(number, name) for entries in rows.values() for _, number, name in entries})
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for number, name in classes:
+        numbers[name].append(number)
     for name, several in numbers.items():
-        if len(several) > 1:
-            raise DatasetError(
-                f"{spec.name}: {path} gives class '{name}' the labels {sorted(several)}."
-            )
-    named = {split: [(key, name) for key, _, name in entries] for split, entries in rows.items()}
-    return labelled(named, spec, str(path))
+        if len(several) > 1 and len(classes) != len(spec.classnames):
+            raise DatasetError(f"{spec.name}: {path} gives class '{name}' the labels {several}.")
+    labels = match([name for _, name in classes], spec, str(path))
+    for line in same_names(classes):
+        say(f"in {path.name} {line}")
+    named = {
+        split: [(image, (number, name)) for image, number, name in entries]
+        for split, entries in rows.items()
+    }
+    return labelled(named, dict(zip(classes, labels, strict=True)), spec, str(path))
 
 
 def _split_keys(keys: Sequence[str], where: str) -> dict[Split, str]:
@@ -78,26 +91,27 @@ def _split_keys(keys: Sequence[str], where: str) -> dict[Split, str]:
 
 
 def labelled(
-    rows: Mapping[Split, Sequence[tuple[str, str]]], spec: DatasetSpec, where: str
+    rows: Mapping[Split, Sequence[tuple[str, Class]]],
+    labels: Mapping[Class, int | None],
+    spec: DatasetSpec,
+    where: str,
 ) -> dict[Split, list[Sample]]:
-    """The images of every split, listed as relative path and class name, with their labels.
+    """The images of every split, listed as relative path and class, with their labels.
 
     Args:
         rows: The list of each split.
+        labels: Of the classes; None for one that the protocol drops.
         spec: The facts.
         where: What lists them, for messages.
 
     Raises:
-        DatasetError: If a class is not the dataset's or has no image at all, an image is listed
-            twice, or a path leaves the images' folder.
+        DatasetError: If an image is listed twice, or a path leaves the images' folder.
     """
-    names = sorted({name for entries in rows.values() for _, name in entries})
-    labels = dict(zip(names, match(names, spec, where), strict=True))
     seen: dict[PurePosixPath, str] = {}
     samples: dict[Split, list[Sample]] = {split: [] for split in rows}
     for split, entries in rows.items():
-        for key, name in entries:
-            path, label = PurePosixPath(key), labels[name]
+        for key, theirs in entries:
+            path, label = PurePosixPath(key), labels[theirs]
             if label is None:
                 continue
             if path.is_absolute() or ".." in path.parts:

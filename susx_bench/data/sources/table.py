@@ -1,69 +1,300 @@
-"""Parquet files and webdataset shards, local or from the hub, read by Hugging Face ``datasets``."""
+"""A dataset as tables: Parquet files, webdataset shards or what ``save_to_disk`` wrote."""
 
 from __future__ import annotations
 
-import logging
+import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from susx_bench.data.classes import match
+from susx_bench.data.classes import match, unite
 from susx_bench.data.sources.base import Sample, Source, reason
+from susx_bench.data.sources.datafiles import open_tables
+from susx_bench.data.sources.rows import Table
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
 from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
-from susx_bench.data.splitnames import files_by_split, guess_splits, split_remarks
+from susx_bench.data.splitnames import guess_splits, split_remarks
 from susx_bench.errors import DatasetError
 from susx_bench.records.files import fingerprint
 from susx_bench.records.text import read_names
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from susx_bench.data.base import Where
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class")
 CLASSNAMES_FILE = "classnames.txt"
-"""Class names of a webdataset copy, one a line, in the order of its labels."""
+"""Class names of a copy whose labels are numbers, one a line, in the order of the numbers."""
+
+
+class TableCopy:
+    """The tables of a folder, before it is known whose classes theirs are.
+
+    Args:
+        folder: Where they lie.
+        name: Name of the dataset, for messages.
+        asked: What the user says of them: columns, class names.
+        hub: What else is known of the copy; None finds out.
+        where: Where the folder came from, for messages; the folder where nothing is said.
+
+    Raises:
+        DatasetError: If there are no tables, or they cannot be read.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, asked: Where, hub: Hub | None = None, where: str = ""
+    ) -> None:
+        self.folder = folder
+        self.name = name
+        self.where = where or str(folder)
+        self.hub = hub
+        self.asked = asked
+        self._opened = open_tables(
+            folder, self._image_columns, hub.config if hub else None, name, self.where
+        )
+        self.tables = self._opened.splits
+        self.config = self._opened.config
+        self.remarks = list(self._opened.remarks)
+        self._read: dict[str, list[str]] = {}
+        self._raw: dict[tuple[str, str], list[int | str | None]] = {}
+
+    @property
+    def _image_columns(self) -> Sequence[str]:
+        if self.asked.image_column:
+            return (self.asked.image_column,)
+        return (self.hub.image, *IMAGE_COLUMNS) if self.hub else IMAGE_COLUMNS
+
+    @property
+    def _label_columns(self) -> Sequence[str]:
+        if self.asked.label_column:
+            return (self.asked.label_column,)
+        return (self.hub.label, *LABEL_COLUMNS) if self.hub else LABEL_COLUMNS
+
+    def image_column(self, split: str) -> str:
+        """Column of the images of one of the copy's splits.
+
+        Raises:
+            DatasetError: If there is none, or it holds something else.
+        """
+        table = self.tables[split]
+        known = [name for name in self._image_columns if name in table.columns]
+        faults = {name: table.image_fault(name) for name in known}
+        good = next((name for name in known if not faults[name]), None)
+        if good is None and known:
+            raise DatasetError(
+                f"{self.name}: column '{known[0]}' of {self.where} holds {faults[known[0]]}."
+            )
+        return good or self._no_column(table, self._image_columns, "images", "--image-column")
+
+    def _label_column(self, table: Table) -> str:
+        known = (name for name in self._label_columns if name in table.columns)
+        found = next(known, None)
+        return found or self._no_column(table, self._label_columns, "labels", "--label-column")
+
+    def _no_column(self, table: Table, known: Sequence[str], what: str, option: str) -> str:
+        raise DatasetError(
+            f"{self.name}: {self.where} has the columns {', '.join(table.columns)}; none of "
+            f"{', '.join(dict.fromkeys(known))} is there for the {what}. Name it, {option}."
+        )
+
+    @cached_property
+    def splits(self) -> dict[Split, str]:
+        """The copy's own name of each split.
+
+        Raises:
+            DatasetError: If it cannot be told, or the test split has no labels and no other can
+                take its place.
+        """
+        names = list(self.tables)
+        if self.hub and self.hub.splits:
+            for name in self.hub.splits.values():
+                if name not in names:
+                    raise DatasetError(
+                        f"{self.name}: {self.where} has the splits {', '.join(names)}, and no "
+                        f"'{name}' as {self.hub.repo} has."
+                    )
+            return dict(self.hub.splits)
+        found = guess_splits(names, f"{self.name}: {self.where}")
+        self.remarks += split_remarks(names, found)
+        if "test" in found and "val" in found and self._is_hidden(found["test"]):
+            hidden, found["test"] = found["test"], found.pop("val")
+            self.remarks.append(
+                f"'{hidden}' has no labels, so '{found['test']}' is the test set and there is no "
+                "val"
+            )
+        return found
+
+    def _is_hidden(self, split: str) -> bool:
+        """Whether a split has no labels, as where its publisher keeps them: none, or all -1."""
+        table = self.tables[split]
+        column = next((name for name in self._label_columns if name in table.columns), None)
+        return column is None or all(value in (None, -1) for value in self._values(split, column))
+
+    def _values(self, split: str, column: str) -> list[int | str | None]:
+        """Labels as they stand; None for an empty one."""
+        if (split, column) not in self._raw:
+            try:
+                values = self.tables[split].labels(column)
+            except (OSError, ValueError) as error:
+                raise DatasetError(
+                    f"{self.name}: column '{column}' of {self.where}: {reason(error)} Name another "
+                    "with --label-column."
+                ) from error
+            texts = (value.strip() if isinstance(value, str) else value for value in values)
+            self._raw[split, column] = [None if value == "" else value for value in texts]
+        return self._raw[split, column]
+
+    def labels(self, split: str) -> list[str]:
+        """The copy's name of the class of every row of one of its splits.
+
+        Raises:
+            DatasetError: If a row has none, or they are not what labels are.
+        """
+        if split not in self._read:
+            self._read[split] = self._labels(split)
+        return self._read[split]
+
+    def _labels(self, split: str) -> list[str]:
+        table = self.tables[split]
+        column = self._label_column(table)
+        values = self._values(split, column)
+        if missing := values.count(None):
+            raise DatasetError(
+                f"{self.name}: {missing} of {len(values)} rows in {split} of {self.where} have no "
+                "label."
+            )
+        numbers = [value for value in values if isinstance(value, int)]
+        names = self._numbered(split)
+        if names is None or not numbers:
+            found = [str(value) for value in values]
+            if found and all(re.fullmatch(r"-?\d+\.\d*", name) for name in set(found)):
+                raise DatasetError(
+                    f"{self.name}: column '{column}' of {self.where} holds numbers with a fraction "
+                    f"({found[0]}), and a class is a whole number or a name."
+                )
+            return found
+        if not 0 <= min(numbers) <= max(numbers) < len(names):
+            hidden = " A split of -1 alone is one whose publisher keeps the labels."
+            raise DatasetError(
+                f"{self.name}: {split} of {self.where} has labels {min(numbers)} to "
+                f"{max(numbers)}, and {len(names)} class names."
+                + (hidden if set(numbers) == {-1} else "")
+            )
+        return [names[number] for number in numbers]
+
+    def _numbered(self, split: str) -> list[str] | None:
+        """Names of the numbers that are a split's labels; None where its labels are names.
+
+        Raises:
+            DatasetError: If they are numbers that have no names.
+        """
+        table = self.tables[split]
+        column = self._label_column(table)
+        if any(isinstance(value, str) for value in self._values(split, column)):
+            return None
+        path = self.folder / CLASSNAMES_FILE
+        try:
+            names = table.names(column)
+        except ValueError as error:
+            raise DatasetError(
+                f"{self.name}: column '{column}' of {self.where}: {error}."
+            ) from error
+        names = names or self._opened.card.classnames(self.config, column)
+        if names is None and path.is_file():
+            names = read_classnames(path, self.name)
+        if names is None and self.asked.classnames:
+            names = read_classnames(self.asked.classnames, self.name)
+        if names is None:
+            raise DatasetError(
+                f"{self.name}: {self.where} has numbers for labels, and neither names for them nor "
+                f"a {CLASSNAMES_FILE}. Labels are never believed by their position: give a copy "
+                "that names its classes, or for data of your own --classnames FILE, one name a "
+                "line."
+            )
+        return names
+
+    @cached_property
+    def classnames(self) -> list[str]:
+        """The classes that the copy itself names: in the order of its numbers, or sorted."""
+        splits = {s: self.splits[s] for s in ("test", "train", "val") if s in self.splits}
+        numbered = {split: self._numbered(name) for split, name in splits.items()}
+        lists = [names for names in numbered.values() if names is not None]
+        if lists:
+            every = [
+                *lists,
+                *(sorted(set(self.labels(splits[s]))) for s in splits if not numbered[s]),
+            ]
+            return list(dict.fromkeys(name for names in every for name in names))
+        written = {split: set(self.labels(name)) for split, name in splits.items()}
+        names, remarks = unite(written, f"{self.name}: {self.where}")
+        self.remarks += remarks
+        return names
+
+    def known(self, split: str) -> Sequence[str]:
+        """The class names that one of the copy's splits has."""
+        return self._numbered(split) or sorted(set(self.labels(split)))
+
+    def files(self, split: str) -> list[str | None]:
+        """Original file name of every row, where the copy keeps it."""
+        column = self.hub.name if self.hub and self.hub.name else self.image_column(split)
+        try:
+            return self.tables[split].texts(column)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{self.name}: {self.where}: {reason(error)}") from error
+
+    def image(self, split: str, row: int) -> bytes:
+        """An image's file.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+        content = self.tables[split].image(self.image_column(split), row)
+        if content is None:
+            raise OSError("its row holds no image")
+        return content
+
+    @property
+    def stats(self) -> list[list[Any]]:
+        """Path, size and time of every file that holds rows."""
+        paths = (path for each in self._opened.paths.values() for path in each)
+        stats = [(path, path.stat()) for path in sorted(paths)]
+        root = self.folder.resolve()
+        return [[os.path.relpath(p, root), s.st_size, s.st_mtime_ns] for p, s in stats]
 
 
 class TableSource(Source):
     """A table of images and labels, a row an image.
 
     Args:
-        folder: Folder of Parquet files or of webdataset shards.
+        copy: The tables.
         spec: The dataset's facts.
-        hub: What is known of the copy; None finds out.
         state: What pins the content, such as a commit; None looks at the files.
         split_file: A published split to join by file name, over all the copy's rows.
     """
 
     def __init__(
         self,
-        folder: Path,
+        copy: TableCopy,
         spec: DatasetSpec,
-        hub: Hub | None = None,
         *,
-        where: str = "",
         state: str | None = None,
         split_file: Path | None = None,
     ) -> None:
-        self.folder = folder
-        self.where = where or str(folder)
+        self.where = copy.where
         self.classnames = spec.classnames
-        self.remarks = []
+        self._copy = copy
         self._spec = spec
-        self._hub = hub
         self._state = state
         self._split_file = split_file
-        self._published = read_split_file(split_file, spec) if split_file else None
-        self._places: dict[str, str] = {}
-        self._written: set[int] = set()  # classes that a split has, where rows say their names
+        self._published = (
+            read_split_file(split_file, spec, copy.remarks.append) if split_file else None
+        )
+        self._places: dict[str, tuple[str, int]] = {}
         self.sizes, self.protocol = self._promised()
+        self.remarks = copy.remarks
 
     def _promised(self) -> tuple[Mapping[Split, int], str]:
         """How many images the splits must have, and whose splits they are."""
@@ -71,127 +302,61 @@ class TableSource(Source):
             sizes = {split: len(samples) for split, samples in self._published.items()}
             published = sizes == self._spec.sizes
             return (sizes, self._spec.protocol) if published else ({}, "custom")
-        if "test" not in self._theirs:
+        if "test" not in self._copy.splits:
             return {}, UNSPLIT
-        return (self._hub.sizes, self._hub.protocol) if self._hub else ({}, "custom")
+        hub = self._copy.hub
+        return (hub.sizes, hub.protocol) if hub else ({}, "custom")
 
-    @cached_property
-    def tables(self) -> dict[str, Dataset]:
-        """Every split under the copy's own name, its images not decoded.
-
-        Raises:
-            DatasetError: If there are none, or they cannot be read.
-        """
-        config = self._hub.config if self._hub else None
-        tables = load_tables(self.folder, config, self._spec.name, self.where)
-        return {name: undecoded(table, self._image(table)) for name, table in tables.items()}
-
-    @cached_property
-    def _images(self) -> dict[str, Dataset]:
-        """The tables with nothing but images: reading a row decodes whatever else it holds."""
-        return {
-            name: table.select_columns([self._image(table)]) for name, table in self.tables.items()
-        }
-
-    def _image(self, table: Dataset) -> str:
-        known = (self._hub.image, *IMAGE_COLUMNS) if self._hub else IMAGE_COLUMNS
-        return self._column(known, table, "images")
-
-    def _label(self, table: Dataset) -> str:
-        known = (self._hub.label, *LABEL_COLUMNS) if self._hub else LABEL_COLUMNS
-        return self._column(known, table, "labels")
-
-    def _column(self, known: Sequence[str], table: Dataset, what: str) -> str:
-        for name in known:
-            if name in table.column_names:
-                return name
-        raise DatasetError(
-            f"{self._spec.name}: {self.where} has the columns {', '.join(table.column_names)}; "
-            f"none of {', '.join(dict.fromkeys(known))} is there for the {what}."
-        )
-
-    @cached_property
-    def _theirs(self) -> dict[Split, str]:
-        """The copy's own name of each split."""
-        names = list(self.tables)
-        if self._hub and self._hub.splits:
-            for name in self._hub.splits.values():
-                if name not in names:
-                    raise DatasetError(
-                        f"{self._spec.name}: {self.where} has the splits {', '.join(names)}, "
-                        f"and no '{name}' as {self._hub.repo} has."
-                    )
-            return dict(self._hub.splits)
-        theirs = guess_splits(names, f"{self._spec.name}: {self.where}")
-        self.remarks += split_remarks(names, theirs)
-        return theirs
-
-    def _labels(self, name: str) -> list[int | None]:
-        """Canonical label of every row of one of the copy's splits."""
-        table = self.tables[name]
-        column = self._label(table)
-        if missing := table.data.column(column).null_count:
+    def _labels(self, names: Sequence[str]) -> dict[str, list[int | None]]:
+        """Canonical label of every row of some of the copy's splits."""
+        found: dict[str, list[int | None]] = {}
+        met: set[int | None] = set()
+        for name in names:
+            self._copy.image_column(name)  # what is wrong with it is told before any is read
+            known = self._copy.known(name)
+            canonical = match(known, self._spec, self.where, some=True)
+            met |= set(canonical)
+            labels = dict(zip(known, canonical, strict=True))
+            found[name] = [labels[label] for label in self._copy.labels(name)]
+        absent = [name for i, name in enumerate(self.classnames) if i not in met]
+        if absent:
             raise DatasetError(
-                f"{self._spec.name}: {missing} of {len(table)} rows in {name} of {self.where} "
-                "have no label."
+                f"{self._spec.name}: {self.where} has {len(met - {None})} of the "
+                f"{len(self.classnames)} classes, and none of its rows is of '{absent[0]}'."
             )
-        raw = table.with_format("numpy")[column][:]
-        names = class_labels(table, column)
-        if names is None and raw.dtype.kind in "iu":
-            path = self.folder / CLASSNAMES_FILE
-            if not path.is_file():
-                raise DatasetError(
-                    f"{self._spec.name}: {self.where} has numbers for labels, and neither names "
-                    f"for them nor a {CLASSNAMES_FILE}. Labels are never believed by their "
-                    "position: give a copy that names its classes."
-                )
-            names = read_classnames(path, self._spec.name)
-        strings = names is None
-        if names is None:
-            unique, numbers = np.unique(raw.astype(str), return_inverse=True)
-            names = unique.tolist()
-        else:
-            numbers = raw
-            if len(raw) and not 0 <= raw.min() <= raw.max() < len(names):
-                raise DatasetError(
-                    f"{self._spec.name}: {name} of {self.where} has labels {raw.min()} to "
-                    f"{raw.max()}, and {len(names)} class names."
-                )
-        canonical = match(names, self._spec, self.where, some=strings)
-        if strings:
-            self._written |= {label for label in canonical if label is not None}
-        return [canonical[int(i)] for i in numbers]
+        return found
 
     @cached_property
     def _samples(self) -> Mapping[Split, list[Sample]]:
         if self._published is not None:
             return self._joined(self._published)
+        labels = self._labels(list(self._copy.splits.values()))
         rows = {
             split: [
-                Sample(f"{name}/{row}", label)
-                for row, label in enumerate(self._labels(name))
+                Sample(f"{self._prefix}{name}/{row}", label)
+                for row, label in enumerate(labels[name])
                 if label is not None
             ]
-            for split, name in self._theirs.items()
+            for split, name in self._copy.splits.items()
         }
-        absent = [name for i, name in enumerate(self.classnames) if i not in self._written]
-        if self._written and absent:
-            raise DatasetError(
-                f"{self._spec.name}: {self.where} has {len(self._written)} of the "
-                f"{len(self.classnames)} classes, and none of its rows is of '{absent[0]}'."
-            )
         if "test" not in rows:
             return divide([sample for samples in rows.values() for sample in samples])
         return rows
 
+    @property
+    def _prefix(self) -> str:
+        """What keys begin with: images of a column that was asked for are others than without."""
+        column = self._copy.asked.image_column
+        return f"{column}:" if column else ""
+
     def _joined(self, published: dict[Split, list[Sample]]) -> dict[Split, list[Sample]]:
         """Rows of the whole copy, in the published order, under the published names."""
-        rows: dict[tuple[str, int], list[str]] = {}
-        for name, table in self.tables.items():
-            files = self._files(table)
-            for row, (file, label) in enumerate(zip(files, self._labels(name), strict=True)):
+        rows: dict[tuple[str, int], list[tuple[str, int]]] = {}
+        labels = self._labels(list(self._copy.tables))
+        for name, theirs in labels.items():
+            for row, (file, label) in enumerate(zip(self._files(name), theirs, strict=True)):
                 if label is not None:
-                    rows.setdefault((_stem(file), label), []).append(f"{name}/{row}")
+                    rows.setdefault((_stem(file), label), []).append((name, row))
         for samples in published.values():
             for key, label in samples:
                 found = rows.get((_stem(key), label), [])
@@ -202,22 +367,21 @@ class TableSource(Source):
                         f"{self._split_file}. This copy cannot be joined with the split file; "
                         f"use a local folder. {self._spec.fetch}"
                     )
-                self._places[key] = found[0]
-        return published
+                self._places[f"{self._prefix}{key}"] = found[0]
+        return {
+            split: [Sample(f"{self._prefix}{key}", label) for key, label in samples]
+            for split, samples in published.items()
+        }
 
-    def _files(self, table: Dataset) -> list[str]:
+    def _files(self, name: str) -> list[str]:
         """Original file name of every row."""
-        if self._hub and self._hub.name:
-            names = table[self._hub.name][:]
-        else:  # without the bytes that stand beside them
-            image = self._image(table)
-            names = table.select_columns([image]).flatten()[f"{image}.path"][:]
-        if not all(names):
+        files = self._copy.files(name)
+        if not all(files):
             raise DatasetError(
                 f"{self._spec.name}: {self.where} does not keep the original file names, so "
                 f"{self._split_file} cannot be joined. Use a local folder. {self._spec.fetch}"
             )
-        return [str(name) for name in names]
+        return [str(file) for file in files]
 
     def splits(self) -> tuple[Split, ...]:
         return tuple(split for split in SPLITS if split in self._samples)
@@ -226,111 +390,19 @@ class TableSource(Source):
         return self._samples[split]
 
     def read(self, sample: Sample) -> bytes:
-        place = self._places.get(sample.key, sample.key)
-        name, _, row = place.rpartition("/")
-        table = self._images[name]
-        value: Any = table[int(row)][self._image(table)]
-        if value is None or value["bytes"] is None:
-            raise OSError("its row holds no image")
-        return bytes(value["bytes"])
+        if sample.key in self._places:
+            return self._copy.image(*self._places[sample.key])
+        name, _, row = sample.key.removeprefix(self._prefix).rpartition("/")
+        return self._copy.image(name, int(row))
 
     def state(self, samples: Sequence[Sample]) -> Any:
-        if self._state:
-            return self._state
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        stats = [(path, path.stat()) for path in files]
-        return [[str(p.relative_to(self.folder)), s.st_size, s.st_mtime_ns] for p, s in stats]
+        return self._state or self._copy.stats
 
     def content(self, samples: Sequence[Sample]) -> Any:
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         return self._state or [
             [path.relative_to(self.folder).as_posix(), fingerprint(path)] for path in files
         ]
-
-
-def has_tables(folder: Path) -> bool:
-    """Whether there are Parquet files or webdataset shards in a folder or below."""
-    return any(folder.rglob("*.parquet")) or any(folder.rglob("*.tar"))
-
-
-def load_tables(folder: Path, config: str | None, dataset: str, where: str) -> DatasetDict:
-    """Read all splits of a folder of Parquet files or webdataset shards; no network.
-
-    Args:
-        folder: The folder.
-        config: Which of its configurations, where it has several.
-        dataset: Name of the dataset, for messages.
-        where: Where the folder came from, for messages.
-
-    Raises:
-        DatasetError: If ``datasets`` cannot read them.
-    """
-    import datasets
-
-    parquet, shards = _files(folder, "parquet", where), _files(folder, "tar", where)
-    if not parquet and not shards:
-        raise DatasetError(f"{dataset}: {where} has neither Parquet files nor webdataset shards.")
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    log = logging.getLogger("datasets")
-    told = _Told()
-    handlers, log.handlers = log.handlers, [told]
-    try:
-        if parquet:
-            # Where a card says which files are in which split, it is right.
-            files = None if _has_configurations(folder) else parquet
-            return datasets.load_dataset(str(folder), name=config, data_files=files)
-        return datasets.load_dataset("webdataset", data_files=shards)
-    except Exception as error:  # whatever datasets and pyarrow raise
-        why = next(iter(told.errors), reason(error.__cause__ or error))
-        raise DatasetError(
-            f"{dataset}: {where} cannot be read by datasets {datasets.__version__}: {why}"
-        ) from error
-    finally:
-        log.handlers = handlers
-
-
-class _Told(logging.Handler):
-    """Keeps what ``datasets`` logs before it raises less: the name of the broken file."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.errors: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.errors.append(record.getMessage())
-
-
-def _files(folder: Path, kind: str, where: str) -> dict[str, list[str]]:
-    """The files of a kind by split, which the name of a folder or of the file says.
-
-    ``datasets`` left alone knows fewer names, and takes what it does not know for train.
-    """
-    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(f"*.{kind}"))
-    found = files_by_split(there, where)
-    return {split: [str(folder / file) for file in files] for split, files in found.items()}
-
-
-def _has_configurations(folder: Path) -> bool:
-    """Whether the card of a copy says which files are in which split."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return False
-    text = card.read_text(encoding="utf-8", errors="replace")
-    return re.match(r"---\r?\n(?:(?!---).*\n)*?configs:", text) is not None
-
-
-def undecoded(table: Dataset, image: str) -> Dataset:
-    """The table with its images as bytes: ``datasets`` would turn them by EXIF."""
-    from datasets import Image
-
-    return table.cast_column(image, Image(decode=False))
-
-
-def class_labels(table: Dataset, column: str) -> list[str] | None:
-    """Names of a column's labels, where it has them."""
-    names = getattr(table.features[column], "names", None)
-    return None if names is None else [str(name) for name in names]
 
 
 def read_classnames(path: Path, dataset: str) -> list[str]:
