@@ -264,6 +264,13 @@ class TableCopy:
         root = self.folder.resolve()
         return [[os.path.relpath(p, root), s.st_size, s.st_mtime_ns] for p, s in stats]
 
+    @property
+    def contents(self) -> list[list[str]]:
+        """Path and fingerprint of every file that holds rows."""
+        paths = (path for each in self._opened.paths.values() for path in each)
+        root = self.folder.resolve()
+        return [[os.path.relpath(path, root), fingerprint(path)] for path in sorted(paths)]
+
 
 class TableSource(Source):
     """A table of images and labels, a row an image.
@@ -399,10 +406,7 @@ class TableSource(Source):
         return self._state or self._copy.stats
 
     def content(self, samples: Sequence[Sample]) -> Any:
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return self._state or [
-            [path.relative_to(self.folder).as_posix(), fingerprint(path)] for path in files
-        ]
+        return self._state or self._copy.contents
 
 
 def read_classnames(path: Path, dataset: str) -> list[str]:
