@@ -74,6 +74,12 @@ def _spec(name: str, title: str, own: Sequence[str], asked: Where) -> DatasetSpe
         given = read_classnames(asked.classnames, name)
         _check_names(given, own, f"--classnames {asked.classnames}", title)
         aliases = {new: (old,) for new, old in zip(given, own, strict=True) if new != old}
+        twice = next((name for name in given if given.count(name) > 1), None)
+        if aliases and twice is not None:
+            raise DatasetError(
+                f"--classnames {asked.classnames} has '{twice}' twice, and {title} tells its "
+                "classes apart by their names: give each its own."
+            )
         classnames = tuple(given)
     return DatasetSpec(
         name=name,
@@ -99,7 +105,7 @@ def _check_names(given: Sequence[str], own: Sequence[str], option: str, title: s
         raise DatasetError(f"{option} has {len(given)} names, {title} has {len(own)} classes.")
     places = {squash(name): place for place, name in enumerate(own)}
     for place, name in enumerate(given):
-        other = places.get(squash(name), place)
+        other = place if squash(own[place]) == squash(name) else places.get(squash(name), place)
         if other != place:
             raise DatasetError(
                 f"{option} has '{name}' in line {place + 1}, and {title} has it as class "

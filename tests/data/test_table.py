@@ -647,3 +647,49 @@ def test_a_path_is_never_a_pattern(tmp_path: Path, name: str) -> None:
     assert len(rows(open_dataset(str(tmp_path / "web" / name)), Where())) == 4
     assert [sample.key for sample in open_pool(str(folder)).samples] == [f"{name}/test.parquet/0"]
     assert len(open_pool(str(tmp_path / "web" / name)).samples) == 5
+
+
+# Two classes of one name
+
+
+def test_numbers_tell_two_classes_of_one_name_apart(tmp_path: Path) -> None:
+    """As `missile` and `projectile`, which lists of ImageNet both call so."""
+    numbers = [0, 657, 744, 836, 837]
+    test = parquet([plain(number % 250) for number in numbers], numbers)
+    write(tmp_path / "imagenet/data/test-00000-of-00001.parquet", test)
+    imagenet = open_dataset("imagenet")
+    theirs = list(imagenet.spec.classnames)
+    theirs[744], theirs[836] = "missile", "sunglasses"
+    write(tmp_path / "imagenet/classnames.txt", "\n".join(theirs))
+
+    data = imagenet("test", Where(tmp_path))
+    assert [label for _, label in data.index("test")] == numbers
+    where = f"in {tmp_path / 'imagenet'} classes"
+    assert [line for line in data.remarks if "one name" in line] == [
+        f"{where} 657 and 744 have one name, 'missile'; their numbers tell them apart",
+        f"{where} 836 and 837 have one name, 'sunglasses'; their numbers tell them apart",
+    ]
+
+
+def test_two_classes_of_ones_own_may_have_one_name(tmp_path: Path) -> None:
+    test = parquet([plain(1), plain(2), plain(3)], [2, 0, 1])
+    write(tmp_path / "own/test.parquet", test)
+    write(tmp_path / "own/classnames.txt", "crane\ndog\ncrane\n")
+
+    dataset = open_dataset(str(tmp_path / "own"))
+    assert dataset.spec.classnames == ("crane", "dog", "crane")
+    assert [row[1] for row in rows(dataset, Where())] == [2, 0, 1]
+
+
+def test_two_numbers_of_a_split_file_tell_two_classes_of_one_name_apart(tmp_path: Path) -> None:
+    classes = ("crane", "dog", "crane")
+    table = {"test": [[f"{i}.png", i, name] for i, name in enumerate(classes)]}
+    for i in range(3):
+        write(tmp_path / f"toy/images/{i}.png", plain(i))
+    write(tmp_path / "toy/split.json", json.dumps(table))
+    dataset = toy(classnames=classes, layout=SPLIT_FILE)
+
+    assert [row[1] for row in rows(dataset, Where(tmp_path))] == [0, 1, 2]
+    assert list(dataset("test", Where(tmp_path)).remarks) == [
+        "in split.json classes 0 and 2 have one name, 'crane'; their numbers tell them apart"
+    ]

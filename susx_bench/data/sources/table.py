@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from susx_bench.data.classes import match, unite
+from susx_bench.data.classes import match, same_names, unite
 from susx_bench.data.sources.base import Sample, Source, reason
 from susx_bench.data.sources.datafiles import open_tables
 from susx_bench.data.sources.rows import Table
@@ -223,11 +223,13 @@ class TableCopy:
         numbered = {split: self._numbered(name) for split, name in splits.items()}
         lists = [names for names in numbered.values() if names is not None]
         if lists:
+            # The first as it is: two of its classes may have one name.
             every = [
                 *lists,
                 *(sorted(set(self.labels(splits[s]))) for s in splits if not numbered[s]),
             ]
-            return list(dict.fromkeys(name for names in every for name in names))
+            more = dict.fromkeys(name for names in every for name in names)
+            return lists[0] + [name for name in more if name not in set(lists[0])]
         written = {split: set(self.labels(name)) for split, name in splits.items()}
         names, remarks = unite(written, f"{self.name}: {self.where}")
         self.remarks += remarks
@@ -236,6 +238,15 @@ class TableCopy:
     def known(self, split: str) -> Sequence[str]:
         """The class names that one of the copy's splits has."""
         return self._numbered(split) or sorted(set(self.labels(split)))
+
+    def places(self, split: str) -> list[int]:
+        """For every row of one of the copy's splits, which of the `known` names its class has."""
+        names = self.labels(split)  # also checks them
+        if self._numbered(split):
+            values = self._values(split, self._label_column(self.tables[split]))
+            return [value for value in values if isinstance(value, int)]
+        place = {name: i for i, name in enumerate(self.known(split))}
+        return [place[name] for name in names]
 
     def files(self, split: str) -> list[str | None]:
         """Original file name of every row, where the copy keeps it."""
@@ -323,8 +334,10 @@ class TableSource(Source):
             known = self._copy.known(name)
             canonical = match(known, self._spec, self.where, some=True)
             met |= set(canonical)
-            labels = dict(zip(known, canonical, strict=True))
-            found[name] = [labels[label] for label in self._copy.labels(name)]
+            if known != list(self.classnames):
+                same = [f"in {self.where} {line}" for line in same_names(enumerate(known))]
+                self.remarks += [line for line in same if line not in self.remarks]
+            found[name] = [canonical[place] for place in self._copy.places(name)]
         absent = [name for i, name in enumerate(self.classnames) if i not in met]
         if absent:
             raise DatasetError(
@@ -413,7 +426,7 @@ def read_classnames(path: Path, dataset: str) -> list[str]:
     """Class names, one a line, in the order of their numbers.
 
     Raises:
-        DatasetError: If the file cannot be read, has no line, an empty line, or a name twice.
+        DatasetError: If the file cannot be read, has no line, or an empty line.
     """
     try:
         return read_names(path)
