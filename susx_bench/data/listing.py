@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from typing import NamedTuple
 
 from susx_bench.data.base import BenchDataModule
 from susx_bench.data.sources.base import File, Sample
 from susx_bench.data.spec import Split
+from susx_bench.records.files import fingerprint, sha256_file
 
 _SHOWN = 5  # things named in a line
-_GLIMPSE = 1024  # bytes in the middle of a file, in which other files hardly ever agree
 
 
 class Place(NamedTuple):
@@ -60,7 +60,9 @@ def copied_leaks(modules: Sequence[BenchDataModule]) -> list[list[Place]]:
     Only files of the same size are opened, and read whole where a part of them is the same too.
     """
     there = [(place, file) for place, file in _files(modules) if file.path]
-    for key in (lambda file: file.size, _glimpse, _content):
+    suspects: list[list[Place]] = []
+    keys: tuple[Callable[[File], Hashable], ...] = (attrgetter("size"), _look, _content)
+    for key in keys:
         suspects = leaks(_grouped(there, key))
         kept = {place for group in suspects for place in group}
         there = [(place, file) for place, file in there if place in kept]
@@ -87,20 +89,14 @@ def _grouped(
     return list(groups.values())
 
 
-def _glimpse(file: File) -> Hashable:
-    return file.size, _read(file, _GLIMPSE)
+def _look(file: File) -> Hashable:
+    assert file.path
+    return fingerprint(file.path) or file.path  # one that cannot be read is like no other
 
 
 def _content(file: File) -> Hashable:
-    return hashlib.sha256(_read(file, file.size)).digest()
-
-
-def _read(file: File, size: int) -> bytes:
-    """Bytes in the middle of a file; none where it cannot be read, which encoding reports."""
     assert file.path
     try:
-        with file.path.open("rb") as opened:
-            opened.seek(max(0, (file.size - size) // 2))
-            return opened.read(size)
+        return sha256_file(file.path)
     except OSError:
-        return b""
+        return file.path

@@ -16,6 +16,7 @@ from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.table import TableCopy, TableSource
 from susx_bench.data.sources.tree import class_folders
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, SplitFile, Tables
+from susx_bench.data.splitnames import named_splits, one_each
 from susx_bench.errors import DatasetError, OptionError
 
 
@@ -168,9 +169,10 @@ def _folder(spec: DatasetSpec, folder: Path, where: Where) -> Source:
             return TableSource(
                 TableCopy(folder, spec.name, where, hub), spec, split_file=split_file
             )
-        own = {split: split for split in spec.sizes}
-        if own and all((folder / name).is_dir() for name in own.values()):
-            layout = ClassFolders(splits=own)
+        names = named_splits(path.name for path in class_folders(folder))
+        wanted = {split: found for split, found in names.items() if split in spec.sizes}
+        if spec.sizes and wanted.keys() == spec.sizes.keys():
+            layout = ClassFolders(splits=one_each(wanted, f"{spec.name}: {folder}"))
     if isinstance(layout, Tables) and not split_file:
         raise DatasetError(
             f"{spec.name}: {folder} has neither Parquet files nor webdataset shards, nor the "

@@ -14,11 +14,13 @@ from susx_bench.data.sources.datafiles import has_tables
 from susx_bench.data.sources.folder import FolderSource, UnsplitSource
 from susx_bench.data.sources.guess import advice, guess
 from susx_bench.data.sources.hub import copy_named
+from susx_bench.data.sources.splits import split_file_classes
 from susx_bench.data.sources.table import (
     TableCopy,
     TableSource,
     read_classnames,
 )
+from susx_bench.data.sources.tree import image_files
 from susx_bench.data.spec import ClassFolders, DatasetSpec
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.registry import DATASETS
@@ -136,6 +138,8 @@ def _from_folder(folder: Path, asked: Where) -> type[SourcedDataModule]:
     if not folder.is_dir():
         raise DatasetError(f"--dataset {folder}: there is no such folder.")
     name = folder.resolve().name
+    if asked.split_file and next(image_files(folder), None):
+        return _from_split_file(folder, name, asked.split_file, asked)
     found = guess(folder)
     if found is None and has_tables(folder):
         copy = TableCopy(folder, name, asked)
@@ -157,6 +161,15 @@ def _from_folder(folder: Path, asked: Where) -> type[SourcedDataModule]:
             else UnsplitSource(folder, spec, found.classes, found.remarks)
         ),
     )
+
+
+def _from_split_file(
+    folder: Path, name: str, split_file: Path, asked: Where
+) -> type[SourcedDataModule]:
+    """Images of which a file says all there is to know, however they lie."""
+    spec = _spec(name, str(folder), split_file_classes(split_file, name), asked)
+    layout = ClassFolders(splits={}, complete=False)
+    return _made(spec, lambda _: FolderSource(folder, spec, layout, split_file))
 
 
 def _from_hub(name: str, asked: Where) -> type[SourcedDataModule]:

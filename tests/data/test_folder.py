@@ -313,6 +313,18 @@ def test_class_folders_will_do_in_place_of_another_layout(tmp_path: Path, layout
     assert len(listed(dataset, Where(tmp_path))["train"]) == 6
 
 
+def test_class_folders_of_a_known_dataset_may_have_other_names(tmp_path: Path) -> None:
+    class_folders(tmp_path / "toy")
+    (tmp_path / "toy/train").rename(tmp_path / "toy/Training")
+    (tmp_path / "toy/test").rename(tmp_path / "toy/Test_Set")
+    dataset = toy(layout=Tables(), sizes={"train": 6, "test": 3})
+
+    assert {split: len(part) for split, part in listed(dataset, Where(tmp_path)).items()} == {
+        "train": 6,
+        "test": 3,
+    }
+
+
 def test_a_folder_with_nothing_of_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     dataset = toy(layout=Tables(), sizes={"train": 6, "test": 3})
@@ -590,6 +602,30 @@ def test_a_split_file_divides_a_folder_of_ones_own(tmp_path: Path) -> None:
         "train": [("class_0/0.png", 0), ("class_1/20.png", 1)],
         "test": [("class_1/21.png", 1), ("class_0/2.png", 0)],
     }
+
+
+def test_a_split_file_names_the_classes_of_a_folder_however_it_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    images(folder / "train", ["1.png", "2.png"])
+    images(folder / "test", ["3.png", "4.png"])
+    rows = {
+        "train": [("train/1.png", 0, "wolf"), ("train/2.png", 1, "cat")],
+        "valid": [("test/3.png", 2, "ant")],
+        "test": [("test/4.png", 0, "wolf")],
+    }
+    where = Where(split_file=write(tmp_path / "split.json", json.dumps(rows)))
+    dataset = open_dataset(str(folder), where)
+
+    assert dataset.spec.classnames == ("ant", "cat", "wolf")
+    assert listed(dataset, where) == {
+        "train": [("train/1.png", 2), ("train/2.png", 1)],
+        "val": [("test/3.png", 0)],
+        "test": [("test/4.png", 2)],
+    }
+    rows["valid"] = [("test/3.png", 1, "cta")]
+    where = Where(split_file=write(tmp_path / "typo.json", json.dumps(rows)))
+    message = refusal(lambda: open_dataset(str(folder), where))
+    assert "typo.json gives two classes the label 1: 'cat' and 'cta'" in message
 
 
 def test_a_folder_of_ones_own_with_a_mistake_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     for split in ("train", "val", "test"):
         for name in ("cat", "dog"):
             for i in range(3):
-                write(tmp_path / "mine" / split / name / f"{i}.png", noise.bytes(5000))
+                write(tmp_path / "mine" / split / name / f"{i}.png", noise.bytes(50_000))
     return tmp_path / "mine"
 
 
@@ -71,8 +71,9 @@ def test_copies_in_two_splits_are_found_and_no_others(folder: Path) -> None:
     write(folder / "val/cat/8.png", copy)
     write(folder / "test/cat/9.png", copy)
     write(folder / "train/dog/7.png", (folder / "train/cat/0.png").read_bytes())  # in one split
-    write(folder / "val/cat/7.png", b"x" + copy[1:])  # the middle and the size agree
+    write(folder / "val/cat/7.png", copy[:-1] + b"x")  # all but an end
     write(folder / "val/cat/6.png", copy + b"x")  # all but the size
+    write(folder / "val/cat/5.png", copy[:25_000] + b"x" + copy[25_001:])  # all but the middle
 
     assert linked_leaks(modules(folder)) == []
     assert copied_leaks(modules(folder)) == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -38,30 +39,9 @@ def read_split_file(
         DatasetError: If the file is missing or of another form, has a key that means no split,
             gives one class two numbers, or for what `labelled` refuses.
     """
-    if not path.is_file():
-        raise DatasetError(f"{spec.name}: the split file {path} does not exist. {spec.fetch}")
-    try:
-        table: Any = read_json(path)
-        keys = _split_keys(list(table.keys()), f"{spec.name}: {path}")
-        rows = {
-            split: [(str(image), int(number), str(name)) for image, number, name in table[key]]
-            for split, key in keys.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"{spec.name}: {path} is not a split file, "
-            f'{{"train": [[path, label, class name], ...], ...}}: {reason(error)}'
-        ) from error
-    if "test" not in rows:
-        others = f", only {', '.join(keys.values())}" if keys else ""
-        raise DatasetError(f"{spec.name}: {path} has no 'test' split{others}.")
-    classes = sorted({(number, name) for entries in rows.values() for _, number, name in entries})
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for number, name in classes:
-        numbers[name].append(number)
-    for name, several in numbers.items():
-        if len(several) > 1 and len(classes) != len(spec.classnames):
-            raise DatasetError(f"{spec.name}: {path} gives class '{name}' the labels {several}.")
+    rows = _rows(path, spec.name, spec.fetch)
+    classes = _classes(rows)
+    _refuse_several(classes, spec.name, path, allowed=len(classes) == len(spec.classnames))
     labels = match([name for _, name in classes], spec, str(path))
     for line in same_names(classes):
         say(f"in {path.name} {line}")
@@ -70,6 +50,61 @@ def read_split_file(
         for split, entries in rows.items()
     }
     return labelled(named, dict(zip(classes, labels, strict=True)), spec, str(path))
+
+
+def split_file_classes(path: Path, dataset: str) -> list[str]:
+    """Names of the classes in a split file, sorted: those of all its splits together.
+
+    Raises:
+        DatasetError: As `read_split_file` does, or if two classes have one number.
+    """
+    classes = _classes(_rows(path, dataset, ""))
+    _refuse_several(classes, dataset, path)
+    for (number, name), (following, other) in pairwise(classes):
+        if number == following:
+            raise DatasetError(
+                f"{dataset}: {path} gives two classes the label {number}: '{name}' and '{other}'."
+            )
+    return sorted(name for _, name in classes)
+
+
+def _classes(rows: Mapping[Split, Sequence[tuple[str, int, str]]]) -> list[tuple[int, str]]:
+    """The file's own label and the name of every class, sorted."""
+    return sorted({(number, name) for _, number, name in chain(*rows.values())})
+
+
+def _refuse_several(
+    classes: Sequence[tuple[int, str]], dataset: str, path: Path, *, allowed: bool = False
+) -> None:
+    """Refuse one name with several numbers, unless it is known that two classes have one name."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for number, name in classes:
+        numbers[name].append(number)
+    for name, several in numbers.items():
+        if len(several) > 1 and not allowed:
+            raise DatasetError(f"{dataset}: {path} gives class '{name}' the labels {several}.")
+
+
+def _rows(path: Path, dataset: str, fetch: str) -> dict[Split, list[tuple[str, int, str]]]:
+    """The images of every split: relative path, the file's own label, class name."""
+    if not path.is_file():
+        raise DatasetError(f"{dataset}: the split file {path} does not exist. {fetch}".rstrip())
+    try:
+        table: Any = read_json(path)
+        keys = _split_keys(list(table.keys()), f"{dataset}: {path}")
+        rows = {
+            split: [(str(image), int(number), str(name)) for image, number, name in table[key]]
+            for split, key in keys.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"{dataset}: {path} is not a split file, "
+            f'{{"train": [[path, label, class name], ...], ...}}: {reason(error)}'
+        ) from error
+    if "test" not in rows:
+        others = f", only {', '.join(keys.values())}" if keys else ""
+        raise DatasetError(f"{dataset}: {path} has no 'test' split{others}.")
+    return rows
 
 
 def _split_keys(keys: Sequence[str], where: str) -> dict[Split, str]:
