@@ -1,0 +1,66 @@
+"""What the README and the suites claim, held against the code and the committed tables."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from susx_bench.cli import ON_THE_DEMO
+from susx_bench.registry import DATASETS, METHODS
+from susx_bench.runner.suite import Suite, packaged
+
+ROOT = Path(__file__).parents[1]
+README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+def between(start: str, end: str) -> set[str]:
+    """Names in backticks in a part of the README."""
+    part = README[README.index(start) : README.index(end, README.index(start))]
+    return set(re.findall(r"`([a-z0-9-]+)`", part))
+
+
+def test_the_readme_names_the_datasets_that_the_hub_has_and_has_not() -> None:
+    specs = {name: DATASETS.get(name).spec for name in DATASETS.names() if name != "digits"}
+    hub = {name for name, spec in specs.items() if spec.hub}
+    published = {name for name in hub if any(h.protocol == "susx" for h in specs[name].hub)}
+
+    assert len(specs) == 19
+    assert f"from a local folder, and {len(hub)} of them from the Hugging Face hub" in README
+    assert between(f"Of the {len(hub)} copies three hold", "The others hold") == published
+    assert between("what is not the published one is marked §.", "have no known copy") == (
+        specs.keys() - hub
+    )
+
+
+def test_the_readme_names_the_methods_that_the_real_features_cannot_feed() -> None:
+    suite = Suite.read(ROOT / "benchmarks/suites/real-features.toml")
+    fed = {method for run in suite.run for method in run.method}
+    with (ROOT / "leaderboards/real-features.csv").open(encoding="utf-8") as file:
+        shown = {row["method"] for row in csv.DictReader(file) if row["accuracy"]}
+
+    assert shown == fed
+    assert between("real CLIP features can feed: all but", "which need patches") == (
+        set(METHODS.names()) - fed
+    )
+
+
+def test_the_readme_names_what_stands_on_the_demo() -> None:
+    (told,) = re.findall(r"on the demo ([a-z, -]+) and ([a-z-]+) do too", README)
+
+    assert {*told[0].split(", "), told[1]} == {*ON_THE_DEMO} - {"zero-shot", "tip-adapter", "tipx"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *packaged()],
+    ids=lambda path: path.name,
+)
+def test_nobody_claims_that_nothing_was_tuned(path: Path) -> None:
+    """The constants of `fixed` were chosen while looking at some of the tasks."""
+    text = " ".join(path.read_text(encoding="utf-8").lower().split())
+
+    assert not re.search(r"nothing (is |was )?tuned(?! on it)", text)
+    assert "best of the others" not in text
