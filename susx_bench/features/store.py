@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import threading
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -15,16 +18,26 @@ from torch import Tensor
 from susx_bench.data.base import BLOCK
 from susx_bench.errors import OutputError
 from susx_bench.records.files import canonical_json, sha256_arrays, sha256_json, write_atomic
+from susx_bench.records.paths import own_folder, read_bytes
 
 CACHE_VARIABLE = "SUSX_BENCH_CACHE"
 SHARD = 4 * BLOCK
 """Rows of a file. A killed run loses the shard it was in, and a rank computes whole shards."""
+PATIENCE = 20.0
+"""Seconds in which a service must answer."""
 _META = "features"
 
 
 def cache_url() -> str:
-    """``SUSX_BENCH_CACHE``, a folder or an fsspec URL, or the user's own cache folder."""
-    return os.environ.get(CACHE_VARIABLE) or str(platformdirs.user_cache_path("susx-bench"))
+    """``SUSX_BENCH_CACHE``, a folder or an fsspec URL, or the user's own cache folder.
+
+    Raises:
+        OptionError: If it is a path that there cannot be, or the user has no home folder.
+    """
+    given = os.environ.get(CACHE_VARIABLE, "")
+    if "://" in given or "::" in given:
+        return given
+    return str(own_folder(CACHE_VARIABLE, platformdirs.user_cache_path("susx-bench")))
 
 
 class FeatureStore:
@@ -36,11 +49,52 @@ class FeatureStore:
     Args:
         url: Folder or fsspec URL; made when something is written. It must be the same place for
             every process of a run.
+
+    Raises:
+        OutputError: If no such service is known, or it does not answer.
     """
 
     def __init__(self, url: str) -> None:
-        self._files, self._root = fsspec.url_to_fs(url)
+        self._shown = re.sub(r"//[^/@]*@", "//", url)  # without a user and a password
+        self._files, self._root = self._reach(url)
         self._local = self._files.protocol in ("file", ("file", "local"))
+
+    def _reach(self, url: str) -> tuple[Any, str]:
+        """Open the place that a URL names, if it answers within `PATIENCE` seconds."""
+        if "://" not in url and "::" not in url:
+            found: tuple[Any, str] = fsspec.url_to_fs(url)
+            return found
+        opened: list[tuple[Any, str]] = []
+        errors: list[BaseException] = []
+
+        def open_() -> None:
+            try:
+                files, root = fsspec.url_to_fs(url)
+                try:
+                    files.info(root)
+                except FileNotFoundError as error:
+                    # Of an HTTP server that cannot be reached the reason is only the cause.
+                    cause = error.__cause__
+                    if cause is not None and not isinstance(cause, FileNotFoundError):
+                        raise cause from error
+                opened.append((files, root))
+            except BaseException as error:  # each protocol has a library with errors of its own
+                errors.append(error)
+
+        # Not every library has a limit of its own, and none can be interrupted.
+        thread = threading.Thread(target=open_, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        if opened:
+            return opened[0]
+        why = f"no answer within {PATIENCE:.0f} s"
+        if errors:
+            told = " ".join(str(errors[0]).split()) or type(errors[0]).__name__
+            why = told.replace(url, self._shown)
+        raise OutputError(
+            f"the feature cache {self._shown} cannot be opened: {why.rstrip('.')}. Set "
+            f"{CACHE_VARIABLE} to a folder, or to a place that answers."
+        )
 
     def path(self, recipe: dict[str, Any], shard: int) -> str:
         """Where a shard of what `recipe` describes lies."""
@@ -50,10 +104,13 @@ class FeatureStore:
         """Read a shard back, or None where there is none that can be believed.
 
         A truncated, changed or foreign file counts as none: it is made again.
+
+        Raises:
+            OutputError: If the service does not answer.
         """
         path = self.path(recipe, shard)
         try:
-            content: bytes = self._files.cat_file(path)
+            content: bytes = self._read(path)
             length = int.from_bytes(content[:8], "little")
             meta = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_META])
             features = load(content)["features"]
@@ -72,15 +129,28 @@ class FeatureStore:
         content = save({"features": features}, metadata={_META: canonical_json(meta)})
         path = self.path(recipe, shard)
         if self._local:
-            from pathlib import Path
-
             write_atomic(Path(path), content)
             return
         try:
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(path, content)  # object stores show an object when it is whole
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error}.") from error
+        except Exception as error:  # as in `_reach`
+            raise OutputError(
+                f"{path} in the feature cache {self._shown} cannot be written: {error}."
+            ) from error
+
+    def _read(self, path: str) -> bytes:
+        if self._local:
+            return read_bytes(Path(path))
+        try:
+            content: bytes = self._files.cat_file(path)
+            return content
+        except (FileNotFoundError, IsADirectoryError):
+            raise
+        except Exception as error:  # as in `_reach`
+            raise OutputError(
+                f"{path} in the feature cache {self._shown} cannot be read: {error}."
+            ) from error
 
     def load(self, recipe: dict[str, Any], rows: int) -> list[Tensor | None]:
         """All shards of a list of `rows` rows, None for each that must be made."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from io import BufferedReader
 from pathlib import Path
@@ -42,6 +43,8 @@ def checked_path(given: str | Path) -> Path:
     text = os.fspath(given)
     check_text(text)
     shown = text if len(text) <= 100 else f"{text[:97]}..."
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        raise OptionError(f"{shown} is an address, and a path on this machine is wanted.")
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
@@ -76,6 +79,18 @@ def path_from(variable: str) -> Path | None:
         return checked_path(given)
     except OptionError as error:
         raise OptionError(f"{variable}: {error}") from error
+
+
+def own_folder(variable: str, usual: Path) -> Path:
+    """A folder of this user's: the one that a variable names, else the `usual` one.
+
+    Raises:
+        OptionError: If there can be no such path, or the user has no home for the usual one.
+    """
+    given = path_from(variable)
+    if given is None and not usual.is_absolute():
+        raise OptionError(f"this user has no home folder: set {variable} to a folder.")
+    return given or usual
 
 
 def open_file(path: Path) -> BufferedReader:

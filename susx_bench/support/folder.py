@@ -12,7 +12,6 @@ progress-*.jsonl     rows of an unfinished build, a file each process that built
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Sequence
 from functools import cached_property
@@ -42,7 +41,7 @@ from susx_bench.records.files import (
     whole_lines,
     write_atomic,
 )
-from susx_bench.records.paths import read_bytes
+from susx_bench.records.paths import own_folder, read_bytes
 from susx_bench.records.text import read_text
 
 SCHEMA = 2
@@ -515,8 +514,7 @@ class BuiltSupport(ImageDataModule):
 
 def default_root() -> Path:
     """``SUSX_BENCH_SUPPORT``, or the folder for what this user has made."""
-    given = os.environ.get(ROOT_VARIABLE)
-    return Path(given) if given else platformdirs.user_data_path("susx-bench") / "support"
+    return own_folder(ROOT_VARIABLE, platformdirs.user_data_path("susx-bench") / "support")
 
 
 def find(name: str, dataset: str, root: Path, asked: str) -> Path:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,50 @@ def test_rows_are_read_a_shard_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"000000\.safetensors is gone or damaged"):
         rows[1]
     assert torch.equal(rows[SHARD + 1], features[SHARD + 1])
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nosuch://x", "Protocol not known: nosuch"),
+        ("simplecache::nosuch://x", "Protocol not known: nosuch"),
+        ("ftp://me:secret@localhost/x", "ftp://localhost/x cannot be opened"),
+        ("http://me:secret@localhost:9/x", "http://localhost:9/x cannot be opened"),
+        ("lakefs://x/y/z", "lakefs://x/y/z cannot be opened: "),  # whose library is not installed
+    ],
+)
+def test_a_service_that_is_not_there_is_one_line(url: str, message: str) -> None:
+    with pytest.raises(OutputError) as told:
+        FeatureStore(url)
+
+    assert message in str(told.value)
+    assert "SUSX_BENCH_CACHE" in str(told.value)
+    assert "secret" not in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_service_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr("susx_bench.features.store.PATIENCE", 0.05)
+    monkeypatch.setattr("fsspec.url_to_fs", lambda url: never.wait())
+
+    with pytest.raises(OutputError, match=r"memory://x cannot be opened: no answer within"):
+        FeatureStore("memory://x")
+    never.set()
+
+
+def test_a_service_that_fails_later_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class LibraryError(Exception):
+        pass
+
+    def fails(*args: object, **options: object) -> None:
+        raise LibraryError("no credentials")
+
+    store = FeatureStore("memory://x")
+    for name in ("cat_file", "pipe_file"):
+        monkeypatch.setattr(store._files, name, fails)
+
+    with pytest.raises(OutputError, match=r"cannot be read: no credentials"):
+        store.get(RECIPE, 0)
+    with pytest.raises(OutputError, match=r"cannot be written: no credentials"):
+        store.put(RECIPE, 0, unit(5, 4, seed=1))
