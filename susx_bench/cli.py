@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import gc
-import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -14,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from susx_bench.console import counted, is_main_process, print_whole, stderr, stdout
+from susx_bench import process
+from susx_bench.console import counted, own_rank, print_whole, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, OptionError, OutputError, RetrievalError
 from susx_bench.options import (
     ANY_PATH,
@@ -277,7 +276,7 @@ def run(**options: Any) -> None:
     if suite:
         cells, parts = plan_suite(requests, DEMO, SHOTS, SEEDS, notes)
         cells = _share(cells, shard)
-        lost = mark_parts(parts, request.out)
+        lost = mark_parts(parts, request.out, request.launch)
     else:
         beside = BASELINES if request.dataset or request.features else ON_THE_DEMO
         cells = plan(request, () if as_json else beside, DEMO, SHOTS, SEEDS, notes)
@@ -374,7 +373,7 @@ def _draw_searches(outcomes: list[Outcome], notes: Console) -> list[Path]:
     from susx_bench.report.heatmap import draw
 
     drawn: list[Path] = []
-    if not is_main_process():
+    if own_rank() != 0:
         return drawn
     for outcome in outcomes:
         if outcome.record is None or not outcome.record.hparams:
@@ -406,7 +405,7 @@ def _tell_unscored(outcomes: list[Outcome], notes: Console) -> None:
 def _print_json(outcomes: list[Outcome]) -> None:
     from susx_bench.records.files import canonical_json
 
-    if not is_main_process():
+    if own_rank() != 0:
         return
     for outcome in outcomes:
         if outcome.record is not None:
@@ -764,7 +763,7 @@ def build_support(**options: Any) -> None:
         request = Request.of(Recipe.read(path), **changes)
     with redirect_stdout(sys.stderr):
         built = build(request, notes)
-    if is_main_process():
+    if own_rank() == 0:
         stdout().print(summary(built))
         if empty := without_images(built.recipe, built.rows):
             raise CheckError(unusable(built.folder, empty, len(built.recipe.classnames)))
@@ -1022,30 +1021,4 @@ def main() -> None:
     """Run the command line; see `susx_bench.errors` for the exit codes."""
     # Python looks through every object once more when it ends, for a second where there are many.
     atexit.register(gc.freeze)
-    try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.Abort:
-        _fail("stopped; the next run continues from here.", 130)
-    except click.ClickException as error:
-        _fail(error.format_message(), 2)
-    except BenchError as error:
-        _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader has gone; Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        from susx_bench.records.files import unwritable
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        told = unwritable(error.filename or "the output", error)
-        _fail(str(told), told.exit_code)
-
-
-def _fail(message: str, code: int) -> None:
-    stderr().print(f"susx-bench: {' '.join(message.split())}", style="red", markup=False)
-    sys.exit(code)
+    process.run(lambda: app(standalone_mode=False))

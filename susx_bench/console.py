@@ -3,20 +3,71 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 
+from susx_bench.errors import OptionError
+
 _WIDE = 400  # columns where there is no terminal: a table is never cut or folded in a file
 _ENDLESS = 100_000
 
 
-def is_main_process() -> bool:
-    """Whether this process prints and writes: rank 0, before and after the processes launch."""
-    names = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-    return all(os.environ.get(name, "0") == "0" for name in names)
+_rank = 0
+"""This process's place among those that the command asked for; see `speak_as`."""
+
+
+def rank_of(devices: int, num_nodes: int) -> int:
+    """This process's place among the processes that were asked for.
+
+    Whoever started them says it in the environment, and Lightning reads it there by the same
+    rules. Where one process was asked for the environment says nothing: a scheduler numbers also
+    the processes that have nothing to do with each other.
+
+    Args:
+        devices: Processes a node.
+        num_nodes: Nodes.
+
+    Raises:
+        OptionError: If a variable holds no rank.
+    """
+    if devices * num_nodes == 1:
+        return 0
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun, also inside SLURM
+        return _number("RANK")
+    started_by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    if "SLURM_NTASKS" in os.environ and not started_by_hand:
+        return _number("SLURM_PROCID")
+    if {"LSB_JOBID", "LSB_DJOB_RANKFILE", "JSM_NAMESPACE_LOCAL_RANK", "JSM_NAMESPACE_SIZE"} <= set(
+        os.environ
+    ):
+        return _number("JSM_NAMESPACE_RANK")
+    if find_spec("mpi4py") and "OMPI_COMM_WORLD_RANK" in os.environ:
+        return _number("OMPI_COMM_WORLD_RANK")
+    node = "NODE_RANK" if "NODE_RANK" in os.environ else "GROUP_RANK"
+    return _number(node) * devices + _number("LOCAL_RANK")
+
+
+def _number(name: str) -> int:
+    text = os.environ.get(name, "0")
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise OptionError(f"the environment has {name}='{text[:60]}', which is no rank. Unset it.")
+    return int(text)
+
+
+def speak_as(rank: int) -> None:
+    """Let this process print its results and notes if it is rank 0, and else its errors alone."""
+    global _rank
+    _rank = rank
+
+
+def own_rank() -> int:
+    """The rank that `speak_as` was told."""
+    return _rank
 
 
 def counted(n: int, noun: str) -> str:
@@ -26,7 +77,7 @@ def counted(n: int, noun: str) -> str:
 
 def stdout() -> Console:
     """The console for results."""
-    console = Console(quiet=not is_main_process(), highlight=False, emoji=False)
+    console = Console(quiet=_rank != 0, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDE
     return console
@@ -106,8 +157,12 @@ def _width(console: Console, part: RenderableType) -> Measurement:
     return console.measure(part, options=console.options.update(width=_ENDLESS))
 
 
+def print_error(line: str) -> None:
+    """Print the one line of an error, whatever this process's rank."""
+    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+    console.print(line, style="red", markup=False)
+
+
 def stderr() -> Console:
     """The console for progress and notes."""
-    return Console(
-        stderr=True, quiet=not is_main_process(), highlight=False, emoji=False, soft_wrap=True
-    )
+    return Console(stderr=True, quiet=_rank != 0, highlight=False, emoji=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import click
 
+from susx_bench.console import rank_of, speak_as
 from susx_bench.errors import BenchError
 from susx_bench.records.paths import check_text, checked_path
 
@@ -214,6 +215,12 @@ class Command(click.Command):
                     ctx,
                 )
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, as one of the processes it asks for."""
+        asked = (ctx.params.get(name, 1) for name in ("devices", "num_nodes"))
+        speak_as(rank_of(*asked))
+        return super().invoke(ctx)
 
 
 class Group(click.Group):

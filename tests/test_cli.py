@@ -245,16 +245,3 @@ def test_our_own_mistakes_keep_their_traceback(
 
     with pytest.raises(IndexError):
         command(*RUN, "--method", "zero-shot", "--features", bundle())
-
-
-@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no such device here")
-def test_a_full_disk_under_the_output_is_told() -> None:
-    with Path("/dev/full").open("w") as full:
-        line = [sys.executable, "-m", "susx_bench", "list", "prompts"]
-        said = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-
-    assert said.returncode == 2
-    assert said.stderr == (
-        "susx-bench: the output cannot be written: No space left on device. What was done is "
-        "kept; make room and give the same command again.\n"
-    )

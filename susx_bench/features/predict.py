@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from susx_bench import process
+from susx_bench.console import rank_of
 from susx_bench.data.base import BlockDataModule
 from susx_bench.errors import BenchError, OptionError
 
@@ -39,6 +44,11 @@ class Launch:
         """Number of processes."""
         return self.devices * self.num_nodes
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is rank 0, which writes; before and after the processes launch."""
+        return rank_of(self.devices, self.num_nodes) == 0
+
     def trainer(self, *callbacks: Callback) -> Trainer:
         """A quiet Trainer for prediction alone.
 
@@ -53,6 +63,8 @@ class Launch:
                 num_nodes=self.num_nodes,
                 accelerator=self.accelerator,
                 strategy="ddp" if self.processes > 1 else "auto",
+                # One process is nobody's part, whatever scheduler Lightning finds around it.
+                plugins=[LightningEnvironment()] if self.processes == 1 else None,
                 callbacks=list(callbacks),
                 logger=False,
                 enable_checkpointing=False,
@@ -66,6 +78,18 @@ class Launch:
                 f"--accelerator {self.accelerator} --devices {self.devices}: "
                 f"{' '.join(str(error).split())}"
             ) from error
+
+
+class _Started(Callback):
+    """Heeds signals as before: Lightning's own handler would only take note of them."""
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        process.children.extend(getattr(trainer.strategy.launcher, "procs", ()))
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
 
 
 class Join(Callback):
@@ -148,7 +172,7 @@ def run_predict(
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # Lightning under the newest torch, about its own code.
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-        trainer = launch.trainer(callback)
+        trainer = launch.trainer(_Started(), callback)
         try:
             trainer.predict(module, datamodule=data, return_predictions=False)
         except SystemExit as error:

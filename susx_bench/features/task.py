@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from susx_bench.console import is_main_process
 from susx_bench.data.base import BenchDataModule, ImageDataModule, Part, Rows
 from susx_bench.data.listing import as_text, copied_leaks, lacking, linked_leaks
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
@@ -380,7 +379,7 @@ class DatasetTask(Task):
                 fill(self._patches[name], lacking, towers, self._store, launch, told)
                 self._lacking[name] = []
         done = {name: self._encoded[name] for name in names}
-        texts = self._texts(advance)
+        texts = self._texts(launch, advance)
         prompts = torch.split(F.normalize(texts, dim=-1), self._each)
         val = val_norms = None
         if "val" in done and self.val_labels is not None:
@@ -410,7 +409,7 @@ class DatasetTask(Task):
             seconds=time.perf_counter() - started if made else 0.0,
         )
 
-    def _texts(self, advance: Advance) -> Tensor:
+    def _texts(self, launch: Launch, advance: Advance) -> Tensor:
         """Features of every single prompt, ``(T, D)``, made and kept a shard at a time."""
         found = self._texts_found
         assert found is not None
@@ -418,7 +417,7 @@ class DatasetTask(Task):
             if found[shard] is None:
                 part = self._prompts[start : start + SHARD]
                 found[shard] = rows = self._encoder.towers.single_texts(part)
-                if is_main_process():
+                if launch.is_main:
                     self._store.put(self._text_recipe, shard, rows)
                 advance("prompts", len(part))
         return torch.cat([shard for shard in found if shard is not None])

@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from susx_bench.console import is_main_process
 from susx_bench.errors import OptionError, OutputError, RecordError
 from susx_bench.features.predict import Launch
 from susx_bench.features.task import Features, Need, Task, part_key
@@ -115,7 +114,7 @@ def run(
             except RecordError as error:
                 notes.print(f"{error} It is measured again.", style="yellow", markup=False)
     todo = [i for i in range(len(cells)) if i not in found]
-    if is_main_process():
+    if launch.is_main:
         if todo:
             make_folder(out)
         for i in found:
@@ -134,7 +133,7 @@ def run(
                     raise
                 together = launch.processes > 1
                 for i in mine:
-                    found[i] = _fail(cells[i], paths[i], error, anywhere=together)
+                    found[i] = _fail(cells[i], paths[i], error, mark=launch.is_main or together)
                 if together:
                     # Only this rank may have met the image that cannot be read, and the others
                     # wait for it: all stop together.
@@ -152,7 +151,7 @@ def run(
                 except UnfitError as error:
                     reason = f"{cell.method.name} on {cell.task.dataset}: {error}"
                     found[i] = Outcome(cell, paths[i], None, fresh=False, reason=reason)
-                    if is_main_process():
+                    if launch.is_main:
                         clear_failure(paths[i])
                     view.done()
                     continue
@@ -161,12 +160,12 @@ def run(
                 except (Exception, SystemExit) as error:
                     if not keep_going:
                         raise
-                    found[i] = _fail(cell, paths[i], error)
+                    found[i] = _fail(cell, paths[i], error, mark=launch.is_main)
                     view.failed(found[i].reason)
                     continue
                 encode_seconds = 0.0  # counted once
                 made, choice = measured.record, measured.choice
-                if is_main_process():
+                if launch.is_main:
                     if keep_search and choice.accuracies is not None:
                         grid = choice.accuracies.float().numpy()
                         write_search(paths[i], grid, dict(choice.axes))
@@ -190,21 +189,22 @@ def _title(cell: Cell) -> str:
     return " ".join([*words, cell.tune])
 
 
-def _fail(cell: Cell, path: Path, error: BaseException, *, anywhere: bool = False) -> Outcome:
-    """Mark a cell that failed, in the place of its record: on rank 0, or `anywhere`."""
+def _fail(cell: Cell, path: Path, error: BaseException, *, mark: bool) -> Outcome:
+    """Tell of a cell that failed, and `mark` it in the place of its record."""
     reason = f"{_title(cell)}: {reason_of(error)}"
-    if anywhere or is_main_process():
+    if mark:
         short = {name: said for name, said in cell.inputs.items() if not isinstance(said, list)}
         write_failure(path, short | {"input_sha256": cell.input_sha256}, error, reason)
     return Outcome(cell, path, None, fresh=False, reason=reason, failed=True)
 
 
-def mark_parts(parts: Sequence[Part], out: Path) -> list[str]:
+def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[str]:
     """Mark the cells of a suite whose data cannot be had, under the name ``cells``.
 
     Args:
         parts: The suite's data; the marks of what can be had are removed.
         out: Folder of the records.
+        launch: Of it only rank 0 writes.
 
     Returns:
         For each part that cannot be had why, in one line.
@@ -214,11 +214,11 @@ def mark_parts(parts: Sequence[Part], out: Path) -> list[str]:
         folder = out / folder_name(part.dataset) / folder_name(part.encoder)
         path = folder / f"cells-{part.sha256[:12]}.json"
         if part.error is None:
-            if is_main_process():
+            if launch.is_main:
                 clear_failure(path)
             continue
         reasons.append(f"{part.dataset} {part.encoder}: {reason_of(part.error)}")
-        if is_main_process():
+        if launch.is_main:
             facts = {"dataset": part.dataset, "encoder": part.encoder}
             write_failure(path, facts, part.error, reasons[-1])
     return reasons

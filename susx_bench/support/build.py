@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from susx_bench.console import is_main_process
 from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.looks import Look, Seen, look
 from susx_bench.data.sources.base import Sample
@@ -222,7 +221,7 @@ def _begin(
                 f"{', '.join(differs)}. Use it as it is with --support {folder.path}, give another "
                 "--name, or --force to build this one in its place."
             )
-    if is_main_process() and (anew or not folder.exists or folder.recipe != recipe):
+    if request.launch.is_main and (anew or not folder.exists or folder.recipe != recipe):
         ready()
         if anew:
             folder.clear()
@@ -312,13 +311,13 @@ def _retrieved(request: Request, notes: Console) -> Built:
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = _recipe(request, dataset.spec, RETRIEVED, notes, retrieval=facts)
     folder, anew = _begin(request, recipe, notes, origin.check)
-    if request.pool is None and not is_main_process():  # only a pool is encoded by all ranks
+    if request.pool is None and not request.launch.is_main:  # only a pool is encoded by all ranks
         return _built_elsewhere(request, folder, recipe, parent)
     # What is built anew another rank may not have cleared yet.
     if not anew and folder.finished and all(map(folder.has, folder.rows())):
         return Built(folder.path, recipe, folder.rows(), False, request.dataset)
     candidates = origin.candidates(recipe, folder, partial(_progress, notes))
-    if not is_main_process():
+    if not request.launch.is_main:
         return _built_elsewhere(request, folder, recipe, parent)
     seen = _looked_at(test, notes) if test else Seen()
     with _progress(notes, "collecting images", wanted(recipe)) as advance:
@@ -379,7 +378,7 @@ def _imported(request: Request, spec: DatasetSpec, notes: Console) -> Built:
     most = int(torch.bincount(labels).max())
     recipe = _recipe(request, spec, most, notes, retrieval=facts)
     folder, _ = _begin(request, recipe, notes, lambda: None)
-    if not is_main_process():
+    if not request.launch.is_main:
         return _built_elsewhere(request, folder, recipe, os.getppid())
     if folder.finished:
         return Built(folder.path, recipe, folder.rows(), False, request.dataset)

@@ -22,6 +22,7 @@ from rich.console import Console
 from susx_bench.data.decode import decode
 from susx_bench.data.looks import Seen, look
 from susx_bench.errors import RetrievalError, SupportError
+from susx_bench.features.predict import Launch
 from susx_bench.support import build as builds
 from susx_bench.support import download, origins
 from susx_bench.support.download import Limits
@@ -867,9 +868,9 @@ def test_a_set_in_another_place_is_offered_with_its_path(tmp_path: Path, command
 def two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The main thread is rank 0, every other one another rank."""
     monkeypatch.setattr(
-        builds,
-        "is_main_process",
-        lambda: threading.current_thread() is threading.main_thread(),
+        Launch,
+        "is_main",
+        property(lambda self: threading.current_thread() is threading.main_thread()),
     )
 
 

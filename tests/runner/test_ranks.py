@@ -1,0 +1,131 @@
+"""Who is rank 0: what was asked for says it, and not a variable that a scheduler left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import Trainer
+
+from susx_bench import console
+from susx_bench.errors import OptionError
+from susx_bench.features.predict import Launch
+from tests.conftest import Bundle, Command
+
+SLURM = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "8", "SLURM_JOB_NAME": "jobs"}
+LSF = {
+    "LSB_JOBID": "1",
+    "LSB_DJOB_RANKFILE": "ranks",
+    "JSM_NAMESPACE_LOCAL_RANK": "1",
+    "JSM_NAMESPACE_SIZE": "4",
+}
+SCHEDULERS = [
+    SLURM | {"SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "0"},
+    {"SLURM_PROCID": "3"},
+    {"NODE_RANK": "1"},
+    {"GROUP_RANK": "1"},
+    {"LOCAL_RANK": "2"},
+    {"RANK": "5", "WORLD_SIZE": "8", "MASTER_ADDR": "none.invalid", "MASTER_PORT": "1"},
+    {"TORCHELASTIC_RUN_ID": "job", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"},
+    LSF | {"JSM_NAMESPACE_RANK": "1"},
+    {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "PMI_RANK": "1", "PMI_SIZE": "2"},
+    {"RANK": "x", "SLURM_PROCID": "-1", "LOCAL_RANK": ""},
+]
+
+
+def several(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("variables", SCHEDULERS, ids=lambda given: next(reversed(given)))
+def test_one_process_does_all_of_its_work(
+    variables: dict[str, str],
+    bundle: Bundle,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = bundle()
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        "name = 'suite'\ntitle = 'Suite'\n[[run]]\nmethod = ['zero-shot', 'tip-adapter', 'tda']\n"
+        f"features = ['{path}']\ntune = ['fixed']\n"
+    )
+    several(monkeypatch, variables)
+
+    done = command("run", "--suite", suite, "--shard", "1/1", "--out", "out")
+
+    assert done.code == 0, done.err
+    assert "wrote 3 records" in done.out
+    assert len(list(Path("out").rglob("*.json"))) == 3
+    assert command("run", "--suite", suite, "--out", "out").out  # says that they are there
+    assert command("records", "verify", "out", "--features", path).out.count(": same") == 3
+    assert command("list", "methods").out
+    assert command("list", "what").err
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "variables", "rank"),
+    [
+        (2, 1, {}, 0),
+        (2, 1, {"LOCAL_RANK": "1"}, 1),
+        (2, 3, {"NODE_RANK": "2", "LOCAL_RANK": "1"}, 5),
+        (2, 3, {"GROUP_RANK": "2", "LOCAL_RANK": "0"}, 4),
+        (2, 3, {"GROUP_RANK": "0", "NODE_RANK": "1"}, 2),
+        (2, 1, {"TORCHELASTIC_RUN_ID": "job", "RANK": "1", "LOCAL_RANK": "1"}, 1),
+        # torchrun inside a SLURM job: its number decides
+        (2, 1, SLURM | {"SLURM_PROCID": "1", "TORCHELASTIC_RUN_ID": "job", "RANK": "0"}, 0),
+        (8, 1, SLURM | {"SLURM_PROCID": "3", "SLURM_LOCALID": "3"}, 3),
+        (8, 2, SLURM | {"SLURM_NTASKS": "16", "SLURM_PROCID": "9", "SLURM_LOCALID": "1"}, 9),
+        # a shell on a node, from which Lightning starts its own processes
+        (2, 1, SLURM | {"SLURM_JOB_NAME": "bash", "SLURM_PROCID": "1"}, 0),
+        (4, 1, LSF | {"JSM_NAMESPACE_RANK": "1"}, 1),
+    ],
+)
+def test_several_processes_have_the_ranks_that_lightning_gives_them(
+    devices: int,
+    nodes: int,
+    variables: dict[str, str],
+    rank: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    several(monkeypatch, {"WORLD_SIZE": str(devices * nodes), **variables})
+    ranks = tmp_path / "ranks"
+    ranks.write_text("head\n" + "node1\n" * 4)
+    if "LSB_DJOB_RANKFILE" in variables:
+        monkeypatch.setenv("LSB_DJOB_RANKFILE", str(ranks))
+        monkeypatch.setattr("socket.gethostname", lambda: "node1")
+
+    trainer = Trainer(
+        accelerator="cpu", devices=devices, num_nodes=nodes, strategy="ddp", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+
+    assert trainer.global_rank == rank
+    assert console.rank_of(devices, nodes) == rank
+    assert Launch(devices, nodes).is_main == (rank == 0)
+
+
+def test_what_is_no_rank_is_told(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "one")
+
+    with pytest.raises(OptionError, match="LOCAL_RANK='one', which is no rank"):
+        console.rank_of(2, 1)
+    done = command("run", "--method", "zero-shot", "--setting", "few-shot", "--devices", 2)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+
+
+def test_only_rank_0_prints_and_any_rank_tells_its_error(
+    monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    words = ("run", "--setting", "few-shot", "--accelerator", "cpu", "--devices", 2)
+
+    done = command(*words, "--method", "none-such")
+
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("susx-bench: rank 1: no method called 'none-such'")
+    assert command("list", "prompts").out  # the next command is alone again
