@@ -15,10 +15,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from susx_bench import process
 from susx_bench.console import rank_of
 from susx_bench.data.base import BlockDataModule
 from susx_bench.errors import BenchError, OptionError
+from susx_bench.process import children
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class _Started(Callback):
         self._handler = signal.getsignal(signal.SIGTERM)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        process.children.extend(getattr(trainer.strategy.launcher, "procs", ()))
+        children.extend(getattr(trainer.strategy.launcher, "procs", ()))
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._handler)
 

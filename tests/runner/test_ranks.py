@@ -12,7 +12,12 @@ from susx_bench.errors import OptionError
 from susx_bench.features.predict import Launch
 from tests.conftest import Bundle, Command
 
-SLURM = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "8", "SLURM_JOB_NAME": "jobs"}
+SLURM = {
+    "SLURM_NTASKS": "8",
+    "SLURM_NTASKS_PER_NODE": "8",
+    "SLURM_JOB_NAME": "jobs",
+    "SLURM_NODEID": "0",
+}
 LSF = {
     "LSB_JOBID": "1",
     "LSB_DJOB_RANKFILE": "ranks",
@@ -75,7 +80,13 @@ def test_one_process_does_all_of_its_work(
         (2, 3, {"GROUP_RANK": "0", "NODE_RANK": "1"}, 2),
         (2, 1, {"TORCHELASTIC_RUN_ID": "job", "RANK": "1", "LOCAL_RANK": "1"}, 1),
         # torchrun inside a SLURM job: its number decides
-        (2, 1, SLURM | {"SLURM_PROCID": "1", "TORCHELASTIC_RUN_ID": "job", "RANK": "0"}, 0),
+        (
+            2,
+            1,
+            SLURM
+            | {"SLURM_PROCID": "1", "TORCHELASTIC_RUN_ID": "job", "RANK": "0", "LOCAL_RANK": "0"},
+            0,
+        ),
         (8, 1, SLURM | {"SLURM_PROCID": "3", "SLURM_LOCALID": "3"}, 3),
         (8, 2, SLURM | {"SLURM_NTASKS": "16", "SLURM_PROCID": "9", "SLURM_LOCALID": "1"}, 9),
         # a shell on a node, from which Lightning starts its own processes
