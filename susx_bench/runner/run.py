@@ -141,7 +141,7 @@ def run(
                 view.failed(f"{task.dataset} {task.encoder}: {reason_of(error)}", len(mine))
                 continue
             encode_seconds = features.seconds
-            if is_main_process() and (same := _same_texts(task, features.text)):
+            if launch.is_main and (same := _same_texts(task, features.text)):
                 notes.print(same, style="yellow", markup=False)
             for i in mine:
                 cell = cells[i]
