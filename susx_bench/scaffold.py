@@ -24,9 +24,6 @@ version = "0.1.0"
 requires-python = ">=3.11"
 dependencies = ["susx-bench"]
 
-[project.optional-dependencies]
-test = ["pytest>=8.3"]
-
 [project.entry-points."susx_bench.methods"]
 prototypes = "MODULE:Prototypes"
 

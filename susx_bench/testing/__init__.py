@@ -12,7 +12,7 @@ or put it to any method that ``--method`` of ``susx-bench run`` accepts::
     pytest -p susx_bench.testing --pyargs susx_bench.testing --method NAME
     pytest -p susx_bench.testing --pyargs susx_bench.testing --method ./file.py:Class
 
-This package needs pytest, and nothing else in susx_bench imports it.
+Nothing else in susx_bench imports pytest.
 """
 
 from __future__ import annotations

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
+import os
+import re
+import shlex
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
 import torch.nn.functional as F
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from torch import Tensor
 
 from susx_bench import Axis, Context, LinearMethod, Method, SearchSpace, Terms
@@ -301,6 +309,7 @@ class Homebound(Good):
         return super().logits(images) + torch.zeros(self._context.num_classes)
 
 
+ROOT = Path(__file__).parents[2]
 contract = MethodContract()
 BAD: list[tuple[Callable[..., None], type[Method], str]] = [
     (contract.test_can_be_made, Nameless, "it has no name"),
@@ -374,6 +383,70 @@ def test_lets_a_good_method_pass(method: type[Method], tmp_path: Path) -> None:
         put(getattr(contract, name), method, tmp_path)
 
 
+def installed_by_the_first_command() -> set[str]:
+    """Packages that the project's requirements, and theirs, bring with them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found, todo = {"susx-bench", "pip"}, list(project["dependencies"])
+    while todo:
+        requirement = Requirement(todo.pop())
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        found.add(name)
+        with contextlib.suppress(PackageNotFoundError):  # for another system
+            todo += requires(name) or []
+    return found
+
+
+def test_the_readmes_method_runs_and_passes_with_what_its_first_command_installs(
+    tmp_path: Path,
+) -> None:
+    """As written, with every package hidden that only the tests and linters of ours need."""
+    section = (ROOT / "README.md").read_text().split("## Your own method")[1].split("\n## ")[0]
+    source, run, check = re.findall(r"^```\w+\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.py").write_text(source)
+    there = installed_by_the_first_command()
+    hidden = {
+        module
+        for module, names in packages_distributions().items()
+        if not {canonicalize_name(name) for name in names} & there
+    }
+    assert {"hypothesis", "mypy", "pytest_socket"} <= hidden, "nothing is hidden"
+    (tmp_path / "sitecustomize.py").write_text(
+        textwrap.dedent(f"""
+            import sys
+
+            class Without:
+                def __init__(self, finder):
+                    self.finder = finder
+
+                def __getattr__(self, name):
+                    return getattr(self.finder, name)
+
+                def find_spec(self, name, path=None, target=None):
+                    if name.partition(".")[0] not in {sorted(hidden)!r}:
+                        return self.finder.find_spec(name, path, target)
+
+            sys.meta_path[:] = map(Without, sys.meta_path)
+        """)
+    )
+    paths = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    env |= {"PYTHONPATH": paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # those are hidden, too
+
+    few = "--shots 1 --seed 1 --json"  # the whole demo takes a minute
+    for line in (f"{run.strip()} {few}", check.strip()):
+        program, *words = shlex.split(line)
+        module = {"susx-bench": "susx_bench", "pytest": "pytest"}[program]
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+        assert done.returncode == 0, (line, done.stdout[-3000:], done.stderr[-3000:])
+        assert '"method":"mine"' in done.stdout or re.search(r"\d+ passed", done.stdout)
+
+
 def test_a_file_is_put_to_the_contract_from_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         textwrap.dedent("""
@@ -393,6 +466,7 @@ def test_a_file_is_put_to_the_contract_from_the_command_line(tmp_path: Path) -> 
     words = ["--pyargs", "susx_bench.testing", "-p", "susx_bench.testing"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *words, "--method", "./mine.py:Mine"],
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
         capture_output=True,
         text=True,
         check=False,
