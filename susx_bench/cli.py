@@ -29,6 +29,7 @@ from susx_bench.options import (
     SHARD,
     SHOT_LIST,
     TRAVEL,
+    WORDS,
     Count,
     Group,
     Number,
@@ -37,7 +38,7 @@ from susx_bench.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -72,6 +73,7 @@ SUITE_SAYS = (
     *("method", "setting", "dataset", "encoder", "prompts", "support", "shots", "seed", "tune"),
     *("features", "val_shots", "allow_test_tuning", "logit_scale", "classnames", "official"),
     *("precision", "source", "split_file", "on_bad_image", "views", "draw", "shots_file"),
+    *("image_column", "label_column"),
     *("order", "batches"),
 )
 
@@ -87,14 +89,42 @@ SOURCE = click.option(
     type=NAME,
     default="auto",
     show_default=True,
-    help="Where images come from: folder, hub, hf:ORG/NAME[@COMMIT]; auto: the folder, else the "
-    "hub.",
+    help="Where images come from: folder, hub, hf:ORG/NAME[:CONFIG][@COMMIT]; auto: the folder, "
+    "else the hub.",
 )
 SPLIT_FILE = click.option(
     "--split-file",
     type=FILE_PATH,
     help="A split file in place of the published one; joined with a hub copy by file name.",
 )
+
+
+_OWN_DATA = (
+    click.option(
+        "--image-column",
+        type=NAME,
+        help="Column of a table's images, or their ending in webdataset shards. [default: image, "
+        "img, jpg, ...]",
+    ),
+    click.option(
+        "--label-column",
+        type=NAME,
+        help="Column of its labels, likewise. [default: label, labels, cls, fine_label, class]",
+    ),
+    click.option(
+        "--classnames",
+        type=FILE_PATH,
+        help="Names of the classes in their order, one a line, of a bundle or of data of yours.",
+    ),
+)
+OWN_DATA = ("image_column", "label_column", "classnames")
+
+
+def own_data(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how data is to be read of which no facts are known."""
+    for option in reversed(_OWN_DATA):
+        command = option(command)
+    return command
 
 
 PROMPTS_DIR = click.option(
@@ -144,7 +174,13 @@ Try:
   susx-bench run --method tipx --setting name-only
   susx-bench run --method tipx --setting few-shot --features FILE.safetensors --json"""
 )
-@click.option("--method", type=NAMES, help="Methods, or ./file.py:Class.")
+@click.option(
+    "--method",
+    type=NAMES,
+    multiple=True,
+    callback=NAMES.join,
+    help="Methods, or ./file.py:Class; repeatable.",
+)
 @click.option(
     "--setting",
     type=click.Choice(["name-only", "few-shot"]),
@@ -163,10 +199,14 @@ Try:
 @click.option(
     "--dataset",
     type=NAMES,
-    help=f"Datasets, ./FOLDER or hf:ORG/NAME. [default: {DEMO}, embedded] Names a bundle's data.",
+    multiple=True,
+    callback=NAMES.join,
+    help=f"Datasets, ./FOLDER or hf:ORG/NAME[:CONFIG][@COMMIT]; repeatable, as for a folder whose "
+    f"name has a comma. [default: {DEMO}, embedded] Names a bundle's data.",
 )
 @SOURCE
 @SPLIT_FILE
+@own_data
 @click.option(
     "--on-bad-image",
     type=click.Choice(["error", "skip"]),
@@ -223,7 +263,6 @@ Try:
     help="A feature bundle, in place of a dataset and an encoder.",
 )
 @click.option("--logit-scale", type=Number(1e-3, 1e6), help="Of a bundle.")
-@click.option("--classnames", type=FILE_PATH, help="Of a bundle: a file, one name a line.")
 @click.option(
     "--order",
     type=ORDER_LIST,
@@ -232,7 +271,7 @@ Try:
 )
 @click.option(
     "--batches",
-    type=NAMES,
+    type=WORDS,
     help="How transductive methods get the test set: all, or SIZE:CLASSES, batches of up to SIZE "
     "images of up to CLASSES classes. [default: all]",
 )
@@ -355,7 +394,11 @@ def _requests(
     check_encoders(requests)
     for support in suite.supports(options["data_root"]):
         launch = replace(requests[0].launch, batch_size=BLOCK)
-        given = {"where": requests[0].where, "prompts_dir": options["prompts_dir"]}
+        own = {name: support.pop(name) for name in OWN_DATA}
+        given = {
+            "where": replace(requests[0].where, **own),
+            "prompts_dir": options["prompts_dir"],
+        }
         try:
             build(Build(**support, **given, launch=launch), notes)
         except OptionError:
@@ -466,7 +509,8 @@ def data() -> None:
 @DATA_ROOT
 @SOURCE
 @SPLIT_FILE
-def check_data(dataset: str, data_root: Path | None, source: str, split_file: Path | None) -> None:
+@own_data
+def check_data(dataset: str, data_root: Path | None, **asked: Any) -> None:
     """Read every image of a dataset; exit 3 where something is wrong."""
     from susx_bench.data.base import Where
     from susx_bench.data.check import check as check_images
@@ -474,12 +518,12 @@ def check_data(dataset: str, data_root: Path | None, source: str, split_file: Pa
     from susx_bench.progress import Progress
     from susx_bench.report.datacheck import render
 
-    notes = stderr()
+    notes, where = stderr(), Where(data_root, **asked)
     with Progress(notes) as progress:
         bar = progress.bar(f"reading {dataset}", None, "images")
         report = check_images(
-            open_dataset(dataset),
-            Where(data_root, source, split_file),
+            open_dataset(dataset, where),
+            where,
             bar.begin,
             bar.advance,
         )
@@ -501,7 +545,14 @@ Try:
   susx-bench prompts build --dataset dtd --model llama3.2 --out prompts
   susx-bench run --prompts cupl --prompts-dir prompts --dataset dtd ...""",
 )
-@click.option("--dataset", type=NAMES, required=True, help="Datasets, ./FOLDER or hf:ORG/NAME.")
+@click.option(
+    "--dataset",
+    type=NAMES,
+    multiple=True,
+    callback=NAMES.join,
+    required=True,
+    help="Datasets, ./FOLDER or hf:ORG/NAME[:CONFIG][@COMMIT]; repeatable.",
+)
 @click.option(
     "--model", type=NAME, required=True, help="The language model, as its endpoint calls it."
 )
@@ -543,6 +594,7 @@ Try:
 @click.option("--price-in", type=PRICE, help="USD per million tokens read.")
 @click.option("--price-out", type=PRICE, help="USD per million tokens written.")
 @click.option("--force", is_flag=True, help="Ask again what was answered.")
+@own_data
 def build_prompts(
     dataset: tuple[str, ...],
     out: Path,
@@ -559,14 +611,16 @@ def build_prompts(
     """
     from susx_bench.prompts.build import QUESTIONS, Request
 
+    own = {name: asked.pop(name) for name in OWN_DATA}
     asked["questions"] = tuple(dict.fromkeys(asked["questions"])) or QUESTIONS
     request = Request(**asked)
     if (price_in is None) != (price_out is None):
         raise OptionError("--price-in and --price-out go together.")
     with stderr().status("loading"):
+        from susx_bench.data.base import Where
         from susx_bench.data.yours import open_dataset
 
-        specs = [open_dataset(name).spec for name in dataset]
+        specs = [open_dataset(name, Where(**own)).spec for name in dataset]
     for spec in specs:
         built = _ask(spec, request, out, concurrency=concurrency, force=force)
         stdout().print(_built(built, price_in, price_out), markup=False)
@@ -699,6 +753,7 @@ Try:
 @DATA_ROOT
 @SOURCE
 @SPLIT_FILE
+@own_data
 @click.option(
     "--recipe",
     type=FILE_PATH,
@@ -728,7 +783,10 @@ def build_support(**options: Any) -> None:
 
     names = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
     options["launch"] = Launch(**{name: options.pop(name) for name in names})
-    options["where"] = Where(*(options.pop(n) for n in ("data_root", "source", "split_file")))
+    options["where"] = Where(
+        options.pop("data_root"),
+        **{name: options.pop(name) for name in ("source", "split_file", *OWN_DATA)},
+    )
     options["root"] = options["root"] or default_root()
     path = options.pop("recipe")
     if path is None:
@@ -778,14 +836,18 @@ def build_support(**options: Any) -> None:
     type=FILE_PATH,
     help="Where the contact sheet goes. [default: contact-sheet.png in the set's folder]",
 )
-def show_support(name: str, dataset: str | None, root: Path | None, sheet: Path | None) -> None:
+@own_data
+def show_support(
+    name: str, dataset: str | None, root: Path | None, sheet: Path | None, **said: Any
+) -> None:
     """Show a support set, NAME or PATH: counts, provenance, and a sheet of its images."""
+    from susx_bench.data.base import Where
     from susx_bench.data.yours import open_dataset
     from susx_bench.report.support import draw_sheet, render
     from susx_bench.support.folder import SupportFolder, default_root, find
 
     asked = dataset or DEMO
-    spec = open_dataset(asked).spec
+    spec = open_dataset(asked, Where(**said)).spec
     folder = SupportFolder(find(name, spec.name, root or default_root(), asked))
     picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
     print_whole(stdout(), render(folder))
@@ -816,10 +878,10 @@ Try:
 @DATA_ROOT
 @SOURCE
 @SPLIT_FILE
+@own_data
 @PROMPTS_DIR
 @click.option("--support", type=NAME, help="PATH of a support set that lies elsewhere.")
 @click.option("--shots-file", type=FILE_PATH, help="The list of labelled images.")
-@click.option("--classnames", type=FILE_PATH, help="A bundle's, if given to it.")
 @DEVICES
 @NUM_NODES
 @ACCELERATOR

@@ -182,6 +182,40 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
         return tuple(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
 
 
+class NameList(CommaList):
+    """Names and paths with commas between them; a path that is there is one, commas and all.
+
+    An option of this type may be repeated: its lists add up.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Name())
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Split, unless there is such a path, or such a file before ``:CLASS``."""
+        text = str(value)
+        paths = (text, text.rpartition(":")[0])
+        if not isinstance(value, tuple) and "," in text and any(map(_is_there, paths)):
+            value = (text,)
+        return super().convert(value, param, ctx)
+
+    @staticmethod
+    def join(
+        ctx: click.Context, param: click.Parameter, lists: tuple[tuple[str, ...], ...]
+    ) -> tuple[str, ...] | None:
+        """All items of all lists, none twice; None where the option is not given."""
+        return tuple(dict.fromkeys(item for each in lists for item in each)) or None
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return bool(path) and checked_path(path).exists()
+    except BenchError:  # no path at all
+        return False
+
+
 class Shard(click.ParamType[tuple[int, int]]):
     """``i/n``, one of n parts, counted from 1."""
 
@@ -201,14 +235,17 @@ class Shard(click.ParamType[tuple[int, int]]):
 
 
 class Command(click.Command):
-    """A command that refuses a list given twice, of which click would take the last in silence."""
+    """A command that refuses a list given twice, of which click would take the last in silence.
+
+    The lists of an option that may be repeated add up.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, as click does, but for repeats."""
         *_, order = self.make_parser(ctx).parse_args(list(args))
         for option in order:
             times = sum(other is option for other in order)
-            if isinstance(option.type, CommaList) and times > 1:
+            if isinstance(option.type, CommaList) and times > 1 and not option.multiple:
                 raise click.UsageError(
                     f"{option.opts[0]} is given {times} times. Give it once, with commas between "
                     "its values.",
@@ -234,7 +271,8 @@ FILE_PATH = Place("file")
 FOLDER_PATH = Place("folder")
 ANY_PATH = Place("either")
 NAME = Name()
-NAMES = CommaList(NAME)
+NAMES = NameList()
+WORDS = CommaList(NAME)
 SEED = Count(0, 2**63 - 1)  # what a generator takes as a seed
 SEED_LIST = CommaList(Count(1, 2**63 - 1))
 ORDER_LIST = CommaList(SEED)

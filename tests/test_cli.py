@@ -13,6 +13,7 @@ from susx_bench.errors import BenchError
 from susx_bench.registry import METHODS
 from susx_bench.testing.task import unit
 from tests.conftest import Bundle, Command
+from tests.data.made import plain, write
 
 RUN = ("run", "--setting", "few-shot")
 
@@ -175,12 +176,37 @@ def test_a_suite_leaves_nothing_to_say(command: Command, tmp_path: Path) -> None
         assert f"{words[0]} does not go with --suite" in done.err
 
 
-def test_a_list_given_twice_is_not_dropped_in_silence(command: Command) -> None:
-    done = command("run", "--method", "tipx", "--setting", "few-shot", "--method", "tag")
+def test_a_list_of_numbers_given_twice_is_not_dropped_in_silence(command: Command) -> None:
+    words = ("run", "--method", "tipx", "--setting", "few-shot", "--shots", 1, "--shots", "2,4")
+    done = command(*words)
 
     assert done.code == 2
-    told = "--method is given 2 times. Give it once, with commas between its values."
+    told = "--shots is given 2 times. Give it once, with commas between its values."
     assert done.err.strip().endswith(told)
+
+
+def test_lists_of_names_given_twice_add_up(command: Command) -> None:
+    run = ("run", "--setting", "few-shot", "--shots", 1, "--seed", 1, "--json")
+    done = command(*run, "--method", "tag,zero-shot", "--method", "tip-adapter,tag")
+
+    assert done.code == 0, done.err
+    assert [record["method"] for record in done.records] == ["tag", "zero-shot", "tip-adapter"]
+
+
+def test_a_folder_with_a_comma_is_one(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, classes in (("pets, small", "ab"), ("plain", "cde")):
+        for number, label in enumerate(classes * 3):
+            write(tmp_path / f"{name}/{label}/{number}.png", plain(20 * number))
+    run = ("run", "--method", "zero-shot", "--setting", "name-only", "--encoder", "demo", "--json")
+
+    done = command(*run, "--dataset", "./pets, small", "--dataset", "./plain")
+    assert done.code == 0, done.err
+    assert [len(record["classes"]) for record in done.records] == [2, 3]
+    done = command(*run, "--dataset", "./plain,./pets, small")
+    assert done.code == 2
+    assert "no dataset called 'small'" in done.err
 
 
 SLOW = {"torch", "lightning", "numpy", "open_clip"}

@@ -97,10 +97,6 @@ def find_source(spec: DatasetSpec, where: Where) -> Source:
         raise OptionError(
             f"--source {where.source}: it is auto, folder, hub or hf:ORG/NAME[:CONFIG][@REVISION]."
         )
-    if where.classnames:
-        raise OptionError(
-            f"--classnames goes with a bundle and with data of your own; {spec.name} has its names."
-        )
     folder = local_folder(spec, where.root)
     if where.source != "hub" and folder:
         return _folder(spec, folder, where)
@@ -177,6 +173,10 @@ def _folder(spec: DatasetSpec, folder: Path, where: Where) -> Source:
         raise DatasetError(
             f"{spec.name}: {folder} has neither Parquet files nor webdataset shards, nor the "
             f"folders {', '.join(spec.sizes)}. {spec.fetch}"
+        )
+    if where.image_column or where.label_column:
+        raise OptionError(
+            f"--image-column and --label-column go with tables, and {folder} has folders of images."
         )
     return FolderSource(folder, spec, layout, split_file)
 

@@ -41,7 +41,26 @@ def open_dataset(name: str, where: Where | None = None) -> type[BenchDataModule]
         UnknownNameError: If nobody registered the name.
         DatasetError: If a folder or a repository cannot be read.
     """
-    return _open_yours(name, where or Where()) or DATASETS.get(name)
+    asked = where or Where()
+    return _open_yours(name, asked) or _known(name, asked)
+
+
+def _known(name: str, asked: Where) -> type[BenchDataModule]:
+    """The class of a registered dataset; what is said of data of the user's own is refused."""
+    dataset = DATASETS.get(name)
+    if asked.classnames:
+        raise OptionError(
+            f"--classnames goes with a bundle and with data of yours; {name} has its own names."
+        )
+    if not issubclass(dataset, SourcedDataModule):
+        _refuse_columns(asked, f"{name} has no table")
+    return dataset
+
+
+def _refuse_columns(asked: Where, why: str) -> None:
+    for option in ("image_column", "label_column"):
+        if getattr(asked, option):
+            raise OptionError(f"--{option.replace('_', '-')} goes with tables, and {why}.")
 
 
 def own_encoder(name: str) -> str | None:
@@ -147,10 +166,7 @@ def _from_folder(folder: Path, asked: Where) -> type[SourcedDataModule]:
         return _made(spec, lambda split_file: TableSource(copy, spec, split_file=split_file))
     if found is None:
         raise DatasetError(f"--dataset {folder}: no folder in it has an image. {advice(folder)}")
-    for option in ("image_column", "label_column"):
-        if getattr(asked, option):
-            flag = option.replace("_", "-")
-            raise OptionError(f"--{flag} goes with tables, and {folder} has folders of images.")
+    _refuse_columns(asked, f"{folder} has folders of images")
     spec = _spec(name, str(folder), found.classnames, asked)
     layout = ClassFolders(splits=found.splits, complete=False)
     return _made(

@@ -65,6 +65,8 @@ class Request:
     data_root: Path | None = None
     source: str = "auto"
     split_file: Path | None = None
+    image_column: str | None = None
+    label_column: str | None = None
     on_bad_image: str = "error"
     views: int | None = None
     draw: DrawRule = "balanced"
@@ -98,7 +100,15 @@ class Request:
     @property
     def where(self) -> Where:
         """Where the images are looked for."""
-        return Where(self.data_root, self.source, self.split_file, self.on_bad_image == "skip")
+        return Where(
+            self.data_root,
+            self.source,
+            self.split_file,
+            self.on_bad_image == "skip",
+            self.image_column,
+            self.label_column,
+            self.classnames,
+        )
 
 
 @dataclass(frozen=True)
@@ -301,7 +311,10 @@ def _part(request: Request, key: Request, error: BenchError | None = None) -> Pa
     else:
         where = dataset = (request.dataset or ("",))[0]
         encoder = encoder_name(request.encoder, own_encoder(dataset), dataset)
-    names = ("setting", "precision", "source", "views", "prompts", "support", "shots")
+    names = (
+        *("setting", "precision", "source", "views", "prompts", "support", "shots"),
+        *("image_column", "label_column", "classnames"),
+    )
     said = [where, encoder, *(str(getattr(key, name)) for name in names)]
     return Part(dataset, encoder, sha256_json(said), error)
 
@@ -421,7 +434,7 @@ def _bundle(request: Request, notes: Console) -> Task:
     assert request.features is not None
     if request.support:
         raise OptionError("--support does not go with --features: the bundle has its own support.")
-    for option in ("views", "split_file", "prompts_dir"):
+    for option in ("views", "split_file", "image_column", "label_column", "prompts_dir"):
         if getattr(request, option) is not None:
             raise OptionError(f"--{option.replace('_', '-')} does not go with --features.")
     if request.dataset and len(request.dataset) > 1:
@@ -489,12 +502,8 @@ def check_encoders(requests: Sequence[Request]) -> None:
 
 
 def _check_flags(request: Request) -> None:
-    for option, value in (
-        ("--logit-scale", request.logit_scale),
-        ("--classnames", request.classnames),
-    ):
-        if value is not None:
-            raise OptionError(f"{option} goes with --features only.")
+    if request.logit_scale is not None:
+        raise OptionError("--logit-scale goes with --features only.")
 
 
 def _task(
@@ -505,7 +514,7 @@ def _task(
     notes: Console,
     opened: Opened,
 ) -> Task:
-    dataset = open_dataset(name)
+    dataset = open_dataset(name, request.where)
     open_split = partial(dataset, where=request.where)
     spec = dataset.spec
     pool, support = _pool(request, name, encoder.name, open_split, spec, notes)

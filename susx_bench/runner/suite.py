@@ -37,10 +37,18 @@ OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_lengt
 """``"a"``, or ``["a", "b"]``, which stands for a run with each."""
 
 
-class SuiteRun(BaseModel):
-    """One ``[[run]]`` of a suite: the options of ``susx-bench run`` that decide a number."""
+class _OwnData(BaseModel):
+    """How data is to be read of which no facts are known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_column: str | None = None
+    label_column: str | None = None
+    classnames: Path | None = None
+
+
+class SuiteRun(_OwnData):
+    """One ``[[run]]`` of a suite: the options of ``susx-bench run`` that decide a number."""
 
     method: Annotated[tuple[str, ...], Field(min_length=1)]
     setting: Literal["name-only", "few-shot"] = "few-shot"
@@ -60,10 +68,8 @@ class SuiteRun(BaseModel):
     batches: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
-class SuiteSupport(BaseModel):
+class SuiteSupport(_OwnData):
     """One ``[[support]]`` of a suite: the options of ``susx-bench support build`` that it says."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: SupportKind
     dataset: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -154,13 +160,14 @@ class Suite(BaseModel):
         """The options of each ``susx-bench support build`` the suite stands for.
 
         Args:
-            data_root: Folder that a relative pool starts from.
+            data_root: Folder that a relative pool, or file of class names, starts from.
         """
         found = []
         for support in self.support:
             options = support.model_dump(exclude={"dataset"})
             if support.pool and not support.pool.startswith("hf:") and data_root:
                 options["pool"] = str(data_root / support.pool)
+            options["classnames"] = _below(data_root, support.classnames)
             found += [options | {"dataset": dataset} for dataset in support.dataset]
         return found
 
@@ -168,7 +175,7 @@ class Suite(BaseModel):
         """The options of each ``susx-bench run`` the suite stands for.
 
         Args:
-            data_root: Folder that relative bundle paths start from.
+            data_root: Folder that relative paths of bundles and class names start from.
         """
         found = []
         lists = ("features", "encoder", "prompts", "support", "tune")
@@ -176,13 +183,21 @@ class Suite(BaseModel):
             shared = run.model_dump(exclude=set(lists))
             each = [getattr(run, name) or (None,) for name in lists]
             for features, encoder, prompts, support, tune in product(*each):
-                path = features and (data_root / features if data_root else features)
                 found.append(
                     shared
-                    | {"features": path, "encoder": encoder, "prompts": prompts}
+                    | {"classnames": _below(data_root, run.classnames)}
+                    | {
+                        "features": _below(data_root, features),
+                        "encoder": encoder,
+                        "prompts": prompts,
+                    }
                     | {"support": support, "tune": tune, "allow_test_tuning": tune == "test"}
                 )
         return found
+
+
+def _below(root: Path | None, path: Path | None) -> Path | None:
+    return root / path if root and path else path
 
 
 def packaged() -> list[Path]:

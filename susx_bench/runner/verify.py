@@ -109,10 +109,10 @@ def _find(
                 f"{path}: '{record.method}' was read from a file. Name it, --method FILE.py:CLASS."
             )
         asked["method"] = record.method
-    for name in ("split_file", "shots_file"):
-        if name in asked and name not in given:
-            flag = name.replace("_", "-")
-            raise RecordError(f"{path}: it was measured with a --{flag}. Name it.")
+    if record.draw == "file" and given.get("shots_file") is None:
+        raise RecordError(f"{path}: it was measured with a --shots-file. Name it.")
+    # A split of nobody's may have come with the data; the hash of the inputs tells.
+    asked["split_file"] = given.get("split_file")
     places: Sequence[Path | None] = (None,)
     if "features" in asked:
         if not bundles:

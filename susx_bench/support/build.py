@@ -248,7 +248,7 @@ def _refuse(request: Request, options: Sequence[str], kind: SupportKind) -> None
 
 def _generated(request: Request, notes: Console) -> Built:
     _refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
-    spec = open_dataset(request.dataset).spec
+    spec = open_dataset(request.dataset, request.where).spec
     preset = request.preset or (DEMO if spec.support else "published")
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
@@ -301,7 +301,7 @@ def _retrieved(request: Request, notes: Console) -> Built:
             "--kind sus-lc retrieves from one place: --pool FOLDER or hf:ORG/NAME, --backend URL "
             f"with --index NAME, or --import FOLDER; {len(given)} were given."
         )
-    dataset, parent = open_dataset(request.dataset), os.getppid()
+    dataset, parent = open_dataset(request.dataset, request.where), os.getppid()
     if request.from_folder and request.from_folder.suffix == ".pt":
         return _imported(request, dataset.spec, notes)
     origin = _origin(request, dataset.spec)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -693,3 +695,233 @@ def test_two_numbers_of_a_split_file_tell_two_classes_of_one_name_apart(tmp_path
     assert list(dataset("test", Where(tmp_path)).remarks) == [
         "in split.json classes 0 and 2 have one name, 'crane'; their numbers tell them apart"
     ]
+
+
+# What is said of data of one's own
+
+
+def several(folder: Path, labels: Sequence[Any], names: Sequence[str] | None = None) -> Path:
+    """A table with two columns of images and two of labels."""
+    more = {"kind": ["ant", "bee"] * (len(labels) // 2)}
+    table = pq.read_table(
+        pa.BufferReader(parquet([plain(i) for i in range(len(labels))], labels, names, more=more))
+    )
+    depth = pa.array([plain(100 + i) for i in range(len(labels))], pa.binary())
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.append_column("depth", depth), folder / "test.parquet")
+    return folder
+
+
+def test_columns_may_be_named(tmp_path: Path) -> None:
+    folder = several(tmp_path / "mine", [0, 2], NAMES)
+    plainly = open_dataset(str(folder))
+    where = Where(image_column="depth", label_column="kind")
+    named = open_dataset(str(folder), where)
+
+    assert plainly.spec.classnames == ("Night Owl", "cat", "dog")
+    assert rows(plainly, Where()) == [("test/0", 0, 0), ("test/1", 2, 1)]
+    assert named.spec.classnames == ("ant", "bee")
+    assert rows(named, where) == [("depth:test/0", 0, 100), ("depth:test/1", 1, 101)]
+    # Other images are never found under the same name.
+    other = Where(image_column="depth")
+    hashes = {open_dataset(str(folder), w)("test", w).sha256 for w in (Where(), other, where)}
+    assert len(hashes) == 3
+
+
+def test_columns_of_shards_may_be_named(tmp_path: Path) -> None:
+    shards(tmp_path / "web")
+    where = Where(image_column="webp", label_column="cls")
+
+    assert len(rows(open_dataset(str(tmp_path / "web"), where), where)) == 4
+    message = refusal(lambda: open_dataset(str(tmp_path / "web"), Where(label_column="txt")))
+    assert "has the columns webp, cls; none of txt is there for the labels" in message
+
+
+def read(folder: str, where: Where) -> Sequence[Sample]:
+    return open_dataset(folder, where)("test", where).samples
+
+
+def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = str(several(tmp_path / "mine", [0, 2], NAMES))
+
+    for where, reason in (
+        (Where(image_column="photo"), "none of photo is there for the images"),
+        (Where(label_column="species"), "none of species is there for the labels"),
+        (Where(image_column="kind"), "column 'kind' of .* holds names or addresses"),
+        (Where(label_column="depth"), "column 'depth' of .* holds values of the type binary"),
+    ):
+        message = refusal(partial(read, folder, where))
+        assert re.search(reason, message), message
+
+
+def test_numbers_may_get_their_names_from_a_file_that_is_given(tmp_path: Path) -> None:
+    folder = several(tmp_path / "mine", [2, 0])
+    where = Where(classnames=write(tmp_path / "names.txt", "\ufeffcat\r\nnight_owl\r\ndog\r\n"))
+    dataset = open_dataset(str(folder), where)
+
+    assert dataset.spec.classnames == ("cat", "night_owl", "dog")
+    assert rows(dataset, where) == [("test/0", 2, 0), ("test/1", 0, 1)]
+
+
+def test_names_that_are_given_stand_for_those_of_the_data(tmp_path: Path) -> None:
+    table = several(tmp_path / "table", [0, 2], NAMES)
+    for code in ("n02", "n01", "n03"):
+        write(tmp_path / f"folders/test/{code}/1.png", plain(int(code[1:])))
+    given = write(tmp_path / "names.txt", "owl\nkitten\npuppy\n")
+    where = Where(classnames=given)
+
+    assert rows(open_dataset(str(table), where), where) == [("test/0", 0, 0), ("test/1", 2, 1)]
+    folders = open_dataset(str(tmp_path / "folders"), where)
+    assert folders.spec.classnames == ("owl", "kitten", "puppy")
+    assert [(label, seen) for _, label, seen in rows(folders, where)] == [(0, 1), (1, 2), (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ("owl\ncat", "names.txt has 2 names, .* has 3 classes"),
+        ("cat\nnight owl\ndog", "has 'cat' in line 1, and .* has it as class 2"),
+        ("owl\npuppy\npuppy", "names.txt has 'puppy' twice"),
+        ("owl\n\ncat", "line 2 of 3 is empty"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(tmp_path: Path, names: str, reason: str) -> None:
+    folder = several(tmp_path / "mine", [0, 2], NAMES)
+    where = Where(classnames=write(tmp_path / "names.txt", names))
+
+    assert re.search(reason, refusal(lambda: open_dataset(str(folder), where)))
+
+
+def test_what_is_said_of_own_data_reaches_a_run(tmp_path: Path, command: Command) -> None:
+    several(tmp_path / "mine", [0, 1, 0, 1])
+    names = write(tmp_path / "names.txt", "cat\ndog\n")
+    run = ("run", "--method", "zero-shot", "--setting", "name-only", "--encoder", "demo", "--json")
+    mine = ("--dataset", "./mine")
+    hashes = []
+    for more in (
+        ("--classnames", names),
+        ("--classnames", names, "--image-column", "depth"),
+        ("--label-column", "kind"),
+    ):
+        done = command(*run, *mine, *more)
+        assert done.code == 0, done.err
+        hashes.append(done.records[0]["input_sha256"])
+        record = done.records[0]["record"]
+        again = command("records", "verify", record, *mine, *more)
+        assert (again.code, again.out.strip()) == (0, f"{record}: same")
+    assert len(set(hashes)) == 3
+
+    suite = 'name = "s"\ntitle = "S"\n[[run]]\nmethod = ["zero-shot"]\nsetting = "name-only"\n'
+    suite += 'dataset = ["./mine"]\nencoder = "demo"\n'
+    path = write(tmp_path / "s.toml", f'{suite}classnames = "names.txt"\nimage_column = "depth"\n')
+    done = command("run", "--suite", path, "--data-root", tmp_path, "--json")
+    assert [record["input_sha256"] for record in done.records] == [hashes[1]]
+    done = command("run", "--suite", path, "--label-column", "kind")
+    assert "--label-column does not go with --suite: the suite says it" in done.err
+
+    for words, reason in (
+        (("data", "check", "./mine", "--classnames", names), ""),
+        (("data", "check", "digits", "--classnames", names), "digits has its own names"),
+        (("data", "check", "digits", "--label-column", "x"), "digits has no table"),
+        ((*run, "--features", "x", "--image-column", "x"), "does not go with --features"),
+    ):
+        done = command(*words)
+        assert reason in " ".join(done.err.split())
+        assert done.code == (2 if reason else done.code)
+
+
+def test_hidden_test_labels_make_validation_the_test_set(tmp_path: Path) -> None:
+    hidden: dict[str, Sequence[Any]] = {"minus": [-1, -1], "null": [None, None]}
+    for kind, labels in hidden.items():
+        folder = tmp_path / kind
+        write(folder / "train.parquet", parquet([plain(1)], [0], NAMES))
+        write(folder / "validation.parquet", parquet([plain(2), plain(3)], [2, 1], NAMES))
+        write(folder / "test.parquet", parquet([plain(4), plain(5)], labels, NAMES))
+        data = open_dataset(str(folder))("test")
+
+        assert data.splits == ("train", "test")
+        assert rows(type(data), Where()) == [("validation/0", 2, 2), ("validation/1", 1, 3)]
+        assert data.remarks == [
+            "'test' has no labels, so 'validation' is the test set and there is no val"
+        ]
+
+
+def test_hidden_test_labels_without_another_split_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "mine/train.parquet", parquet([plain(1)], [0], NAMES))
+    write(tmp_path / "mine/test.parquet", parquet([plain(4), plain(5)], [-1, -1], NAMES))
+
+    message = refusal(lambda: open_dataset(str(tmp_path / "mine"))("test").samples)
+    assert "test of" in message
+    assert "-1 alone is one whose publisher keeps the labels" in message
+
+
+def test_names_may_stand_in_the_card(tmp_path: Path) -> None:
+    """As ``push_to_hub`` writes them; a Parquet file of another hand has none."""
+    write(tmp_path / "mine/test.parquet", parquet([plain(1), plain(2)], [2, 0]))
+    info = {
+        "features": [
+            {"name": "image", "dtype": "image"},
+            {
+                "name": "label",
+                "dtype": {"class_label": {"names": {"0": "owl", "1": "cat", "2": "dog"}}},
+            },
+        ]
+    }
+    write(tmp_path / "mine/README.md", f"---\n{json.dumps({'dataset_info': info})}\n---\n")
+    dataset = open_dataset(str(tmp_path / "mine"))
+
+    assert dataset.spec.classnames == ("owl", "cat", "dog")
+    assert rows(dataset, Where()) == [("test/0", 2, 1), ("test/1", 0, 2)]
+    # What stands in the files is believed first.
+    write(tmp_path / "mine/test.parquet", parquet([plain(1), plain(2)], [2, 0], NAMES))
+    assert open_dataset(str(tmp_path / "mine")).spec.classnames == ("Night Owl", "cat", "dog")
+
+
+def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(NAMES))}
+    )
+    parts = {
+        name: datasets.Dataset.from_dict(
+            {
+                "image": [{"bytes": plain(shade), "path": None} for shade in shades],
+                "label": [shade % 3 for shade in shades],
+            },
+            features=features,
+        )
+        for name, shades in (("train", range(1, 6)), ("test", range(7, 14)))
+    }
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "both", num_shards={"train": 1, "test": 3})
+    parts["test"].select([5, 1, 3]).save_to_disk(tmp_path / "one")
+    both = open_dataset(str(tmp_path / "both"))
+
+    assert both.spec.classnames == ("Night Owl", "cat", "dog")
+    assert rows(both, Where()) == [(f"test/{i}", (7 + i) % 3, 7 + i) for i in range(7)]
+    assert [seen for *_, seen in rows(both, Where(), "train")] == list(range(1, 6))
+    one = open_dataset(str(tmp_path / "one"))
+    assert one("test").protocol == "susx-bench 50/20/30"
+    assert sorted(seen for *_, seen in rows(one, Where())) == [8, 10, 12]
+    (tmp_path / "both/test/data-00001-of-00003.arrow").unlink()
+    assert "data-00001-of-00003.arrow" in refusal(lambda: open_dataset(str(tmp_path / "both")))
+
+
+def test_configurations_are_folders_where_no_card_says_more(tmp_path: Path) -> None:
+    for row, config in enumerate(("big", "small")):
+        write(tmp_path / f"mine/{config}/test.parquet", parquet([plain(row)], [row], NAMES))
+
+    message = refusal(lambda: open_dataset(str(tmp_path / "mine")))
+    assert "mine has 2 configurations: 'big', 'small'. Name one" in message
+    assert rows(open_dataset(str(tmp_path / "mine/small")), Where()) == [("test/0", 1, 1)]
+
+
+def test_a_table_of_addresses_beside_shards_is_left_out(tmp_path: Path) -> None:
+    """As img2dataset leaves them; the other way round, tables of images are taken."""
+    shards(tmp_path / "mine")
+    addresses = pa.table({"url": ["http://x/1.jpg"], "key": ["0"]})
+    pq.write_table(addresses, tmp_path / "mine/test/0.parquet")
+    data = open_dataset(str(tmp_path / "mine"))("test")
+
+    assert len(data.samples) == 4
+    assert data.remarks == ["not used: test/0.parquet, without a column of images"]

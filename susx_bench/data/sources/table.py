@@ -268,19 +268,11 @@ class TableCopy:
         return content
 
     @property
-    def stats(self) -> list[list[Any]]:
-        """Path, size and time of every file that holds rows."""
-        paths = (path for each in self._opened.paths.values() for path in each)
-        stats = [(path, path.stat()) for path in sorted(paths)]
+    def paths(self) -> list[tuple[str, Path]]:
+        """Every file that holds rows, by its path from the folder."""
         root = self.folder.resolve()
-        return [[os.path.relpath(p, root), s.st_size, s.st_mtime_ns] for p, s in stats]
-
-    @property
-    def contents(self) -> list[list[str]]:
-        """Path and fingerprint of every file that holds rows."""
         paths = (path for each in self._opened.paths.values() for path in each)
-        root = self.folder.resolve()
-        return [[os.path.relpath(path, root), fingerprint(path)] for path in sorted(paths)]
+        return sorted((os.path.relpath(path, root), path) for path in paths)
 
 
 class TableSource(Source):
@@ -416,10 +408,11 @@ class TableSource(Source):
         return self._copy.image(name, int(row))
 
     def state(self, samples: Sequence[Sample]) -> Any:
-        return self._state or self._copy.stats
+        stats = [(name, path.stat()) for name, path in self._copy.paths]
+        return self._state or [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
     def content(self, samples: Sequence[Sample]) -> Any:
-        return self._state or self._copy.contents
+        return self._state or [[name, fingerprint(path)] for name, path in self._copy.paths]
 
 
 def read_classnames(path: Path, dataset: str) -> list[str]:
