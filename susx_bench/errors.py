@@ -26,7 +26,7 @@ A message names the thing, both numbers, the place and what to do next. Anything
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BenchError(Exception):
@@ -40,11 +40,18 @@ class BenchError(Exception):
 
 
 class UnknownNameError(BenchError):
-    """A name nobody registered; the message offers the nearest known ones."""
+    """A name nobody registered; the message offers the nearest known ones, or those given."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        hint: str = "",
+        near: Sequence[str] = (),
+    ) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+        near = near or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
         guess = f" Did you mean {' or '.join(near)}?" if near else ""
         super().__init__(
             f"no {kind} called '{name}'.{guess} Known: {', '.join(names) or 'none'}."

@@ -16,7 +16,6 @@ and not when the encoder is named. ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and ``HF_
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import math
@@ -35,6 +34,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from susx_bench.encoders.base import PRECISIONS, Encoder, Towers
+from susx_bench.encoders.spelling import nearest
 from susx_bench.errors import EncoderError, UnknownNameError
 from susx_bench.records.files import sha256_file, sha256_json
 from susx_bench.registry import ENCODERS
@@ -398,19 +398,17 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> _Parts:
 
 def _tagged(name: str, model: str, tag: str) -> Callable[[], _Parts]:
     """A model and weights from open_clip's tables; all these weights are on the Hub."""
-    from open_clip.pretrained import get_pretrained_cfg, is_pretrained_cfg
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     model_cfg = _built_in(name, model)
-    known = get_pretrained_cfg(model, tag)
-    if not known:
+    if tag not in list_pretrained_tags_by_model(model):  # open_clip knows other spellings, too
         raise _unknown(name)
+    known = get_pretrained_cfg(model, tag)
     repository, file = os.path.split(known["hf_hub"])
-    trained, has = (bool(cfg.get("quick_gelu")) for cfg in (known, model_cfg))
-    if trained != has:  # open_clip only warns, and computes what nobody trained
-        right = f"{model}-quickgelu"
-        use = f"{right}:{tag}" if is_pretrained_cfg(right, tag) else f"hf-hub:{repository}"
+    if use := _other_gelu(name):  # open_clip only warns, and computes what nobody trained
+        has = _is_quick(model_cfg)
         raise EncoderError(
-            f"--encoder {name}: these weights were trained with {_GELU[trained]}, {model} has "
+            f"--encoder {name}: these weights were trained with {_GELU[not has]}, {model} has "
             f"{_GELU[has]}. Use {use}."
         )
     preprocess = {key: known[key] for key in _PREPROCESS}
@@ -470,12 +468,27 @@ def _built_in(name: str, model: str) -> dict[str, Any]:
 
 def _unknown(name: str) -> UnknownNameError:
     """The error for a name that nothing has, with the nearest that something has."""
-    import open_clip
+    near = [_other_gelu(other) or other for other in nearest(name)]
+    return UnknownNameError("encoder", name, {*ENCODERS.names(), *OPENAI}, _HINT, near)
 
-    everything = open_clip.list_pretrained(as_str=True)
-    everything += [f"{model}:random" for model in open_clip.list_models()]
-    near = difflib.get_close_matches(name, everything, n=2, cutoff=0.5)
-    return UnknownNameError("encoder", name, {*ENCODERS.names(), *OPENAI, *near}, _HINT)
+
+def _other_gelu(name: str) -> str | None:
+    """What to use for ``MODEL:TAG`` if the weights were trained with another GELU than it has."""
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg, is_pretrained_cfg
+
+    model, _, tag = name.partition(":")
+    model = OPENAI.get(name, model)
+    known, model_cfg = get_pretrained_cfg(model, tag), open_clip.get_model_config(model)
+    if not known or model_cfg is None or known.get("quick_gelu", False) == _is_quick(model_cfg):
+        return None
+    right = f"{model}-quickgelu"
+    repository = os.path.split(known["hf_hub"])[0]
+    return f"{right}:{tag}" if is_pretrained_cfg(right, tag) else f"hf-hub:{repository}"
+
+
+def _is_quick(model_cfg: dict[str, Any]) -> bool:
+    return bool(model_cfg.get("quick_gelu"))
 
 
 def _stay_off_the_hub(name: str, model_cfg: dict[str, Any], *keys: str) -> None:

@@ -86,6 +86,39 @@ def test_a_name_that_nothing_has(name: str, near: str) -> None:
     assert near in message(error)
 
 
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        (("RN50", "rn50", "CLIP-RN50", "resnet50", "ResNet-50", "RN50-openai"), "RN50:openai"),
+        (("RN50:OpenAI", "RN50:imagenet", "RN50:", "openai/RN50"), "RN50:openai"),
+        (("RN50x4", "RN50x4:openai2", "rn50X4"), "RN50x4-quickgelu:openai"),
+        (("ViT-B/16", "vit_b_16", "ViTB16", "vit-base-patch16-224"), "ViT-B-16:openai"),
+        (("openai/clip-vit-base-patch16", "clip-vit-base-patch16"), "ViT-B-16:openai"),
+        (("ViT-B/32", "CLIP ViT-B/32", "ViT-B-32", "ViT-B/32:openai"), "ViT-B-32:openai"),
+        (("vit_base_patch32_clip_224.openai", "ViT-B-32::openai"), "ViT-B-32:openai"),
+        (("ViT-L/14@336px", "clip-vit-large-patch14-336"), "ViT-L-14-336-quickgelu:openai"),
+        (("ViT-L/14", "vit-large-patch14"), "ViT-L-14:openai"),
+        (("laion/CLIP-ViT-B-32-laion2B-s34B-b79K",), "ViT-B-32:laion2b_s34b_b79k"),
+        (("ViT-B-16:laion2b", "vit_b_16.laion2b_s34b"), "ViT-B-16:laion2b_s34b_b88k"),
+        (("ViT-H/14", "vit-huge-patch14"), "ViT-H-14:laion2b_s32b_b79k"),
+    ],
+)
+def test_a_name_as_others_spell_it(names: tuple[str, ...], meant: str) -> None:
+    for name in names:
+        with pytest.raises(UnknownNameError) as error:
+            OpenClip(name)
+        assert f"no encoder called '{name}'. Did you mean {meant}" in message(error)
+    assert OpenClip(meant).name == meant
+
+
+def test_what_is_on_the_hub_or_here_is_offered_as_such(folder: Folder) -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean hf-hub:org/my-model\?"):
+        OpenClip("org/my-model")
+    path = folder()
+    with pytest.raises(UnknownNameError, match=f"Did you mean local-dir:{path}[? ]"):
+        OpenClip(str(path))
+
+
 def test_a_precision_that_there_is_not() -> None:
     with pytest.raises(UnknownNameError, match="fp32"):
         OpenClip("demo", precision="fp31")
