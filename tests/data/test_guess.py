@@ -181,6 +181,7 @@ def test_a_class_may_be_called_like_a_split(tmp_path: Path, place: str, classes:
         (("{images,masks}/{cat,dog}/1.png",), "is 'images' a class? It has the folders 'cat',"),
         (("birds/{wren,owl}/1.png",), "it has 1 class folders, at least 2 are needed"),
         (("birds/{wren,owl}/1.png",), "Or did you mean --dataset /mine/birds, with 2 folders?"),
+        (("test tube/{a,b}/1.png",), "Or did you mean --dataset /mine/test tube, with 2 folders?"),
         (("{train,test}/cat/1.png",), "it has 1 class folders, at least 2 are needed"),
         (("cat/1.png",), "it has 1 class folders, at least 2 are needed"),
         (("cat/1.png", "dog/{1,2}.HEIC"), "/mine/dog has 2 .heic and no image of a format that"),

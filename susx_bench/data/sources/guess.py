@@ -204,7 +204,7 @@ def _splits(tops: Sequence[_Folder], where: str) -> dict[Split, _Folder]:
     boxes = [top for top in hinted if top.inside]
     if _share(boxes):
         found = _chosen(boxes, tops, where)
-    elif len(tops) == 1 and boxes:
+    elif len(tops) == 1 and boxes and not _rest(boxes[0]):
         assert boxes[0].hint
         found = {boxes[0].hint.split: boxes[0]}
     else:
