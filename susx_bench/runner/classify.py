@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +15,17 @@ from susx_bench.errors import PluginError
 from susx_bench.methods.base import Context, Method
 from susx_bench.methods.ties import first_alike, top1
 
+SPOTS = 4
+"""Images of a rank's first block that are scored a second time, among other rows."""
+
+_SAME = 1e-4  # by how much of its largest logit rounding may change an image's logits
+
 
 class Classify(LightningModule):
     """Scores blocks of features with a fitted method; no gradient, nothing to train.
 
-    Labels never come here: predictions meet them in the record, after the ranks are joined.
+    Labels never come here: predictions meet them in the record, after the ranks are joined. Of an
+    inductive method a few images are scored twice, each time among other rows, see `_spot_check`.
 
     Args:
         method: Fitted on `context`, its hyper-parameters chosen.
@@ -32,6 +39,7 @@ class Classify(LightningModule):
         self._context = context
         self._hparams = dict(hparams)
         self._failure: BaseException | None = None
+        self._checked = False
 
     def on_predict_start(self) -> None:
         if self.device.type != "cpu":
@@ -60,10 +68,10 @@ class Classify(LightningModule):
                 continue
             rows = block if self.method.regime == "inductive" else block[place >= 0]
             try:
-                winner, lead = self._answer(rows)
+                winner, lead = self._answer(rows, place)
             except (Exception, SystemExit) as error:
                 self._hold(error)
-                winner, lead = self._answer(rows)
+                winner, lead = self._answer(rows, place)
             padding = (0, len(block) - len(rows))
             classes.append(F.pad(winner, padding))
             margin.append(F.pad(lead, padding))
@@ -93,13 +101,43 @@ class Classify(LightningModule):
             raise error
         self._failure = self._failure or error
 
-    def _answer(self, block: Tensor) -> tuple[Tensor, Tensor]:
+    def _answer(self, block: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """The class of every image, and by how much the highest logit leads the second."""
         if self._failure is not None:  # nothing more is asked of a method that failed
             return torch.zeros(len(block), dtype=torch.int64), block.new_zeros(len(block))
         logits = self._logits(block).float()
+        if not self._checked and self.method.regime == "inductive":
+            self._spot_check(block, place, logits)
+            self._checked = True
         highest = logits.topk(2, dim=-1).values
         return top1(logits, self._first), highest[:, 0] - highest[:, 1]
+
+    def _spot_check(self, block: Tensor, place: Tensor, logits: Tensor) -> None:
+        """Refuse an inductive method whose answer for an image depends on other rows.
+
+        The images stand at another place of a block of the same size, so that a product rounds
+        them alike, and all other rows are the first class's text.
+        """
+        size, real = len(block), int((place >= 0).sum())
+        spots = torch.arange(0, real, math.ceil(real / SPOTS), device=block.device)
+        moved = (spots + size // 2) % size
+        text = self._context.text[0].to(block)
+        other = text.expand_as(block).clone()
+        other[moved] = block[spots]
+        before, after = logits[spots], self._logits(other).float()[moved]
+        finite = before.isfinite()
+        largest = before.masked_fill(~finite, 0).abs().amax(-1)
+        change = (after - before).masked_fill(before == after, 0).abs().amax(-1)
+        wrong = (change > _SAME * largest).nonzero().flatten().tolist()
+        if wrong:
+            worst = wrong[int(change[wrong].argmax())]
+            raise PluginError(
+                f"method '{self.method.name}' says that it is inductive, but {len(wrong)} of "
+                f"{len(spots)} images get other logits where the other rows of their block are "
+                f"others: image {int(place[spots[worst]])} by {float(change[worst]):.3g}, its "
+                f"largest is {float(largest[worst]):.3g}. Take in `fit` what it needs to know of "
+                'images, or say regime = "transductive" or "streaming".'
+            )
 
     def _logits(self, block: Tensor) -> Tensor:
         """Ask the method, and believe only scores for every image and class."""
