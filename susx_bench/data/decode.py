@@ -63,8 +63,8 @@ def decode(content: bytes) -> Image.Image:
             image = image.convert("RGBA")
         rgb: Image.Image = image.convert("RGB")
         extrema: Any = rgb.getextrema()
-        low, high = min(low for low, _ in extrema), max(high for _, high in extrema)
-        if (low, high) == (0, 1) and kind not in _LOSSY:
+        high = max(high for _, high in extrema)
+        if high == 1 and (0, 1) in extrema and kind not in _LOSSY:
             raise _unclear(rgb, "only 0 and 1, which are both black for 8 bits per channel")
         if deep and 0 < high < 256 // _DARK:
             raise _unclear(rgb, _TOO_DARK.format("16 bits per channel"))

@@ -17,7 +17,6 @@ from rich.text import Text
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.errors import SupportError
 from susx_bench.records.files import write_atomic
-from susx_bench.records.paths import read_bytes
 from susx_bench.support.folder import (
     KEPT,
     Recipe,
@@ -182,12 +181,10 @@ def draw_sheet(folder: SupportFolder, path: Path) -> Path | None:
         pen.text((2 * _GAP, top + _TILE // 2), name, "black", font, anchor="lm")
         for place, row in enumerate(by_class[label][:across]):
             try:
-                image = decode(read_bytes(folder.path / row.file))
-            except (OSError, BadImageError) as error:
-                raise SupportError(
-                    f"{folder.path / row.file} cannot be read: {error}. The same build again "
-                    "completes a set that lacks images; --force builds it anew."
-                ) from error
+                image = decode(folder.read(row))
+            except BadImageError as error:
+                path = folder.path / row.file
+                raise SupportError(f"{path} cannot be read: {error}.") from error
             sheet.paste(_tile(image), (_NAMES + place * (_TILE + _GAP), top))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from susx_bench.data.base import BenchDataModule, Where
@@ -27,7 +29,7 @@ from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNa
 from susx_bench.features.predict import Launch
 from susx_bench.progress import Progress
 from susx_bench.prompts.kinds import Say, class_prompts
-from susx_bench.records.files import sha256_arrays
+from susx_bench.records.files import make_folder, sha256_arrays
 from susx_bench.support.folder import (
     KEPT,
     Generation,
@@ -162,13 +164,14 @@ def _recipe(
     Raises:
         SupportError: If a recipe was given, and what it was made with is not what is here.
     """
-    recipe = Recipe(
+    recipe = _valid(
+        Recipe,
         kind=request.kind,
         dataset=spec.name,
         classnames=spec.classnames,
         prompts=request.prompts,
         texts=_texts(request, spec, partial(notes.print, markup=False)),
-        per_class=request.per_class or per_class,
+        per_class=per_class if request.per_class is None else request.per_class,
         seed=request.seed,
         **how,
     )
@@ -180,10 +183,44 @@ def _recipe(
     return recipe
 
 
-def _begin(
+def _folder(request: Request, recipe: Recipe) -> SupportFolder:
+    name = request.name or f"{recipe.kind}-{recipe.prompts}"
+    if Path(name).name != name or name == "..":
+        raise OptionError(f"--name {name}: it is a name, not a path; --root says where sets lie.")
+    return SupportFolder(request.root / recipe.dataset / name)
+
+
+def _anew(request: Request, folder: SupportFolder, recipe: Recipe) -> bool:
+    """Whether what a folder holds is to be forgotten.
+
+    Raises:
+        SupportError: If it holds a set of another recipe, or one that was changed.
+    """
+    if request.force or folder.outdated:
+        return True
+    if not folder.exists:
+        return False
+    there = folder.recipe
+    differs = there.differs(recipe)
+    more = recipe.per_class > there.per_class
+    if recipe.kind == "sus-sd" and differs == ["per_class"] and more:
+        differs = []  # more images a class are more of the same list
+    if differs and not folder.blank:
+        raise SupportError(
+            f"{folder.path} holds a set of {there.per_class} images a class that differs in "
+            f"{', '.join(differs)}. Use it as it is with --support {folder.path}, give another "
+            "--name, or --force to build this one in its place."
+        )
+    return bool(differs)
+
+
+@contextmanager
+def _begun(
     request: Request, recipe: Recipe, notes: Console, ready: Callable[[], object]
-) -> tuple[SupportFolder, bool]:
-    """Make a folder the recipe's, unless it is another set's.
+) -> Iterator[tuple[SupportFolder, bool]]:
+    """Make a folder the recipe's, and keep other processes out of it meanwhile.
+
+    Rank 0 alone does so. A first build that fails before it has made anything leaves nothing.
 
     Args:
         request: What was asked for.
@@ -191,42 +228,62 @@ def _begin(
         notes: Console for notes.
         ready: Raises if nothing can be built; called before anything is written or forgotten.
 
-    Returns:
-        The folder, and whether what it holds is to be built anew.
+    Yields:
+        The folder, and whether what it holds is built anew.
 
     Raises:
-        SupportError: If it holds a set of another recipe.
+        SupportError: If it holds a set of another recipe, or one that was changed.
     """
-    name = request.name or f"{recipe.kind}-{recipe.prompts}"
-    if Path(name).name != name or name == "..":
-        raise OptionError(f"--name {name}: it is a name, not a path; --root says where sets lie.")
-    folder = SupportFolder(request.root / recipe.dataset / name)
-    anew = request.force
-    if folder.outdated:
-        anew = True
-        notes.print(
-            f"{folder.path} is of an earlier version of susx-bench; it is built again",
-            style="yellow",
-            markup=False,
-        )
-    if folder.exists and not anew:
-        there = folder.recipe
-        differs = there.differs(recipe)
-        more = recipe.per_class > there.per_class
-        if recipe.kind == "sus-sd" and differs == ["per_class"] and more:
-            differs = []  # more images a class are more of the same list
-        if differs:
-            raise SupportError(
-                f"{folder.path} holds a set of {there.per_class} images a class that differs in "
-                f"{', '.join(differs)}. Use it as it is with --support {folder.path}, give another "
-                "--name, or --force to build this one in its place."
-            )
-    if request.launch.is_main and (anew or not folder.exists or folder.recipe != recipe):
+    folder = _folder(request, recipe)
+    anew = _anew(request, folder, recipe)
+    if not request.launch.is_main:
+        yield folder, anew
+        return
+    if anew or not folder.finished or folder.recipe != recipe:
         ready()
-        if anew:
-            folder.clear()
-        folder.begin(recipe)
-    return folder, anew
+    with _alone(folder, notes):
+        anew = _anew(request, folder, recipe)  # another process may have built it meanwhile
+        if folder.outdated:
+            _say(notes, f"{folder.path} is of an earlier version of susx-bench; it is built again")
+        elif not anew and folder.finished and (lost := _lost(folder)):
+            ready()
+            _say(notes, f"{folder.path}: {lost} images are gone or were changed; made again")
+            folder.reopen()
+        try:
+            if anew:
+                folder.clear()
+            if anew or not folder.exists or folder.recipe != recipe:
+                folder.begin(recipe)
+            yield folder, anew
+        except BaseException:
+            folder.discard()
+            raise
+
+
+def _lost(folder: SupportFolder) -> int:
+    """How many images of a finished set are gone, or are not what was written."""
+    with ThreadPoolExecutor() as threads:  # hashing is outside the interpreter's lock
+        return sum(not whole for whole in threads.map(folder.intact, folder.rows()))
+
+
+def _say(notes: Console, what: str) -> None:
+    notes.print(what, style="yellow", markup=False)
+
+
+@contextmanager
+def _alone(folder: SupportFolder, notes: Console) -> Iterator[None]:
+    """Hold the lock of a set. Whoever holds it and dies gives it back to the next one."""
+    make_folder(folder.lock.parent)
+    lock = FileLock(folder.lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _say(notes, f"{folder.path}: another process builds it; this one waits")
+        lock.acquire(poll_interval=_GLANCE)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -246,6 +303,23 @@ def _refuse(request: Request, options: Sequence[str], kind: SupportKind) -> None
             raise OptionError(f"--{flag} goes with --kind {kind}.")
 
 
+Form = TypeVar("Form", bound=BaseModel)
+
+
+def _valid(form: type[Form], **facts: Any) -> Form:
+    """A part of a recipe.
+
+    Raises:
+        OptionError: If a value cannot be.
+    """
+    try:
+        return form(**facts)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = str(first["loc"][0]).replace("_", "-") if first["loc"] else "recipe"
+        raise OptionError(f"--{option} {first['input']}: {first['msg']}.") from error
+
+
 def _generated(request: Request, notes: Console) -> Built:
     _refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
     spec = open_dataset(request.dataset, request.where).spec
@@ -254,43 +328,45 @@ def _generated(request: Request, notes: Console) -> Built:
         raise UnknownNameError("preset", preset, PRESETS)
     how = PRESETS[preset]
     pipeline = Pipeline(request.model or how.model, request.precision)
-    recipe = _recipe(
-        request,
-        spec,
-        how.per_class,
-        notes,
-        generation=Generation(
-            model=pipeline.repository,
-            revision=pipeline.revision,
-            pipeline=pipeline.kind,
-            steps=how.steps if request.steps is None else request.steps,
-            guidance=how.guidance if request.guidance is None else request.guidance,
-            precision=request.precision,
-            block=BLOCK,
-            safety_checker=pipeline.safety_checker,
-        ),
+    generation = _valid(
+        Generation,
+        model=pipeline.repository,
+        revision=pipeline.revision,
+        pipeline=pipeline.kind,
+        steps=how.steps if request.steps is None else request.steps,
+        guidance=how.guidance if request.guidance is None else request.guidance,
+        precision=request.precision,
+        block=BLOCK,
+        safety_checker=pipeline.safety_checker,
     )
-    folder, anew = _begin(request, recipe, notes, lambda: pipeline.loaded)
+    recipe = _recipe(request, spec, how.per_class, notes, generation=generation)
     total = wanted(recipe)
-    every = list(range(math.ceil(total / BLOCK)))
-    # What is built anew another rank may not have cleared yet.
-    blocks = every if anew else missing_blocks(folder, recipe)
-    if blocks:
-        texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
-        if cut := pipeline.cut(texts):
-            notes.print(
-                f"{cut} of {len(texts)} prompts are longer than {pipeline.name} reads; it draws "
-                "what stands before",
-                style="yellow",
-                markup=False,
-            )
-        missing = min(total, len(blocks) * BLOCK)
-        with _progress(notes, f"generating {spec.name}", total, done=total - missing) as advance:
-            share = missing / (len(blocks) * BLOCK)  # the last block may not be full
-            generate(folder, recipe, blocks, pipeline, request.launch, lambda n: advance(n * share))
-    elif not folder.finished:
-        finish_generated(folder, recipe)
-    return Built(folder.path, recipe, folder.rows(), bool(blocks), request.dataset)
+    with _begun(request, recipe, notes, lambda: pipeline.check_steps(generation.steps)) as (
+        folder,
+        anew,
+    ):
+        every = list(range(math.ceil(total / BLOCK)))
+        # What is built anew another rank may not have cleared yet.
+        blocks = every if anew else missing_blocks(folder, recipe)
+        if blocks:
+            texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
+            if cut := pipeline.cut(texts):
+                _say(
+                    notes,
+                    f"{cut} of {len(texts)} prompts are longer than {pipeline.name} reads; it "
+                    "draws what stands before",
+                )
+            missing = min(total, len(blocks) * BLOCK)
+            what = f"generating {spec.name}"
+            with _progress(notes, what, total, done=total - missing) as advance:
+                share = missing / (len(blocks) * BLOCK)  # the last block may not be full
+                generate(
+                    *(folder, recipe, blocks, pipeline, request.launch),
+                    lambda count: advance(count * share),
+                )
+        elif not folder.finished:
+            finish_generated(folder, recipe)
+        return Built(folder.path, recipe, folder.rows(), bool(blocks), request.dataset)
 
 
 def _retrieved(request: Request, notes: Console) -> Built:
@@ -310,24 +386,25 @@ def _retrieved(request: Request, notes: Console) -> Built:
     test = _test_split(request, dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = _recipe(request, dataset.spec, RETRIEVED, notes, retrieval=facts)
-    folder, anew = _begin(request, recipe, notes, origin.check)
-    if request.pool is None and not request.launch.is_main:  # only a pool is encoded by all ranks
-        return _built_elsewhere(request, folder, recipe, parent)
-    # What is built anew another rank may not have cleared yet.
-    if not anew and folder.finished and all(map(folder.has, folder.rows())):
-        return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-    candidates = origin.candidates(recipe, folder, partial(_progress, notes))
-    if not request.launch.is_main:
-        return _built_elsewhere(request, folder, recipe, parent)
-    seen = _looked_at(test, notes) if test else Seen()
-    with _progress(notes, "collecting images", wanted(recipe)) as advance:
-        rows = settle(folder, recipe, candidates, origin.read, seen, advance)
-    rows += [
-        Row(class_id=-1, place=-1, prompt="", source=key, fate=UNREADABLE)
-        for key in origin.unreadable
-    ]
-    folder.finish(rows)
-    return Built(folder.path, recipe, rows, True, request.dataset)
+    with _begun(request, recipe, notes, origin.check) as (folder, anew):
+        # Only a pool is encoded by all ranks.
+        if request.pool is None and not request.launch.is_main:
+            return _built_elsewhere(request, folder, recipe, parent)
+        # What is built anew another rank may not have cleared yet.
+        if not anew and folder.finished:
+            return Built(folder.path, recipe, folder.rows(), False, request.dataset)
+        candidates = origin.candidates(recipe, folder, partial(_progress, notes))
+        if not request.launch.is_main:
+            return _built_elsewhere(request, folder, recipe, parent)
+        seen = _looked_at(test, notes) if test else Seen()
+        with _progress(notes, "collecting images", wanted(recipe)) as advance:
+            rows = settle(folder, recipe, candidates, origin.read, seen, advance)
+        rows += [
+            Row(class_id=-1, place=-1, prompt="", source=key, fate=UNREADABLE)
+            for key in origin.unreadable
+        ]
+        folder.finish(rows)
+        return Built(folder.path, recipe, folder.rows(), True, request.dataset)
 
 
 def _built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, parent: int) -> Built:
@@ -344,7 +421,7 @@ def _built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, pa
     Raises:
         SupportError: If that process is gone.
     """
-    while not (folder.exists and folder.recipe == recipe and folder.finished):
+    while not (folder.finished and folder.recipe == recipe):
         if os.getppid() != parent:
             raise SupportError(f"{folder.path}: the process that was building it has stopped.")
         time.sleep(_GLANCE)
@@ -377,32 +454,33 @@ def _imported(request: Request, spec: DatasetSpec, notes: Console) -> Built:
     )
     most = int(torch.bincount(labels).max())
     recipe = _recipe(request, spec, most, notes, retrieval=facts)
-    folder, _ = _begin(request, recipe, notes, lambda: None)
-    if not request.launch.is_main:
-        return _built_elsewhere(request, folder, recipe, os.getppid())
-    if folder.finished:
-        return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-    order = [
-        (label, place, i)
-        for label in range(len(spec.classnames))
-        for place, i in enumerate((labels == label).nonzero().flatten().tolist())
-        if place < recipe.per_class
-    ]
-    rows = [
-        Row(
-            class_id=label,
-            place=place,
-            prompt="",
-            source=f"column {i}",
-            fate=KEPT,
-            sha256=sha256_arrays({"feature": features[i].numpy()}),
-            model=request.encoder,
-        )
-        for label, place, i in order
-    ]
-    folder.put_features(features[[i for _, _, i in order]])
-    folder.finish(rows)
-    return Built(folder.path, recipe, rows, True, request.dataset)
+    with _begun(request, recipe, notes, lambda: None) as (folder, _):
+        if not request.launch.is_main:
+            return _built_elsewhere(request, folder, recipe, os.getppid())
+        if folder.finished:
+            assert folder.features is not None
+            return Built(folder.path, recipe, folder.rows(), False, request.dataset)
+        order = [
+            (label, place, i)
+            for label in range(len(spec.classnames))
+            for place, i in enumerate((labels == label).nonzero().flatten().tolist())
+            if place < recipe.per_class
+        ]
+        rows = [
+            Row(
+                class_id=label,
+                place=place,
+                prompt="",
+                source=f"column {i}",
+                fate=KEPT,
+                sha256=sha256_arrays({"feature": features[i].numpy()}),
+                model=request.encoder,
+            )
+            for label, place, i in order
+        ]
+        folder.put_features(features[[i for _, _, i in order]])
+        folder.finish(rows)
+        return Built(folder.path, recipe, folder.rows(), True, request.dataset)
 
 
 def _test_split(request: Request, dataset: type[BenchDataModule]) -> BenchDataModule:

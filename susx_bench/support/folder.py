@@ -5,6 +5,8 @@ recipe.json          what was asked for, enough to build it again
 manifest.parquet     a row an image, and a row each thing that was tried and left out
 images/00003/0007.png   by class and place, for looking; labels are what the manifest says
 features.safetensors    in place of images, where somebody published no more
+SHA256SUMS           hashes of recipe, manifest and features, written last: without it a set is
+                     not finished, and `sha256sum -c SHA256SUMS` checks it without us
 progress-*.jsonl     rows of an unfinished build, a file each process that built
 ```
 """
@@ -12,17 +14,19 @@ progress-*.jsonl     rows of an unfinished build, a file each process that built
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -52,11 +56,13 @@ _SHOWN = 5  # names in a line
 _RECIPE = "recipe.json"
 _MANIFEST = "manifest.parquet"
 _FEATURES = "features.safetensors"
-_META = b"recipe_sha256"
+_SUMS = "SHA256SUMS"
+_SUMMED = (_RECIPE, _MANIFEST, _FEATURES)
+_SUM = re.compile(f"[0-9a-f]{{64}}  ({'|'.join(map(re.escape, _SUMMED))})")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Generation(_Strict):
@@ -76,10 +82,10 @@ class Generation(_Strict):
     model: str
     revision: str
     pipeline: str
-    steps: int
-    guidance: float
+    steps: Annotated[int, Field(ge=1, le=1000)]
+    guidance: Annotated[float, Field(ge=0, le=1000)]
     precision: str
-    block: int
+    block: Annotated[int, Field(ge=1, le=1000)]
     safety_checker: bool
 
 
@@ -128,18 +134,19 @@ class Recipe(_Strict):
     schema_: int = Field(default=SCHEMA, alias="schema")
     kind: SupportKind
     dataset: str
-    classnames: tuple[str, ...]
+    classnames: Annotated[tuple[str, ...], Field(min_length=1)]
     prompts: str
-    texts: tuple[tuple[str, ...], ...]
-    per_class: int
-    seed: int
+    texts: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
+    per_class: Annotated[int, Field(ge=1, le=10_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     generation: Generation | None = None
     retrieval: Retrieval | None = None
 
-    @property
-    def sha256(self) -> str:
-        """Hash of the whole recipe."""
-        return sha256_json(self.model_dump(mode="json", by_alias=True))
+    @model_validator(mode="after")
+    def _each_class_has_texts(self) -> Recipe:
+        if len(self.texts) != len(self.classnames):
+            raise ValueError(f"{len(self.classnames)} classes, texts for {len(self.texts)}")
+        return self
 
     def differs(self, other: Recipe) -> list[str]:
         """What two recipes differ in, by the names of their fields."""
@@ -211,14 +218,14 @@ class Row(_Strict):
         revision: Its revision.
     """
 
-    class_id: int
-    place: int
+    class_id: Annotated[int, Field(ge=-1)]
+    place: Annotated[int, Field(ge=-1)]
     prompt: str
     source: str
     fate: str
     of: str = ""
-    file: str = ""
-    sha256: str = ""
+    file: Annotated[str, Field(pattern=r"^(images/\d{5,9}/\d{4,9}\.[a-z0-9]{1,8})?$")] = ""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     seed: int | None = None
     redrawn: int = 0
     score: float | None = None
@@ -259,21 +266,28 @@ class SupportFolder:
 
     @property
     def answers(self) -> Path:
-        """What a backend answered in an unfinished build."""
+        """What a backend answered in an unfinished build, in sealed lines."""
         return self.path / "progress.answers"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a process locks while it builds here; it is left, and empty."""
+        return self.path.with_name(f".{self.path.name}.lock")
 
     @property
     def recipe(self) -> Recipe:
         """What it is built from.
 
         Raises:
-            SupportError: If there is none, or it cannot be read.
+            SupportError: If there is none, it cannot be read, or was changed since.
         """
-        if not (self.path / _RECIPE).is_file():
+        if not self.exists:
             raise SupportError(
                 f"{self.path} is no support set: it has no {_RECIPE}. `susx-bench support build "
                 "--kind sus-lc --import FOLDER` makes one of a folder of images."
             )
+        if self.finished:
+            self._summed(_RECIPE)
         return Recipe.read(self.path / _RECIPE)
 
     @property
@@ -282,47 +296,109 @@ class SupportFolder:
         return (self.path / _RECIPE).is_file()
 
     @property
-    def outdated(self) -> bool:
-        """Whether it was built by rules that are not those of `SCHEMA`."""
-        path = self.path / _RECIPE
-        return path.is_file() and _schema_of(read_bytes(path)) != SCHEMA
+    def finished(self) -> bool:
+        """Whether the build has come to its end; what there is may have been changed since."""
+        return (self.path / _SUMS).is_file()
 
     @property
-    def finished(self) -> bool:
-        """Whether the manifest belongs to the recipe."""
-        path = self.path / _MANIFEST
-        return path.is_file() and self._meta(path) == self.recipe.sha256
+    def outdated(self) -> bool:
+        """Whether it was built by rules that are not those of `SCHEMA`."""
+        if not self.exists:
+            return False
+        content = self._summed(_RECIPE) if self.finished else read_bytes(self.path / _RECIPE)
+        return _schema_of(content) != SCHEMA
 
-    def _meta(self, path: Path) -> str:
+    @property
+    def blank(self) -> bool:
+        """Whether no build has left anything here but its recipe."""
+        made = ("progress*", "images/*/*", _MANIFEST, _FEATURES, _SUMS)
+        return not any(any(self.path.glob(pattern)) for pattern in made)
+
+    def _sums(self) -> dict[str, str]:
+        """The hash of each file that `SHA256SUMS` names.
+
+        Raises:
+            SupportError: If it is not as it was written.
+        """
+        path = self.path / _SUMS
         try:
-            metadata = pq.read_schema(path).metadata or {}
-        except (pa.ArrowException, OSError) as error:
+            text = read_bytes(path).decode("ascii")
+            sums = {line[66:]: line[:64] for line in text.split("\n")[:-1] if _SUM.fullmatch(line)}
+        except (OSError, ValueError):
+            text, sums = "", {}
+        if not {_RECIPE, _MANIFEST} <= sums.keys() or text != _sums_file(sums):
+            raise SupportError(f"{path} is damaged. {self.again(_SUMS)}")
+        return sums
+
+    def _summed(self, name: str) -> bytes:
+        """The content of a file of a finished set, believed because its hash was written last.
+
+        Raises:
+            SupportError: If the file is gone, or is not the one that was written.
+        """
+        return self._read(name, self._sums().get(name, ""))
+
+    def _read(self, name: str, sha256: str) -> bytes:
+        path = self.path / name
+        try:
+            content = read_bytes(path)
+        except OSError as error:
             raise SupportError(
-                f"{path} is no whole Parquet file: {error}. Delete it and build again; images that "
-                "are there are kept."
+                f"{path} cannot be read: {error.strerror or error}. {self.again(name)}"
             ) from error
-        return bytes(metadata.get(_META, b"")).decode()
+        said = _SUMS if name in _SUMMED else _MANIFEST
+        if (there := sha256_bytes(content)) != sha256:
+            raise SupportError(
+                f"{path} was changed: its sha256 is {there[:12]}, {said} has "
+                f"{sha256[:12] or 'none'}. {self.again(name)}"
+            )
+        return content
+
+    def again(self, name: str) -> str:
+        """How to mend a set of which the file of this name is gone or changed."""
+        if name in (_RECIPE, _SUMS):
+            return (
+                "`susx-bench support build --force`, with the options that it was built with, "
+                "builds it again."
+            )
+        root, place = self.path.parent.parent, shlex.quote(self.path.name)
+        return (
+            f"`susx-bench support build --recipe {shlex.quote(str(self.path / _RECIPE))} "
+            f"--root {shlex.quote(str(root))} --name {place}"
+            + (" --force`" if name in _SUMMED else "`")
+            + " builds it again."
+        )
 
     def rows(self) -> list[Row]:
         """The rows of the manifest, in its order.
 
         Raises:
-            SupportError: If it cannot be read, or has another form.
+            SupportError: If it was changed, or holds what no manifest can hold.
         """
-        path = self.path / _MANIFEST
+        path, recipe = self.path / _MANIFEST, self.recipe
+        content = self._summed(_MANIFEST)
         try:
-            table = pq.read_table(path)
-            return [Row.model_validate(row) for row in table.to_pylist()]
-        except (pa.ArrowException, OSError, ValidationError) as error:
+            table = pq.read_table(pa.BufferReader(content))
+            rows = [Row.model_validate(row) for row in table.to_pylist()]
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise SupportError(
+                f"{path}: {first['loc'][0]} {first['input']}: {first['msg']}. "
+                f"{self.again(_MANIFEST)}"
+            ) from error
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise SupportError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+        if wrong := _fault(rows, recipe, given=_FEATURES in self._sums()):
+            raise SupportError(f"{path}: {wrong}. {self.again(_MANIFEST)}")
+        return rows
 
-    def earlier(self) -> list[Row]:
-        """Rows of the manifest, also of a smaller or larger set than is built now."""
-        return self.rows() if (self.path / _MANIFEST).is_file() else []
+    def read(self, row: Row) -> bytes:
+        """The image file of a row.
 
-    def has(self, row: Row) -> bool:
-        """Whether the image of a row is there; so for a row without one."""
-        return not row.file or (self.path / row.file).is_file()
+        Raises:
+            SupportError: If it is gone, or is not the one that was written.
+        """
+        return self._read(row.file, row.sha256)
 
     def intact(self, row: Row) -> bool:
         """Whether the image of a row is there and is the one that was written."""
@@ -330,15 +406,29 @@ class SupportFolder:
         return not row.file or (path.is_file() and sha256_file(path) == row.sha256)
 
     def begin(self, recipe: Recipe) -> None:
-        """Write the recipe of a new build."""
+        """Write the recipe of a new build, which goes on from what is there."""
+        self.reopen()
         text = json.dumps(recipe.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
         write_atomic(self.path / _RECIPE, f"{text}\n".encode())
 
+    def reopen(self) -> None:
+        """Make an unfinished set of a finished one; what it holds is progress again."""
+        if self.finished:
+            self.note(self.rows())
+            (self.path / _SUMS).unlink()
+
     def clear(self) -> None:
-        """Forget the manifest, features and all progress; images are overwritten as they come."""
-        known = [self.path / _MANIFEST, self.path / _FEATURES]
+        """Forget everything but images, which are overwritten as they come."""
+        known = [self.path / name for name in (_SUMS, _MANIFEST, _FEATURES)]
         for path in [*known, *self.path.glob("progress*")]:
             path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove a folder in which nothing but a recipe was written."""
+        if self.exists and self.blank:
+            (self.path / _RECIPE).unlink()
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def put(self, class_id: int, place: int, content: bytes, suffix: str) -> tuple[str, str]:
         """Write an image; whole, or not at all.
@@ -354,19 +444,33 @@ class SupportFolder:
         return file, sha256_bytes(content)
 
     def put_features(self, features: Tensor) -> None:
-        """Write features in place of images, a row for each row of the manifest."""
+        """Write features in place of images, a row for each kept row of the manifest."""
         write_atomic(self.path / _FEATURES, save({"features": features}))
 
     @property
     def features(self) -> Tensor | None:
-        """Features in place of images, ``(M, D)``, or None."""
-        path = self.path / _FEATURES
-        if not path.is_file():
+        """Unit features in place of images, ``(M, D)``, a row for each kept row; or None.
+
+        Raises:
+            SupportError: If they were changed, or are no such features.
+        """
+        if _FEATURES not in self._sums():
             return None
+        path = self.path / _FEATURES
         try:
-            return load(read_bytes(path))["features"]
-        except (SafetensorError, KeyError, OSError) as error:
+            features = load(self._summed(_FEATURES))["features"]
+        except (SafetensorError, KeyError, ValueError) as error:
             raise SupportError(f"{path} cannot be read: {error}.") from error
+        norms = features.float().norm(dim=-1)
+        if features.ndim != 2 or not bool(((norms - 1).abs() < 1e-3).all()):  # so for NaN
+            raise SupportError(f"{path}: its rows are not of length 1. {self.again(_FEATURES)}")
+        kept = sum(row.fate == KEPT for row in self.rows())
+        if len(features) != kept:
+            raise SupportError(
+                f"{path} has {len(features)} rows for {kept} rows of the manifest. "
+                f"{self.again(_FEATURES)}"
+            )
+        return features
 
     def note(self, rows: Sequence[Row]) -> None:
         """Keep the rows of what is done, so that a killed build goes on from there.
@@ -374,34 +478,93 @@ class SupportFolder:
         Raises:
             OutputError: If they cannot be written.
         """
-        append_lines(self._progress, [canonical_json(row.model_dump(mode="json")) for row in rows])
+        append_sealed(self._progress, [row.model_dump(mode="json") for row in rows])
 
     def progress(self) -> list[Row]:
-        """Rows of an unfinished build, in no order; a torn last line counts as none."""
-        found = []
-        for path in sorted(self.path.glob("progress-*.jsonl")):
-            for line in whole_lines(path):
-                try:
-                    found.append(Row.model_validate_json(line))
-                except ValidationError as error:
-                    raise SupportError(
-                        f"{path} is damaged. Delete it and build again; what it told of is made "
-                        "again."
-                    ) from error
-        return found
+        """Rows of an unfinished build, in no order; a torn last line counts as none.
+
+        Raises:
+            SupportError: If a line was changed.
+        """
+        paths = sorted(self.path.glob("progress-*.jsonl"))
+        return [Row.model_validate_json(text) for path in paths for text in sealed_lines(path)]
+
+    def done(self) -> list[Row]:
+        """Rows of what is there, of a finished set or of an unfinished one."""
+        return [*(self.rows() if self.finished else ()), *self.progress()]
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write the manifest, by class and place; drop the progress and images it does not name."""
         order = sorted(rows, key=lambda r: (r.class_id, r.place < 0, r.place, r.prompt, r.source))
         values = [row.model_dump() for row in order]
-        schema = _COLUMNS.with_metadata({_META: self.recipe.sha256.encode()})
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(values, schema), buffer)
+        pq.write_table(pa.Table.from_pylist(values, _COLUMNS), buffer)
         write_atomic(self.path / _MANIFEST, buffer.getvalue().to_pybytes())
         named = {self.path / row.file for row in rows if row.file}
-        for path in [*self.path.glob("progress*"), *self.path.glob("images/*/*")]:
-            if path not in named:
-                path.unlink()
+        for path in set(self.path.glob("images/*/*")) - named:
+            path.unlink(missing_ok=True)
+        there = [name for name in _SUMMED if (self.path / name).is_file()]
+        sums = {name: sha256_file(self.path / name) for name in there}
+        write_atomic(self.path / _SUMS, _sums_file(sums).encode())
+        for path in self.path.glob("progress*"):
+            path.unlink(missing_ok=True)
+
+
+def _sums_file(sums: Mapping[str, str]) -> str:
+    """The content of `SHA256SUMS`, as ``sha256sum`` writes and reads it."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+
+
+def _fault(rows: Sequence[Row], recipe: Recipe, *, given: bool) -> str:
+    """What is wrong with the rows of a manifest; empty for good ones.
+
+    Args:
+        rows: The rows, each of the right form.
+        recipe: The recipe of the set.
+        given: Whether it has features in place of images.
+    """
+    classes = len(recipe.classnames)
+    names: set[str] = set()
+    for number, row in enumerate(rows):
+        kept = row.fate == KEPT
+        if not (0 if kept else -1) <= row.class_id < classes:
+            return f"row {number} is of class {row.class_id}, the recipe has {classes} classes"
+        if kept and (row.place < 0 or not row.sha256 or bool(row.file) == given):
+            return f"row {number} has no image, or no place and hash of one"
+        name = row.file or (row.source if kept else "")
+        if name in names:
+            return f"row {number} has the image of another row, {name}"
+        if name:
+            names.add(name)
+    return ""
+
+
+def append_sealed(path: Path, values: Sequence[Any]) -> None:
+    """Append JSON values to a file, a line each, with its hash before it.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
+    texts = [canonical_json(value) for value in values]
+    append_lines(path, [f"{sha256_bytes(text.encode())} {text}" for text in texts])
+
+
+def sealed_lines(path: Path) -> Iterator[str]:
+    """The JSON texts that were appended to a file; a torn last one counts as none.
+
+    Raises:
+        SupportError: If a line was changed since.
+    """
+    try:
+        for line in whole_lines(path):
+            digest, _, text = line.partition(" ")
+            if sha256_bytes(text.encode()) != digest:
+                raise ValueError
+            yield text
+    except ValueError as error:  # so for bytes that are no UTF-8
+        raise SupportError(
+            f"{path} is damaged. Delete it and build again; what it told of is made again."
+        ) from error
 
 
 def without_images(recipe: Recipe, rows: Sequence[Row]) -> list[str]:
@@ -469,11 +632,6 @@ class BuiltSupport(ImageDataModule):
         rows = [row for row in self._folder.rows() if row.fate == KEPT]
         label = {name: i for i, name in enumerate(spec.classnames)}
         self.features = self._folder.features
-        if self.features is not None and len(self.features) != len(rows):
-            raise SupportError(
-                f"{folder} has {len(self.features)} features for {len(rows)} rows of its manifest. "
-                "Build it again."
-            )
         self.encoder = recipe.retrieval.encoder if recipe.retrieval else ""
         keys = [row.file or row.source for row in rows]
         self._rows = dict(zip(keys, rows, strict=True))
@@ -489,17 +647,13 @@ class BuiltSupport(ImageDataModule):
         return self._samples
 
     def image(self, sample: Sample) -> Image.Image:
-        path = self._folder.path / sample.key
+        row = self._rows[sample.key]
         try:
-            content = read_bytes(path)
-            if sha256_bytes(content) != self._rows[sample.key].sha256:
-                raise SupportError(
-                    f"{path} is not the image that the manifest names: its hash differs. "
-                    "`susx-bench support build --force` builds the set again."
-                )
-            return decode(content)
-        except (OSError, BadImageError) as error:
-            raise SupportError(f"{path} cannot be read: {error}.") from error
+            return decode(self._folder.read(row))
+        except BadImageError as error:
+            raise SupportError(
+                f"{self._folder.path / row.file} cannot be read: {error}."
+            ) from error
 
     @cached_property
     def sha256(self) -> str:

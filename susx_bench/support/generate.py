@@ -230,7 +230,7 @@ def wanted(recipe: Recipe) -> int:
 def _done(folder: SupportFolder, recipe: Recipe) -> dict[int, Row]:
     """Rows of what is drawn, by position."""
     classes = len(recipe.classnames)
-    rows = [row for row in [*folder.earlier(), *folder.progress()] if folder.has(row)]
+    rows = [row for row in folder.done() if folder.intact(row)]
     found = {row.place * classes + row.class_id: row for row in rows}
     return {position: row for position, row in found.items() if position < wanted(recipe)}
 

@@ -20,11 +20,11 @@ from susx_bench.errors import DatasetError, SupportError
 from susx_bench.features.encode import ImageList, encode, encoder_recipe
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
-from susx_bench.records.files import append_lines, canonical_json, sha256_json, whole_lines
+from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import read_bytes
 from susx_bench.support.backend import Backend
 from susx_bench.support.download import Limits, fetch
-from susx_bench.support.folder import Recipe, SupportFolder
+from susx_bench.support.folder import Recipe, SupportFolder, append_sealed, sealed_lines
 from susx_bench.support.pool import open_pool
 from susx_bench.support.retrieve import (
     UNREADABLE,
@@ -148,7 +148,7 @@ class BackendOrigin(Origin):
         backend = self._backend
         known = {}
         if folder.answers.is_file():
-            for line in whole_lines(folder.answers):
+            for line in sealed_lines(folder.answers):
                 text, k, hits = json.loads(line)
                 known[text, k] = hits
         found = []
@@ -159,7 +159,7 @@ class BackendOrigin(Origin):
                 for text in texts:
                     if (text, k) not in known:
                         hits = [(hit.url, hit.similarity) for hit in backend.query(text, k)]
-                        append_lines(folder.answers, [canonical_json([text, k, hits])])
+                        append_sealed(folder.answers, [[text, k, hits]])
                         known[text, k] = hits
                     lists.append([Candidate(text, url, score) for url, score in known[text, k]])
                     advance(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import sys
@@ -17,7 +18,7 @@ import torch
 
 from susx_bench.data.sources.base import reason
 from susx_bench.encoders.openclip import hub_advice
-from susx_bench.errors import SupportError
+from susx_bench.errors import OptionError, SupportError
 from susx_bench.records.files import sha256_file, sha256_json
 
 DEMO = "demo"
@@ -176,6 +177,23 @@ class Pipeline:
                 raise SupportError(told) from error
             pipeline.set_progress_bar_config(disable=True)
             return pipeline
+
+    def check_steps(self, steps: int) -> None:
+        """Check that its scheduler takes a number of denoising steps.
+
+        Raises:
+            SupportError: If the pipeline cannot be loaded.
+            OptionError: If the scheduler has fewer steps, or refuses this many.
+        """
+        scheduler = copy.deepcopy(self.loaded.scheduler)
+        most = getattr(scheduler.config, "num_train_timesteps", None)
+        if most is not None and steps > most:
+            raise OptionError(f"--steps {steps}: the scheduler of {self.name} has {most}.")
+        try:
+            scheduler.set_timesteps(steps)
+        except Exception as error:  # of whatever kind a scheduler has
+            told = f"--steps {steps}: the scheduler of {self.name} refuses: {reason(error)}"
+            raise OptionError(told) from error
 
     def cut(self, texts: Iterable[str]) -> int:
         """How many of some prompts are longer than it reads; their ends change no image."""

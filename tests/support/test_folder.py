@@ -108,7 +108,7 @@ def test_an_image_that_was_changed_is_not_believed(folder: SupportFolder) -> Non
     (folder.path / "images/00001/0000.png").write_bytes(picture(99))
     support = BuiltSupport(folder.path, spec(*NAMES))
 
-    with pytest.raises(SupportError, match="is not the image that the manifest names"):
+    with pytest.raises(SupportError, match=r"0000\.png was changed: its sha256 is \w{12}, manif"):
         support.image(support.samples[2])
 
 
@@ -148,9 +148,13 @@ def test_finishing_clears_up(folder: SupportFolder) -> None:
 
     folder.finish([row for row in folder.rows() if row.place == 0])
 
-    left = sorted(p.relative_to(folder.path).as_posix() for p in folder.path.rglob("*.*"))
+    left = sorted(
+        path.relative_to(folder.path).as_posix()
+        for path in folder.path.rglob("*")
+        if path.is_file()
+    )
     images = [f"images/{label:05d}/0000.png" for label in range(3)]
-    assert left == [*images, "manifest.parquet", "recipe.json"]
+    assert left == ["SHA256SUMS", *images, "manifest.parquet", "recipe.json"]
 
 
 def test_rows_come_back_as_they_were(folder: SupportFolder) -> None:
@@ -207,6 +211,7 @@ def test_a_folder_without_a_recipe_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_recipe_is_told(text: str, message: str, folder: SupportFolder) -> None:
+    (folder.path / "SHA256SUMS").unlink()
     (folder.path / "recipe.json").write_text(text)
 
     with pytest.raises(SupportError, match=message):
@@ -214,6 +219,7 @@ def test_a_broken_recipe_is_told(text: str, message: str, folder: SupportFolder)
 
 
 def test_an_unknown_field_of_a_recipe_is_told(folder: SupportFolder) -> None:
+    (folder.path / "SHA256SUMS").unlink()
     path = folder.path / "recipe.json"
     path.write_text(path.read_text().replace('"seed"', '"sead"'))
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -136,7 +137,7 @@ def test_a_torn_line_of_progress_is_drawn_again(
     """The disk of a killed machine may hold half a line, and images nobody noted."""
     folder = built(tmp_path / "usual")
     rows = folder.rows()
-    (folder.path / "manifest.parquet").unlink()
+    (folder.path / "SHA256SUMS").unlink()
     folder.note([row for row in rows if row.place == 0])
     with next(folder.path.glob("progress-*")).open("a") as file:
         file.write('{"class_id": 3, "pla')
@@ -488,9 +489,12 @@ def test_a_damaged_manifest_is_told(
     said = command(*words(pipeline), "--root", tmp_path / "usual")
 
     assert said.code == 2
-    assert f"{path} is no whole Parquet file" in " ".join(said.err.split()) or "cannot be read" in (
-        said.err
-    )
+    assert f"{path} was changed: its sha256 is " in said.err
+    assert said.err.count("\n") == 1
+    mend = shlex.split(said.err.split("`")[1])
+    assert mend[:2] == ["susx-bench", "support"]
+    assert command(*mend[1:]).code == 0
+    assert images(built(tmp_path / "usual")) == usual
 
 
 def _row(**changes: Any) -> Row:
