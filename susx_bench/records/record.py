@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import base64
 import json
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from susx_bench.errors import DriftError, RecordError
 from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import read_bytes
 
 SCHEMA: Final = 4
+
+# What a stranger's record may say: no table, picture or interval has to expect more.
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Duration = Annotated[float, Field(ge=0, le=10**10)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+Said = Annotated[str, Field(max_length=1000)]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+Magnitude = Annotated[float, Field(ge=-1e12, le=1e12)]
+
+_OUT_OF_RANGE = frozenset(
+    {
+        "greater_than",
+        "greater_than_equal",
+        "less_than_equal",
+        "string_pattern_mismatch",
+        "string_too_long",
+        "string_too_short",
+    }
+)
+_TIME = TypeAdapter(AwareDatetime)
 
 
 class Seconds(BaseModel):
@@ -31,10 +54,10 @@ class Seconds(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    encode: float
-    fit: float
-    search: float
-    predict: float
+    encode: Duration
+    fit: Duration
+    search: Duration
+    predict: Duration
 
 
 class Search(BaseModel):
@@ -53,14 +76,14 @@ class Search(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    space: str = ""
-    settings: int = 0
-    images: int = 0
-    score: float | None = None
-    note: str = ""
-    ties: int = 0
-    near: int = 0
-    ranges: dict[str, tuple[float, float]] = {}
+    space: Said = ""
+    settings: Count = 0
+    images: Count = 0
+    score: Percent | None = None
+    note: Said = ""
+    ties: Count = 0
+    near: Count = 0
+    ranges: dict[Name, tuple[Magnitude, Magnitude]] = {}
 
 
 class Record(BaseModel):
@@ -100,54 +123,54 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    method: str
-    method_version: str
-    method_source: str
+    method: Name
+    method_version: Said
+    method_source: Sha256
     regime: Literal["inductive", "transductive", "streaming"]
-    hparams: dict[str, float]
-    tuned_on: str
+    hparams: dict[Name, Magnitude]
+    tuned_on: Name
     search: Search
     official: bool
 
-    dataset: str
-    dataset_given: str
-    encoder: str
+    dataset: Name
+    dataset_given: Said
+    encoder: Name
     setting: Literal["name-only", "few-shot"]
-    prompts: str
-    support: str
-    support_images: int
-    shots: int
-    seed: int
-    draw: str
-    views: int
-    protocol: str
+    prompts: Said
+    support: Said
+    support_images: Count
+    shots: Count
+    seed: Seed
+    draw: Said
+    views: Count
+    protocol: Said
     skipped: list[str]
-    logit_scale: float
-    precision: str
-    order: int
-    batches: str
+    logit_scale: Annotated[float, Field(gt=0, le=1e12)]
+    precision: Said
+    order: Seed
+    batches: Said
 
-    accuracy: float
-    mean_per_class: float
-    n_test: int
-    correct: int
-    num_classes: int
+    accuracy: Percent
+    mean_per_class: Percent
+    n_test: Annotated[int, Field(ge=1, le=10**12)]
+    correct: Count
+    num_classes: Annotated[int, Field(ge=1, le=10**12)]
     right: str
-    classes: list[tuple[str, int, int]]
-    confusions: list[tuple[str, str, int]]
+    classes: list[tuple[str, Count, Count]]
+    confusions: list[tuple[str, str, Annotated[int, Field(ge=1, le=10**12)]]]
 
-    input_sha256: str
-    split_sha256: str
-    support_sha256: str
-    prompts_sha256: str
-    weights_sha256: str
-    predictions_sha256: str
+    input_sha256: Sha256
+    split_sha256: Sha256
+    support_sha256: Sha256
+    prompts_sha256: Sha256
+    weights_sha256: Sha256
+    predictions_sha256: Sha256
 
-    versions: dict[str, str]
-    git: str
-    device: str
+    versions: dict[str, Said]
+    git: Said
+    device: Said
     seconds: Seconds
-    started: str
+    started: Said
     record_schema: Literal[4] = Field(default=SCHEMA, alias="schema")
     checksum: str = ""
 
@@ -192,11 +215,61 @@ class Record(BaseModel):
             # A record of another schema lacks fields too, which says less.
             first = next((e for e in errors if e["loc"] == ("schema",)), errors[0])
             place = ".".join(str(part) for part in first["loc"]) or "the file"
-            kind = DriftError if first["loc"] == ("schema",) else RecordError
+            drifted = first["loc"] == ("schema",) or (
+                first["type"] in _OUT_OF_RANGE and not _is_sealed(content)
+            )
+            kind = DriftError if drifted else RecordError
             raise kind(f"{path}: {place}: {first['msg']}.") from error
         if record.checksum != record._digest():
             raise DriftError(f"{path} was changed after it was written: its checksum differs.")
+        if wrong := record.contradiction():
+            raise RecordError(f"{path}: {wrong}.")
         return record
+
+    def contradiction(self) -> str:
+        """Say where the record contradicts itself; empty where it does not."""
+        try:
+            packed = base64.b64decode(self.right, validate=True)
+        except ValueError as error:
+            return f"right: {error}"
+        if len(packed) != -(-self.n_test // 8):
+            return (
+                f"right has {len(packed)} bytes, {self.n_test} test images take "
+                f"{-(-self.n_test // 8)}"
+            )
+        hits, sizes = (sum(map(itemgetter(i), self.classes)) for i in (1, 2))
+        counts = {
+            "right": int.from_bytes(packed).bit_count(),
+            "classes": hits,
+            "accuracy": self.accuracy * self.n_test / 100,
+        }
+        for key, count in counts.items():
+            if abs(count - self.correct) > 1e-6 * max(1, self.correct):
+                return f"{key} has {count:g} images right, correct says {self.correct}"
+        if len(self.classes) != self.num_classes:
+            return f"classes has {len(self.classes)} rows, num_classes says {self.num_classes}"
+        if sizes != self.n_test:
+            return f"classes has {sizes} images, n_test says {self.n_test}"
+        for name, good, size in self.classes:
+            if good > size:
+                return f"classes: '{name}' has {good} of {size} images right"
+        names = {name for name, *_ in self.classes}
+        for true, answer, _ in self.confusions:
+            for name in (true, answer):
+                if name not in names:
+                    return f"confusions: '{name}' is none of the classes"
+        try:
+            _TIME.validate_python(self.started)
+        except ValidationError:
+            return f"started: '{self.started}' is no time with a zone"
+        return ""
+
+
+def _is_sealed(content: bytes) -> bool:
+    """Whether a file's checksum is that of its other fields."""
+    values = json.loads(content)
+    checksum = values.pop("checksum", "")
+    return bool(checksum == sha256_json(values))
 
 
 def pack(right: NDArray[np.bool_]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from susx_bench.errors import RecordError
-from susx_bench.records.files import canonical_json, sha256_arrays, write_atomic
+from susx_bench.records.files import canonical_json, sha256_arrays, sha256_json, write_atomic
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
 
 _META = "predictions"
+_SEARCH = "search"
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,53 @@ def beside(record: Path) -> list[Path]:
     return [predictions_path(record), search_path(record), record.with_suffix(".png")]
 
 
-def write_search(
-    path: Path, accuracies: NDArray[np.float32], axes: Mapping[str, Sequence[float]]
-) -> None:
-    """Write the accuracy of every setting of a search beside its record.
+@dataclass(frozen=True)
+class Searched:
+    """The accuracy of every setting of a search.
 
-    Args:
-        path: The record.
-        accuracies: Percent, one axis a hyper-parameter.
+    Attributes:
+        accuracies: Percent, one axis per hyper-parameter, float32.
         axes: The values along each axis, by hyper-parameter, in the order of the array.
     """
-    meta = canonical_json([[name, list(values)] for name, values in axes.items()])
-    content = save({"accuracies": accuracies}, metadata={"axes": meta})
+
+    accuracies: NDArray[np.float32]
+    axes: Mapping[str, Sequence[float]]
+
+    def sha256(self, record: str) -> str:
+        """Hash over all of it and the record's name."""
+        axes = [[name, list(values)] for name, values in self.axes.items()]
+        return sha256_json([record, axes, sha256_arrays({"accuracies": self.accuracies})])
+
+
+def write_search(path: Path, search: Searched) -> None:
+    """Write a search beside its record, whose path is given."""
+    axes = [[name, list(values)] for name, values in search.axes.items()]
+    meta = canonical_json({"axes": axes, "sha256": search.sha256(path.name)})
+    content = save({"accuracies": search.accuracies}, metadata={_SEARCH: meta})
     write_atomic(search_path(path), content)
+
+
+def read_search(path: Path) -> Searched:
+    """Read the search beside a record, whose path is given.
+
+    Raises:
+        RecordError: If it is missing, cut off or changed, or is another record's.
+    """
+    beside = search_path(path)
+    try:
+        content = read_bytes(beside)
+        meta = _metadata(content, _SEARCH)
+        axes = {str(name): [float(value) for value in values] for name, values in meta["axes"]}
+        search = Searched(load(content)["accuracies"], axes)
+        whole = meta["sha256"] == search.sha256(path.name)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise RecordError(f"{beside} cannot be read: {error}.") from error
+    if not whole:
+        raise RecordError(
+            f"{beside} does not hold the search of {path.name}: it was changed, or is another "
+            "record's."
+        )
+    return search
 
 
 def write(path: Path, record: Record, predictions: Predictions) -> Record:
@@ -100,22 +136,40 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "top1": predictions.top1.astype(np.int64),
         "margin": predictions.margin.astype(np.float32),
     }
-    meta = canonical_json({"record": path.name, "sha256": predictions.sha256})
+    meta = canonical_json({"record": path.name, "sha256": _seal(path, arrays)})
     write_atomic(predictions_path(path), save(arrays, metadata={_META: meta}))
+
+
+def _seal(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Hash over all that a file of predictions holds, and the name of its record."""
+    return sha256_json([path.name, sha256_arrays(arrays)])
+
+
+def _metadata(content: bytes, key: str) -> Any:
+    """The JSON under a key of a safetensors file's metadata."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(json.loads(content[8 : 8 + length])["__metadata__"][key])
 
 
 def read_predictions(path: Path) -> Predictions:
     """Read the predictions beside a record.
 
     Raises:
-        RecordError: If they are missing or no whole file.
+        RecordError: If they are missing, cut off or changed, or are another record's.
     """
     beside = predictions_path(path)
     try:
-        arrays = load(read_bytes(beside))
+        content = read_bytes(beside)
+        arrays, meta = load(content), _metadata(content, _META)
         top1, margin = arrays["top1"], arrays["margin"]
-    except (OSError, SafetensorError, KeyError) as error:
+        whole = meta == {"record": path.name, "sha256": _seal(path, arrays)}
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise RecordError(f"{beside} cannot be read: {error}.") from error
+    if not whole:
+        raise RecordError(
+            f"{beside} does not hold the predictions of {path.name}: it was changed, or is another "
+            "record's."
+        )
     if top1.dtype != np.int64 or margin.dtype != np.float32 or top1.shape != margin.shape:
         raise RecordError(f"{beside} does not hold a class and a margin for every image.")
     return Predictions(top1, margin)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import io
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 
+from susx_bench.records.files import write_atomic
 from susx_bench.records.record import Record
-from susx_bench.records.store import search_path
+from susx_bench.records.store import read_search
 
 
 def draw(path: Path, record: Record) -> Path:
@@ -24,17 +24,19 @@ def draw(path: Path, record: Record) -> Path:
 
     Returns:
         The picture, a PNG beside the record.
+
+    Raises:
+        RecordError: If the search cannot be believed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with safe_open(search_path(path), framework="np") as file:
-        accuracies = file.get_tensor("accuracies")
-        axes = json.loads(file.metadata()["axes"])
-    names = [name for name, _ in axes]
+    search = read_search(path)
+    accuracies, axes = search.accuracies, list(search.axes.items())
+    names = list(search.axes)
     shown = [names.index(name) for name in ("alpha", "gamma") if name in names]
     shown = (shown + [i for i in range(len(names)) if i not in shown])[:2]
-    best = [values.index(record.hparams[name]) for name, values in axes]
+    best = [list(values).index(record.hparams[name]) for name, values in axes]
     plane = accuracies[tuple(slice(None) if i in shown else place for i, place in enumerate(best))]
     if shown != sorted(shown):
         plane = plane.T
@@ -62,6 +64,7 @@ def draw(path: Path, record: Record) -> Path:
         f"best {record.search.score:.2f} of {record.search.settings:,} settings (ring)",
         loc="left",
     )
-    picture = path.with_suffix(".png")
-    figure.savefig(picture, dpi=130)
+    picture, content = path.with_suffix(".png"), io.BytesIO()
+    figure.savefig(content, dpi=130)
+    write_atomic(picture, content.getvalue())
     return picture

@@ -19,10 +19,12 @@ from susx_bench.records.failures import clear_failure, reason_of, write_failure
 from susx_bench.records.files import make_folder
 from susx_bench.records.record import Record
 from susx_bench.records.store import (
+    Searched,
     folder_name,
     predictions_path,
     read,
     read_predictions,
+    read_search,
     record_path,
     search_path,
     write,
@@ -108,8 +110,10 @@ def run(
                 record = read(path)
                 if record.input_sha256 != cell.input_sha256:
                     raise RecordError(f"{path} is the record of another cell.")
-                if keep_search and record.search.near and not search_path(path).exists():
-                    continue
+                if keep_search and record.search.near:
+                    if not search_path(path).exists():
+                        continue
+                    read_search(path)
                 found[i] = Outcome(cell, path, record, fresh=False)
             except RecordError as error:
                 notes.print(f"{error} It is measured again.", style="yellow", markup=False)
@@ -168,7 +172,7 @@ def run(
                 if launch.is_main:
                     if keep_search and choice.accuracies is not None:
                         grid = choice.accuracies.float().numpy()
-                        write_search(paths[i], grid, dict(choice.axes))
+                        write_search(paths[i], Searched(grid, dict(choice.axes)))
                     if made is None:
                         write_predictions(paths[i], measured.predictions)
                     else:

@@ -82,7 +82,7 @@ def test_predictions_come_from_whoever_has_them(tmp_path: Path) -> None:
     ("other", "key"),
     [
         ({"answers": (0, 1, 2)}, "predictions_sha256"),
-        ({"right": pack(np.array([True, False, False]))}, "right"),
+        ({"right": pack(np.array([True, False, True]))}, "right"),
     ],
 )
 @pytest.mark.parametrize("there", [True, False])

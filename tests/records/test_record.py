@@ -3,12 +3,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from susx_bench.errors import OutputError, RecordError
-from susx_bench.records.files import write_atomic
+from susx_bench.errors import DriftError, OutputError, RecordError
+from susx_bench.records.files import sha256_json, write_atomic
 from susx_bench.records.record import Record, Search
 from susx_bench.records.store import (
     Predictions,
@@ -134,3 +135,44 @@ def test_a_failed_write_leaves_the_old_file_whole(
 
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n_test": 0}, "n_test: Input should be greater than or equal to 1"),
+        ({"n_test": 10**30}, "n_test"),
+        ({"shots": 10**30}, "shots"),
+        ({"shots": -1}, "shots"),
+        ({"seed": 2**64}, "seed"),
+        ({"seconds": {"encode": 0.0, "fit": 1e308, "search": 0.0, "predict": 0.0}}, "seconds.fit"),
+        ({"accuracy": 101.0}, "accuracy"),
+        ({"logit_scale": 0.0}, "logit_scale"),
+        ({"hparams": {"alpha": 1e300}}, "hparams.alpha"),
+        ({"method": ""}, "method"),
+        ({"method": "m" * 10_000}, "method"),
+        ({"split_sha256": "../../etc/passwd"}, "split_sha256"),
+        ({"started": "yesterday"}, "started: 'yesterday' is no time with a zone"),
+        ({"started": "2026-01-01T00:00:00"}, "started"),
+        ({"right": "////"}, "right has 3 bytes, 3 test images take 1"),
+        ({"correct": 3}, "right has 2 images right, correct says 3"),
+        ({"accuracy": 50.0}, "accuracy has 1.5 images right, correct says 2"),
+        ({"num_classes": 6}, "classes has 5 rows, num_classes says 6"),
+        ({"classes": [["a", 2, 1], ["b", 0, 2], *[[c, 0, 0] for c in "cde"]]}, "'a' has 2 of 1"),
+        ({"classes": [["a", 2, 2], ["b", 0, 9], *[[c, 0, 0] for c in "cde"]]}, "has 11 images"),
+        ({"confusions": [["b", "z", 1]]}, "confusions: 'z' is none of the classes"),
+    ],
+)
+def test_a_strangers_record_of_impossible_values_is_refused(
+    path: Path, changes: dict[str, Any], said: str
+) -> None:
+    """Its checksum is right, so only the values can tell."""
+    values = json.loads(path.read_text()) | changes
+    del values["checksum"]
+    path.write_text(json.dumps(values | {"checksum": sha256_json(values)}))
+
+    with pytest.raises(RecordError) as caught:
+        Record.read(path)
+    assert not isinstance(caught.value, DriftError)
+    assert f"{path}: " in str(caught.value)
+    assert said in str(caught.value)
