@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import tempfile
+import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +19,9 @@ from numpy.typing import NDArray
 from susx_bench.errors import OutputError
 from susx_bench.records.paths import open_file, read_bytes
 
+_UNFINISHED = ".unfinished"
+_ABANDONED = 3600.0
+"""Seconds after which no writer can still be at an unfinished file."""
 _END = 16 * 1024  # bytes at either end of a file that `fingerprint` reads
 
 
@@ -91,19 +97,31 @@ def write_atomic(path: Path, content: bytes) -> None:
         OutputError: If the folder cannot be written or the disk is full.
     """
     make_folder(path.parent)
-    temporary = ""
+    sweep(path.parent)
+    temporary = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}{_UNFINISHED}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:200]}.")
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:  # with the rights that the user's umask gives
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes private files
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from error
+
+
+@cache  # once per folder and process: a folder may hold thousands of files
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder: old unfinished files of this user."""
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        try:
+            found = path.lstat()
+            if time.time() - found.st_mtime > _ABANDONED and found.st_uid == os.getuid():
+                path.unlink()
+        except FileNotFoundError:  # another writer swept it away
+            continue
+        except PermissionError:  # a folder that can be written but not cleared
+            return
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
