@@ -17,6 +17,12 @@ DECODING = 2
 """Version of what `decode` makes of bytes; features are kept under it. 1 guessed from the numbers
 of an image how deep its grey is."""
 
+PIXELS = 100_000_000
+"""Most pixels that are decoded: a few bytes may claim any number, and all take memory."""
+RATIO = 100
+"""Most times that an image may be as long as it is wide. Encoders scale the shorter side, so the
+longer one of a line of pixels would grow with it."""
+
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
 _LOSSY = ("JPEG", "JPEG2000", "WEBP")  # which put a 1 into what was black
 _DARK = 16  # no number above this part of the range: it may have 4 bits less than its file
@@ -45,13 +51,15 @@ def decode(content: bytes) -> Image.Image:
     dropped; of an animation the first frame is taken.
 
     Raises:
-        BadImageError: If the bytes are no image, are cut off, hold more pixels than Pillow thinks
-            safe, or hold numbers of which no file says how bright they are.
+        BadImageError: If the bytes are no image, are cut off, have more than `PIXELS` pixels, are
+            more than `RATIO` times as long as wide, or hold numbers of which no file says how
+            bright they are.
     """
     if not content:
         raise BadImageError("it is empty (0 bytes)")
     try:
         image: Any = Image.open(io.BytesIO(content), formats=FORMATS)
+        _check_size(*image.size)
         kind = image.format
         deep = ";16" in str(image.tile)  # Pillow then keeps the high byte of each channel
         image.load()
@@ -79,6 +87,24 @@ def decode(content: bytes) -> Image.Image:
         raise BadImageError(f"it is too large: {error}") from error
     except Exception as error:  # nobody has written down what broken bytes do to a decoder
         raise BadImageError(str(error) or type(error).__name__) from error
+
+
+def _check_size(width: int, height: int) -> None:
+    """Refuse an image before it takes memory.
+
+    Raises:
+        BadImageError: If it is too large, or too long for its width.
+    """
+    if width * height > PIXELS:
+        raise BadImageError(
+            f"it has {width} x {height} pixels, {width * height:,} in all; at most {PIXELS:,} are "
+            "read. Scale it down"
+        )
+    if max(width, height) > RATIO * min(width, height):
+        raise BadImageError(
+            f"it has {width} x {height} pixels; at most {RATIO} times as long as wide is read. "
+            "Cut it into pieces"
+        )
 
 
 def _grey(image: Image.Image) -> Image.Image:
