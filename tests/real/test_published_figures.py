@@ -14,6 +14,8 @@ from susx_bench.methods import tipx as tipx_module
 from susx_bench.methods.base import Context, Labelled
 from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.tipx import TipX
+from susx_bench.methods.transclip import TransClip
+from susx_bench.methods.zero_shot import ZeroShot
 from susx_bench.tuning.exact import LiteralChunks, exact_search, literal_counts
 from susx_bench.tuning.grid import best, count_correct
 from tests.conftest import Command
@@ -200,3 +202,25 @@ def test_the_exact_search_is_the_exhaustive_one_on_ucf101(real: Path) -> None:
     assert literal.max() == found.correct
     winners = [place for place, n in zip(picked, literal, strict=True) if n == found.correct]
     assert min(winners) == found.index
+
+
+def test_transclip_has_what_its_authors_publish_for_remote_sensing(real: Path) -> None:
+    """WHU-RS19 with OpenAI's RN50: all 1,005 images at once, the mean of 106 templates.
+
+    Source:
+        elkhouryk/RS-TransCLIP, ``results/results_averageprompt.csv``: zero-shot 71.54228855721394,
+        TransCLIP 95.92039800995025. Its figures for ViT-B/32 are of the same 106 templates, of
+        which the bundle of that encoder has one.
+    """
+    tensors = load_file(real / "features" / "whurs19_rn50.safetensors")
+    images, labels = (
+        torch.cat([tensors[f"{split}{what}"] for split in ("support", "val", "test")])
+        for what in ("", "_labels")
+    )
+    assert len(images) == 1005
+    context = Context(tensors["text"], images[:0], labels[:0], logit_scale=100.0)
+
+    for method, published in ((ZeroShot(), 71.54228855721394), (TransClip(), 95.92039800995025)):
+        method.fit(context)
+        right = int((method.logits(images).argmax(-1) == labels).sum())
+        assert 100 * right / len(labels) == pytest.approx(published, abs=1e-9)
