@@ -296,7 +296,9 @@ Try:
 )
 @click.option("--json", "as_json", is_flag=True, help="One record a line on stdout, no table.")
 @click.option("--heat-map", is_flag=True, help="Draw each search beside its record.")
-@click.option("--force", is_flag=True, help="Measure again what has a record.")
+@click.option(
+    "--force", is_flag=True, help="Measure again what has a record, and read all images for it."
+)
 def run(**options: Any) -> None:
     """Measure methods and print them side by side with zero-shot and tip-adapter.
 
@@ -308,7 +310,7 @@ def run(**options: Any) -> None:
         from susx_bench.runner.run import mark_parts
         from susx_bench.runner.run import run as run_cells
 
-    as_json, force, heat_map = (options.pop(name) for name in ("as_json", "force", "heat_map"))
+    as_json, heat_map = options.pop("as_json"), options.pop("heat_map")
     suite, shard = options.pop("suite"), options.pop("shard")
     requests = _requests(options, suite, shard, notes)
     request = requests[0]
@@ -326,7 +328,7 @@ def run(**options: Any) -> None:
             request.out,
             request.launch,
             notes,
-            force=force,
+            force=request.force,
             keep_search=heat_map,
             keep_going=suite is not None,
         )

@@ -191,12 +191,25 @@ class ImageDataModule(BlockDataModule):
         return sha256_json([self.source, [[sample.key, sample.label] for sample in samples]])
 
     def state(self, samples: Sequence[Sample]) -> Any:
-        """What changes where the images' content does and their names do not, as JSON."""
+        """Describe, without reading them, what the images of a list are now, as JSON.
+
+        It changes where their content does, as the sizes and times of files do; None for images
+        that never change under their names.
+        """
         return None
 
-    def content(self, samples: Sequence[Sample]) -> Any:
-        """What tells the images from others of the same names, on every machine alike: JSON."""
-        return None
+    @property
+    def pinned(self) -> bool:
+        """Whether `state` already says what the images hold, as a commit or a hash does."""
+        return False
+
+    def content(self, sample: Sample) -> bytes:
+        """Read the bytes that an image is: its file, or its pixels where it is no file.
+
+        Raises:
+            OSError: If the file cannot be read.
+        """
+        return self.image(sample).tobytes()
 
 
 class Part(ImageDataModule):
@@ -224,8 +237,12 @@ class Part(ImageDataModule):
     def state(self, samples: Sequence[Sample]) -> Any:
         return self.whole.state(samples)
 
-    def content(self, samples: Sequence[Sample]) -> Any:
-        return self.whole.content(samples)
+    @property
+    def pinned(self) -> bool:
+        return self.whole.pinned
+
+    def content(self, sample: Sample) -> bytes:
+        return self.whole.content(sample)
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,12 @@ class SourcedDataModule(BenchDataModule):
     def state(self, samples: Sequence[Sample]) -> Any:
         return self.origin_source.state(samples)
 
-    def content(self, samples: Sequence[Sample]) -> Any:
-        return self.origin_source.content(samples)
+    @property
+    def pinned(self) -> bool:
+        return self.origin_source.pinned
+
+    def content(self, sample: Sample) -> bytes:
+        return self.read(sample)
 
 
 class PublishedDataset(SourcedDataModule):

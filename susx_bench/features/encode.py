@@ -79,6 +79,8 @@ class ImageList:
         views: 1 for the image as the encoder reads it, more for so many augmented views, rows
             beside each other.
         encoder: What `recipe` says of the encoder, see `encoder_recipe`.
+        content: Hash of the images' content, see `Contents`; without one the state of their files
+            stands for it.
         patches: Whether a row holds the features of the image's patches, and not its own.
     """
 
@@ -87,6 +89,7 @@ class ImageList:
         images: ImageDataModule,
         views: int,
         encoder: dict[str, Any],
+        content: str | None = None,
         *,
         patches: bool = False,
     ) -> None:
@@ -94,9 +97,10 @@ class ImageList:
         self.views = views
         self.patches = patches
         self.rows = len(images) * views
-        state = images.state(images.samples)
+        if content is None:
+            content = sha256_json([images.sha256, images.state(images.samples)])
         self.recipe = encoder | {
-            "images": sha256_json([images.sha256, state]),
+            "images": content,
             "decoding": DECODING,
             "views": views,
         }

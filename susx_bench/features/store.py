@@ -127,7 +127,10 @@ class FeatureStore:
         features = features.contiguous()
         meta = self._meta(recipe, shard, features)
         content = save({"features": features}, metadata={_META: canonical_json(meta)})
-        path = self.path(recipe, shard)
+        self._write(self.path(recipe, shard), content)
+
+    def _write(self, path: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
         if self._local:
             write_atomic(Path(path), content)
             return
@@ -152,6 +155,26 @@ class FeatureStore:
                 f"{path} in the feature cache {self._shown} cannot be read: {error}."
             ) from error
 
+    def note(self, key: str) -> Any:
+        """The JSON value kept under a key; None where there is none that can be believed."""
+        try:
+            content = json.loads(self._files.cat_file(self._note_path(key)))
+            return content["value"] if content["sha256"] == _seal(key, content["value"]) else None
+        except (OSError, KeyError, TypeError, ValueError, RecursionError):
+            return None
+
+    def keep_note(self, key: str, value: Any) -> None:
+        """Keep a JSON value under a key.
+
+        Raises:
+            OutputError: If the place cannot be written.
+        """
+        note = {"value": value, "sha256": _seal(key, value)}
+        self._write(self._note_path(key), canonical_json(note).encode())
+
+    def _note_path(self, key: str) -> str:
+        return f"{self._root}/notes/{key}.json"
+
     def load(self, recipe: dict[str, Any], rows: int) -> list[Tensor | None]:
         """All shards of a list of `rows` rows, None for each that must be made."""
         return [self.get(recipe, shard) for shard in range(-(-rows // SHARD))]
@@ -164,6 +187,11 @@ class FeatureStore:
     def _meta(recipe: dict[str, Any], shard: int, features: Tensor) -> dict[str, Any]:
         digest = sha256_arrays({"features": features.numpy()})
         return {"recipe": recipe, "shard": shard, "sha256": digest}
+
+
+def _seal(key: str, value: Any) -> str:
+    """Hash by which a changed note is noticed."""
+    return sha256_json([key, value])
 
 
 class StoredRows:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from susx_bench.data.listing import as_text, copied_leaks, lacking, linked_leaks
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, OptionError
+from susx_bench.features.contents import Contents
 from susx_bench.features.encode import ImageList, encode, encoder_recipe, fill
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows
@@ -185,9 +185,9 @@ class Task(ABC):
         """What the images of the pool are called."""
         return [str(i) for i in range(len(self.pool_labels))]
 
-    def content(self, positions: Tensor) -> Any:
-        """What tells images of the pool from others of the same names: JSON."""
-        return None
+    def content(self, positions: Tensor) -> str:
+        """Hash of the content of images of the pool; empty where `hashes` say it all."""
+        return ""
 
     @abstractmethod
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
@@ -219,6 +219,7 @@ class DatasetTask(Task):
         support: Name of that support set.
         views: Augmented views a support image is averaged over; 1 for the image itself.
         store: Where features are kept.
+        contents: Hashes what the images hold.
     """
 
     spec: DatasetSpec
@@ -234,6 +235,7 @@ class DatasetTask(Task):
         support: str,
         views: int,
         store: FeatureStore,
+        contents: Contents,
     ) -> None:
         test = dataset("test")
         spec = test.spec
@@ -248,6 +250,7 @@ class DatasetTask(Task):
         self.views = views
         self._encoder = encoder
         self._store = store
+        self._contents = contents
         self._pool = pool
         self._splits: dict[str, BenchDataModule] = {"test": test}
         if "val" in test.splits:
@@ -266,7 +269,7 @@ class DatasetTask(Task):
         self.hashes = {
             "split_sha256": sha256_json(
                 [
-                    [part.sha256, part.content(part.samples)]
+                    contents.sha256(part)
                     for name in ("val", "test")
                     if (part := self._splits.get(name)) is not None
                 ]
@@ -283,7 +286,6 @@ class DatasetTask(Task):
         # Lists of images by name, added when they are asked for. They and what is found of them
         # are shared with the same task in other words.
         self._images: dict[str, ImageList] = {}
-        self._contents: dict[str, Any] = {}
         self._found: dict[str, list[Tensor | None]] = {}
         self._encoded: dict[str, _Encoded] = {}
         self._given: dict[str, Tensor] = {}  # parts whose features came in place of images
@@ -315,20 +317,19 @@ class DatasetTask(Task):
     def pool_keys(self) -> Sequence[str]:
         return [sample.key for sample in self._pool.samples]
 
-    def content(self, positions: Tensor) -> Any:
-        key = part_key(positions)
-        if key not in self._contents:
-            samples = [self._pool.samples[i] for i in positions.tolist()]
-            self._contents[key] = self._pool.content(samples)
-        return self._contents[key]
+    def content(self, positions: Tensor) -> str:
+        return self._contents.sha256(Part(self._pool, positions.tolist()))
+
+    def _list(self, images: ImageDataModule, views: int, *, patches: bool = False) -> ImageList:
+        content = self._contents.sha256(images)
+        return ImageList(images, views, encoder_recipe(self._encoder), content, patches=patches)
 
     def _look(self, need: Need) -> list[str]:
         """Look once what the store has, before the first launch and on every rank alike."""
         names = [name for name in self._splits if need.val or name != "val"]
-        recipe = encoder_recipe(self._encoder)
         for name in names:
             if name not in self._images:
-                self._images[name] = ImageList(self._splits[name], 1, recipe)
+                self._images[name] = self._list(self._splits[name], 1)
         for positions in need.parts:
             name = part_key(positions)
             if self._pool.features is not None:
@@ -336,14 +337,13 @@ class DatasetTask(Task):
                 continue
             names.append(name)
             if name not in self._images:
-                part = Part(self._pool, positions.tolist())
-                self._images[name] = ImageList(part, self.views, recipe)
+                self._images[name] = self._list(Part(self._pool, positions.tolist()), self.views)
         for name in names:
             if name not in self._found:
                 work = self._images[name]
                 self._found[name] = self._store.load(work.recipe, work.rows)
         for name in need.patches - self._lacking.keys():
-            self._patches[name] = work = ImageList(self._splits[name], 1, recipe, patches=True)
+            self._patches[name] = work = self._list(self._splits[name], 1, patches=True)
             self._lacking[name] = self._store.lacks(work.recipe, work.rows)
         if self._texts_found is None:
             self._texts_found = self._store.load(self._text_recipe, len(self._prompts))

@@ -22,7 +22,6 @@ from susx_bench.records.paths import open_file, read_bytes
 _UNFINISHED = ".unfinished"
 _ABANDONED = 3600.0
 """Seconds after which no writer can still be at an unfinished file."""
-_END = 16 * 1024  # bytes at either end of a file that `fingerprint` reads
 
 
 def canonical_json(value: Any) -> str:
@@ -54,23 +53,6 @@ def sha256_file(path: Path) -> str:
     """Hash of a file's bytes."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(path: Path) -> str:
-    """Hash of a file's size and of its first and last 16 KiB: tells files apart at a look.
-
-    Small files are hashed whole. A compressed image that changes anywhere changes to its end.
-    An unreadable file has an empty one: whoever reads it says why.
-    """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            ends = file.read(_END)
-            file.seek(max(file.tell(), size - _END))
-            ends += file.read(_END)
-    except OSError:
-        return ""
-    return sha256_json([size, sha256_bytes(ends)])
 
 
 def make_folder(path: Path) -> Path:

@@ -114,8 +114,7 @@ class Record(BaseModel):
         classes: For each class in order its name, how many of its test images were right, and how
             many it has.
         confusions: Most frequent wrong answers: true class, answer, how often.
-        split_sha256: Hash of the val and test images and labels: their names, and their content
-            as far as a quick look tells.
+        split_sha256: Hash of the val and test images and labels: names, labels and content.
         support_sha256: Hash of which images are the support, in whatever order.
         predictions_sha256: Hash over position and class.
         checksum: Hash of all other fields, by which a changed digit is noticed.

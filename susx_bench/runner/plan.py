@@ -30,6 +30,7 @@ from susx_bench.errors import (
     UnknownNameError,
 )
 from susx_bench.features.bundle import BundleTask
+from susx_bench.features.contents import Contents
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
@@ -89,6 +90,7 @@ class Request:
     num_nodes: int = 1
     accelerator: str = "auto"
     batch_size: int = 256
+    force: bool = False
     workers: int | None = None
     out: Path = Path("results")
 
@@ -521,7 +523,10 @@ def _task(
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     texts = class_prompts(request.prompts, spec, request.prompts_dir, partial(opened.say, notes))
-    task = DatasetTask(open_split, encoder, request.prompts, texts, pool, support, views, store)
+    contents = Contents(store, believe=not request.force)
+    task = DatasetTask(
+        open_split, encoder, request.prompts, texts, pool, support, views, store, contents
+    )
     for remark in task.remarks:
         notes.print(f"{spec.name}: {remark}.", markup=False)
     task.given = as_given(name)

@@ -662,6 +662,10 @@ class BuiltSupport(ImageDataModule):
             [self.source, [[self._rows[key].sha256, label] for key, label in self._samples]]
         )
 
+    @property
+    def pinned(self) -> bool:
+        return True
+
     def state(self, samples: Sequence[Sample]) -> Any:
         return [self._rows[sample.key].sha256 for sample in samples]
 

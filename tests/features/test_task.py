@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from susx_bench.data.digits import Digits
 from susx_bench.data.sources.base import Sample
 from susx_bench.encoders.openclip import OpenClip
+from susx_bench.features.contents import Contents
 from susx_bench.features.predict import Launch
 from susx_bench.features.store import FeatureStore
 from susx_bench.features.task import DatasetTask, Features, Need
@@ -23,7 +24,9 @@ TEXTS = [[f"the digit {name}", name] for name in Digits.spec.classnames]
 def digits(folder: Path, views: int = 1) -> DatasetTask:
     encoder = OpenClip("demo")
     store = FeatureStore(str(folder))
-    return DatasetTask(Digits, encoder, "mine", TEXTS, Digits("train"), "few-shot", views, store)
+    return DatasetTask(
+        Digits, encoder, "mine", TEXTS, Digits("train"), "few-shot", views, store, Contents(store)
+    )
 
 
 def encoded(task: DatasetTask, need: Need) -> Features:
@@ -118,7 +121,9 @@ def test_features_that_came_in_place_of_images_have_no_length(tmp_path: Path) ->
     pool = Digits("train")
     pool.features = F.normalize(torch.ones(len(pool), 64), dim=-1)
     store = FeatureStore(str(tmp_path))
-    task = DatasetTask(Digits, OpenClip("demo"), "mine", TEXTS, pool, "given", 1, store)
+    task = DatasetTask(
+        Digits, OpenClip("demo"), "mine", TEXTS, pool, "given", 1, store, Contents(store)
+    )
 
     assert "norms" not in task.gives
     assert encoded(task, Need([torch.tensor([0])])).norms is None

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from susx_bench.data.base import Where
 from susx_bench.data.facts.caltech101 import Caltech101
 from susx_bench.encoders.openclip import OpenClip
+from susx_bench.features.contents import Contents
 from susx_bench.features.encode import ImageList, encoder_recipe
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.records.record import Record
@@ -104,7 +105,9 @@ def test_caltech101_from_its_folder_to_records(
     with torch.no_grad():
         expected = encode(pixels)
     identity = encoder_recipe(OpenClip(encoder))
-    stored = FeatureStore(cache_url()).get(ImageList(data, 1, identity).recipe, 0)
+    store = FeatureStore(cache_url())
+    work = ImageList(data, 1, identity, Contents(store).sha256(data))
+    stored = store.get(work.recipe, 0)
     assert stored is not None
     torch.testing.assert_close(stored[:SOME], expected, atol=1e-4, rtol=1e-4)
 

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from susx_bench.records.cells import data_of
-from susx_bench.records.files import fingerprint
 from susx_bench.records.record import Record
 from tests.conftest import Bundle, Command, Finished
 
@@ -165,20 +164,3 @@ def test_bundles_of_one_file_name_fail_apart(
     assert done.code == 3
     assert len(list((tmp_path / "out").rglob("*.failed.txt"))) == 1
     assert len(list((tmp_path / "out").rglob("*.json"))) == 1
-
-
-@pytest.mark.parametrize("size", [0, 1, 100, 16_384, 20_000, 32_768, 40_000])
-def test_a_fingerprint_sees_size_and_both_ends(tmp_path: Path, size: int) -> None:
-    content = bytes(i * 7 % 251 for i in range(size))
-    path = tmp_path / "x"
-    path.write_bytes(content)
-    first = fingerprint(path)
-
-    changed = [content + b"x"]
-    for at in (0, size - 1, min(size, 16_384) - 1, max(0, size - 16_384)):
-        if size:
-            changed.append(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-    for other in changed:
-        path.write_bytes(other)
-        assert fingerprint(path) != first
-    assert fingerprint(tmp_path / "nowhere") == ""

@@ -85,10 +85,11 @@ class Source(ABC):
         """Where the images are stored; no two in one place, unless a source says otherwise."""
         return [File(sample.key) for sample in samples]
 
+    @property
+    def pinned(self) -> bool:
+        """Whether `state` already says what the images hold, as a commit does."""
+        return False
+
     @abstractmethod
     def state(self, samples: Sequence[Sample]) -> Any:
         """What changes where the content of the images does, without reading them: JSON."""
-
-    @abstractmethod
-    def content(self, samples: Sequence[Sample]) -> Any:
-        """What tells the images from others of the same names, on every machine alike: JSON."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from stat import S_ISREG
@@ -23,7 +22,6 @@ from susx_bench.data.spec import (
     SplitFile,
 )
 from susx_bench.errors import DatasetError
-from susx_bench.records.files import fingerprint
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import read_lines
 
@@ -128,10 +126,6 @@ class FolderSource(Source):
 
     def state(self, samples: Sequence[Sample]) -> list[list[int]]:
         return [_state(self._images / sample.key) for sample in samples]
-
-    def content(self, samples: Sequence[Sample]) -> list[str]:
-        with ThreadPoolExecutor() as pool:  # on a network drive it is waiting that takes the time
-            return list(pool.map(fingerprint, [self._images / s.key for s in samples]))
 
     def _list(self, path: Path, suffix: str) -> list[tuple[str, str]]:
         """Relative paths and class names in a list file."""

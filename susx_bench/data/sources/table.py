@@ -18,7 +18,6 @@ from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
 from susx_bench.data.splitnames import guess_splits, split_remarks
 from susx_bench.errors import DatasetError
-from susx_bench.records.files import fingerprint
 from susx_bench.records.text import read_names
 
 if TYPE_CHECKING:
@@ -411,8 +410,9 @@ class TableSource(Source):
         stats = [(name, path.stat()) for name, path in self._copy.paths]
         return self._state or [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
-    def content(self, samples: Sequence[Sample]) -> Any:
-        return self._state or [[name, fingerprint(path)] for name, path in self._copy.paths]
+    @property
+    def pinned(self) -> bool:
+        return self._state is not None
 
 
 def read_classnames(path: Path, dataset: str) -> list[str]:

@@ -1,0 +1,64 @@
+"""Hashes of what images hold: made once, and again when their files change."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from susx_bench.data.base import ImageDataModule
+from susx_bench.data.decode import DECODING
+from susx_bench.data.sources.base import Sample
+from susx_bench.errors import DatasetError
+from susx_bench.features.store import FeatureStore
+from susx_bench.records.files import sha256_bytes, sha256_json
+
+
+class Contents:
+    """Hashes of the content of lists of images, for the images of one dataset.
+
+    Reading all images of a list takes a while, so its hash is kept in the store under the state of
+    its files (size and time of change). A file that is replaced by another one of the same size and
+    time is not noticed, unless `believe` is False.
+
+    Args:
+        store: Where hashes are kept.
+        believe: Whether to use a kept hash whose files have not changed; else every image is read.
+    """
+
+    def __init__(self, store: FeatureStore, *, believe: bool = True) -> None:
+        self._store = store
+        self._believe = believe
+        self._known: dict[tuple[str, str], str] = {}
+
+    def sha256(self, images: ImageDataModule) -> str:
+        """Hash of a list of images: where from, keys, labels, order, and every image's content.
+
+        Raises:
+            DatasetError: If a file cannot be read. An image that cannot be decoded is no error.
+        """
+        key = sha256_json([images.sha256, images.state(images.samples), DECODING])
+        if images.pinned:
+            return key
+        kept = self._store.note(key) if self._believe else None
+        if isinstance(kept, str):
+            return kept
+        with ThreadPoolExecutor() as pool:  # files are read and hashed outside the lock
+            each = list(pool.map(lambda sample: self._one(images, sample), images.samples))
+        content = sha256_json([images.sha256, each, DECODING])
+        self._store.keep_note(key, content)
+        return content
+
+    def _one(self, images: ImageDataModule, sample: Sample) -> str:
+        """Hash of one image, which several lists may hold."""
+        place = images.source, sample.key
+        if place not in self._known:
+            self._known[place] = _content(images, sample)
+        return self._known[place]
+
+
+def _content(images: ImageDataModule, sample: Sample) -> str:
+    try:
+        return sha256_bytes(images.content(sample))
+    except OSError as error:
+        raise DatasetError(
+            f"{images.source}: image {sample.key} cannot be read: {error}."
+        ) from error
