@@ -11,7 +11,7 @@ from typing import NamedTuple
 from susx_bench.data.base import BenchDataModule
 from susx_bench.data.sources.base import File, Sample
 from susx_bench.data.spec import Split
-from susx_bench.records.files import fingerprint, sha256_file
+from susx_bench.records.files import sha256_file
 
 _SHOWN = 5  # things named in a line
 
@@ -57,11 +57,11 @@ def linked_leaks(modules: Sequence[BenchDataModule]) -> list[list[Place]]:
 def copied_leaks(modules: Sequence[BenchDataModule]) -> list[list[Place]]:
     """Files of several splits that have the same bytes.
 
-    Only files of the same size are opened, and read whole where a part of them is the same too.
+    Only files of the same size are read.
     """
     there = [(place, file) for place, file in _files(modules) if file.path]
     suspects: list[list[Place]] = []
-    keys: tuple[Callable[[File], Hashable], ...] = (attrgetter("size"), _look, _content)
+    keys: tuple[Callable[[File], Hashable], ...] = (attrgetter("size"), _content)
     for key in keys:
         suspects = leaks(_grouped(there, key))
         kept = {place for group in suspects for place in group}
@@ -87,11 +87,6 @@ def _grouped(
         for (place, _), value in zip(files, values, strict=True):
             groups[value].append(place)
     return list(groups.values())
-
-
-def _look(file: File) -> Hashable:
-    assert file.path
-    return fingerprint(file.path) or file.path  # one that cannot be read is like no other
 
 
 def _content(file: File) -> Hashable:
