@@ -13,7 +13,7 @@ from susx_bench.errors import BenchError
 from susx_bench.registry import METHODS
 from susx_bench.testing.task import unit
 from tests.conftest import Bundle, Command
-from tests.data.made import plain, write
+from tests.data.made import encoded, photo, plain, write
 
 RUN = ("run", "--setting", "few-shot")
 
@@ -271,3 +271,37 @@ def test_our_own_mistakes_keep_their_traceback(
 
     with pytest.raises(IndexError):
         command(*RUN, "--method", "zero-shot", "--features", bundle())
+
+
+@pytest.mark.parametrize("name", ["a[1]b", "c*d?{e}, f", "g::h%20#i"])
+def test_no_path_is_a_pattern(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Bundle, name: str
+) -> None:
+    """Everything lies in a folder of an odd name: data, pool, sets, features, records, a suite."""
+    home = tmp_path / name
+    for number in range(20):
+        split, label = ("train", "test")[number % 2], f"class {number % 4 // 2}"
+        write(home / f"data [x]/{split}/{label}/{number}.png", encoded(photo(number)))
+    monkeypatch.setenv("SUSX_BENCH_CACHE", str(home / "cache"))
+    monkeypatch.setenv("SUSX_BENCH_SUPPORT", str(home / "support"))
+    monkeypatch.chdir(home)
+    data = ("--dataset", f"{home}/data [x]", "--encoder", "demo")
+    run = ("run", "--method", "tip-adapter", *data, "--out", f"{home}/results", "--json")
+
+    few = command(*run, "--setting", "few-shot", "--shots", 1, "--seed", 1)
+    assert (few.code, len(few.records)) == (0, 1), few.err
+    again = command("records", "verify", few.records[0]["record"], "--dataset", f"{home}/data [x]")
+    assert again.code == 0, again.err
+    pool = ("--pool", f"{home}/data [x]/train", "--per-class", 2)
+    built = command("support", "build", "--kind", "sus-lc", *data, *pool, "--no-test-check")
+    assert built.code == 0, built.err
+    named = command(*run, "--setting", "name-only", "--support", "sus-lc")
+    assert (named.code, len(named.records)) == (0, 1), named.err
+    bundle().rename(home / "toy [x].safetensors")
+    head = 'name = "s"\ntitle = "S"\n[[run]]\nmethod = ["zero-shot"]\n'
+    path = write(home / "s [x].toml", f'{head}features = ["toy [x].safetensors"]')
+    done = command("run", "--suite", path, "--data-root", home, "--out", f"{home}/records/s")
+    assert done.code == 0, done.err
+    board = command("leaderboard", "build", path, "--folder", home)
+    assert board.code == 0, board.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == [name]

@@ -35,7 +35,7 @@ def cache_url() -> str:
         OptionError: If it is a path that there cannot be, or the user has no home folder.
     """
     given = os.environ.get(CACHE_VARIABLE, "")
-    if "://" in given or "::" in given:
+    if "://" in given:
         return given
     return str(own_folder(CACHE_VARIABLE, platformdirs.user_cache_path("susx-bench")))
 
@@ -61,9 +61,8 @@ class FeatureStore:
 
     def _reach(self, url: str) -> tuple[Any, str]:
         """Open the place that a URL names, if it answers within `PATIENCE` seconds."""
-        if "://" not in url and "::" not in url:
-            found: tuple[Any, str] = fsspec.url_to_fs(url)
-            return found
+        if "://" not in url:  # never to be read as one: a folder's name may have :: in it
+            return fsspec.filesystem("file"), str(Path(url).absolute())
         opened: list[tuple[Any, str]] = []
         errors: list[BaseException] = []
 
