@@ -180,6 +180,47 @@ def test_what_is_read_once_is_read_again_without_a_connection(hub: Hub, tmp_path
             assert "is not in the hub's cache, or not all of it, and HF_HUB_OFFLINE is set" in error
 
 
+def many() -> dict[str, bytes]:
+    """Two configurations, which the card tells apart; and what a stranger's card might name."""
+    files = {
+        f"data/{name}-test.parquet": parquet(images, LABELS[: len(images)], NAMES)
+        for name, images in (("big", IMAGES), ("small", IMAGES[:3]))
+    }
+    heads = "".join(
+        f"- config_name: {name}\n  data_files: [{{split: test, path: data/{name}-*}}]\n"
+        for name in ("big", "small")
+    )
+    return files | {"README.md": f"---\nconfigs:\n{heads}---\n".encode()}
+
+
+def test_a_configuration_is_named_or_asked_for(hub: Hub, tmp_path: Path) -> None:
+    commit = hub.add("dataset", "org/many", many())
+    folders = {f"{name}/test.parquet": table()["data/test-00000-of-00001.parquet"] for name in "ab"}
+    hub.add("dataset", "org/folders", folders)
+    lured = b"---\nconfigs: [{config_name: x, data_files: 'http://127.0.0.1:9/x.parquet'}]\n---\n"
+    hub.add("dataset", "org/lured", {**table(), "README.md": lured})
+    jobs = [
+        {"dataset": f"hf:org/many:small@{commit}"},
+        {"dataset": "hf:org/many:big"},
+        {"source": "hf:org/many:small"},
+        {"dataset": "hf:org/folders:b"},
+        {"dataset": "hf:org/many"},
+        {"dataset": "hf:org/many:none"},
+        {"dataset": "hf:org/folders"},
+        {"dataset": "hf:org/lured"},
+    ]
+
+    *right, several, none, folder, lure = ask(hub, tmp_path / "home", jobs)
+
+    assert [answer["rows"] for answer in right] == [OWN_ROWS[:3], OWN_ROWS, ROWS[:3], OWN_ROWS]
+    assert right[0]["where"] == f"hf:org/many:small@{commit[:12]}"
+    assert right[0]["state"] == f"org/many:small@{commit}"
+    assert "has 2 configurations: 'big', 'small'. Name one, as in hf:ORG/NAME:CONFIG" in several
+    assert "has no configuration 'none'; it has 'big', 'small'" in none
+    assert "has 2 configurations: 'a', 'b'" in folder
+    assert "names 'http://127.0.0.1:9/x.parquet', which is outside the folder" in lure
+
+
 def test_half_a_download_is_never_believed(hub: Hub, tmp_path: Path) -> None:
     files = shards()
     renamed = {"test/0.tar": "test/2.tar", "test/1.tar": "test/3.tar"}

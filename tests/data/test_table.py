@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import tarfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -734,7 +736,7 @@ def test_columns_of_shards_may_be_named(tmp_path: Path) -> None:
 
     assert len(rows(open_dataset(str(tmp_path / "web"), where), where)) == 4
     message = refusal(lambda: open_dataset(str(tmp_path / "web"), Where(label_column="txt")))
-    assert "has the columns webp, cls; none of txt is there for the labels" in message
+    assert "has the columns webp, cls, image; none of txt is there for the labels" in message
 
 
 def read(folder: str, where: Where) -> Sequence[Sample]:
@@ -925,3 +927,31 @@ def test_a_table_of_addresses_beside_shards_is_left_out(tmp_path: Path) -> None:
 
     assert len(data.samples) == 4
     assert data.remarks == ["not used: test/0.parquet, without a column of images"]
+
+
+def test_images_of_shards_may_have_different_endings(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        names = ("a.jpg", "b.PNG", "c.v2.webp", "d.bmp", "e.gif")
+        for number, name in enumerate(names):
+            base, _, ending = name.partition(".")
+            kind = {"jpg": "jpeg"}.get(ending.lower(), ending.lower().rpartition(".")[2])
+            mask = [(f"{base}.seg.png", plain(200))] if number < 2 else []
+            label = (f"{base}.cls", str(number % 3).encode())
+            for path, content in [(name, plain(number, kind)), label, *mask]:
+                member = tarfile.TarInfo(path)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    write(tmp_path / "mine/test.tar", file.getvalue())
+    write(tmp_path / "mine/classnames.txt", "ant\nbee\ncat\n")
+
+    found = rows(open_dataset(str(tmp_path / "mine")), Where())
+    assert found == [(f"test/{i}", i % 3, i) for i in range(5)]
+
+
+def test_files_that_are_missing_by_their_numbers_are_told(tmp_path: Path) -> None:
+    for name in ("test-00000-of-00003", "test-00002-of-00003", "train-00000-of-00001"):
+        write(tmp_path / f"mine/data/{name}.parquet", parquet([plain(1)], [0], NAMES))
+    data = open_dataset(str(tmp_path / "mine"))("test")
+
+    assert data.remarks == ["2 of the 3 files data/test-*-of-00003 are here"]

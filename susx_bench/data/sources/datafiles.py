@@ -7,7 +7,8 @@ them is ever taken for a pattern, an address or a place elsewhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -131,6 +132,7 @@ def open_tables(
         kind = ParquetTable if used else ShardTable
         card = read_card(folder, dataset, where)
         config, files, more = _configured(used or shards, card, config, where)
+        remarks += _missing(place for each in files.values() for place in each)
         paths = {split: [inside(folder, place) for place in each] for split, each in files.items()}
         tables = {split: kind(each) for split, each in paths.items()}
         return Opened(tables, paths, config, card, [*remarks, *more])
@@ -138,6 +140,19 @@ def open_tables(
         told = reason(error)
         place = "" if where in told else f"{where}: "  # a file's path says it
         raise DatasetError(f"{dataset}: {place}{told}") from error
+
+
+def _missing(places: Iterable[str]) -> list[str]:
+    """A line for each set of numbered files, ``test-00000-of-00003``, that is not all here."""
+    here: dict[tuple[str, int], set[int]] = {}
+    for place in places:
+        if found := re.fullmatch(r"(.*-)(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.\w+", place):
+            here.setdefault((found[1], int(found[3])), set()).add(int(found[2]))
+    return [
+        f"{len(there)} of the {count} files {name}*-of-{count:05d} are here"
+        for (name, count), there in here.items()
+        if len(there) < count
+    ]
 
 
 def of_config(folder: Path, config: str, dataset: str, where: str) -> list[str]:

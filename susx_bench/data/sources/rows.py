@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from susx_bench.data.sources.base import reason
+from susx_bench.data.sources.tree import is_image
 
 _BLOCK = 512  # bytes; a tar is made of such
 
@@ -383,6 +384,9 @@ def read_member(shard: Path, start: int, size: int) -> bytes:
 class ShardTable(Table):
     """Webdataset shards: files of one name but for what follows its first dot are a row.
 
+    What follows is the column. The column ``image`` is besides the image of every row that has one,
+    whatever its ending.
+
     Args:
         shards: At least one.
 
@@ -408,6 +412,10 @@ class ShardTable(Table):
                     raise ValueError(f"{shard} has {name} twice")
                 self._rows[-1][ending] = (number, start, size)
                 columns[ending] = None
+        for row in self._rows:
+            if "image" not in row and (ending := _only_image(row)):
+                row["image"] = row[ending]
+                columns["image"] = None
         self.columns = tuple(columns)
 
     def __len__(self) -> int:
@@ -429,3 +437,11 @@ class ShardTable(Table):
         if all(text is None or re.fullmatch(r"-?\d{1,9}", text) for text in found):
             return [None if text is None else int(text) for text in found]
         return list(found)
+
+
+def _only_image(row: Iterable[str]) -> str:
+    """The ending of the one image among the files of a row; empty where there are several."""
+    images = [ending for ending in row if is_image(f"image.{ending}")]
+    plain = [ending for ending in images if "." not in ending]
+    found = plain or images
+    return found[0] if len(found) == 1 else ""
