@@ -356,9 +356,11 @@ def _raise_failures(outcomes: list[Outcome], lost: list[str], out: Path) -> None
     failed = [outcome.reason for outcome in outcomes if outcome.failed]
     told = []
     if failed:
-        told.append(f"{len(failed)} of {len(outcomes)} cells failed, first {failed[0]}")
+        told.append(f"{len(failed)} of {counted(len(outcomes), 'cell')} failed, first {failed[0]}")
     if lost:
-        told.append(f"the cells of {len(lost)} datasets could not be listed, first {lost[0]}")
+        told.append(
+            f"the cells of {counted(len(lost), 'dataset')} could not be listed, first {lost[0]}"
+        )
     if told:
         ends = "; ".join(line.rstrip(".") for line in told)
         raise CheckError(f"{ends}. See the *.failed.txt in {out}; a further run tries them again.")
@@ -650,16 +652,17 @@ def _ask(
 def _built(built: prompts_build.Built, price_in: float | None, price_out: float | None) -> str:
     if not built.replies:
         return (
-            f"{built.path} is there, with {built.sentences} sentences; nothing to do "
+            f"{built.path} is there, with {counted(built.sentences, 'sentence')}; nothing to do "
             "(--force to ask again)"
         )
     tokens_in, tokens_out = built.prompt_tokens, built.completion_tokens
     line = (
-        f"wrote {built.path}: {built.sentences} sentences from {len(built.replies)} replies, "
+        f"wrote {built.path}: {counted(built.sentences, 'sentence')} from "
+        f"{counted(len(built.replies), 'reply')}, "
         f"{tokens_in} tokens read and {tokens_out} written"
     )
     if built.uncounted:
-        line += f" (without {built.uncounted} replies that the server did not count)"
+        line += f" (without {counted(built.uncounted, 'reply')} that the server did not count)"
     if built.rejected:
         why = ", ".join(f"{count} {reason}" for reason, count in built.rejected.items())
         line += f", {sum(built.rejected.values())} of {built.answers} answers rejected ({why})"
@@ -1004,7 +1007,7 @@ def build(suite: Path, folder: Path, baseline: str | None) -> None:
         _print_whole(terminal(built.board))
     named = [str(path) for path in written if path.parent == folder]
     stdout().print(
-        f"wrote {', '.join(named)} and {len(written) - len(named)} pictures",
+        f"wrote {', '.join(named)} and {counted(len(written) - len(named), 'picture')}",
         markup=False,
         soft_wrap=True,
     )

@@ -71,8 +71,13 @@ def own_rank() -> int:
 
 
 def counted(n: int, noun: str) -> str:
-    """``1 record``, ``1,200 records``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    """A number and a noun: ``1 record``, ``1,200 records``, ``2 classes``, ``2 replies``."""
+    if n == 1:
+        return f"1 {noun}"
+    several = (
+        f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}{'es' * noun.endswith('s') or 's'}"
+    )
+    return f"{n:,} {several}"
 
 
 def stdout() -> Console:

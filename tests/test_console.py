@@ -131,3 +131,10 @@ def test_a_group_is_printed_part_by_part() -> None:
 )
 def test_one_is_singular(n: int, told: str) -> None:
     assert counted(n, "record") == told
+    for noun, several in (
+        ("class", "classes"),
+        ("reply", "replies"),
+        ("test image", "test images"),
+    ):
+        words = told.replace("records", several).replace("record", noun)
+        assert counted(n, noun) == words

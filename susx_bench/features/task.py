@@ -181,6 +181,11 @@ class Task(ABC):
     hashes: dict[str, str]
 
     @property
+    def called(self) -> str:
+        """The dataset as whoever asked for it calls it."""
+        return self.given or self.dataset
+
+    @property
     def pool_keys(self) -> Sequence[str]:
         """What the images of the pool are called."""
         return [str(i) for i in range(len(self.pool_labels))]

@@ -198,6 +198,8 @@ def current(records: Mapping[str, Record]) -> tuple[dict[str, Record], list[Repl
         left = {path: record for path, record in kept.items() if path not in gone}
         there = {cell_of(record) for record in left.values()}
         for (name, old, new), change in lost.items():
+            if not scope.named:
+                old, new = _differ(kept[change.old[0]], kept[change.new[0]])
             blank = len({cell_of(kept[path]) for path in change.old} - there)
             days = (_day(kept, change.old), _day(kept, change.new))
             found.append(
@@ -215,9 +217,22 @@ class _Change(NamedTuple):
     new: list[str]
 
 
+def _differ(old: Record, new: Record) -> tuple[str, str]:
+    """The first thing in which two records of one cell differ, for people."""
+    for what, mine, theirs in (
+        ("logit scale", old.logit_scale, new.logit_scale),
+        ("skipped images", len(old.skipped), len(new.skipped)),
+        ("val images", old.search.images, new.search.images),
+        *((name, old.versions.get(name), version) for name, version in new.versions.items()),
+    ):
+        if mine != theirs:
+            return f"{what} {mine}", f"{what} {theirs}"
+    return "those", "those"
+
+
 def _short(scope: _Scope, value: str) -> str:
     """What a value is called: a hash by its first letters, and what is many things by none."""
-    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", value) if scope.named else "those"
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", value) if scope.named else ""
 
 
 def _line(what: str, count: int, old: str, new: str, then: str, now: str, blank: int) -> str:

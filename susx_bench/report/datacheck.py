@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from susx_bench.console import counted
 from susx_bench.data.check import NEAR, Report
 from susx_bench.data.looks import FAINT
 
@@ -68,7 +69,8 @@ def render(report: Report) -> RenderableType:
     if report.wrong:
         lines.append(Text("wrong: " + "; ".join(report.wrong), style="bold red"))
     else:
-        read = f"the {total:,} images that are read" if report.remarks else f"{total:,} images"
+        images = counted(total, "image")
+        read = f"the {images} that are read" if report.remarks else images
         lines.append(Text(f"nothing wrong with {read}", style="bold green"))
     return Group(*lines)
 

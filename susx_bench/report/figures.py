@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from susx_bench.console import counted
 from susx_bench.records.files import sha256_json
 from susx_bench.records.record import Record
 from susx_bench.records.store import folder_name
@@ -553,7 +554,7 @@ def _classes(
         ]
         moved.sort(key=lambda entry: entry[1])  # stable: ties stay in the order of the classes
         up, down = sum(m[1] > 0 for m in moved), sum(m[1] < 0 for m in moved)
-        subtitle = f"{up} classes gain, {down} lose, {len(moved) - up - down} stay"
+        subtitle = f"{counted(up, 'class')} gain, {down} lose, {len(moved) - up - down} stay"
         # A class that stays has no bar.
         moved = [m for m in moved if m[1] < 0][:CLASSES] + [m for m in moved if m[1] > 0][-CLASSES:]
         if moved:

@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from susx_bench.console import counted
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.errors import SupportError
 from susx_bench.records.files import write_atomic
@@ -65,7 +66,7 @@ def _count(recipe: Recipe, kept: Sequence[Row]) -> str:
     classes = len(recipe.classnames)
     there = classes - len(without_images(recipe, kept))
     some_of = f"{there:,} of " if there < classes else ""
-    return f"{len(kept):,} images of {some_of}{classes:,} classes"
+    return f"{counted(len(kept), 'image')} of {some_of}{counted(classes, 'class')}"
 
 
 def render(folder: SupportFolder) -> RenderableType:
@@ -142,7 +143,7 @@ def _short(recipe: Recipe, kept: Sequence[Row]) -> list[Text]:
     ]
     lines = []
     if short:
-        lines.append(f"fewer than {recipe.per_class} images: {some(short)}")
+        lines.append(f"fewer than {counted(recipe.per_class, 'image')}: {some(short)}")
     if empty := without_images(recipe, kept):
         lines.append(f"no image of {len(empty)} of {len(recipe.classnames)} classes: {some(empty)}")
     return [Text(line, style="yellow") for line in lines]

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from susx_bench.console import counted
 from susx_bench.records.cells import data_of, dataset_names, draw_of
 from susx_bench.records.record import Record
 from susx_bench.report.statistics import wilson
@@ -31,8 +32,10 @@ def saw(regime: str, batches: str) -> str:
     if regime == "streaming":
         return "the test images before it"
     if regime == "transductive":
-        size, _, classes = batches.partition(":")
-        return f"{size} test images of {classes} classes" if batches else "all test images"
+        if not batches:
+            return "all test images"
+        size, classes = map(int, batches.split(":"))
+        return f"{counted(size, 'test image')} of {counted(classes, 'class')}"
     return ""
 
 
@@ -260,17 +263,21 @@ def choices(records: Sequence[Record]) -> list[str]:
             return []
         settings = sum(r.search.settings for r in searched)
         seconds = sum(r.seconds.search for r in searched)
+        cells = counted(len(searched), "cell")
         return [
-            f"searched {settings:,} settings for {len(searched)} cells in {seconds:.1f} s "
+            f"searched {counted(settings, 'setting')} for {cells} in {seconds:.1f} s "
             f"({settings / seconds:,.0f} a second)"
         ]
     lines = []
+    names = dataset_names(records)
     for r in chosen:
+        where = f" on {names[r.dataset, data_of(r)]}" if len(names) > 1 else ""
         values = ", ".join(f"{name} {value:.4g}" for name, value in r.hparams.items())
-        line = f"{r.method}: {values}"
+        line = f"{r.method}{where}: {values}"
         if r.search.settings:
+            compared = counted(r.search.settings, "setting")
             line += (
-                f"; {r.search.score:.2f} on {r.tuned_on}, best of {r.search.settings:,} settings "
+                f"; {r.search.score:.2f} on {r.tuned_on}, best of {compared} "
                 f"({r.search.space}) in {r.seconds.search:.2f} s "
                 f"({r.search.settings / r.seconds.search:,.0f} a second)"
             )

@@ -142,7 +142,7 @@ def run(
                     # Only this rank may have met the image that cannot be read, and the others
                     # wait for it: all stop together.
                     raise
-                view.failed(f"{task.dataset} {task.encoder}: {reason_of(error)}", len(mine))
+                view.failed(f"{task.called} {task.encoder}: {reason_of(error)}", len(mine))
                 continue
             encode_seconds = features.seconds
             if launch.is_main and (same := _same_texts(task, features.text)):
@@ -153,7 +153,7 @@ def run(
                 try:
                     measured = measure(cell, features, launch, encode_seconds)
                 except UnfitError as error:
-                    reason = f"{cell.method.name} on {cell.task.dataset}: {error}"
+                    reason = f"{cell.method.name} on {cell.task.called}: {error}"
                     found[i] = Outcome(cell, paths[i], None, fresh=False, reason=reason)
                     if launch.is_main:
                         clear_failure(paths[i])
@@ -185,7 +185,12 @@ def run(
 
 def _title(cell: Cell) -> str:
     """A cell in a few words."""
-    words = [cell.method.name, cell.task.dataset, cell.task.encoder, cell.setting]
+    words = [
+        cell.method.name,
+        cell.task.called,
+        cell.task.encoder,
+        cell.setting,
+    ]
     if cell.draw_shots:
         words.append(f"S = {cell.draw_shots} seed {cell.seed}")
     if cell.batches:
@@ -236,7 +241,7 @@ def need_of(cells: Sequence[Cell]) -> Need:
 
 
 def _encode(task: Task, need: Need, launch: Launch, view: View) -> Features:
-    return task.features(need, launch, view.encoding(task.dataset, task.missing(need)))
+    return task.features(need, launch, view.encoding(task.called, task.missing(need)))
 
 
 def _same_texts(task: Task, text: Tensor) -> str:
@@ -251,7 +256,7 @@ def _same_texts(task: Task, text: Tensor) -> str:
     ]
     more = f" and {len(later) - 3} more" if len(later) > 3 else ""
     return (
-        f"{task.dataset}: {len(later)} {'pair' if len(later) == 1 else 'pairs'} of classes have "
+        f"{task.called}: {len(later)} {'pair' if len(later) == 1 else 'pairs'} of classes have "
         f"one text: {', '.join(pairs)}{more}. Where no support image tells two apart, the first is "
         "the answer."
     )
@@ -270,15 +275,15 @@ def unmet_need(cell: Cell) -> str:
     if missing == ["val"] and cell.task.val_labels is not None:
         return f"{cell.method.name} looks at val, which --tune {cell.tune} does not"
     if missing:
-        return f"{cell.method.name} needs {', '.join(missing)}, which {cell.task.dataset} lacks"
+        return f"{cell.method.name} needs {', '.join(missing)}, which {cell.task.called} lacks"
     if unpatched := sorted(cell.patches - cell.task.patched):
         return (
             f"{cell.method.name} looks at the patches of {', '.join(unpatched)}, which "
-            f"{cell.task.dataset} lacks"
+            f"{cell.task.called} lacks"
         )
     method = cell.method()
     if cell.tune == "published" and method.tunable and not method.published(cell.task.dataset):
-        return f"{method.name} has no published constants for {cell.task.dataset}"
+        return f"{method.name} has no published constants for {cell.task.called}"
     if cell.setting not in cell.method.settings:
         return f"{cell.method.name} is not for the {cell.setting} setting"
     return ""

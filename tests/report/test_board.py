@@ -404,8 +404,8 @@ def two(
         (
             {"logit_scale": 50.0},
             {"logit_scale": 100.0},
-            "3 records of method tipx are left out, because newer ones replace them: those of "
-            "2026-01-01 10:00+00:00, replaced by those of 2026-01-02",
+            "3 records of method tipx are left out, because newer ones replace them: logit "
+            "scale 50.0 of 2026-01-01 10:00+00:00, replaced by logit scale 100.0 of 2026-01-02",
         ),
         ({}, {"support_sha256": "9" * 64}, "replaced by support 999999999999 of 2026-01-02"),
     ],

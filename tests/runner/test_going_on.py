@@ -138,7 +138,7 @@ def test_data_that_cannot_be_had_takes_only_its_own_cells(
     done = command("run", "--suite", suite, "--out", "out")
 
     assert done.code == 3
-    assert "the cells of 1 datasets could not be listed" in done.err
+    assert "the cells of 1 dataset could not be listed" in done.err
     assert names(Path("out"), "*.json") == ["zero-shot"]
     (mark,) = Path("out").rglob("*.failed.txt")
     assert "gone.safetensors: no such file" in mark.read_text().splitlines()[0]
