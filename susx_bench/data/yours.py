@@ -93,6 +93,7 @@ def _spec(name: str, title: str, own: Sequence[str], asked: Where) -> DatasetSpe
     aliases: dict[str, tuple[str, ...]] = {}
     if asked.classnames:
         given = read_classnames(asked.classnames, name)
+        own = _in_order(own, f"--classnames {asked.classnames}", title)
         _check_names(given, own, f"--classnames {asked.classnames}", title)
         aliases = {new: (old,) for new, old in zip(given, own, strict=True) if new != old}
         twice = next((name for name in given if given.count(name) > 1), None)
@@ -114,6 +115,24 @@ def _spec(name: str, title: str, own: Sequence[str], asked: Where) -> DatasetSpe
         protocol="custom",
         bibtex_key="",
     )
+
+
+def _in_order(own: Sequence[str], option: str, title: str) -> Sequence[str]:
+    """Names in their order; those that are numbers in the order of the numbers: 2 before 10.
+
+    Raises:
+        DatasetError: If they are numbers and one between them is missing.
+    """
+    if not all(name.isdecimal() and name.isascii() for name in own):
+        return own
+    ordered = sorted(own, key=int)
+    low, high = int(ordered[0]), int(ordered[-1])
+    if low > 1 or high - low + 1 != len(own):
+        raise DatasetError(
+            f"{option}: the {len(own)} classes of {title} are numbers from {low} to {high} and "
+            "not all of them, so it is not clear which line is whose. Name them in the data."
+        )
+    return ordered
 
 
 def _check_names(given: Sequence[str], own: Sequence[str], option: str, title: str) -> None:

@@ -955,3 +955,32 @@ def test_files_that_are_missing_by_their_numbers_are_told(tmp_path: Path) -> Non
     data = open_dataset(str(tmp_path / "mine"))("test")
 
     assert data.remarks == ["2 of the 3 files data/test-*-of-00003 are here"]
+
+
+def test_names_for_classes_that_are_numbers_go_by_the_number(tmp_path: Path) -> None:
+    """Sorted as words, 10 stands before 2."""
+    numbers = [str(number) for number in range(12)]
+    write(tmp_path / "table/test.parquet", parquet([plain(i) for i in range(12)], numbers))
+    for number in numbers:
+        write(tmp_path / f"folders/test/{number}/1.png", plain(int(number)))
+    given = write(tmp_path / "names.txt", "\n".join(f"number {i}" for i in range(12)))
+    where = Where(classnames=given)
+
+    for name in ("table", "folders"):
+        dataset = open_dataset(str(tmp_path / name), where)
+        assert all(label == seen for _, label, seen in rows(dataset, where))
+    (tmp_path / "folders/test/5/1.png").rename(tmp_path / "folders/test/4/2.png")
+    write(given, "\n".join(f"number {i}" for i in range(11)))
+    message = refusal(lambda: open_dataset(str(tmp_path / "folders"), where))
+    assert "the 11 classes of" in message
+    assert "are numbers from 0 to 11 and not all of them" in message
+
+
+def test_a_test_split_without_a_column_of_labels_has_none(tmp_path: Path) -> None:
+    write(tmp_path / "mine/train.parquet", parquet([plain(1)], [0], NAMES))
+    write(tmp_path / "mine/validation.parquet", parquet([plain(2)], [1], NAMES))
+    write(tmp_path / "mine/test.parquet", parquet([plain(3)], [5], label="row"))
+    data = open_dataset(str(tmp_path / "mine"))("test")
+
+    assert rows(type(data), Where()) == [("validation/0", 1, 2)]
+    assert data.splits == ("train", "test")
