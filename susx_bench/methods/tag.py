@@ -284,7 +284,7 @@ def deal_alike(images: Tensor, labels: Tensor, folds: int) -> Tensor:
         folds: Number of folds.
     """
     fold = torch.empty_like(labels)
-    for label in range(int(labels.max()) + 1):
+    for label in sorted(set(labels.tolist())):
         left = (labels == label).nonzero().flatten()
         for number in range(folds):
             alike = images[left] @ images[left].T

@@ -31,21 +31,30 @@ from susx_bench.testing.task import (
     with_patches,
     write_bundle,
 )
+from susx_bench.tuning.choose import Tune, choose
 
 WIDTH = 16
 
 
-def uneven() -> Context:
-    """A task whose first class has no support image and whose last has one."""
-    return make_context().part(torch.arange(3, 13))
+def of_classes(*classes: int) -> Context:
+    """A task in which only some classes have support images, eight each."""
+    context = make_context(shots=8)
+    return context.part(torch.isin(context.support_labels, torch.tensor(classes)))
 
 
 TASKS = {
     "few shots": make_context(),
     "one shot": make_context(shots=1),
     "two classes": make_context(classes=2),
-    "uneven": uneven(),
+    "uneven": make_context().part(torch.arange(3, 13)),  # none of the first class, one of the last
+    "the first class alone": of_classes(0),
+    "the last class alone": of_classes(4),
+    "all classes but one": of_classes(0, 1, 3, 4),
+    "one support image": make_context(shots=1).part(torch.tensor([2])),
 }
+
+SEARCHED = ("few shots", "the last class alone")
+"""Tasks on which the grid is searched, too."""
 
 IMAGES = {
     "random": unit(67, WIDTH, seed=9),
@@ -238,6 +247,24 @@ class MethodContract:
             assert torch.equal(late.logits(images), early.logits(images)), (
                 f"`fit` reads one of {setting}"
             )
+
+    @pytest.mark.parametrize("task", TASKS)
+    def test_every_tuning_chooses(self, candidate: type[Method], task: str) -> None:
+        """Also where classes have no support images, or all have but one class."""
+        context = shown(candidate, TASKS[task])
+        tunes: tuple[Tune, ...] = ("fixed", "support")
+        for tune in (*tunes, "val") if task in SEARCHED else tunes:
+            method = candidate()
+            try:
+                method.fit(context)
+            except UnfitError as reason:
+                pytest.skip(str(reason))
+            try:
+                choose(method, context, tune, context.val if tune == "val" else None)
+            except Exception as error:  # whatever a stranger's method raises
+                pytest.fail(f"--tune {tune} on '{task}': {error!r}", pytrace=False)
+            logits = method.logits(seen(candidate, IMAGES["random"]))
+            assert logits.isfinite().all(), f"--tune {tune} on '{task}': {method.hparams}"
 
     def test_its_defaults_are_its_fixed_setting(self, candidate: type[Method]) -> None:
         """What `fit` leaves in Python is what ``--tune fixed`` takes, of any task, one by one."""

@@ -217,6 +217,13 @@ class TooEarly(Weighted):
 
 
 @dataclass
+class Lost(Weighted):
+    def fixed(self, context: Context) -> dict[str, float]:
+        nearest = context.support[context.support_labels == 1].sum(-1).argmin()
+        return {"alpha": 1.0 + float(nearest) / 10}
+
+
+@dataclass
 class Elsewhere(Weighted):
     def fixed(self, context: Context) -> dict[str, float]:
         return {"alpha": self.alpha / context.shots}
@@ -336,6 +343,7 @@ BAD: list[tuple[Callable[..., None], type[Method], str]] = [
     ),
     (contract.test_reads_val_only_if_it_declares_it, Peeker, "context.val.features"),
     (contract.test_hyper_parameters_count_from_when_they_are_set, TooEarly, "`fit` reads"),
+    (contract.test_every_tuning_chooses, Lost, "on 'the first class alone': IndexError"),
     (contract.test_its_defaults_are_its_fixed_setting, Elsewhere, "Follows"),
     (contract.test_every_searched_hyper_parameter_matters, Idle, "'alpha' changes nothing"),
     (contract.test_a_sweep_gives_the_terms_of_each_setting, Wrong, "'alpha' at"),
