@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from susx_bench.encoders.base import PRECISIONS, Encoder, Towers
 from susx_bench.encoders.spelling import nearest
+from susx_bench.encoders.trust import OWN_CODE, is_own_code, own_code_refused
 from susx_bench.errors import EncoderError, UnknownNameError
 from susx_bench.records.files import sha256_file, sha256_json
 from susx_bench.registry import ENCODERS
@@ -530,7 +531,9 @@ def _tokenizer(parts: _Parts) -> Callable[[list[str]], Tensor]:
         tokenize = SimpleTokenizer(**options)
     else:
         mode = text_cfg.get("tokenizer_mode")
-        tokenize = HFTokenizer(str(parts.tokenizer), tokenizer_mode=mode, **options)
+        tokenize = HFTokenizer(
+            str(parts.tokenizer), tokenizer_mode=mode, trust_remote_code=False, **options
+        )
     return tokenize
 
 
@@ -564,9 +567,11 @@ def _loading(name: str) -> Iterator[None]:
     level = root.level
     root.setLevel(logging.ERROR)  # open_clip reports each step on the root logger
     try:
-        yield
+        with own_code_refused():
+            yield
     except Exception as error:  # of whatever kind the configuration leads it to
-        raise EncoderError(f"--encoder {name}: cannot be loaded: {_reason(error)}") from error
+        why = OWN_CODE if is_own_code(error) else _reason(error)
+        raise EncoderError(f"--encoder {name}: cannot be loaded: {why}") from error
     finally:
         root.setLevel(level)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import sys
 import warnings
@@ -18,8 +17,10 @@ import torch
 
 from susx_bench.data.sources.base import reason
 from susx_bench.encoders.openclip import hub_advice
+from susx_bench.encoders.trust import OWN_CODE, is_own_code, own_code_refused
 from susx_bench.errors import OptionError, SupportError
 from susx_bench.records.files import sha256_file, sha256_json
+from susx_bench.records.text import read_json
 
 DEMO = "demo"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -69,7 +70,7 @@ def quiet() -> Iterator[None]:
         log.set_verbosity_error()
         log.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), own_code_refused():
             warnings.simplefilter("ignore")  # their own deprecations
             yield
     finally:
@@ -120,7 +121,9 @@ class Pipeline:
             # Asked for first: what is wrong with it diffusers would tell in other words.
             index = hf_hub_download(repository, _INDEX, revision=revision or None)
             commit = Path(index).parent.name
-            found = DiffusionPipeline.download(repository, revision=commit, use_safetensors=True)
+            found = DiffusionPipeline.download(
+                repository, revision=commit, use_safetensors=True, trust_remote_code=False
+            )
         except Exception as error:  # also of the network libraries below
             told = hub_advice(repository, ["a diffusers pipeline in safetensors"], error)
             raise SupportError(f"--model {self.name}: {told}") from error
@@ -133,13 +136,55 @@ class Pipeline:
 
     @cached_property
     def _index(self) -> dict[str, Any]:
-        index: dict[str, Any] = json.loads((self.folder / _INDEX).read_text(encoding="utf-8"))
+        path = self.folder / _INDEX
+        try:
+            index = read_json(path)
+        except (OSError, ValueError) as error:
+            raise SupportError(f"--model {self.name}: {path} cannot be read: {error}.") from error
+        if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
+            raise SupportError(
+                f"--model {self.name}: {path} does not name the class of the pipeline, as "
+                '{"_class_name": "StableDiffusionPipeline", ...}.'
+            )
         return index
 
     @property
     def kind(self) -> str:
-        """Class of the pipeline."""
+        """Class of the pipeline.
+
+        Raises:
+            SupportError: If the folder does not say.
+        """
         return str(self._index["_class_name"])
+
+    def _refuse_own_code(self) -> None:
+        """Check that pipeline and parts are of classes that diffusers or transformers has.
+
+        diffusers imports whatever module the folder names, to look for a class in it.
+
+        Raises:
+            SupportError: If one is not.
+        """
+        import diffusers
+
+        known = getattr(diffusers, self.kind, None)
+        if not (isinstance(known, type) and issubclass(known, diffusers.DiffusionPipeline)):
+            raise SupportError(
+                f"--model {self.name}: '{self.kind}' is no pipeline of diffusers "
+                f"{diffusers.__version__}. Code of a model's own is never run."
+            )
+        for name, part in self._index.items():
+            if not isinstance(part, list) or part == [None, None]:
+                continue
+            library = part[0] if part else None
+            usual = library in ("diffusers", "transformers") or (
+                isinstance(library, str) and hasattr(diffusers.pipelines, library)
+            )
+            if not usual or not name.isidentifier():
+                raise SupportError(
+                    f"--model {self.name}: its part '{name}' is a class of '{library}', neither of "
+                    "diffusers nor of transformers. Code of a model's own is never run."
+                )
 
     @property
     def safety_checker(self) -> bool:
@@ -164,6 +209,7 @@ class Pipeline:
         with quiet():
             import diffusers
 
+            self._refuse_own_code()
             kind: Any = diffusers.DiffusionPipeline
             try:
                 pipeline = kind.from_pretrained(
@@ -171,10 +217,11 @@ class Pipeline:
                     torch_dtype=DTYPES[self.precision],
                     use_safetensors=True,
                     low_cpu_mem_usage=False,  # the other way needs one more package
+                    trust_remote_code=False,
                 )
             except Exception as error:  # of whatever kind the files lead a library to
-                told = f"--model {self.name}: cannot be loaded: {reason(error)}"
-                raise SupportError(told) from error
+                why = OWN_CODE if is_own_code(error) else reason(error)
+                raise SupportError(f"--model {self.name}: cannot be loaded: {why}") from error
             pipeline.set_progress_bar_config(disable=True)
             return pipeline
 
