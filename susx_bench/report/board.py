@@ -330,7 +330,8 @@ def make(
         title: Heading.
         text: What stands below it.
         order: Methods in the order of the rows; others follow by name.
-        datasets: Datasets in the order of the columns; others follow by name.
+        datasets: Datasets, as they are asked for, in the order of the columns; others follow by
+            name.
         records: The runs by their paths.
         figures: Published figures.
         baseline: Method to compare with; the first of `BASELINES` that there is.
@@ -341,6 +342,9 @@ def make(
     """
     kept, replaced = current(records)
     names = dataset_names(kept.values())
+    called = {(r.dataset_given, names[r.dataset, data_of(r)]): None for r in kept.values()}
+    called |= {(r.dataset, names[r.dataset, data_of(r)]): None for r in kept.values()}
+    datasets = [name for asked in datasets for given, name in called if given == asked]
     kept = {
         path: r.model_copy(update={"dataset": names[r.dataset, data_of(r)]})
         for path, r in kept.items()

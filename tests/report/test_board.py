@@ -517,6 +517,14 @@ def test_folders_of_one_name_are_columns_of_their_own(
     assert sorted(means) == pytest.approx([100 * 22 / N, 100 * 32 / N])
 
 
+def test_folders_stand_in_the_suites_order() -> None:
+    records = folders("./a/images", "./b/images")
+    for order in (["./b/images", "./a/images"], ["./a/images", "./b/images"]):
+        board = make("x", "X", "", [], order, records)
+
+        assert [f"./{column.task.dataset}" for column in board.columns] == order
+
+
 def test_one_folder_asked_for_in_two_ways_is_one_column() -> None:
     records = folders("./pets/images")
     for path, record in list(records.items())[:2]:
