@@ -38,6 +38,7 @@ from susx_bench.support.folder import (
     Row,
     SupportFolder,
     default_root,
+    feature_sha256,
 )
 from susx_bench.support.generate import BLOCK, generate, missing_blocks, wanted
 from susx_bench.support.generate import finish as finish_generated
@@ -473,7 +474,7 @@ def _imported(request: Request, spec: DatasetSpec, notes: Console) -> Built:
                 prompt="",
                 source=f"column {i}",
                 fate=KEPT,
-                sha256=sha256_arrays({"feature": features[i].numpy()}),
+                sha256=feature_sha256(features[i]),
                 model=request.encoder,
             )
             for label, place, i in order

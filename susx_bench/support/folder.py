@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal
 import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
@@ -39,6 +40,7 @@ from susx_bench.errors import SupportError
 from susx_bench.records.files import (
     append_lines,
     canonical_json,
+    sha256_arrays,
     sha256_bytes,
     sha256_file,
     sha256_json,
@@ -462,12 +464,17 @@ class SupportFolder:
         except (SafetensorError, KeyError, ValueError) as error:
             raise SupportError(f"{path} cannot be read: {error}.") from error
         norms = features.float().norm(dim=-1)
-        if features.ndim != 2 or not bool(((norms - 1).abs() < 1e-3).all()):  # so for NaN
-            raise SupportError(f"{path}: its rows are not of length 1. {self.again(_FEATURES)}")
-        kept = sum(row.fate == KEPT for row in self.rows())
-        if len(features) != kept:
+        unit = features.dtype == torch.float32 and features.ndim == 2
+        if not unit or not bool(((norms - 1).abs() < 1e-3).all()):  # so for NaN
             raise SupportError(
-                f"{path} has {len(features)} rows for {kept} rows of the manifest. "
+                f"{path}: its rows are not all of length 1 in fp32. {self.again(_FEATURES)}"
+            )
+        # A record knows a set by the hashes in its manifest, so the rows must be theirs.
+        told = [row.sha256 for row in self.rows() if row.fate == KEPT]
+        there = [feature_sha256(row) for row in features]
+        if told != there:
+            raise SupportError(
+                f"{path} has {len(there)} rows that are not the {len(told)} of the manifest. "
                 f"{self.again(_FEATURES)}"
             )
         return features
@@ -537,6 +544,11 @@ def _fault(rows: Sequence[Row], recipe: Recipe, *, given: bool) -> str:
         if name:
             names.add(name)
     return ""
+
+
+def feature_sha256(feature: Tensor) -> str:
+    """Hash of one feature ``(D,)`` that is given in place of an image."""
+    return sha256_arrays({"feature": feature.numpy()})
 
 
 def append_sealed(path: Path, values: Sequence[Any]) -> None:

@@ -23,7 +23,7 @@ from susx_bench.errors import OptionError, SupportError
 from susx_bench.records.files import sha256_bytes
 from susx_bench.support import build as builds
 from susx_bench.support.build import Request, build
-from susx_bench.support.folder import KEPT, BuiltSupport, Row, SupportFolder
+from susx_bench.support.folder import KEPT, BuiltSupport, Row, SupportFolder, feature_sha256
 from susx_bench.testing.task import unit
 from tests.conftest import Command
 from tests.support.test_folder import NAMES, folder, picture, recipe, spec
@@ -42,7 +42,7 @@ def feature_rows(rows: int = 6) -> list[Row]:
             prompt="",
             source=f"column {i}",
             fate=KEPT,
-            sha256=sha256_bytes(bytes([i])),
+            sha256=feature_sha256(unit(rows, 8, 1)[i]),
         )
         for i in range(rows)
     ]
@@ -374,5 +374,14 @@ def test_features_of_a_bundle_stay_unit(given_features: SupportFolder) -> None:
     given_features.put_features(3 * unit(6, 8, 1))
     given_features.finish(feature_rows())
 
-    with pytest.raises(SupportError, match="its rows are not of length 1"):
+    with pytest.raises(SupportError, match="its rows are not all of length 1"):
+        seen(given_features)
+
+
+def test_features_are_those_that_a_record_knows_the_set_by(given_features: SupportFolder) -> None:
+    """Other ones with hashes to match would have another number under the same input hash."""
+    given_features.put_features(unit(6, 8, 1).flip(0))
+    given_features.finish(feature_rows())
+
+    with pytest.raises(SupportError, match="6 rows that are not the 6 of the manifest"):
         seen(given_features)
