@@ -25,6 +25,7 @@ Duration = Annotated[float, Field(ge=0, le=10**10)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Said = Annotated[str, Field(max_length=1000)]
+Tuning = Literal["fixed", "published", "support", "few-val", "val", "test"]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Magnitude = Annotated[float, Field(ge=-1e12, le=1e12)]
 
@@ -127,7 +128,7 @@ class Record(BaseModel):
     method_source: Sha256
     regime: Literal["inductive", "transductive", "streaming"]
     hparams: dict[Name, Magnitude]
-    tuned_on: Name
+    tuned_on: Tuning
     search: Search
     official: bool
 
@@ -147,7 +148,7 @@ class Record(BaseModel):
     logit_scale: Annotated[float, Field(gt=0, le=1e12)]
     precision: Said
     order: Seed
-    batches: Said
+    batches: Annotated[str, Field(pattern=r"^([1-9]\d*:[1-9]\d*)?$")]
 
     accuracy: Percent
     mean_per_class: Percent

@@ -174,6 +174,8 @@ def spoil(record: Path, how: str) -> None:
         seal(record, predictions_sha256="0" * 64)
         record.rename(record.with_name("other.json"))
         record.write_text(text)
+    elif how in ("tuned_on", "batches"):
+        record.write_text(json.dumps(content | {how: "guessed"}))
     elif how == "confusion":
         seal(record, confusions=[["nobody's class", content["classes"][0][0], 1]])
     elif how == "bits":
@@ -196,6 +198,8 @@ def spoil(record: Path, how: str) -> None:
             "/other.json and records/toy/toy/made-up/{name} have the same inputs and",
         ),
         ("bits", "{record}: right has 6 bytes, 70 test images take 9"),
+        ("tuned_on", "{record}: tuned_on: Input should be 'fixed', 'published', 'support'"),
+        ("batches", "{record}: batches: String should match pattern"),
         ("count", "images right, correct says"),
         ("confusion", "{record}: confusions: 'nobody's class' is none of the classes."),
     ],
