@@ -187,6 +187,8 @@ def current(records: Mapping[str, Record]) -> tuple[dict[str, Record], list[Repl
                 shared[whose].setdefault(scope.value(record), []).append(path)
         lost: dict[tuple[str, str, str], _Change] = defaultdict(lambda: _Change([], []))
         for whose, values in shared.items():
+            if len(values) < 2:
+                continue
             newest = max(values, key=lambda value: (_last(kept, values[value]), value))
             for value, paths in values.items():
                 if value != newest:
@@ -194,6 +196,8 @@ def current(records: Mapping[str, Record]) -> tuple[dict[str, Record], list[Repl
                     change = lost[key]
                     change.old.extend(paths)
                     change.new.extend(values[newest])
+        if not lost:
+            continue
         gone = {path for change in lost.values() for path in change.old}
         left = {path: record for path, record in kept.items() if path not in gone}
         there = {cell_of(record) for record in left.values()}
