@@ -197,7 +197,8 @@ class NameList(CommaList):
         """Split, unless there is such a path, or such a file before ``:CLASS``."""
         text = str(value)
         paths = (text, text.rpartition(":")[0])
-        if not isinstance(value, tuple) and "," in text and any(map(_is_there, paths)):
+        whole = any("," in path and _is_there(path) for path in paths)
+        if whole and not isinstance(value, tuple):
             value = (text,)
         return super().convert(value, param, ctx)
 

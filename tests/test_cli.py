@@ -245,7 +245,7 @@ def test_lists_have_a_row_each(command: Command, what: str) -> None:
     if what == "methods":
         assert all(name in done.out for name in METHODS.names())
     if what == "encoders":
-        assert "│ RN50:openai " in done.out
+        assert "\n RN50:openai " in done.out
         assert "hf-hub:ORG/NAME[@COMMIT]" in done.out
 
 
