@@ -878,8 +878,24 @@ Try:
     multiple=True,
     help="The feature bundle of the records that have one; repeatable.",
 )
-@click.option("--method", type=NAME, help="./FILE.py:CLASS, of a method that was read from a file.")
-@click.option("--dataset", type=NAME, help="./FOLDER or hf:ORG/NAME, of images of yours.")
+@click.option(
+    "--method",
+    type=NAME,
+    multiple=True,
+    help="./FILE.py:CLASS, of a method that was read from a file; repeatable.",
+)
+@click.option(
+    "--dataset",
+    type=NAME,
+    multiple=True,
+    help="./FOLDER or hf:ORG/NAME, of images of yours; repeatable.",
+)
+@click.option(
+    "--encoder",
+    type=NAME,
+    multiple=True,
+    help="local-dir:FOLDER, of an encoder in a folder; repeatable.",
+)
 @DATA_ROOT
 @SOURCE
 @SPLIT_FILE
@@ -891,22 +907,26 @@ Try:
 @NUM_NODES
 @ACCELERATOR
 @WORKERS
-def verify(record: tuple[Path, ...], features: tuple[Path, ...], **given: Any) -> None:
+@click.option("--fetch", is_flag=True, help="Download what a record names, from the hub.")
+def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
     """Measure RECORDs, files or folders, again and compare every prediction.
 
-    Nothing is written. Exit 3 where an image has another answer now, 2 where the inputs cannot be
-    found again.
+    A record is data: the files, folders and repositories that it names are read if you name them
+    too. Nothing is written. Exit 3 where an image has another answer now, 2 where the inputs
+    cannot be found again.
     """
     notes = stderr()
     with notes.status("loading"):
         from susx_bench.runner.plan import Opened
-        from susx_bench.runner.verify import fault_of, records_in
+        from susx_bench.runner.verify import Named, fault_of, records_in
         from susx_bench.runner.verify import verify as measure_again
 
+    several = ("features", "method", "dataset", "encoder")
+    named = Named(**{name: given.pop(name) for name in several}, options=given, fetch=fetch)
     opened, verdicts = Opened(), []
     for path in records_in(record):
         with redirect_stdout(sys.stderr), notes.status(f"measuring {path.name}"):
-            verdict = measure_again(path, given, features, notes, opened)
+            verdict = measure_again(path, named, notes, opened)
         verdicts.append(verdict)
         said = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
         stdout().print(f"{path}: {said}", markup=False, soft_wrap=True)

@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Lower floors first; a file imports from its own floor and from those below.
 FLOORS = [
-    {"errors", "console", "process", "progress", "registry", "records", "scaffold"},
+    {"errors", "console", "hub", "process", "progress", "registry", "records", "scaffold"},
     {"data", "prompts", "encoders", "demo"},
     {"methods"},
     {"features"},

@@ -37,6 +37,7 @@ from susx_bench.encoders.base import PRECISIONS, Encoder, Towers
 from susx_bench.encoders.spelling import nearest
 from susx_bench.encoders.trust import OWN_CODE, is_own_code, own_code_refused
 from susx_bench.errors import EncoderError, UnknownNameError
+from susx_bench.hub import unwritable_cache, why_offline
 from susx_bench.records.files import sha256_file, sha256_json
 from susx_bench.registry import ENCODERS
 
@@ -640,6 +641,8 @@ def hub_advice(repository: str, weights: Sequence[str], error: Exception) -> str
     """Why the Hub did not give a file, and what to do about it."""
     from huggingface_hub import constants, errors
 
+    if full := unwritable_cache(error):
+        return full
     here, there = f"not in {constants.HF_HUB_CACHE}", constants.ENDPOINT
     advice: dict[type[Exception], str] = {  # the first that fits; some are kinds of later ones
         errors.GatedRepoError: f"access must be granted at {there}/{repository}. Ask for it there, "
@@ -648,9 +651,9 @@ def hub_advice(repository: str, weights: Sequence[str], error: Exception) -> str
         "the name, or set HF_TOKEN.",
         errors.RevisionNotFoundError: f"no such branch, tag or commit. {there}/{repository} lists "
         "them.",
-        errors.LocalEntryNotFoundError: f"{here}, and HF_HUB_OFFLINE is set. Unset it, or run "
+        errors.LocalEntryNotFoundError: f"{here}, and {why_offline()}. Allow it, or run "
         f"`hf download {repository}` where there is a connection."
-        if constants.HF_HUB_OFFLINE
+        if why_offline()
         else f"{here}, and {there} does not answer. Check the connection, and HF_ENDPOINT where "
         "you set it.",
         errors.EntryNotFoundError: f"no model in open_clip's layout: none of {', '.join(weights)}.",

@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 from susx_bench.records.record import Record
+from susx_bench.registry import DATASETS
 
 BUNDLE, METHOD, SPLIT, SHOTS = "FILE.safetensors", "./FILE.py:CLASS", "SPLIT.json", "SHOTS.json"
 """What stands for a file that a record does not name."""
@@ -39,8 +40,8 @@ def options(record: Record) -> dict[str, Any]:
         asked["prompts"] = record.prompts
         if record.precision != "fp32":
             asked["precision"] = record.precision
-        if record.protocol == "custom":
-            asked["split_file"] = SPLIT
+        if record.protocol == "custom" and asked["dataset"] in DATASETS.names():
+            asked["split_file"] = SPLIT  # other data has its own split, if none is given
         if record.skipped:
             asked["on_bad_image"] = "skip"
         if record.setting == "few-shot" and record.views:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from rich.console import Console
 
 from susx_bench.errors import OptionError, RecordError
+from susx_bench.hub import downloads
 from susx_bench.records.command import METHOD, command, options
 from susx_bench.records.record import Record, unpack
 from susx_bench.records.store import predictions_path, read, read_predictions
-from susx_bench.registry import METHODS
+from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.cell import Cell, measure
 from susx_bench.runner.plan import Opened, Request, plan
 from susx_bench.runner.run import need_of, unmet_need
@@ -55,32 +57,53 @@ def records_in(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def verify(
-    path: Path,
-    given: Mapping[str, Any],
-    bundles: Sequence[Path],
-    notes: Console,
-    opened: Opened | None = None,
-) -> Verdict:
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """What the user names for records to be measured again: a record is data, and only names it.
+
+    Nothing that a record alone names is imported, opened or fetched, but for what is registered
+    in this environment. What several records need may be named for each; the hashes say whose
+    is whose.
+
+    Attributes:
+        features: Feature bundles.
+        method: Methods read from files, ``./FILE.py:CLASS``.
+        dataset: Data of the user's own, folders and repositories.
+        encoder: Encoders in folders, ``local-dir:FOLDER``.
+        options: Other options of ``run`` that a record does not hold, such as where data lies;
+            None where one is not given.
+        fetch: Whether what a record names may be downloaded.
+    """
+
+    features: Sequence[Path] = ()
+    method: Sequence[str] = ()
+    dataset: Sequence[str] = ()
+    encoder: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    fetch: bool = False
+
+
+def verify(path: Path, named: Named, notes: Console, opened: Opened | None = None) -> Verdict:
     """Measure a record's cell again. Nothing is written.
 
     Args:
         path: The record.
-        given: Options of ``run`` that a record does not hold, such as where data lies.
-        bundles: Feature bundles to look for the record's in.
+        named: What the user names.
         notes: Console for notes.
         opened: What was opened for other records.
 
     Raises:
-        RecordError: If the record cannot be believed, or its inputs cannot be found again.
-        BenchError: If what the record names cannot be had.
+        RecordError: If the record cannot be believed, its inputs cannot be found again, or it
+            needs what was not named.
+        BenchError: If what is named cannot be had.
     """
     record = read(path) if predictions_path(path).exists() else Record.read(path)
-    cell, request = _find(path, record, given, bundles, notes, opened or Opened())
-    if reason := unmet_need(cell):
-        raise RecordError(f"{path}: {reason}.")
-    need = need_of([cell])
-    features = cell.task.features(need, request.launch, lambda unit, count: None)
+    with downloads(allowed=named.fetch):
+        cell, request = _find(path, record, named, notes, opened or Opened())
+        if reason := unmet_need(cell):
+            raise RecordError(f"{path}: {reason}.")
+        need = need_of([cell])
+        features = cell.task.features(need, request.launch, lambda unit, count: None)
     again = measure(cell, features, request.launch, 0.0)
     assert again.record is not None  # the hashes of its inputs hold the test labels
     if again.record.predictions_sha256 == record.predictions_sha256:
@@ -94,46 +117,31 @@ def verify(
 
 
 def _find(
-    path: Path,
-    record: Record,
-    given: Mapping[str, Any],
-    bundles: Sequence[Path],
-    notes: Console,
-    opened: Opened,
+    path: Path, record: Record, named: Named, notes: Console, opened: Opened
 ) -> tuple[Cell, Request]:
     """The cell that has the record's inputs."""
-    asked = options(record) | {name: value for name, value in given.items() if value is not None}
-    if asked["method"] == METHOD:
-        if record.method not in METHODS.names():
-            raise RecordError(
-                f"{path}: '{record.method}' was read from a file. Name it, --method FILE.py:CLASS."
-            )
-        asked["method"] = record.method
-    if record.draw == "file" and given.get("shots_file") is None:
-        raise RecordError(f"{path}: it was measured with a --shots-file. Name it.")
-    # A split of nobody's may have come with the data; the hash of the inputs tells.
-    asked["split_file"] = given.get("split_file")
-    places: Sequence[Path | None] = (None,)
-    if "features" in asked:
-        if not bundles:
-            raise RecordError(f"{path}: it was measured on a feature bundle. Name it, --features.")
-        places = bundles
+    given = {name: value for name, value in named.options.items() if value is not None}
+    asked = options(record)
+    _check_named(path, asked, given)
+    asked.pop("split_file", None)  # the data may have come with that split
+    asked |= given
+    each = _candidates(path, record, asked, named)
     nearest: tuple[str, ...] | None = None
-    for place in places:
+    refused: OptionError | None = None
+    for choice in product(*each.values()):
         # A method with nothing to choose on its support is on record as fixed, whoever was asked.
         tunes = (record.tuned_on, *TUNES) if record.tuned_on == "fixed" else (record.tuned_on,)
         for tune in dict.fromkeys(tunes):
             request = Request(
                 **asked
-                | {"method": (asked["method"],), "dataset": (asked["dataset"],)}
-                | {"features": place, "tune": tune, "allow_test_tuning": True}
+                | dict(zip(each, choice, strict=True))
+                | {"tune": tune, "allow_test_tuning": True}
                 | {name: (asked[name],) for name in _LISTS if name in asked}
             )
             try:
                 cells = plan(request, (), record.dataset, (), (), notes, opened)
-            except OptionError:
-                if tune == record.tuned_on:
-                    raise
+            except OptionError as error:
+                refused = refused or error
                 continue
             for cell in cells:
                 if cell.input_sha256 == record.input_sha256:
@@ -141,11 +149,65 @@ def _find(
                 wrong = _differences(record, cell)
                 if tune == record.tuned_on and (nearest is None or len(wrong) < len(nearest)):
                     nearest = wrong
+    if nearest is None and refused is not None:
+        raise refused
     what = ", ".join(nearest or ()) or "its inputs"
+    custom = record.protocol == "custom" and "split_file" not in given
+    hint = " If it was measured with a --split-file, name it." if custom else ""
     raise RecordError(
         f"{path}: the inputs cannot be found again: {what} differs from the record. It was "
-        f"measured by `{command(record)}`."
+        f"measured by `{command(record)}`.{hint}"
     )
+
+
+def _check_named(path: Path, asked: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Check that files of which a record holds only the hash are named, and paths that it names."""
+    if "shots_file" in asked and "shots_file" not in given:
+        raise RecordError(f"{path}: it was measured with a --shots-file. Name it.")
+    support = asked.get("support", "")
+    if "support" not in given and ("/" in support or support.startswith((".", "~"))):
+        raise RecordError(
+            f"{path}: its support set is the folder {support}. Name it, --support {support}."
+        )
+
+
+def _candidates(
+    path: Path, record: Record, asked: Mapping[str, Any], named: Named
+) -> dict[str, Sequence[Any]]:
+    """For each option that may be named for several records, the values that can be meant."""
+    bundle = "features" in asked
+    method, dataset, encoder = asked["method"], asked["dataset"], asked["encoder"]
+    methods: Sequence[str] = named.method
+    if record.method in METHODS.names():
+        # A registered method, or one in a file by the same name.
+        methods = [*(named.method if method == METHOD else ()), record.method]
+    elif not named.method:
+        raise RecordError(
+            f"{path}: '{record.method}' was read from a file. Name it, --method FILE.py:CLASS."
+        )
+    datasets: Sequence[str] = [dataset]
+    if not bundle and dataset not in DATASETS.names():
+        datasets = named.dataset
+        if not datasets:
+            raise RecordError(
+                f"{path}: it was measured on images in {dataset}. Name the place, "
+                f"--dataset {dataset}."
+            )
+    encoders: Sequence[str] = [encoder]
+    if not bundle and encoder.startswith("local-dir:"):
+        encoders = named.encoder
+        if not encoders:
+            raise RecordError(
+                f"{path}: its encoder lies in a folder. Name it, --encoder {encoder}."
+            )
+    if bundle and not named.features:
+        raise RecordError(f"{path}: it was measured on a feature bundle. Name it, --features.")
+    return {
+        "method": [(name,) for name in methods],
+        "dataset": [(name,) for name in datasets],
+        "encoder": encoders,
+        "features": named.features if bundle else [None],
+    }
 
 
 def _differences(record: Record, cell: Cell) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from susx_bench.data.sources.base import reason
 from susx_bench.data.sources.datafiles import has_tables
 from susx_bench.data.spec import Hub
 from susx_bench.errors import DatasetError
+from susx_bench.hub import unwritable_cache, why_offline
 
 
 def copy_named(name: str) -> Hub:
@@ -71,13 +72,16 @@ def snapshot(hub: Hub, dataset: str, fetch: str) -> Path:
             f"{dataset}: the hub has no dataset {hub.repo}, or it is private. Set HF_TOKEN{by_hand}"
         ) from error
     except LocalEntryNotFoundError as error:
-        offline = constants.HF_HUB_OFFLINE
-        why = "HF_HUB_OFFLINE is set" if offline else f"{constants.ENDPOINT} cannot be reached"
+        if full := unwritable_cache(error):
+            raise DatasetError(f"{dataset}: {what}: {full}") from error
+        why = why_offline() or f"{constants.ENDPOINT} cannot be reached"
         raise DatasetError(
             f"{dataset}: {what} is not in the hub's cache, or not all of it, and {why}. Run once "
             f"with a connection{by_hand}"
         ) from error
     except Exception as error:  # whatever the client and its transport raise
+        if full := unwritable_cache(error):
+            raise DatasetError(f"{dataset}: {what}: {full}") from error
         raise DatasetError(
             f"{dataset}: downloading {what} failed: {reason(error)} What was downloaded is kept; "
             "run again to go on."
