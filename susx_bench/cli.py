@@ -381,6 +381,8 @@ def _requests(
     from susx_bench.support.generate import BLOCK
 
     if path is None:
+        if options["features"] and not _given("prompts_dir"):
+            options["prompts_dir"] = None  # the variable is for other runs
         if options["features"] and _given("prompts"):
             raise OptionError("--prompts does not go with --features: a bundle has its text.")
         for name in ("method", "setting"):

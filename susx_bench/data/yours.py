@@ -23,10 +23,8 @@ from susx_bench.data.sources.table import (
 from susx_bench.data.sources.tree import image_files
 from susx_bench.data.spec import ClassFolders, DatasetSpec
 from susx_bench.errors import DatasetError, OptionError
+from susx_bench.records.command import OWN
 from susx_bench.registry import DATASETS
-
-_YOURS = (".", "/", "~", "hf:")
-"""What the name of a folder or a repository starts with."""
 
 
 def open_dataset(name: str, where: Where | None = None) -> type[BenchDataModule]:
@@ -69,7 +67,7 @@ def own_encoder(name: str) -> str | None:
     Raises:
         UnknownNameError: If nobody registered the name.
     """
-    if name.startswith(_YOURS):
+    if name.startswith(OWN):
         return None
     return DATASETS.get(name).spec.encoder
 
@@ -82,7 +80,7 @@ def _open_yours(name: str, asked: Where) -> type[SourcedDataModule] | None:
     """
     if name.startswith("hf:"):
         return _from_hub(name.removeprefix("hf:"), asked)
-    if name.startswith(_YOURS):
+    if name.startswith(OWN):
         return _from_folder(Path(name).expanduser(), asked)
     return None
 

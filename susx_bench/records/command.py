@@ -6,10 +6,12 @@ import shlex
 from typing import Any
 
 from susx_bench.records.record import Record
-from susx_bench.registry import DATASETS
 
 BUNDLE, METHOD, SPLIT, SHOTS = "FILE.safetensors", "./FILE.py:CLASS", "SPLIT.json", "SHOTS.json"
 """What stands for a file that a record does not name."""
+
+OWN = (".", "/", "~", "hf:")
+"""What the name of a folder or a repository starts with, instead of a dataset's."""
 
 FEW_VAL = 4
 """Most images a class that ``few-val`` looks at unless told otherwise, as in CoOp."""
@@ -40,7 +42,7 @@ def options(record: Record) -> dict[str, Any]:
         asked["prompts"] = record.prompts
         if record.precision != "fp32":
             asked["precision"] = record.precision
-        if record.protocol == "custom" and asked["dataset"] in DATASETS.names():
+        if record.protocol == "custom" and not asked["dataset"].startswith(OWN):
             asked["split_file"] = SPLIT  # other data has its own split, if none is given
         if record.skipped:
             asked["on_bad_image"] = "skip"

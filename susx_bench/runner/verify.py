@@ -124,7 +124,10 @@ def _find(
     asked = options(record)
     _check_named(path, asked, given)
     asked.pop("split_file", None)  # the data may have come with that split
-    asked |= given
+    elsewhere = {"support", "shots_file"} - set(asked)  # named for other records
+    if "features" in asked:
+        elsewhere |= {"split_file", "prompts_dir", "image_column", "label_column"}
+    asked |= {name: value for name, value in given.items() if name not in elsewhere}
     each = _candidates(path, record, asked, named)
     nearest: tuple[str, ...] | None = None
     refused: OptionError | None = None
