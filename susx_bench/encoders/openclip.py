@@ -16,7 +16,6 @@ and not when the encoder is named. ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and ``HF_
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -39,6 +38,7 @@ from susx_bench.encoders.trust import OWN_CODE, is_own_code, own_code_refused
 from susx_bench.errors import EncoderError, UnknownNameError
 from susx_bench.hub import unwritable_cache, why_offline
 from susx_bench.records.files import sha256_file, sha256_json
+from susx_bench.records.text import read_json
 from susx_bench.registry import ENCODERS
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ _HINT = (
     "MODEL:random from open_clip.list_models(), or what an installed package registers as "
     f"{ENCODERS.group}."
 )
+_MOST_LAYERS = 1_000  # of a configuration; the deepest tower of open_clip's table has 56
+_MOST = 10_000_000  # any other number of it
 _REPOSITORY = r"([\w.-]+/[\w.-]+)(?:@(.+))?"
 _GELU = {True: "QuickGELU", False: "GELU"}
 _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
@@ -370,7 +372,7 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> _Parts:
     folder = weights.parent
     path = folder / _CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
         text_cfg = config["model_cfg"]["text_cfg"]
         options = set(text_cfg.get("tokenizer_kwargs", {}))
         timm = config["model_cfg"]["vision_cfg"].get("timm_model_name") or ""
@@ -378,6 +380,7 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> _Parts:
         raise EncoderError(f"--encoder {name}: {path} does not exist.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(f"{path} is not an open_clip configuration: {error!r}.") from error
+    _refuse_sizes(path, config["model_cfg"])
     # They reach transformers, which has options that run code from the Hub.
     if refused := options - _TOKENIZER_OPTIONS:
         raise EncoderError(
@@ -396,6 +399,25 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> _Parts:
         files=[weights, *beside],
         revision=revision,
     )
+
+
+def _refuse_sizes(path: Path, value: Any, name: str = "model_cfg") -> None:
+    """Check the numbers of a configuration before a model is built of them.
+
+    Raises:
+        EncoderError: If one is larger than in any model.
+    """
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _refuse_sizes(path, each, str(key))
+    elif isinstance(value, list):
+        for each in value:
+            _refuse_sizes(path, each, name)
+    elif isinstance(value, int | float):
+        most = _MOST_LAYERS if "layers" in name or "depth" in name else _MOST
+        if not abs(value) <= most:
+            said = str(value) if len(str(value)) < 20 else f"of {len(str(value))} digits"
+            raise EncoderError(f"{path}: {name} is {said}, the most that is built is {most:,}.")
 
 
 def _tagged(name: str, model: str, tag: str) -> Callable[[], _Parts]:

@@ -28,6 +28,7 @@ from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import OptionError, PromptsError
 from susx_bench.prompts.answers import clean, rejected
 from susx_bench.prompts.kinds import read_cupl
+from susx_bench.prompts.secrets import Secrets
 from susx_bench.records.files import (
     append_lines,
     canonical_json,
@@ -461,6 +462,7 @@ class _Asker:
         self._client = client
         self._request = request
         self._endpoint = endpoint
+        self._secrets = Secrets(endpoint.base_url, endpoint.key)
         self._limit = "max_tokens"
         self._several = True
 
@@ -502,10 +504,16 @@ class _Asker:
             else:
                 break
         choices = done.choices[:answers]
+        texts = [choice.message.text for choice in choices]
+        if any(map(self._secrets.are_in, [*texts, done.model or ""])):
+            raise PromptsError(
+                "the endpoint of OPENAI_BASE_URL sends back the key or the address that it was "
+                "asked with. Nothing of that reply is kept; ask another endpoint."
+            )
         return Reply(
             classname=classname,
             question=question,
-            texts=[choice.message.text for choice in choices],
+            texts=texts,
             cut=[choice.cut for choice in choices],
             model=done.model,
             prompt_tokens=done.usage and done.usage.prompt_tokens,
@@ -521,12 +529,12 @@ class _Asker:
         if isinstance(error, APITimeoutError):
             return PromptsError(f"{where} gave no answer in {TIMEOUT_S:g} s, {TRIES} times. {kept}")
         if not isinstance(error, APIStatusError):
-            reason = self._without_secrets(str(error.__cause__ or error))
+            reason = self._quoted(str(error.__cause__ or error))
             return PromptsError(f"{where} cannot be reached: {reason or 'no reason given'}. {kept}")
         status = error.status_code
         if status in (401, 403):  # what it says may quote the key
             return PromptsError(f"{where} does not take the key in OPENAI_API_KEY ({status}).")
-        said = self._without_secrets(_said(error.body))
+        said = self._quoted(_said(error.body))
         if status == 404:
             return PromptsError(
                 f"{where} has no model '{self._request.model}', or the address is not its API's, "
@@ -534,10 +542,13 @@ class _Asker:
             )
         return PromptsError(f"{where} refuses: {status}{said and f', {said}'}. {kept}")
 
-    def _without_secrets(self, text: str) -> str:
+    def _quoted(self, text: str) -> str:
+        """What a server or a library says, without the key and the address in any form."""
         for secret in (self._endpoint.key, self._endpoint.base_url.rstrip("/")):
             text = text.replace(secret, "…")
-        return text
+        if self._secrets.are_in(text):
+            return "its message is left out, as it quotes the key or the address"
+        return text[:200].rstrip(".")
 
 
 def _said(body: object) -> str:
@@ -545,4 +556,4 @@ def _said(body: object) -> str:
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail")
     text = " ".join(body.split()) if isinstance(body, str) else ""
-    return "" if text.startswith("<") else text[:200].rstrip(".")
+    return "" if text.startswith("<") else text

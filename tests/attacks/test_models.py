@@ -148,3 +148,39 @@ def test_an_index_that_says_nothing(pipeline: Path, content: str) -> None:
         assert Pipeline(str(pipeline)).kind
     assert "model_index.json" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("tower", "key", "value", "said"),
+    [
+        ("vision_cfg", "layers", 1_000_000, "layers is 1000000, the most that is built is 1,000"),
+        ("vision_cfg", "layers", [1, 10**6, 1, 1], "layers is 1000000, the most"),
+        ("text_cfg", "layers", 10**400, "layers is of 401 digits, the most"),
+        (
+            "text_cfg",
+            "vocab_size",
+            10**9,
+            "vocab_size is 1000000000, the most that is built is 10,000,000",
+        ),
+        ("vision_cfg", "image_size", float("inf"), "image_size is inf, the most"),
+        ("text_cfg", "width", float("nan"), "width is nan, the most"),
+    ],
+)
+def test_an_encoder_of_a_size_that_no_model_has(
+    folder: Folder, tower: str, key: str, value: object, said: str
+) -> None:
+    path = folder()
+    change(path / "open_clip_config.json", model_cfg=VIT | {tower: VIT[tower] | {key: value}})
+
+    with pytest.raises(EncoderError, match=said) as error:
+        OpenClip(f"local-dir:{path}")
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_encoder_whose_configuration_is_nested_too_deep(folder: Folder) -> None:
+    path = folder()
+    (path / "open_clip_config.json").write_text("[" * 100_000)
+
+    with pytest.raises(EncoderError, match=r"is not an open_clip configuration: .*too deep"):
+        OpenClip(f"local-dir:{path}")
