@@ -244,6 +244,8 @@ def _begun(
         ready()
     with _alone(folder, notes):
         anew = _anew(request, folder, recipe)  # another process may have built it meanwhile
+        if folder.finished:
+            folder.drop_progress()
         if folder.outdated:
             _say(notes, f"{folder.path} is of an earlier version of susx-bench; it is built again")
         elif not anew and folder.finished and (lost := _lost(folder)):

@@ -421,9 +421,9 @@ class SupportFolder:
 
     def clear(self) -> None:
         """Forget everything but images, which are overwritten as they come."""
-        known = [self.path / name for name in (_SUMS, _MANIFEST, _FEATURES)]
-        for path in [*known, *self.path.glob("progress*")]:
-            path.unlink(missing_ok=True)
+        for name in (_SUMS, _MANIFEST, _FEATURES):
+            (self.path / name).unlink(missing_ok=True)
+        self.drop_progress()
 
     def discard(self) -> None:
         """Remove a folder in which nothing but a recipe was written."""
@@ -513,6 +513,10 @@ class SupportFolder:
         there = [name for name in _SUMMED if (self.path / name).is_file()]
         sums = {name: sha256_file(self.path / name) for name in there}
         write_atomic(self.path / _SUMS, _sums_file(sums).encode())
+        self.drop_progress()
+
+    def drop_progress(self) -> None:
+        """Remove the notes of a build that has come to its end, also one killed right then."""
         for path in self.path.glob("progress*"):
             path.unlink(missing_ok=True)
 
