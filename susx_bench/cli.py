@@ -35,6 +35,7 @@ from susx_bench.options import (
     Number,
     Text,
     Url,
+    checked,
 )
 
 if TYPE_CHECKING:
@@ -396,9 +397,14 @@ def _requests(
             flag = name.replace("_", "-")
             raise OptionError(f"--{flag} does not go with --suite: the suite says it.")
     suite = Suite.read(path)
-    requests = [Request(**(options | run)) for run in suite.options(options["data_root"])]
+    runs = [
+        checked(app.commands["run"], run, f"{path}: run")
+        for run in suite.options(options["data_root"])
+    ]
+    requests = [Request(**(options | run)) for run in runs]
     check_encoders(requests)
-    for support in suite.supports(options["data_root"]):
+    for each in suite.supports(options["data_root"]):
+        support = checked(build_support, each, f"{path}: support")
         launch = replace(requests[0].launch, batch_size=BLOCK)
         own = {name: support.pop(name) for name in OWN_DATA}
         given = {
@@ -470,16 +476,16 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
     worded = {outcome.cell.method.name for outcome in outcomes if outcome.cell.method.prompts}
     _print_whole(results(records, order, worded), console)
-    for line in choices(records):
+    new = [outcome for outcome in outcomes if outcome.fresh and outcome.record is not None]
+    for line in choices(records, {outcome.cell.input_sha256 for outcome in new}):
         console.print(line, markup=False)
     blank = (outcome.reason for outcome in outcomes if outcome.reason and not outcome.failed)
     for reason in dict.fromkeys(blank):
         console.print(f"left blank: {reason}", markup=False)
-    fresh = sum(outcome.fresh for outcome in outcomes if outcome.record is not None)
-    if fresh:
-        kept = len(records) - fresh
+    if new:
+        kept = len(records) - len(new)
         there = f", {kept} were there already" if kept else ""
-        console.print(f"wrote {counted(fresh, 'record')}{there}: {out}", markup=False)
+        console.print(f"wrote {counted(len(new), 'record')}{there}: {out}", markup=False)
     elif records:
         each = "its record exists" if len(records) == 1 else f"all {len(records)} records exist"
         console.print(

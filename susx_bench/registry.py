@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,6 +141,13 @@ class Registry(Generic[T]):
 
     def _missing_step(self, name: str) -> str:
         """What stands between a name and its use, as far as can be told."""
+        folder = Path(name)
+        if self is DATASETS and folder.is_dir() and not (folder / "pyproject.toml").exists():
+            return f"There is a folder of that name: write --dataset ./{name}."
+        if self is DATASETS and re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?(@[\w.-]+)?", name):
+            return f"A repository on the hub is --dataset hf:{name}, a folder begins with ./"
+        if self is METHODS and Path(f"{name}.py").is_file():
+            return f"There is a file of that name: write --method ./{name}.py:CLASS."
         for other in (METHODS, DATASETS, ENCODERS):
             if name in other._entries:
                 return f"'{name}' is registered as {other.kind}, in {other.group}."

@@ -305,3 +305,19 @@ def test_no_path_is_a_pattern(
     board = command("leaderboard", "build", path, "--folder", home)
     assert board.code == 0, board.err
     assert sorted(p.name for p in tmp_path.iterdir()) == [name]
+
+
+def test_what_is_said_of_the_time_is_of_this_run(command: Command, bundle: Bundle) -> None:
+    path = bundle()
+    words = (*RUN, "--method", "tipx", "--features", path)
+    many = (*words, "--shots", "1,2", "--seed", "1,2,3,4,5,6")
+
+    first, again = command(*words), command(*words)
+    assert " a second)" in first.out
+    assert " a second)" not in again.out
+    assert "best of " in again.out  # what was chosen is still told
+    fresh, kept = command(*many), command(*many)
+    assert "for 24 cells in " in fresh.out
+    assert "searched" not in kept.out
+    more = command(*words, "--shots", "1,2,3", "--seed", "1,2,3,4,5,6")
+    assert "for 12 cells in " in more.out

@@ -315,3 +315,27 @@ def test_what_is_registered_here_can_be_used() -> None:
     for registry in (METHODS, DATASETS, ENCODERS):
         for name in registry.names():
             assert registry.get(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("--dataset", "control"), "a folder of that name: write --dataset ./control."),
+        (("--dataset", "pets/images"), "a folder of that name: write --dataset ./pets/images."),
+        (("--dataset", "org/pets@main"), "on the hub is --dataset hf:org/pets@main"),
+        (("--method", "mine"), "a file of that name: write --method ./mine.py:CLASS."),
+    ],
+)
+def test_a_path_written_as_a_name_is_told(
+    words: tuple[str, ...], hint: str, command: Command, tmp_path: Path
+) -> None:
+    for folder in ("control", "pets/images"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "mine.py").write_text("")
+    rest = () if "--method" in words else ("--method", "zero-shot")
+
+    done = command("run", "--setting", "name-only", "--encoder", "demo", *rest, *words)
+
+    assert done.code == 2
+    assert hint in done.err
+    assert len(done.err.strip().splitlines()) == 1

@@ -254,11 +254,17 @@ def marks(records: Sequence[Record]) -> list[str]:
     return [f"{mark} {meaning}" for mark, meaning in meanings.items() if mark in shown]
 
 
-def choices(records: Sequence[Record]) -> list[str]:
-    """What was chosen and what it took: a line a cell, or one line for many."""
+def choices(records: Sequence[Record], fresh: Collection[str]) -> list[str]:
+    """What was chosen and what it took: a line a cell, or one line for many.
+
+    Args:
+        records: The records of the table.
+        fresh: Input hashes of those that were measured now; of the others nothing is said of
+            what they took, which was the time of another run.
+    """
     chosen = [r for r in records if r.hparams]
-    searched = [r for r in chosen if r.search.settings]
     if len(chosen) > _CHOICES:
+        searched = [r for r in chosen if r.search.settings and r.input_sha256 in fresh]
         if not searched:
             return []
         settings = sum(r.search.settings for r in searched)
@@ -276,9 +282,10 @@ def choices(records: Sequence[Record]) -> list[str]:
         line = f"{r.method}{where}: {values}"
         if r.search.settings:
             compared = counted(r.search.settings, "setting")
+            line += f"; {r.search.score:.2f} on {r.tuned_on}, best of {compared} ({r.search.space})"
+        if r.search.settings and r.input_sha256 in fresh:
             line += (
-                f"; {r.search.score:.2f} on {r.tuned_on}, best of {compared} "
-                f"({r.search.space}) in {r.seconds.search:.2f} s "
+                f" in {r.seconds.search:.2f} s "
                 f"({r.search.settings / r.seconds.search:,.0f} a second)"
             )
         if r.search.near:

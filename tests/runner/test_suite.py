@@ -197,3 +197,54 @@ def test_datasets_and_methods_of_yours_need_no_entry(tmp_path: Path) -> None:
     )
 
     assert len(Suite.read(path).options(None)) == 2
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("shots = [1000000000000]", "shots: 1000000000000 is not in the range 1<=x<=1000000"),
+        ("seed = [9223372036854775808]", "seed: 9223372036854775808 is not in the range"),
+        ("views = 1000000000", "views: 1000000000 is not in the range 1<=x<=1000"),
+        ('encoder = "a\\u0000b"', "encoder: it holds the control character"),
+        ('dataset = ["~nosuchuser/x"]', "dataset: ~nosuchuser/x: ~nosuchuser is nobody's home"),
+        (f'features = ["{"x" * 300}"]', "features: xxx"),
+        ('support = ""', "support: it is empty"),
+        ('method = ["./a\\nb.py:X"]', "method: it holds the control character"),
+    ],
+)
+def test_a_suite_cannot_ask_for_what_an_option_refuses(
+    run: str, message: str, tmp_path: Path, command: Command
+) -> None:
+    method = "" if "method" in run else 'method = ["zero-shot"]\n'
+    (tmp_path / "mine.toml").write_text(f'name = "x"\ntitle = "x"\n[[run]]\n{method}{run}\n')
+
+    done = command("run", "--suite", "mine.toml")
+
+    assert done.code == 2
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("guidance = inf", "guidance"),
+        ("guidance = 1e9", "guidance: 1000000000.0 is not in the range 0<=x<=1000"),
+        ("steps = 100000", "steps: 100000 is not in the range 1<=x<=1000"),
+        ("per_class = 1000000", "per_class: 1000000 is not in the range 1<=x<=10000"),
+        ('backend = "file:///etc"', "backend: it is no address"),
+    ],
+)
+def test_a_suites_support_cannot_either(
+    line: str, message: str, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'name = "x"\ntitle = "x"\n[[run]]\nmethod = ["zero-shot"]\n'
+        f'[[support]]\nkind = "sus-sd"\ndataset = ["digits"]\n{line}\n'
+    )
+
+    done = command("run", "--suite", "mine.toml")
+
+    assert done.code == 2
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
