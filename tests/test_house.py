@@ -80,7 +80,9 @@ def test_the_mathematics_stands_alone(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_nothing_unsafe_is_loaded(file: Path) -> None:
     safe = re.sub(r"torch\.load\([^()]*weights_only=True\)", "", file.read_text())
-    assert not re.search(r"pickle|weights_only|torch\.load|trust_remote_code", safe)
+    safe = safe.replace("trust_remote_code=False", "")
+    forbidden = r"pickle|weights_only|torch\.load|trust_remote_code\s*=|\"trust_remote_code\"\s*:"
+    assert not re.search(forbidden, safe)
 
 
 def test_the_readme_lists_no_method_that_is_not_there() -> None:

@@ -116,13 +116,13 @@ class Classify(LightningModule):
         """Refuse an inductive method whose answer for an image depends on other rows.
 
         The images stand at another place of a block of the same size, so that a product rounds
-        them alike, and all other rows are the first class's text.
+        them alike, and all other rows are the first image's with its dimensions reversed: a row
+        of the same length that no image has, and that no method has had in its hands.
         """
         size, real = len(block), int((place >= 0).sum())
         spots = torch.arange(0, real, math.ceil(real / SPOTS), device=block.device)
         moved = (spots + size // 2) % size
-        text = self._context.text[0].to(block)
-        other = text.expand_as(block).clone()
+        other = block[:1].flip(-1).expand_as(block).clone()
         other[moved] = block[spots]
         before, after = logits[spots], self._logits(other).float()[moved]
         finite = before.isfinite()
