@@ -67,6 +67,10 @@ class Towers(ABC):
         """
         raise EncoderError(f"{type(self).__name__} has no patch features.")
 
+    def excess(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of each text are cut off, because the text encoder reads no more."""
+        return [0] * len(texts)
+
     def images(self, pixels: Tensor) -> Tensor:
         """Encode ``(B, 3, H, W)`` into L2-normalised features ``(B, D)``, fp32."""
         return F.normalize(self.image_features(pixels).float(), dim=-1)

@@ -153,6 +153,15 @@ class OpenClipTowers(Towers):
         features: Tensor = encode(tokens.to(next(self.model.parameters()).device))
         return features
 
+    def excess(self, texts: Sequence[str]) -> list[int]:
+        tokenize: Any = self.tokenize
+        most: int = tokenize.context_length
+        if hasattr(tokenize, "encode"):  # open_clip's own, which adds a token at either end
+            lengths = [len(tokenize.encode(text)) + 2 for text in texts]
+        else:
+            lengths = [len(tokenize.tokenizer(tokenize.clean_fn(text)).input_ids) for text in texts]
+        return [max(length - most, 0) for length in lengths]
+
     def spatial(self, pixels: Tensor) -> Tensor:
         """Encode ``(B, 3, H, W)`` into a feature for each of its P patches.
 

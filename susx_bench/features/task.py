@@ -153,6 +153,7 @@ class Task(ABC):
         gives: Which of ``support-views``, ``text-prompts``, ``spatial`` and ``norms`` it has.
         patched: Which of ``test`` and ``val`` it has the patches of.
         skipped: Images that were left out because they cannot be decoded.
+        cut: How many prompts are longer than the encoder reads, told once they are encoded.
         plugins: Packages that dataset and encoder come from, where they are not ours, and their
             versions.
         hashes: ``split_sha256``, ``pool_sha256``, ``prompts_sha256``, ``weights_sha256``.
@@ -177,6 +178,7 @@ class Task(ABC):
     gives: frozenset[MethodNeed] = frozenset()
     patched: frozenset[str] = frozenset()
     skipped: tuple[str, ...] = ()
+    cut: str = ""
     plugins: Mapping[str, str] = MappingProxyType({})
     hashes: dict[str, str]
 
@@ -317,6 +319,7 @@ class DatasetTask(Task):
         recipe = encoder_recipe(self._encoder)
         self._text_recipe = recipe | {"texts": sha256_json(self._prompts)}
         self._texts_found: list[Tensor | None] | None = None
+        self.cut = ""
 
     @property
     def pool_keys(self) -> Sequence[str]:
@@ -418,13 +421,29 @@ class DatasetTask(Task):
         """Features of every single prompt, ``(T, D)``, made and kept a shard at a time."""
         found = self._texts_found
         assert found is not None
+        over: list[Tensor] = []
+        over_recipe = self._text_recipe | {"rows": "tokens that are not read"}
         for shard, start in enumerate(range(0, len(self._prompts), SHARD)):
             if found[shard] is None:
                 part = self._prompts[start : start + SHARD]
                 found[shard] = rows = self._encoder.towers.single_texts(part)
+                excess = torch.tensor(self._encoder.towers.excess(part))[:, None]
                 if launch.is_main:
                     self._store.put(self._text_recipe, shard, rows)
+                    if excess.any():
+                        self._store.put(over_recipe, shard, excess)
                 advance("prompts", len(part))
+            else:
+                kept = self._store.get(over_recipe, shard)
+                excess = torch.zeros(0, 1, dtype=torch.int64) if kept is None else kept
+            over.append(excess[:, 0])
+        longest = torch.cat(over)
+        if count := int((longest > 0).sum()):
+            self.cut = (
+                f"{count} of {len(self._prompts)} prompts of {self.prompts} are longer than "
+                f"{self.encoder} reads, the longest by {int(longest.max())} tokens; their ends are "
+                "cut off"
+            )
         return torch.cat([shard for shard in found if shard is not None])
 
 

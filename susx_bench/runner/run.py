@@ -145,8 +145,9 @@ def run(
                 view.failed(f"{task.called} {task.encoder}: {reason_of(error)}", len(mine))
                 continue
             encode_seconds = features.seconds
-            if launch.is_main and (same := _same_texts(task, features.text)):
-                notes.print(same, style="yellow", markup=False)
+            if launch.is_main:
+                for line in filter(None, (task.cut, _same_texts(task, features.text))):
+                    notes.print(line, style="yellow", markup=False)
             for i in mine:
                 cell = cells[i]
                 view.running(_title(cell))

@@ -559,6 +559,23 @@ def test_open_clips_own_tokenizer(
     assert torch.equal(tokens, open_clip.get_tokenizer("Tiny")(texts))
 
 
+def test_tokens_that_are_not_read_are_counted(tiny: str, folder: Folder) -> None:
+    """An oracle: a tokenizer that reads 500 tokens, of which those beyond padding are counted."""
+    texts = ["A dog, and a cat.", "word " * 20, "seven " * 75, "seven " * 76, "é" * 90]
+    for name, most in (("Tiny:random", 77), (f"local-dir:{folder()}", 16)):
+        towers = OpenClip(name).towers
+        tokenize: Any = towers.tokenize
+        padding = int(tokenize([""])[0, -1])
+        rows = tokenize(texts, context_length=500).tolist()
+        lengths = [
+            len(row) - next(i for i, t in enumerate(row[::-1]) if t != padding) for row in rows
+        ]
+
+        assert towers.excess(texts) == [max(length - most, 0) for length in lengths]
+        assert any(towers.excess(texts))
+        assert towers.excess(["seven"]) == [0]
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("model_cfg", [VIT, RESNET], ids=["vit", "resnet"])
 def test_features_are_unit_fp32_in_every_precision(

@@ -703,6 +703,7 @@ def test_a_request_that_cannot_be(wrong: dict[str, Any]) -> None:
 def toy(tmp_path: Path) -> Path:
     for name in ("zebra", "big_cat", "ant"):
         (tmp_path / "toy" / name).mkdir(parents=True)
+        (tmp_path / "toy" / name / "1.png").touch()
     return tmp_path / "toy"
 
 
