@@ -21,14 +21,16 @@ def leaders(logits: Tensor) -> Tensor:
 
     Two classes with one text have one logit, but a matrix product rounds a column by the place it
     stands at. So logits are equal that differ by `ROUNDINGS` roundings of the row's largest number
-    or less: 2e-5 where that is 25, as it is for CLIP's own logits.
+    or less: 2e-5 where that is 25, as it is for CLIP's own logits. Where some are minus infinity
+    that number is the highest.
 
     Args:
         logits: ``(B, K)``, finite or minus infinity.
     """
     precision = min(torch.finfo(logits.dtype).eps, torch.finfo(torch.float32).eps)
-    largest = logits.abs().masked_fill_(logits.isinf(), 0).amax(-1, keepdim=True)
-    return logits >= logits.amax(-1, keepdim=True) - ROUNDINGS * precision * largest
+    high, low = logits.amax(-1, keepdim=True), logits.amin(-1, keepdim=True)
+    largest = torch.maximum(high, -low.where(low.isfinite(), high)).nan_to_num(neginf=0)
+    return logits >= high - ROUNDINGS * precision * largest
 
 
 def top1(logits: Tensor, first: Tensor | None = None) -> Tensor:
@@ -40,10 +42,10 @@ def top1(logits: Tensor, first: Tensor | None = None) -> Tensor:
         logits: ``(B, K)``.
         first: As of `first_alike`, where classes may be alike.
     """
-    classes = torch.arange(logits.shape[-1], device=logits.device)
+    classes = torch.arange(logits.shape[-1], device=logits.device, dtype=torch.int32)
     # Of several largest values `topk` may give any; the smallest of several places is one.
     winner = torch.where(leaders(logits), classes, len(classes)).amin(-1)
-    winner = winner % len(classes)  # of a row of NaN, which nothing leads
+    winner = (winner % len(classes)).long()  # % for a row of NaN, which nothing leads
     return winner if first is None else first[winner]
 
 
