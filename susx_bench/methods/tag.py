@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,79 +21,103 @@ from susx_bench.methods.base import (
     Terms,
     UnfitError,
 )
+from susx_bench.methods.regression import LabelRegression, by_class
 from susx_bench.methods.zero_shot import clip_logits
 
 FOLDS = 4
-ALPHA = 0.2
-"""Weight of the Gaussians where the support cannot tell: what the prior on it is centred on."""
+KAPPA = 4.0
+ALPHA = 0.1
 
-_LINE = sorted(range(-8, 9), key=abs)  # steps of the weight; the smaller wins a tie
-_SCORES = 1 << 22  # held-out logits looked at; of a larger support every so many images count
-_NEWTON = 30
+_STEPS = {"kappa": (-1, 0, 1, 2), "freedom": (-2, 0, 2), "alpha": tuple(range(-4, 5))}
+"""Octaves around the default that held-out support chooses among."""
+
+_GAMMAS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0)
+_SCORES = 1 << 19  # held-out logits looked at; of a larger support every so many images count
+_TEMPERATURES = tuple(2.0 ** (i / 2) for i in range(-12, 9))
+_GOLDEN = (math.sqrt(5) - 1) / 2
 _NO_SPREAD = 1e-10  # squared distance from where they are expected, of copies in fp32, at most
 
 
 @dataclass
 class TAG(LinearMethod):
-    r"""CLIP's logits plus those of Gaussians that know the text before they see an image.
+    r"""CLIP's logits, those of Gaussians that know the text, and a regression for what they miss.
 
-    An image of class :math:`k` and the class itself are drawn from
+    **The Gaussians.** An image of class :math:`k` and the class itself are drawn from
 
     .. math::
         f \sim \mathcal N(\mu_k, \Sigma), \qquad
-        \mu_k \sim \mathcal N\Bigl(x + \rho\,(t_k - t),\ \Sigma / \kappa\Bigr), \qquad
-        \Sigma \sim \mathcal W^{-1}\bigl(\nu D\, \sigma^2 I,\ \nu D + D + 1\bigr)
+        \mu_k \sim \mathcal N(m_k, B), \qquad m_k = x + \rho\,(t_k - t)
 
-    with :math:`t_k` the class's text. This is the conjugate prior of a Gaussian (normal inverse
-    Wishart), so all follows in closed form from the :math:`n_k` support images of each class, their
-    mean :math:`x_k`, and the prior mean :math:`m_k = x + \rho (t_k - t)`:
-
-    .. math::
-        \hat\mu_k &= \frac{n_k x_k + \kappa m_k}{n_k + \kappa}, \qquad
-        S = \frac1M \Bigl(\sum_i (f_i - x_{y_i})(f_i - x_{y_i})^\top
-            + \sum_k w_k (x_k - m_k)(x_k - m_k)^\top\Bigr), \\
-        \hat\Sigma &= (1 - \lambda)\, S + \lambda\, \tfrac{\mathrm{tr} S}{D} I, \qquad
-        w_k = \frac{\kappa n_k}{\kappa + n_k}, \qquad \lambda = \frac{\nu D}{\nu D + M}
-
-    :math:`x, t` are the means of images and texts with the weights :math:`w_k`, which is where the
-    posterior of a common mean with a flat prior lies, :math:`\rho` is the least-squares slope of
-    :math:`x_k - x` on :math:`t_k - t` under these weights (0 at least), and :math:`\sigma^2` is the
-    mean variance. A class without images keeps :math:`m_k`. At one shot all spread is that of the
-    images around their texts.
+    with :math:`t_k` the class's text. Both covariances are unknown, and have conjugate priors:
+    :math:`\Sigma` around a sphere, and :math:`B` around :math:`\Sigma / \kappa`, which would make a
+    text worth :math:`\kappa` images in every direction. From the :math:`n_k` support images of each
+    class and their mean :math:`x_k`, with :math:`w_k = \kappa n_k / (\kappa + n_k)`,
 
     .. math::
-        \text{logits} = s\, f W^\top + \alpha\, (f \hat\Sigma^{-1} \hat\mu_k^\top
-            - \tfrac12 \hat\mu_k \hat\Sigma^{-1} \hat\mu_k^\top)
+        \hat\Sigma = \frac{1}{M + \nu D} \Bigl(\sum_i (f_i - x_{y_i})(f_i - x_{y_i})^\top
+            + \sum_k w_k (x_k - m_k)(x_k - m_k)^\top + \nu \frac{\mathrm{tr}}{M} I\Bigr)
 
-    Nothing is searched under ``fixed``. :math:`\nu = 1` gives the prior covariance the weight of
-    as many images as there are channels. :math:`\alpha` follows from the support: Gaussians fitted
-    on all but a fold of it score that fold, and the weight is taken under which the held-out labels
-    are most likely, the temperature of the sum being free (it changes no answer) and
-    :math:`\log \alpha` having a normal prior around 0.2 with half an octave as its deviation.
-    Images that resemble each other are held out together, see `deal_alike`. With one image a class
-    nothing can be held out, and it is 0.2. ``support`` chooses :math:`\kappa` and :math:`\nu` in
-    the same way, with such a prior around each.
+    where tr is the trace of the two sums. With :math:`\hat\Sigma = L L^\top`, the whitened
+    :math:`\sqrt{w_k} L^{-1} (x_k - m_k)` would have the identity as covariance if :math:`B` were
+    :math:`\Sigma / \kappa`. Let :math:`e_j` be their mean square along their principal axis
+    :math:`u_j`. Each axis has its own trust in the text, and on it the posterior mean keeps
 
-    :math:`\kappa` is the one constant that does not follow from anything: the evidence is flat in
-    it at one shot, and where it is not it takes averaged views of near-duplicates for classes of
-    little spread, so that it trusts the images too much.
+    .. math::
+        c_j = \frac{q\, e_j + \nu D}{q + \nu D}, \qquad q = \frac{K (M - K)}{M}, \qquad
+        \hat\mu_{kj} = x_{kj} + \min\Bigl(1, \frac{\kappa}{(\kappa + n_k)\, c_j}\Bigr)
+            (m_{kj} - x_{kj})
+
+    :math:`q` is the number of class means that tell :math:`B` from :math:`\Sigma`, by the precision
+    of the ratio of two variances with :math:`K` and :math:`M - K` degrees of freedom: none at one
+    shot, where all is as the prior says. Here K counts the classes that have images. A class
+    without any keeps :math:`m_k`. :math:`x, t` are the means of images and texts under the weights
+    :math:`w_k`, and :math:`\rho \ge 0` is the least-squares slope of :math:`x_k - x` on
+    :math:`t_k - t`. The logits are those of the predictive distribution, whose covariance is
+    :math:`\hat\Sigma` plus what is not known of the mean of a class with the mean number of images,
+
+    .. math::
+        G_k(f) = (f - \tfrac12 \hat\mu_k)^\top P\, \hat\mu_k, \qquad
+        P = L^{-\top} \Bigl(I + \sum_j \tfrac{s_j}{n} u_j u_j^\top\Bigr)^{-1} L^{-1}, \qquad
+        s_j = 1 - \min\Bigl(1, \frac{\kappa}{(\kappa + n)\, c_j}\Bigr)
+
+    so they are linear in the image.
+
+    **The regression**, `susx_bench.methods.regression.LabelRegression`, bends: it is what many
+    shots know beyond one covariance. All together:
+
+    .. math:: \text{logits} = s\, f W^\top + \alpha\, G(f) + \gamma\, R(f)
+
+    **Nothing is set by hand on a task.** :math:`\nu = 1` gives each prior covariance the weight of
+    as many samples as there are channels. The others have a posterior: four folds of the support
+    are scored by what is fitted on the rest, with the temperature of the sum free (it changes no
+    answer), and the likelihood of the held-out labels is multiplied by a prior that is log-normal
+    with a deviation of one octave, for :math:`\kappa` around 4 and for :math:`\alpha` around
+    :math:`0.1 \sqrt n` with :math:`n` the harmonic mean of the shots, and flat on a lattice from 0
+    to 100 for :math:`\gamma`. ``fixed`` takes the posterior means. With one image a class nothing
+    can be held out: the centres of the priors are taken, and no regression. ``support`` averages
+    over :math:`\nu` as well.
 
     Attributes:
         kappa: How many images the text of a class is worth, > 0.
-        freedom: :math:`\nu`, >= 0: weight of the prior covariance, in images a channel.
-        alpha: Weight of the Gaussians against CLIP, >= 0; 0 is zero-shot.
+        freedom: :math:`\nu`, >= 0: weight of the prior covariances, in samples a channel.
+        alpha: Weight of the Gaussians against CLIP, >= 0.
+        gamma: Weight of the regression against CLIP, >= 0; with ``alpha`` 0 it is zero-shot.
 
     Source:
         This project, `docs/tag.md`; for the shrunken discriminant beside CLIP, Wang et al.,
-        arXiv:2402.04087.
+        arXiv:2402.04087; for Gaussians whose means are drawn from one, Prince and Elder,
+        *Probabilistic Linear Discriminant Analysis for Inferences About Identity*, ICCV 2007; for
+        kernel ridge regression beside CLIP, Bendou et al., arXiv:2501.11175.
     """
 
     name: ClassVar[str] = "tag"
+    version: ClassVar[str] = "2"
     reference: ClassVar[str] = "susxbench"
 
-    kappa: float = 8.0
+    kappa: float = Follows(KAPPA)
     freedom: float = 1.0
     alpha: float = Follows(ALPHA)
+    gamma: float = Follows(0.0)
 
     def fit(self, context: Context) -> None:
         self._context = context
@@ -101,37 +125,45 @@ class TAG(LinearMethod):
         self._made: dict[tuple[float, float], tuple[Tensor, Tensor]] = {}
         self._fixed: dict[str, float] | None = None
         self._seen = sums(context)
-        posterior(self._seen, type(self)().kappa, type(self)().freedom)  # is it defined at all?
+        posterior(self._seen, KAPPA, 1.0)  # is it defined at all?
+        self._regression = label_regression(context)
+
+    def prepare(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The images, and their logits from the regression, ``(B, K)``."""
+        return images, self._regression.logits(images)
 
     def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
-        """CLIP's logits, and the Gaussians' under ``alpha``; ``(B, K)`` each."""
-        (images,) = prepared
+        """CLIP's logits, the Gaussians' and the regression's under their weights, ``(B, K)``."""
+        images, regression = prepared
         key = self.kappa, self.freedom
         if key not in self._made:
             self._made[key] = posterior(self._seen, *key)
         weights, bias = self._made[key]
-        return Terms(clip_logits(images, self._context), {"alpha": images @ weights.T + bias})
+        gaussians = images @ weights.T + bias
+        clip = clip_logits(images, self._context)
+        return Terms(clip, {"alpha": gaussians, "gamma": regression})
 
     def fixed(self, context: Context) -> dict[str, float]:
-        """The defaults, with ``alpha`` by the likelihood of held-out support, see the class."""
+        """All but ``freedom`` by held-out support, see the class."""
         if context is not self._context:
-            return held_out(context, type(self)().hparams, ("alpha",))
+            return held_out(context, label_regression(context), ("kappa",))
         if self._fixed is None:
-            self._fixed = held_out(context, type(self)().hparams, ("alpha",))
+            self._fixed = held_out(context, self._regression, ("kappa",))
         return dict(self._fixed)
 
     def from_support(self, context: Context) -> dict[str, float]:
-        """All three by the likelihood of held-out support."""
-        values = type(self)().hparams
-        return held_out(context, values, tuple(values))
+        """All four by held-out support."""
+        return held_out(context, label_regression(context), ("kappa", "freedom"))
 
     def space(self, context: Context) -> SearchSpace:
         """Powers of two around the defaults, for the tunings that look at val."""
+        alpha = _start(context)
         return SearchSpace(
             (
                 Axis("kappa", tuple(2.0**i for i in range(6))),
-                Axis("freedom", tuple(2.0**i for i in range(-4, 3))),
-                Axis("alpha", tuple(ALPHA * 2 ** (i / 2) for i in range(-8, 9)), weight=True),
+                Axis("freedom", (0.25, 1.0, 4.0)),
+                Axis("alpha", tuple(alpha * 2 ** (i / 2) for i in range(-8, 9)), weight=True),
+                Axis("gamma", _GAMMAS, weight=True),
             ),
             source="tag",
         )
@@ -166,7 +198,7 @@ def sums(context: Context) -> Sums:
 
 
 def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]:
-    r"""The discriminant of the Gaussians given the support.
+    r"""The discriminant of the Gaussians given the support, see `TAG`.
 
     What all classes share is taken off weights and bias: it changes no answer, and in fp32 it would
     take up the digits that tell the classes apart.
@@ -174,7 +206,7 @@ def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]
     Args:
         seen: The sums of at least one support image.
         kappa: How many images the text of a class is worth.
-        freedom: Weight of the prior covariance, in images a channel.
+        freedom: Weight of the prior covariances, in samples a channel.
 
     Returns:
         Weights ``(K, D)`` and bias ``(K,)``, fp32.
@@ -190,7 +222,6 @@ def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]
     spread = (weight * towards.square()).sum()
     slope = ((weight * away * towards).sum() / spread).clamp(min=0) if spread > 0 else 0.0
     expected = images_mean + slope * towards
-    centres = (n * seen.means + kappa * expected) / (n + kappa)
 
     between = weight.sqrt() * (seen.means - expected)
     scatter = seen.within + between.T @ between
@@ -200,125 +231,206 @@ def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]
             "no support image differs from what its class leads to expect, which has no "
             "covariance. Give more shots or more classes"
         )
-    # M times S over M + freedom D is (1 - lambda) S, and so is the ridge lambda tr S / D.
+    prior = freedom * width
     scatter.diagonal().add_(freedom * trace / total)
-    scatter /= total + freedom * width
+    scatter /= total + prior
+    root = torch.linalg.cholesky(scatter)
 
+    seen_classes = int((seen.count > 0).sum())
+    telling = seen_classes * (total - seen_classes) / total
+    _, length, axes = torch.linalg.svd(_whiten(root, between), full_matrices=False)
+    square = length.square() / seen_classes
+    # Off the axes, where no mean differs from its text, the square is 0.
+    apart = torch.cat([square, square.new_zeros(1)])
+    apart = (
+        (telling * apart + prior) / (telling + prior) if telling else apart.new_ones(apart.shape)
+    )
+    of_text = (kappa / (kappa + n) / apart).clamp(max=1)  # (K, axes and one)
+    mean_count = total / len(n)
+    known = 1 - (kappa / (kappa + mean_count) / apart).clamp(max=1)
+    precision = 1 / (1 + known / mean_count)
+
+    middle = expected.mean(0)
+    prior_mean = _whiten(root, expected - middle)
+    step = _whiten(root, torch.where(n > 0, seen.means - expected, 0.0))
+    centres = prior_mean + _along(axes, step, 1 - of_text)
     centre = centres.mean(0)
-    weights = torch.cholesky_solve((centres - centre).T, torch.linalg.cholesky(scatter)).T
+    centres = centres - centre
+    sharp = _along(axes, centres, precision.expand_as(of_text))
+    weights = torch.linalg.solve_triangular(root.T, sharp.T, upper=True).T
     # f P mu - mu P mu / 2 around the mean of the centres, so that nothing large cancels.
-    bias = -(weights * (centres - centre)).sum(-1) / 2 - weights @ centre
+    bias = -(sharp * centres).sum(-1) / 2 - sharp @ centre - weights @ middle
     return (weights - weights.mean(0)).float(), (bias - bias.mean()).float()
 
 
-def held_out(
-    context: Context, values: Mapping[str, float], free: Sequence[str]
-) -> dict[str, float]:
-    """The setting under which held-out support labels are most likely, see `TAG`.
+def _whiten(root: Tensor, rows: Tensor) -> Tensor:
+    white: Tensor = torch.linalg.solve_triangular(root, rows.T, upper=False)
+    return white.T
 
-    Found on a lattice of half octaves: the best weight first, over all its line, because where the
-    text misleads no small step is better than another; then from neighbour to better neighbour.
+
+def _along(axes: Tensor, rows: Tensor, factors: Tensor) -> Tensor:
+    """Rows ``(K, D)`` times a factor for each axis, and the last one for what is off the axes."""
+    rest = factors[:, -1:]
+    return rest * rows + ((factors[:, :-1] - rest) * (rows @ axes.T)) @ axes
+
+
+def label_regression(context: Context) -> LabelRegression:
+    """The regression of all the support labels."""
+    return LabelRegression(context.support, context.support_labels, context.num_classes)
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Held-out images of one fold, and what the rest of the support says.
+
+    Attributes:
+        images: ``(B, D)``.
+        labels: ``(B,)``.
+        seen: Of the rest.
+        regression: Logits of the images from the rest, ``(B, K)``.
+    """
+
+    images: Tensor
+    labels: Tensor
+    seen: Sums
+    regression: Tensor
+
+
+def held_out(context: Context, whole: LabelRegression, free: Sequence[str]) -> dict[str, float]:
+    """The posterior mean of the hyper-parameters given held-out support labels, see `TAG`.
 
     Args:
         context: Text and support.
-        values: ``kappa``, ``freedom`` and ``alpha`` that the prior is centred on.
-        free: The ones to choose.
+        whole: The regression of all the support.
+        free: Which of ``kappa`` and ``freedom`` to average over, besides the weights.
 
     Returns:
-        All three; `values` where a class has a single image.
+        All four; the centres of the priors where no class has a second image.
     """
-    count = torch.bincount(context.support_labels, minlength=context.num_classes)
-    fewest = int(count[count > 0].min()) if len(context.support_labels) else 0
-    if (folds := min(FOLDS, fewest)) < 2:
-        return dict(values)
-    fold = deal_alike(context.support, context.support_labels, folds)
+    start = {"kappa": KAPPA, "freedom": 1.0, "alpha": _start(context), "gamma": 0.0}
+    if not (folds := _folds(context, whole)):
+        return start
+    labels = torch.cat([fold.labels for fold in folds])
+    clip = torch.cat([clip_logits(fold.images, context) for fold in folds])
+    regression = torch.cat([fold.regression for fold in folds])
+    place = len(_TEMPERATURES) // 2
+    scores, lattice = [], []
+    for steps in itertools.product(*(_STEPS[name] for name in free)):
+        setting = start | {n: start[n] * 2.0**s for n, s in zip(free, steps, strict=True)}
+        gaussians = []
+        for fold in folds:
+            weights, bias = posterior(fold.seen, setting["kappa"], setting["freedom"])
+            gaussians.append(fold.images @ weights.T + bias)
+        term = start["alpha"] * torch.cat(gaussians)
+        for step, gamma in itertools.product(_STEPS["alpha"], _GAMMAS):
+            octaves = (*steps, step)
+            logits = clip + 2.0**step * term + gamma * regression
+            fit, place = _likelihood(logits, labels, place)
+            scores.append(fit - sum(octave**2 for octave in octaves) / 2)
+            lattice.append((*octaves, gamma))
+    weight = torch.softmax(torch.tensor(scores, dtype=torch.float64), dim=0)
+    *moves, gamma = (weight @ torch.tensor(lattice, dtype=torch.float64)).tolist()
+    names = (*free, "alpha")
+    moved = {name: start[name] * 2.0**octave for name, octave in zip(names, moves, strict=True)}
+    return start | moved | {"gamma": gamma}
+
+
+def _folds(context: Context, whole: LabelRegression) -> list[_Fold]:
+    labels, fold = context.support_labels, deal(context)
+    order = by_class(context.support, labels)
     every = math.ceil(len(fold) * context.num_classes / _SCORES)
-    outs = [(fold == number).nonzero().flatten()[::every] for number in range(folds)]
-    seen = [sums(context.part(fold != number)) for number in range(folds)]
-    clip = torch.cat([clip_logits(context.support[out], context).double() for out in outs])
-    labels = torch.cat([context.support_labels[out] for out in outs])
-
-    @functools.cache
-    def gaussians(kappa: float, freedom: float) -> Tensor:
-        made = [posterior(part, kappa, freedom) for part in seen]
-        parts = [
-            context.support[out] @ weights.T + bias
-            for out, (weights, bias) in zip(outs, made, strict=True)
-        ]
-        return torch.cat(parts).double()
-
-    @functools.cache
-    def score(steps: tuple[int, ...]) -> float:
-        setting = at(steps)
-        term = gaussians(setting["kappa"], setting["freedom"])
-        fit = _likelihood(clip + setting["alpha"] * term, labels)
-        return fit - sum(step**2 for step in steps) / 2
-
-    def at(steps: tuple[int, ...]) -> dict[str, float]:
-        moved = {
-            name: values[name] * 2 ** (step / 2) for name, step in zip(free, steps, strict=True)
-        }
-        return {**values, **moved}
-
-    line = [tuple(step * (name == "alpha") for name in free) for step in _LINE]
-    here = max(line, key=score)
-    moves = list(itertools.product((0, 1, -1), repeat=len(free)))  # staying first: it wins a tie
-    while True:
-        around = [tuple(a + b for a, b in zip(here, move, strict=True)) for move in moves]
-        best = max(around, key=score)
-        if best == here:
-            return at(here)
-        here = best
+    folds = []
+    for number in range(FOLDS):
+        kept = rest(context, fold, number)
+        out = order[fold[order] == number][::every]
+        if not len(out) or not kept.any():
+            continue
+        seen = sums(context.part(kept))
+        try:
+            posterior(seen, KAPPA, 1.0)
+        except UnfitError:  # copies of one image are all that is left
+            continue
+        images = context.support[out]
+        folds.append(_Fold(images, labels[out], seen, whole.without(images, ~kept)))
+    return folds
 
 
-def deal_alike(images: Tensor, labels: Tensor, folds: int) -> Tensor:
-    """Fold of each image, ``(M,)``: alike images of a class in one, so far as folds are even.
+def _start(context: Context) -> float:
+    """Centre of the prior on ``alpha``: it grows with the root of the shots."""
+    count = torch.bincount(context.support_labels, minlength=context.num_classes)
+    count = count[count > 0].double()
+    return ALPHA * math.sqrt(len(count) / float((1 / count).sum())) if len(count) else ALPHA
 
-    A support set often holds near-duplicates: frames of a scene, photographs of one object. With
-    one of them held out and its twin not, a classifier that remembers looks best. So each fold
-    takes the image least like what is left of its class, and then those nearest to it.
 
-    Args:
-        images: L2-normalised, ``(M, D)``.
-        labels: ``(M,)``.
-        folds: Number of folds.
+def deal(context: Context) -> Tensor:
+    """Fold of each support image, ``(M,)``; -1 for the only image of a class, which stays.
+
+    Each class is dealt out in the order of how typical an image is of it, so every fold has
+    typical and odd images, and the order of the support does not matter.
     """
+    labels = context.support_labels
+    count = torch.bincount(labels, minlength=context.num_classes)
+    order = by_class(context.support, labels)
+    place = (
+        torch.arange(len(labels), device=labels.device) - (count.cumsum(0) - count)[labels[order]]
+    )
     fold = torch.empty_like(labels)
-    for label in sorted(set(labels.tolist())):
-        left = (labels == label).nonzero().flatten()
-        for number in range(folds):
-            alike = images[left] @ images[left].T
-            far = alike.mean(1).argmin()
-            taken = math.ceil(len(left) / (folds - number))
-            order = alike[far].argsort(descending=True, stable=True)
-            fold[left[order[:taken]]] = number
-            left = left[order[taken:].sort().values]
+    fold[order] = torch.where(count[labels[order]] > 1, place % FOLDS, -1)
     return fold
 
 
-def _likelihood(logits: Tensor, labels: Tensor) -> float:
-    r"""Log-likelihood of labels at the temperature that fits them best, in nats.
+def rest(context: Context, fold: Tensor, number: int) -> Tensor:
+    """What a fold is scored by, ``(M,)`` bool: the others, and of some classes fewer of them.
 
-    It is concave in the factor on the logits: Newton steps on its logarithm, none longer than a
-    factor of e, from 1.
+    Where the classes have unequal numbers of images, each gives up images for once to have as many
+    as another has. So a class with few images, or with none and the text alone, is tried as often
+    as the support has such classes. Where all have the same number, all the others stay.
+
+    Args:
+        context: Text and support.
+        fold: Of each image, see `deal`.
+        number: Of the fold.
+    """
+    labels, classes = context.support_labels, context.num_classes
+    count = torch.bincount(labels, minlength=classes)
+    place = (context.text @ context.support.mean(0)).argsort(stable=True).argsort()
+    other = ((place * _GOLDEN + number / FOLDS) % 1 * classes).long()
+    wanted = count.sort().values[other]
+
+    order = by_class(context.support, labels)
+    order = order[fold[order] != number]
+    own = labels[order]
+    size = torch.bincount(own, minlength=classes)
+    rank = torch.arange(len(own), device=own.device) - (size.cumsum(0) - size)[own]
+    # Evenly along the order: every image where as many as there are, or more, are wanted.
+    size, wanted = size[own], torch.minimum(wanted, size)[own]
+    kept = torch.zeros_like(labels, dtype=torch.bool)
+    kept[order] = (rank + 1) * wanted // size > rank * wanted // size
+    return kept
+
+
+def _likelihood(logits: Tensor, labels: Tensor, place: int) -> tuple[float, int]:
+    """Log-likelihood of labels at the temperature of the lattice that fits them best, in nats.
+
+    It is concave in the inverse of the temperature, so a walk to the better neighbour finds it.
 
     Args:
         logits: ``(M, K)``.
         labels: ``(M,)``.
+        place: Where on the lattice to start.
+
+    Returns:
+        It, and its place.
     """
-    own = logits.gather(1, labels[:, None])[:, 0]
-    best, log_factor = -math.inf, 0.0
-    for _ in range(_NEWTON):
-        factor = math.exp(log_factor)
-        log_p = torch.log_softmax(factor * logits, dim=-1)
-        best = max(best, float(log_p.gather(1, labels[:, None]).sum()))
-        p = log_p.exp()
-        mean = (p * logits).sum(-1)
-        slope = factor * float((own - mean).sum())
-        variance = (p * logits.square()).sum(-1) - mean.square()
-        curvature = max(factor**2 * float(variance.sum()) - slope, 1e-9)
-        step = max(-1.0, min(1.0, slope / curvature))
-        if abs(step) < 1e-4 or abs(log_factor + step) > 10:
-            break
-        log_factor += step
-    return best
+
+    @functools.cache
+    def fit(place: int) -> float:
+        log_p = torch.log_softmax(_TEMPERATURES[place] * logits, dim=-1)
+        return float(log_p.gather(1, labels[:, None]).double().sum())
+
+    while True:
+        around = [p for p in (place, place - 1, place + 1) if 0 <= p < len(_TEMPERATURES)]
+        better = max(around, key=fit)
+        if better == place:
+            return fit(place), place
+        place = better
