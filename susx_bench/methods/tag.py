@@ -238,8 +238,8 @@ def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]
 
     seen_classes = int((seen.count > 0).sum())
     telling = seen_classes * (total - seen_classes) / total
-    _, length, axes = torch.linalg.svd(_whiten(root, between), full_matrices=False)
-    square = length.square() / seen_classes
+    square, axes = _axes(_whiten(root, between))
+    square /= seen_classes
     # Off the axes, where no mean differs from its text, the square is 0.
     apart = torch.cat([square, square.new_zeros(1)])
     apart = (
@@ -266,6 +266,15 @@ def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]
 def _whiten(root: Tensor, rows: Tensor) -> Tensor:
     white: Tensor = torch.linalg.solve_triangular(root, rows.T, upper=False)
     return white.T
+
+
+def _axes(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of squares along each principal axis of rows ``(K, D)``, and these axes as rows."""
+    if len(rows) < rows.shape[1]:
+        _, length, axes = torch.linalg.svd(rows, full_matrices=False)
+        return length.square(), axes
+    square, axes = torch.linalg.eigh(rows.T @ rows)  # the same, in less time
+    return square.clamp(min=0), axes.T
 
 
 def _along(axes: Tensor, rows: Tensor, factors: Tensor) -> Tensor:
