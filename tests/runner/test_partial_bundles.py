@@ -46,8 +46,8 @@ def test_without_test_labels_there_are_predictions_and_no_record(
     assert set(files) == {"zero", "tip", "tipx", "transclip"}
     assert not list(Path("b").rglob("*.json"))
     hashes = {record["method"]: record["predictions_sha256"] for record in scored}
-    assert read_predictions(files["tipx"]).sha256 == hashes["tipx"]
-    assert read_predictions(files["transclip"]).sha256 == hashes["transclip"]
+    assert read_predictions(files["tipx"].with_suffix(".json")).sha256 == hashes["tipx"]
+    assert read_predictions(files["transclip"].with_suffix(".json")).sha256 == hashes["transclip"]
 
     before = files["tipx"].stat().st_mtime_ns
     again = command(*RUN, path, *words, "--out", "b", "--json")
