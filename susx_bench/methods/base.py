@@ -266,7 +266,7 @@ class UnfitError(ValueError):
 
 
 class Method(ABC):
-    """A training-free classifier.
+    """A classifier on CLIP features, training-free unless it says `trained`.
 
     `needs` names what a method cannot do without: where a task lacks it, the cell stays blank.
     `uses` names what it takes where a task has it: the hashes in a record tell whether it had. The
@@ -277,6 +277,9 @@ class Method(ABC):
       L2-normalised, the patches to half precision.
     - ``norms``: all rows, also those of text and support, are as long as the encoder made them: a
       row that is the mean of views or prompts is as long as these are on average.
+
+    A method whose `fit` takes gradient steps on weights says `trained`: it is measured under the
+    same rules, marked in every table, and never ranked beside those that do not.
 
     A method that is a text classifier says with `prompts` which kind of prompts it brings; all
     others have those that the user asked for.
@@ -296,6 +299,7 @@ class Method(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
     uses: ClassVar[frozenset[Need]] = frozenset()
     prompts: ClassVar[str] = ""
+    trained: ClassVar[bool] = False
     regime: Regime = "inductive"
     reference: ClassVar[str] = ""
 
@@ -475,6 +479,8 @@ def fault(candidate: object) -> str:
             return f"its {attribute} are {said!r}, not a set of some of {', '.join(known)}"
     if made.regime not in get_args(Regime):
         return f"its regime is {made.regime!r}, not one of {', '.join(get_args(Regime))}"
+    if not isinstance(candidate.trained, bool):
+        return f"its trained is {candidate.trained!r}, not True or False"
     for attribute in ("version", "reference"):
         if not isinstance(getattr(candidate, attribute), str):
             return f"its {attribute} is no text"

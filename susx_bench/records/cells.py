@@ -44,7 +44,7 @@ def cell_of(record: Record) -> tuple[Hashable, ...]:
     """What two records share if they are runs of one cell: all that a table tells apart."""
     r = record
     return (
-        *(r.method, r.official, r.tuned_on, r.regime, r.batches),
+        *(r.method, r.official, r.tuned_on, r.regime, r.trained, r.batches),
         *(r.dataset, data_of(r), r.protocol, r.encoder, r.precision, r.setting, r.prompts),
         *(r.support, r.draw, r.views, shots_of(r)),
     )

@@ -16,7 +16,7 @@ from susx_bench.errors import DriftError, RecordError
 from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import read_bytes
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 
 # What a stranger's record may say: no table, picture or interval has to expect more.
 Count = Annotated[int, Field(ge=0, le=10**12)]
@@ -93,6 +93,7 @@ class Record(BaseModel):
     Attributes:
         input_sha256: Hash of everything that decides the predictions and the score; part of the
             file's name.
+        trained: Whether the method fits weights by gradient steps; tables keep it apart.
         tuned_on: Which labels chose the hyper-parameters.
         search: How, and what else would have done.
         official: Whether the authors' public code was reproduced, its faults included.
@@ -127,6 +128,7 @@ class Record(BaseModel):
     method_version: Said
     method_source: Sha256
     regime: Literal["inductive", "transductive", "streaming"]
+    trained: bool
     hparams: dict[Name, Magnitude]
     tuned_on: Tuning
     search: Search
@@ -171,7 +173,7 @@ class Record(BaseModel):
     device: Said
     seconds: Seconds
     started: Said
-    record_schema: Literal[4] = Field(default=SCHEMA, alias="schema")
+    record_schema: Literal[5] = Field(default=SCHEMA, alias="schema")
     checksum: str = ""
 
     def sealed(self) -> Record:

@@ -33,6 +33,7 @@ MARKS = {
     "‡": "chosen on target labels: name-only no more, and not ranked",
     "ᵗ": "transductive: an answer depends on other test images, all or those of its batch",
     "ˢ": "streaming: an answer depends on the test images before it, in a seeded order",
+    "ᵍ": "trained by gradient steps on the support set: compared with trained methods only",
     "§": "another split than the published one",
 }
 """What each mark means."""
@@ -161,6 +162,7 @@ class Row:
         tunable: Whether there were any to choose.
         official: Whether it is the authors' public code.
         regime: ``inductive``, ``transductive`` or ``streaming``.
+        trained: Whether it takes gradient steps.
         batches: How a transductive method got the test set, as in `Record`.
         prompts: What its text encoder read; empty where it is what the columns say.
         support: Its support set; empty where the columns say it, or without one.
@@ -178,6 +180,7 @@ class Row:
     tunable: bool
     official: bool
     regime: str
+    trained: bool
     batches: str
     prompts: str
     support: str
@@ -209,7 +212,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that are compared with one another: of one regime, that were allowed to see the same.
+    """Rows that are compared with one another.
+
+    They are of one regime, all trained or all training-free, and were allowed to see the same.
 
     Attributes:
         label: What they have in common, for people.
@@ -290,6 +295,7 @@ class _Key(NamedTuple):
     official: bool
     strength: int
     regime: str
+    trained: bool
     batches: str
     prompts: str
     support: str
@@ -298,15 +304,22 @@ class _Key(NamedTuple):
 class _Kind(NamedTuple):
     """What the rows of one section have in common; sorts as sections do."""
 
+    trained: bool
     regime: int
     batches: str
     seen: int
 
     @property
+    def apart(self) -> tuple[bool, int, str]:
+        """What keeps rows apart that have nothing to choose."""
+        return self.trained, self.regime, self.batches
+
+    @property
     def label(self) -> str:
         regime = REGIMES[self.regime]
         how = saw(regime, self.batches)
-        return f"{regime}{f' ({how})' if how else ''}; {list(SEEN.values())[self.seen]}"
+        words = f"{'trained, ' if self.trained else ''}{regime}{f' ({how})' if how else ''}"
+        return f"{words}; {list(SEEN.values())[self.seen]}"
 
 
 _RowKey = tuple[str, _Key]  # method, and the rest
@@ -385,6 +398,7 @@ def make(
                 tunable=_tunable(grid[key]),
                 official=first.official,
                 regime=first.regime,
+                trained=first.trained,
                 batches=first.batches,
                 prompts=key[1].prompts,
                 support=key[1].support,
@@ -426,16 +440,18 @@ def _kinds(grid: Mapping[_RowKey, Mapping[Task, _Runs]]) -> dict[_RowKey, _Kind]
     """The section of each row.
 
     A row with nothing to choose is the same number whatever it may look at. It stands in the
-    largest section of its regime.
+    largest section of its regime and kind.
     """
     found = {}
     for row in grid:
         tuned_on = STRENGTH[row[1].strength]
         seen = list(SEEN).index("support" if tuned_on == "fixed" else tuned_on)
-        found[row] = _Kind(REGIMES.index(row[1].regime), row[1].batches, seen)
+        regime = REGIMES.index(row[1].regime)
+        found[row] = _Kind(row[1].trained, regime, row[1].batches, seen)
     sizes = Counter(found[row] for row, runs in grid.items() if _tunable(runs))
     for row, runs in grid.items():
-        alike = [kind for kind in sorted(sizes) if kind[:2] == found[row][:2] and kind[2] < _TEST]
+        mine = found[row].apart
+        alike = [kind for kind in sorted(sizes) if kind.apart == mine and kind.seen < _TEST]
         if not _tunable(runs) and alike:
             found[row] = max(alike, key=sizes.__getitem__)
     return found
@@ -526,6 +542,7 @@ def _grid(
                 official=r.official,
                 strength=_place(r.tuned_on, STRENGTH),
                 regime=r.regime,
+                trained=r.trained,
                 batches=r.batches,
                 prompts="" if r.prompts == here.prompts else r.prompts,
                 support=r.support if r.setting in split.support and r.support_images else "",
@@ -545,8 +562,8 @@ def _base(
 ) -> int | None:
     """The baseline's row that a row is compared with: the next to it in what else differs.
 
-    It is of the same section, or of the same regime and has nothing to choose. None for itself,
-    and where there is no such row.
+    It is of the same section, or has nothing to choose and is apart in nothing else. None for
+    itself, and where there is no such row.
     """
     mine = key[1]
     if key[0] == baseline:
@@ -565,7 +582,7 @@ def _base(
         if method == baseline
         and (
             kinds[method, other] == kinds[key]
-            or ((method, other) in free and kinds[method, other][:2] == kinds[key][:2])
+            or ((method, other) in free and kinds[method, other].apart == kinds[key].apart)
         )
     ]
     return min(places, key=distance, default=None)
@@ -602,6 +619,7 @@ def _cell(runs: _Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
         marks += "‡"
     ranked = not marks
     marks += {"transductive": "ᵗ", "streaming": "ˢ"}.get(first.regime, "")
+    marks += "ᵍ" if first.trained else ""
     return Cell(
         mean=mean,
         mean_per_class=math.fsum(r.mean_per_class for _, r in found) / len(found),

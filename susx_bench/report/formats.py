@@ -202,9 +202,9 @@ def notes(board: Board) -> list[str]:
     lines += _alike(board)
     if len(board.sections) > 1:
         lines.append(
-            "Rows are compared within their section only: methods of one regime that were allowed "
-            "to see the same. In each column the best of a section is bold and the second "
-            "underlined"
+            "Rows are compared within their section only: methods of one regime, all trained or "
+            "none, that were allowed to see the same. In each column the best of a section is bold "
+            "and the second underlined"
             + (", without those marked † or ‡." if {"†", "‡"} & set(board.marks) else ".")
         )
     else:

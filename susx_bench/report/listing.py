@@ -63,7 +63,7 @@ def _method(name: str, method: type[Method]) -> list[str]:
         raise PluginError(f"method '{name}' of {METHODS.origins(name)[0]}: {wrong}.")
     return [
         ", ".join(sorted(method.settings)),
-        method().regime,
+        method().regime + (", trained" if method.trained else ""),
         ", ".join(sorted(method.needs)),
         method.reference,
     ]

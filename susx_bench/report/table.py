@@ -23,6 +23,9 @@ STRENGTH = ("fixed", "published", "support", "few-val", "val", "test")
 REGIMES = {"transductive": " ᵗ", "streaming": " ˢ"}
 """Marks of methods that look at the other test images."""
 
+TRAINED = " ᵍ"
+"""Mark of methods that take gradient steps."""
+
 _DEMO_ENCODER, _DEMO = "demo", ("digits", "susx-bench")
 """The encoder of the package, and dataset and protocol of the only data that it was made for."""
 
@@ -205,6 +208,8 @@ def rows(records: Sequence[Record], order: Sequence[str]) -> list[Row]:
         name = f"{method} (official code)" if official else method
         if how := saw(group[0].regime, batches):
             name += f"{REGIMES[group[0].regime]} sees {how}"
+        if group[0].trained:
+            name += TRAINED
         found.append(Row(name, label, group))
     return found
 
@@ -244,12 +249,13 @@ def accuracy(records: Sequence[Record]) -> str:
 
 def marks(records: Sequence[Record]) -> list[str]:
     """What the marks of `tuned_on` mean, for those that occur."""
-    shown = "".join(tuned_on(r) + REGIMES.get(r.regime, "") for r in records)
+    shown = "".join(tuned_on(r) + REGIMES.get(r.regime, "") + TRAINED * r.trained for r in records)
     meanings = {
         "†": "chosen on the test labels: an upper bound, not a result",
         "‡": "chosen on target labels: not name-only, not to be ranked beside the others",
         "ᵗ": "transductive: an answer depends on the other test images, all or those of its batch",
         "ˢ": "streaming: an answer depends on the test images before it, in a seeded order",
+        "ᵍ": "trained by gradient steps on the support set: not to be ranked beside the others",
     }
     return [f"{mark} {meaning}" for mark, meaning in meanings.items() if mark in shown]
 

@@ -326,6 +326,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         method_version=method.version,
         method_source=cell.method_source,
         regime=method.regime,
+        trained=method.trained,
         hparams={name: float(choice.hparams[name]) for name in sorted(choice.hparams)},
         tuned_on=choice.tuned_on,
         search=search_of(choice),

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from susx_bench.methods.base import Context, Follows, Labelled, Method
+from susx_bench.methods.base import Context, Follows, Labelled, Method, fault
 from susx_bench.methods.clip_dn import ClipDN
 from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.tipx import TipX
@@ -177,3 +177,12 @@ def test_a_plugin_is_checked_like_ours() -> None:
     method.fit(GOOD)
     with pytest.raises(TypeError, match=r"images is a numpy\.ndarray"):
         method.logits(np.zeros((2, 16)))  # type: ignore[arg-type]
+
+
+def test_trained_is_yes_or_no() -> None:
+    """A word would be true, and move a method to another section of every table."""
+
+    class Probe(ZeroShot):
+        trained = "no"  # type: ignore[assignment]
+
+    assert fault(Probe) == "its trained is 'no', not True or False"

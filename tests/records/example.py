@@ -15,6 +15,7 @@ def make_record(**changes: Any) -> Record:
         "method_version": "1",
         "method_source": "",
         "regime": "inductive",
+        "trained": False,
         "hparams": {"alpha": 1.0, "beta": 5.5, "gamma": 1.0},
         "tuned_on": "val",
         "search": Search(space="tipx", settings=200_000, images=30, score=70.0),

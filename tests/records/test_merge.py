@@ -111,7 +111,7 @@ def test_a_conflict_names_both_and_writes_nothing(
     [
         (lambda text: text[:-30], "the file"),
         (lambda text: "[1, 2]", "the file"),
-        (lambda text: text.replace('"schema": 4', '"schema": 2'), "schema"),
+        (lambda text: text.replace('"schema": 5', '"schema": 2'), "schema"),
         (lambda text: json.dumps(json.loads(text) | {"accuracy": float("nan")}), "accuracy"),
         (lambda text: json.dumps(json.loads(text) | {"surprise": 1}), "surprise"),
         (lambda text: json.dumps(json.loads(text) | {"seed": 2}), "checksum"),

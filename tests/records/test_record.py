@@ -39,7 +39,7 @@ def test_reads_back_what_was_written(path: Path, predictions: Predictions) -> No
 
     assert record == make_record(predictions_sha256=predictions.sha256).sealed()
     assert record.accuracy == 200 / 3
-    assert json.loads(path.read_text())["schema"] == 4
+    assert json.loads(path.read_text())["schema"] == 5
 
 
 def test_the_checksum_is_that_of_the_file_without_it() -> None:

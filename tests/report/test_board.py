@@ -228,6 +228,31 @@ def test_what_has_nothing_to_choose_stands_with_most_and_serves_all_of_its_regim
     assert [row.baseline for row in board.rows] == [1, None, 1, 1, None]
 
 
+@pytest.mark.parametrize("tuned_on", ["val", "fixed"])
+def test_what_is_trained_is_compared_with_what_is_trained(tuned_on: str) -> None:
+    """Not with the baseline of the others either, which has nothing to choose."""
+    records = Records()
+    records.add("zero-shot", 20)
+    records.add("tip-adapter", 30, tuned_on=tuned_on)
+    records.add("tipx", 33, tuned_on=tuned_on)
+    records.add("linear-probe", 50, tuned_on=tuned_on, trained=True)
+    records.add("lp++", 45, tuned_on=tuned_on, trained=True)
+    board = records.board()
+    found = {row.method: row.cells[0] for row in board.rows}
+    probe, tipx = found["linear-probe"], found["tipx"]
+
+    assert probe is not None
+    assert tipx is not None
+    assert [[board.rows[i].method for i in part.rows] for part in board.sections] == [
+        ["zero-shot", "tip-adapter", "tipx"],
+        ["linear-probe", "lp++"],
+    ]
+    assert board.sections[1].label.startswith("trained, inductive; ")
+    assert (probe.marks, probe.rank, probe.gain, probe.p) == ("ᵍ", 1, None, None)
+    assert (tipx.marks, tipx.rank, tipx.place) == ("", 1, 1)
+    assert "ᵍ" in board.marks
+
+
 def test_fixed_and_support_see_the_same() -> None:
     records = Records()
     for tune, right in (("fixed", 30), ("support", 32)):

@@ -107,7 +107,7 @@ def test_a_record_of_another_schema_is_named(command: Command, suite: Path, tmp_
     checked, built = (command("leaderboard", verb, suite) for verb in ("check", "build"))
 
     assert (checked.code, built.code) == (3, 2)
-    assert f"{record.relative_to(tmp_path)}: schema: Input should be 4" in checked.err
+    assert f"{record.relative_to(tmp_path)}: schema: Input should be 5" in checked.err
 
 
 @pytest.mark.parametrize("ending", ["md", "csv", "tex"])
@@ -192,7 +192,7 @@ def spoil(record: Path, how: str) -> None:
         ("no text", "{record}: the file: Invalid JSON: "),
         ("NaN", "{record}: accuracy: Input should be a finite number"),
         ("unknown field", "{record}: acuracy: Extra inputs are not permitted"),
-        ("schema", "{record}: schema: Input should be 4"),
+        ("schema", "{record}: schema: Input should be 5"),
         (
             "contradiction",
             "/other.json and records/toy/toy/made-up/{name} have the same inputs and",

@@ -55,3 +55,11 @@ def test_a_method_with_prompts_of_its_own_stands_beside_the_others() -> None:
 
     assert all(number in table for number in ("40.0", "45.0", "50.0"))
     assert "own prompts cupl" in table
+
+
+def test_what_is_trained_is_marked() -> None:
+    (table,) = said([record("tipx", 50.0), record("linear-probe", 60.0, trained=True)])
+
+    assert "linear-probe ᵍ" in table
+    assert "tipx ᵍ" not in table
+    assert "ᵍ trained by gradient steps on the support set" in table
