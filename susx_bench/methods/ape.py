@@ -97,7 +97,8 @@ class APE(LinearMethod):
         similarity: :math:`\lambda`, in [0, 1].
 
     The authors set the last two for each dataset by hand, and search the others on val. The
-    defaults are all of their ImageNet; `published` has their values of each dataset.
+    defaults are all of their ImageNet, whose val split is its test split; `published` has their
+    values of each dataset.
 
     Source:
         Zhu et al., *Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior
@@ -106,6 +107,8 @@ class APE(LinearMethod):
 
     name: ClassVar[str] = "ape"
     reference: ClassVar[str] = "zhu2023ape"
+    seen: ClassVar[frozenset[str]] = frozenset({"imagenet"})
+    seen_always: ClassVar[bool] = True  # no search chooses the channels
 
     alpha: float = 2.0
     beta: float = 1.0

@@ -289,6 +289,11 @@ class Method(ABC):
     `logits`, so `fit` does not read the ones that `space` lists. Their defaults are the one
     setting that `fixed` gives, see `Follows` where that depends on the task.
 
+    `seen` names the datasets with an eye on which a constant of the method was chosen; the
+    docstring says by whom. There its number is no independent evidence: tables mark it and do not
+    rank it. This concerns ``fixed``, and ``support`` which begins there, and with `seen_always`
+    every tuning: the constant is none that a search chooses.
+
     What `fit` and `logits` are given is checked before a subclass sees it: a tensor of another
     kind, width, precision, device or length than the context's is a `TypeError` or a `ValueError`.
     """
@@ -300,6 +305,8 @@ class Method(ABC):
     uses: ClassVar[frozenset[Need]] = frozenset()
     prompts: ClassVar[str] = ""
     trained: ClassVar[bool] = False
+    seen: ClassVar[frozenset[str]] = frozenset()
+    seen_always: ClassVar[bool] = False
     regime: Regime = "inductive"
     reference: ClassVar[str] = ""
 
@@ -479,8 +486,12 @@ def fault(candidate: object) -> str:
             return f"its {attribute} are {said!r}, not a set of some of {', '.join(known)}"
     if made.regime not in get_args(Regime):
         return f"its regime is {made.regime!r}, not one of {', '.join(get_args(Regime))}"
-    if not isinstance(candidate.trained, bool):
-        return f"its trained is {candidate.trained!r}, not True or False"
+    seen = candidate.seen
+    if not isinstance(seen, Set) or not all(isinstance(name, str) for name in seen):
+        return f"its seen is {seen!r}, not a set of names of datasets"
+    for attribute in ("trained", "seen_always"):
+        if not isinstance(value := getattr(candidate, attribute), bool):
+            return f"its {attribute} is {value!r}, not True or False"
     for attribute in ("version", "reference"):
         if not isinstance(getattr(candidate, attribute), str):
             return f"its {attribute} is no text"

@@ -67,6 +67,7 @@ class CALIP(LinearMethod):
     name: ClassVar[str] = "calip"
     needs: ClassVar[frozenset[Need]] = frozenset({"text", "spatial"})
     reference: ClassVar[str] = "guo2023calip"
+    seen: ClassVar[frozenset[str]] = frozenset(PUBLISHED)
 
     beta2: float = 1.0
     beta3: float = 0.01

@@ -71,6 +71,7 @@ class DOTA(Method):
     name: ClassVar[str] = "dota"
     needs: ClassVar[frozenset[Need]] = frozenset({"text"})
     reference: ClassVar[str] = "han2025dota"
+    seen: ClassVar[frozenset[str]] = frozenset({"imagenet"})
     regime = "streaming"
 
     sigma2: float = 0.002

@@ -69,6 +69,7 @@ class TDA(Method):
     name: ClassVar[str] = "tda"
     needs: ClassVar[frozenset[Need]] = frozenset({"text"})
     reference: ClassVar[str] = "karmanov2024tda"
+    seen: ClassVar[frozenset[str]] = frozenset({"imagenet"})
     regime = "streaming"
 
     alpha: float = 2.0

@@ -69,6 +69,10 @@ class Timo(LinearMethod):
     name: ClassVar[str] = "timo"
     uses: ClassVar[frozenset[Need]] = frozenset({"support-views", "text-prompts"})
     reference: ClassVar[str] = "li2025timo"
+    seen: ClassVar[frozenset[str]] = frozenset(
+        dataset for dataset, gamma in PUBLISHED_GAMMA.items() if gamma == 50
+    )
+    seen_always: ClassVar[bool] = True  # no search chooses gamma
 
     alpha: float = 1000.0
     gamma: float = 50.0
@@ -138,6 +142,7 @@ class TimoS(Timo):
     """
 
     name: ClassVar[str] = "timo-s"
+    seen_always: ClassVar[bool] = False
 
     def space(self, context: Context) -> SearchSpace:
         """The authors' values: 20 of ``gamma``, outermost, 10 of ``share``, 9 of ``alpha``."""

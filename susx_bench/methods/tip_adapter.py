@@ -50,9 +50,10 @@ class TipAdapter(LinearMethod):
         beta: Sharpness of the cache, > 0, see `cache_logits`.
 
     The defaults are those for one shot. `fixed`, and so `fit` where no other ``alpha`` was given,
-    divides it by the root of the shots: the
-    cache is a sum over shots, so a constant weight lets it swamp the text as shots grow, and a
-    mean over shots lets the text hide what many shots know.
+    divides it by the root of the shots: the cache is a sum over shots, so a constant weight lets it
+    swamp the text as shots grow, and a mean over shots lets the text hide what many shots know.
+    They were chosen by us, by the test accuracies of UCF101, Caltech101 and the demo's digits, see
+    ``docs/tuning.md``.
 
     Source:
         Zhang et al., *Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification*,
@@ -61,6 +62,7 @@ class TipAdapter(LinearMethod):
 
     name: ClassVar[str] = "tip-adapter"
     reference: ClassVar[str] = "zhang2022tip"
+    seen: ClassVar[frozenset[str]] = frozenset({"ucf101", "caltech101", "digits"})
 
     alpha: float = Follows(12.0)
     beta: float = 8.0

@@ -97,6 +97,8 @@ class Record(BaseModel):
         tuned_on: Which labels chose the hyper-parameters.
         search: How, and what else would have done.
         official: Whether the authors' public code was reproduced, its faults included.
+        chosen_here: Whether a constant that acts under this tuning was chosen with an eye on this
+            dataset. The number is then no independent evidence, and is not ranked.
         dataset: Name of the dataset; of a folder its last part.
         dataset_given: The dataset as it was asked for: a name, a path or ``hf:ORG/NAME``; empty
             for a feature bundle. It decides nothing: the same data under two paths is one record.
@@ -133,6 +135,7 @@ class Record(BaseModel):
     tuned_on: Tuning
     search: Search
     official: bool
+    chosen_here: bool
 
     dataset: Name
     dataset_given: Said

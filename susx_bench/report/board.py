@@ -31,12 +31,16 @@ PUBLISHED_SPLITS = frozenset({"susx", "susx-bench", "bundle"})
 MARKS = {
     "†": "chosen on the test labels: an upper bound, not a result, and not ranked",
     "‡": "chosen on target labels: name-only no more, and not ranked",
+    "¶": "constants chosen with an eye on this dataset: no independent evidence, and not ranked",
     "ᵗ": "transductive: an answer depends on other test images, all or those of its batch",
     "ˢ": "streaming: an answer depends on the test images before it, in a seeded order",
     "ᵍ": "trained by gradient steps on the support set: compared with trained methods only",
     "§": "another split than the published one",
 }
 """What each mark means."""
+
+UNRANKED = "†‡¶"
+"""Marks of numbers that are compared with no other; they belong to the tuning."""
 
 
 class Task(NamedTuple):
@@ -121,7 +125,7 @@ class Cell:
         alike: Seeds that drew the same images, the first of which is among `seeds`: one run.
         records: Path of each run's record, from the leaderboards' folder.
         marks: Those of `MARKS` that concern the cell, without the column's.
-        ranked: Whether it is compared with the others of its section: no ``†`` and no ``‡``.
+        ranked: Whether it is compared with the others of its section: none of `UNRANKED`.
         rank: Rank among the ranked cells of its column and section, ties shared; None if not
             ranked.
         place: 1 for the best and 2 for the second of its section as printed, with one decimal;
@@ -617,6 +621,8 @@ def _cell(runs: _Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
         marks += "†"
     elif first.setting == "name-only" and first.tuned_on in ("val", "few-val"):
         marks += "‡"
+    if any(r.chosen_here for _, r in found):
+        marks += "¶"
     ranked = not marks
     marks += {"transductive": "ᵗ", "streaming": "ˢ"}.get(first.regime, "")
     marks += "ᵍ" if first.trained else ""

@@ -233,7 +233,7 @@ def _plain(name: str, width: int) -> str:
 
 
 class _Look(NamedTuple):
-    """Colour and marker say the method, the line its tuning; an upper bound is hollow."""
+    """Colour and marker say the method, the line its tuning; what is not ranked is hollow."""
 
     colour: str
     marker: str
@@ -266,7 +266,7 @@ def _chosen(board: Board, section: Section, places: Sequence[int]) -> tuple[list
     note = _of(board, section)
     rows = [i for i in _beside(board, section) if any(board.rows[i].cells[c] for c in places)]
     if len(rows) <= SERIES:
-        return rows, note
+        return rows, note + _hollow([board.rows[i] for i in rows])
     kept = [i for i in rows if board.rows[i].method == "zero-shot"][:1]
 
     def merit(i: int) -> float:
@@ -275,7 +275,13 @@ def _chosen(board: Board, section: Section, places: Sequence[int]) -> tuple[list
 
     best = sorted((i for i in rows if i not in kept), key=lambda i: (merit(i), i))
     kept += best[: SERIES - len(kept)]
-    return sorted(kept), f"{note} The best {len(kept)} of {len(rows)} rows by average rank."
+    note += f" The best {len(kept)} of {len(rows)} rows by average rank."
+    return sorted(kept), note + _hollow([board.rows[i] for i in kept])
+
+
+def _hollow(rows: Iterable[Row]) -> str:
+    """What hollow markers mean, as a sentence; empty where there are none."""
+    return "" if all(map(_ranked, rows)) else " Hollow: some or all of its numbers are not ranked."
 
 
 def _full(cells: Iterable[Cell | None]) -> list[Cell]:
@@ -460,10 +466,11 @@ def _time(
     """Seconds are compared on one device only, and rows only where they have every number."""
     points: list[tuple[str, float, float, _Look]] = []
     devices: set[str] = set()
+    rows: list[Row] = []
     for i in _beside(board, section):
         row = board.rows[i]
         cells = _full(row.cells)
-        if len(cells) < len(row.cells) or not _ranked(row):
+        if len(cells) < len(row.cells):
             continue
         runs = [records[path] for path in sorted({path for c in cells for path in c.records})]
         devices |= {r.device for r in runs}
@@ -471,12 +478,13 @@ def _time(
         if seconds > 0:
             mean = math.fsum(c.mean for c in cells) / len(cells)
             points.append((names[i], seconds, mean, _look(board, row)))
-    if len(points) < 3 or len(devices) != 1:
+            rows.append(row)
+    if len(points) < 3 or len(devices) != 1 or all(look.hollow for *_, look in points):
         return []
     front: list[str] = []
     best = -math.inf
-    for name, _, mean, _ in sorted(points, key=lambda point: (point[1], -point[2])):
-        if mean > best:
+    for name, _, mean, look in sorted(points, key=lambda point: (point[1], -point[2])):
+        if mean > best and not look.hollow:
             front.append(name)
             best = mean
     named = [point[0] for point in points]
@@ -501,8 +509,8 @@ def _time(
     }
     text = (
         f"Seconds a cell takes from features in memory to all predictions, search included, on "
-        f"{device}, against mean accuracy. Nothing is both faster and better than the rows on the "
-        f"line: {', '.join(front)}.{below}{_of(board, section)}"
+        f"{device}, against mean accuracy. Nothing ranked is both faster and better than the rows "
+        f"on the line: {', '.join(front)}.{below}{_of(board, section)}{_hollow(rows)}"
     )
     return [
         Picture(

@@ -19,7 +19,17 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from susx_bench.console import counted
-from susx_bench.report.board import MARKS, WORDS, Board, Cell, Column, Compared, Ranks, Row
+from susx_bench.report.board import (
+    MARKS,
+    UNRANKED,
+    WORDS,
+    Board,
+    Cell,
+    Column,
+    Compared,
+    Ranks,
+    Row,
+)
 from susx_bench.report.statistics import FEWEST
 
 LEVEL = 0.05
@@ -115,10 +125,10 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool) -> Sheet:
 
 
 def _name(row: Row) -> list[Item]:
-    """A row's first entries: marks of the regime stand with the name, daggers with the tuning."""
-    daggers = "".join(mark for mark in row.marks if mark in "†‡")
-    regime = "".join(mark for mark in row.marks if mark not in "†‡")
-    return [Item(row.label, regime), Item(row.tuning, daggers and f" {daggers}")]
+    """A row's first entries: marks of the regime with the name, those of the tuning with it."""
+    tuning = "".join(mark for mark in row.marks if mark in UNRANKED)
+    regime = "".join(mark for mark in row.marks if mark not in UNRANKED)
+    return [Item(row.label, regime), Item(row.tuning, tuning and f" {tuning}")]
 
 
 def number(cell: Cell) -> tuple[str, str]:
@@ -200,18 +210,16 @@ def notes(board: Board) -> list[str]:
     if any(cell.spread is None for cell in cells):
         lines[0] += " In brackets the 95 % Wilson interval of one run."
     lines += _alike(board)
+    marked = " or ".join(mark for mark in board.marks if mark in UNRANKED)
+    unranked = marked and f", without those marked {marked}"
     if len(board.sections) > 1:
         lines.append(
             "Rows are compared within their section only: methods of one regime, all trained or "
             "none, that were allowed to see the same. In each column the best of a section is bold "
-            "and the second underlined"
-            + (", without those marked † or ‡." if {"†", "‡"} & set(board.marks) else ".")
+            f"and the second underlined{unranked}."
         )
     else:
-        lines.append(
-            "In each column the best is bold and the second underlined"
-            + (", without those marked † or ‡." if {"†", "‡"} & set(board.marks) else ".")
-        )
+        lines.append(f"In each column the best is bold and the second underlined{unranked}.")
     if any(average is None for row in board.rows for average in row.averages):
         lines.append("A blank was not measured, and its row has no mean there.")
     tests = sum(cell.p is not None for cell in cells)
@@ -270,7 +278,7 @@ def _rank_notes(board: Board) -> list[str]:
     sizes = {ranks.ranking.datasets for ranks in ranked}
     few = f" With fewer than {FEWEST} they are not tested." if min(sizes) < FEWEST else ""
     over = " or ".join(map(str, sorted(sizes)))
-    lines = [f"Ranks are means over {over} datasets, of complete rows only.{few}"]
+    lines = [f"Ranks are means over {over} datasets, of rows that are ranked on all of them.{few}"]
     for ranks in ranked:
         p, difference = ranks.ranking.p, ranks.ranking.difference
         if p is None:
@@ -354,6 +362,7 @@ _TEX = {
     "±": r"$\pm$",
     "†": r"$^{\dagger}$",
     "‡": r"$^{\ddagger}$",
+    "¶": r"\P{}",
     "ᵗ": r"$^{\mathrm{t}}$",
     "ˢ": r"$^{\mathrm{s}}$",
     "§": r"\S{}",

@@ -218,21 +218,22 @@ def tuned_on(record: Record, *, count: bool = True) -> str:
     """What chose the hyper-parameters, in a word or two.
 
     A dagger marks the test set; a double dagger marks target labels in the name-only setting,
-    which is then name-only no more.
+    which is then name-only no more; a pilcrow marks constants chosen with an eye on the dataset.
 
     Args:
         record: The cell.
         count: Whether to add how many labelled images were looked at.
     """
+    here = " ¶" if record.chosen_here else ""
     if not record.hparams:
-        return "–"
+        return f"–{here}"
     seen = f" ({record.search.images})" if count and record.search.images else ""
     mark = ""
     if record.tuned_on == "test":
         mark = " †"
     elif record.setting == "name-only" and record.tuned_on in ("val", "few-val"):
         mark = " ‡"
-    return f"{record.tuned_on}{seen}{mark}"
+    return f"{record.tuned_on}{seen}{mark}{here}"
 
 
 def accuracy(records: Sequence[Record]) -> str:
@@ -253,6 +254,7 @@ def marks(records: Sequence[Record]) -> list[str]:
     meanings = {
         "†": "chosen on the test labels: an upper bound, not a result",
         "‡": "chosen on target labels: not name-only, not to be ranked beside the others",
+        "¶": "constants chosen with an eye on this dataset: no independent evidence",
         "ᵗ": "transductive: an answer depends on the other test images, all or those of its batch",
         "ˢ": "streaming: an answer depends on the test images before it, in a seeded order",
         "ᵍ": "trained by gradient steps on the support set: not to be ranked beside the others",

@@ -19,6 +19,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from susx_bench.data.base import BLOCK, FeatureDataModule
+from susx_bench.data.names import names_one_of
 from susx_bench.features.predict import Launch, predict
 from susx_bench.features.task import Features, Task
 from susx_bench.methods.base import Context, Labelled, Method, Setting
@@ -26,6 +27,7 @@ from susx_bench.records.command import FEW_VAL, PACKAGES
 from susx_bench.records.files import sha256_arrays, sha256_json
 from susx_bench.records.record import SCHEMA, Record, Search, Seconds, pack
 from susx_bench.records.store import Predictions
+from susx_bench.registry import DATASETS
 from susx_bench.runner.batches import Batches
 from susx_bench.runner.classify import Classify
 from susx_bench.runner.together import TogetherDataModule, compose, in_order
@@ -331,6 +333,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         tuned_on=choice.tuned_on,
         search=search_of(choice),
         official=cell.official,
+        chosen_here=names_one_of(task.dataset, choice.seen, DATASETS.names()),
         dataset=task.dataset,
         dataset_given=task.given,
         encoder=task.encoder,

@@ -15,7 +15,10 @@ from susx_bench.tuning.exact import exact_search
 from susx_bench.tuning.grid import best, count_correct
 from susx_bench.tuning.names import TUNES as TUNES
 from susx_bench.tuning.names import Tune as Tune
-from susx_bench.tuning.support import cross_validate, too_few
+from susx_bench.tuning.support import SEEN, cross_validate, too_few
+
+AROUND_FIXED = "multiples of fixed"
+"""What `cross_validate` searches."""
 
 NEARLY = 0.5
 """Settings within so many points of the best are its plateau."""
@@ -55,6 +58,7 @@ class Choice:
         accuracies: Accuracy of every setting, percent, of the grid's shape; None where there is no
             grid. Exact but for settings whose images tie to rounding, where it is a lower bound.
         axes: Name and values of each axis of `accuracies`.
+        seen: Datasets on which constants that act in this choice were chosen, see `Method`.
     """
 
     hparams: dict[str, float]
@@ -68,6 +72,7 @@ class Choice:
     seconds: float = 0.0
     accuracies: Tensor | None = field(default=None, repr=False)
     axes: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    seen: frozenset[str] = frozenset()
 
 
 def choose(
@@ -92,7 +97,15 @@ def choose(
     choice = _choose(method, context, tune, labelled)
     method.set(choice.hparams)
     seconds = time.perf_counter() - started
-    return dataclasses.replace(choice, seconds=seconds)
+    return dataclasses.replace(choice, seconds=seconds, seen=_seen(method, context, choice))
+
+
+def _seen(method: Method, context: Context, choice: Choice) -> frozenset[str]:
+    if choice.tuned_on == "published":
+        return frozenset({context.dataset})  # that is what they are published for
+    at_fixed = method.seen_always or choice.tuned_on in ("fixed", "support")
+    own = frozenset(method.seen if at_fixed else ())
+    return own | SEEN if choice.space == AROUND_FIXED else own
 
 
 def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | None) -> Choice:
@@ -113,7 +126,7 @@ def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | N
         return Choice(
             found.hparams,
             tune,
-            space="multiples of fixed",
+            space=AROUND_FIXED,
             settings=found.settings,
             score=100 * found.hits / found.images,
             images=found.images,

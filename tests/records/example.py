@@ -20,6 +20,7 @@ def make_record(**changes: Any) -> Record:
         "tuned_on": "val",
         "search": Search(space="tipx", settings=200_000, images=30, score=70.0),
         "official": False,
+        "chosen_here": False,
         "dataset": "toy",
         "dataset_given": "toy",
         "encoder": "RN50:openai",

@@ -161,6 +161,9 @@ def test_the_best_is_first_and_ties_as_printed_share_it() -> None:
         ({"tuned_on": "few-val", "setting": "name-only"}, "‡", False),
         ({"tuned_on": "val"}, "", True),
         ({"tuned_on": "fixed", "setting": "name-only"}, "", True),
+        ({"tuned_on": "fixed", "chosen_here": True}, "¶", False),
+        ({"tuned_on": "test", "chosen_here": True}, "†¶", False),
+        ({"regime": "streaming", "chosen_here": True}, "¶ˢ", False),
         ({"tuned_on": "val", "regime": "transductive"}, "ᵗ", True),
         ({"tuned_on": "val", "regime": "streaming"}, "ˢ", True),
     ],
@@ -174,11 +177,35 @@ def test_marks_and_who_is_ranked(changes: dict[str, Any], mark: str, ranked: boo
     found = cell(board, 0, 0)
 
     assert board.rows[0].marks == found.marks == mark
-    assert board.marks == ((mark,) if mark else ())
+    assert board.marks == tuple(mark)
     assert found.ranked == ranked
     assert (found.rank, found.place) == ((1, 1) if ranked else (None, 0))
     assert cell(board, 1, 0).place == (2 if ranked else 0)
     assert [ranks.rows for ranks in board.ranks] == ([(0, 1)] if ranked else [])
+
+
+def test_what_was_chosen_with_an_eye_on_a_dataset_is_ranked_on_the_others() -> None:
+    """Marked where it was, whatever its row does elsewhere; nobody is compared with it there."""
+    records = Records()
+    for dataset, here in (("a", True), ("b", False)):
+        records.add("tip-adapter", 30, dataset=dataset, tuned_on="fixed", chosen_here=here)
+        records.add("tipx", 40, dataset=dataset, tuned_on="fixed", chosen_here=here)
+        records.add("ape", 35, dataset=dataset, tuned_on="fixed")
+    board = records.board()
+    (a,) = (i for i, column in enumerate(board.columns) if column.task.dataset == "a")
+    found = {row.method: (row.cells[a], row.cells[1 - a]) for row in board.rows}
+
+    said = {
+        method: [(c.marks, c.rank, c.place, c.p is None) for c in cells if c]
+        for method, cells in found.items()
+    }
+    assert said == {
+        "tip-adapter": [("¶", None, 0, True), ("", 3, 0, True)],
+        "tipx": [("¶", None, 0, True), ("", 1, 1, False)],
+        "ape": [("", 1, 0, True), ("", 2, 2, False)],
+    }
+    assert board.marks == ("¶",)
+    assert board.ranks == ()
 
 
 OTHERS: list[dict[str, Any]] = [

@@ -58,6 +58,36 @@ def test_markdown_reads_as_meant() -> None:
     assert any("▲ ▼ better or worse than tip-adapter" in line for line in lines)
 
 
+def test_constants_chosen_on_a_dataset_are_marked_in_every_format() -> None:
+    """With the tuning where all of a row has the mark, else with the number."""
+    records = Records()
+    for dataset, here in (("dtd", True), ("eurosat", False)):
+        records.add("tip-adapter", 30, dataset=dataset, tuned_on="fixed", chosen_here=True)
+        records.add("tipx", 50, dataset=dataset, tuned_on="fixed", chosen_here=here)
+        records.add("ape", 40, dataset=dataset, tuned_on="fixed")
+    made = make("x", "X", "", ["tip-adapter", "tipx", "ape"], ["dtd"], records)
+    meaning = "¶ constants chosen with an eye on this dataset: no independent evidence, and not"
+
+    lines = formats.markdown(made).splitlines()
+    assert any(line.startswith("| tip-adapter | fixed ¶ | 50.0 [") for line in lines)
+    (tipx,) = (line for line in lines if line.startswith("| tipx | fixed | 83.3 ["))
+    assert tipx.split(" | ")[2].endswith("] ¶")
+    assert "| **83.3** [" in tipx
+    assert any(line.startswith(meaning) for line in lines)
+    assert any(line.endswith("without those marked ¶.") for line in lines)
+    latex = formats.latex(made)
+    assert r"tip-adapter & fixed \P{} & 50.0" in latex
+    assert "¶" not in "".join(line for line in latex.splitlines() if not line.startswith("%"))
+    marks = [row["marks"] for row in csv.DictReader(io.StringIO(formats.as_csv(made)))]
+    assert marks == ["¶", "¶", "¶", "", "", ""]
+    out = io.StringIO()
+    for part in formats.terminal(made):
+        print_whole(Console(file=out, width=200), part)
+    assert "fixed ¶" in out.getvalue()
+    assert meaning in out.getvalue()
+    assert "fixed ¶" in formats.html_tables(made)
+
+
 def test_only_what_is_sure_after_the_correction_gets_an_arrow() -> None:
     records = Records()
     records.add("tip-adapter", 30)

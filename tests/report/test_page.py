@@ -20,7 +20,7 @@ import pytest
 from susx_bench.records.command import BUNDLE
 from susx_bench.records.command import command as command_of
 from susx_bench.records.record import Record
-from susx_bench.report.board import Board, make
+from susx_bench.report.board import UNRANKED, Board, make
 from susx_bench.report.formats import arrow, number
 from susx_bench.report.page.build import INDEX, Shown, differences, files
 from tests.conftest import Bundle, Command
@@ -327,7 +327,8 @@ def row_of(board: Board, label: str) -> int:
     return next(
         i
         for i, row in enumerate(board.rows)
-        if label == f"{row.label} {row.tuning}" + "".join(f" {m}" for m in row.marks if m in "†‡")
+        if label
+        == f"{row.label} {row.tuning}" + "".join(f" {m}" for m in row.marks if m in UNRANKED)
         or label == f"{row.label} {row.marks} {row.tuning}"
     )
 

@@ -130,3 +130,33 @@ def test_a_method_without_a_grid_is_never_said_to_be_tuned(
 
     assert done.records[0]["tuned_on"] == "fixed"
     assert done.records[0]["hparams"] == {"alpha": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "tune", "marked"),
+    [
+        ("toy", "fixed", False),
+        ("UCF101-mine", "fixed", True),
+        ("ucf101", "support", True),
+        ("ucf101", "val", False),
+    ],
+)
+def test_constants_that_were_chosen_on_a_dataset_are_marked_there(
+    bundle: Bundle, command: Command, dataset: str, tune: str, marked: bool
+) -> None:
+    words = ("--features", bundle(), "--dataset", dataset, "--tune", tune)
+    record = one(command, *words)
+    table = command(*FEW[:-1], *words).out
+
+    assert record["chosen_here"] == marked
+    assert ("¶" in table) == marked
+    assert ("no independent evidence" in table) == marked
+
+
+def test_the_published_constants_of_a_dataset_are_marked_on_it(
+    bundle: Bundle, command: Command
+) -> None:
+    words = ("--method", "ape", "--features", bundle(), "--dataset", "dtd", "--tune", "published")
+    (record,) = command("run", "--setting", "few-shot", "--json", *words).records
+
+    assert record["chosen_here"]

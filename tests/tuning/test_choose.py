@@ -73,6 +73,46 @@ def test_a_method_without_hyper_parameters_has_nothing_to_choose(
     assert choice.settings == 0
 
 
+class Seen(Threshold):
+    """A method some constants of which were chosen on a dataset."""
+
+    name = "seen"
+    seen = frozenset({"toy"})
+
+    def published(self, dataset: str) -> dict[str, float] | None:
+        return {"power": 2.0}
+
+
+class SeenAlways(Seen):
+    name = "seen-always"
+    seen_always = True
+
+
+@pytest.mark.parametrize("kind", [Threshold, Seen, SeenAlways])
+@pytest.mark.parametrize("tune", TUNES)
+def test_a_choice_says_on_which_datasets_its_constants_were_chosen(
+    tune: Tune, kind: type[Method]
+) -> None:
+    c = make_context(shots=6)
+    method = kind()
+    if tune == "published" and kind is Threshold:
+        return
+    method.fit(c)
+    rules = {"ucf101", "caltech101", "digits"} if tune == "support" else set()
+    own = kind is SeenAlways or (kind is Seen and tune in ("fixed", "support"))
+    expected = {c.dataset} if tune == "published" else rules | ({"toy"} if own else set())
+
+    assert choose(method, c, tune, c.val).seen == expected
+
+
+def test_too_few_to_cross_validate_is_fixed_and_what_fixed_has_seen() -> None:
+    c = make_context(shots=2)
+    method = Seen()
+    method.fit(c)
+
+    assert choose(method, c, "support").seen == {"toy"}
+
+
 def test_published_constants_are_never_invented(context: Context) -> None:
     method = TipX()
     method.fit(context)
