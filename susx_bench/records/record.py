@@ -168,7 +168,7 @@ class Record(BaseModel):
     split_sha256: Sha256
     support_sha256: Sha256
     prompts_sha256: Sha256
-    weights_sha256: Sha256
+    weights_sha256: Said  # whatever an encoder of a plugin says
     predictions_sha256: Sha256
 
     versions: dict[str, Said]
