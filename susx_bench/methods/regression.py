@@ -12,6 +12,9 @@ RIDGE = 0.05
 TOGETHER = 4096
 """Most images of one regression: its cost grows with their third power."""
 
+PARTS = 4
+"""Most regressions: of more images than they take, some of each class are left out."""
+
 
 class LabelRegression:
     r"""How much of each label a ridge regression sees in an image.
@@ -23,7 +26,8 @@ class LabelRegression:
     :math:`F` are the images, :math:`Y` their one-hot labels, and the diagonal :math:`V` has weights
     with mean 1 under which all classes that have images weigh the same. More than `TOGETHER` images
     are dealt out to several regressions of which the mean is taken: of large ones little is lost,
-    and the cost grows with the images and no longer with their third power.
+    and the cost grows with the images and no longer with their third power. Of more than `PARTS`
+    of them take, an even choice over the classes and over typical and odd images is used.
 
     Args:
         images: L2-normalised, ``(M, D)``, in any order.
@@ -42,8 +46,10 @@ class LabelRegression:
         count = torch.bincount(labels, minlength=num_classes).clamp(min=1).double()
         noise = count[labels]
         noise = RIDGE * noise * (1 / noise).mean()
-        parts = math.ceil(len(images) / TOGETHER)
         order = by_class(images, labels)
+        if len(order) > (most := PARTS * TOGETHER):
+            order = order[torch.arange(most, device=order.device) * len(order) // most]
+        parts = math.ceil(len(order) / TOGETHER)
         self._parts = [order[start::parts] for start in range(parts)]
         self._inverses: list[Tensor] = []
         self._all = torch.zeros_like(targets)
@@ -75,8 +81,9 @@ class LabelRegression:
         return self._predict(images, coefficients)
 
     def _predict(self, images: Tensor, coefficients: Tensor) -> Tensor:
-        mean = (coefficients / len(self._parts)).to(images.dtype)
-        return _kernel(images, self._images) @ mean
+        used = torch.cat(self._parts)
+        mean = (coefficients[used] / len(self._parts)).to(images.dtype)
+        return _kernel(images, self._images[used]) @ mean
 
 
 def by_class(images: Tensor, labels: Tensor) -> Tensor:

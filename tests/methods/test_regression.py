@@ -63,6 +63,21 @@ def test_more_images_than_go_together_are_the_mean_of_several(
     torch.testing.assert_close(rest, mean)
 
 
+def test_of_more_images_than_all_parts_take_an_even_choice_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(regression, "TOGETHER", 2)
+    monkeypatch.setattr(regression, "PARTS", 2)
+    support, images = unit(8, 6, seed=0), unit(5, 6, seed=1)
+    every_other = by_class(support, LABELS)[::2].tolist()
+
+    logits = LabelRegression(support, LABELS, 3).logits(images)
+
+    parts = [every_other[start::2] for start in range(2)]
+    mean = torch.stack([oracle(support, images, part) for part in parts]).mean(0)
+    torch.testing.assert_close(logits, mean)
+
+
 def test_copies_of_an_image_are_no_trouble() -> None:
     support, images = unit(1, 6, seed=0).repeat(8, 1), unit(5, 6, seed=1)
 
