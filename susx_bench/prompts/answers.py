@@ -11,6 +11,7 @@ import html
 import re
 
 UNFINISHED = "with thoughts that do not end"
+MARKED = "with marks of an unknown kind"
 CUT_OFF = "cut off at --max-tokens"
 EMPTY = "empty"
 
@@ -21,7 +22,7 @@ _THOUGHT = (
     r"[\w:▁-]*?(?:think|thought|reason|reflect|analys|rationale|scratch|monologue|\bcot\b|"
     r"\bdetails\b)"
 )
-_ANSWER = r"[\w:▁-]*?(?:answer|response|output|solution|conclusion)"
+_ANSWER = r"[\w:▁-]*?(?:answer|response|output|solution|conclusion|\bfinal\b|\bresult\b)"
 # In words, at the start of a line: "Here is my thought process:", "**Answer:**", "# Final answer".
 _WORDS = (
     r"(?:^|(?<=[>\]▷]))[\W_]*(?:here(?:['’]s| is| are) (?:my|the) )?(?:{})(?: process)?"
@@ -57,6 +58,9 @@ _ENDS = _any_of(
 )
 """What an answer comes before."""
 
+_MARK = re.compile(r"<[/|｜]?[^\W\d][^<>]*>|[(\[{][/\\][^\W\d][\w ]*[)\]}]")
+"""Any mark, such as </plan> or {/think}: what is between two of them is not known."""
+
 
 def clean(text: str) -> str:
     """The sentence in an answer, empty where there is none.
@@ -85,6 +89,8 @@ def rejected(text: str, *, cut: bool) -> str:
         return UNFINISHED
     if cut:
         return CUT_OFF
+    if _MARK.search(clean(text)):
+        return MARKED
     return "" if clean(text) else EMPTY
 
 

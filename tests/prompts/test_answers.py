@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from susx_bench.prompts.answers import CUT_OFF, EMPTY, UNFINISHED, clean, rejected
+from susx_bench.prompts.answers import CUT_OFF, EMPTY, MARKED, UNFINISHED, clean, rejected
 
 LEGS = "It has four legs."
 
@@ -68,6 +68,8 @@ def test_clean(text: str, sentence: str) -> None:
         f"<|channel>thought\nHm.\n<channel|>{LEGS}",
         f"<think>Hm.</think>\n<answer>\n{LEGS}\n</answer>",
         f"<think>Hm.</think><response>{LEGS}</response>",
+        f"<thinking>Hm.</thinking><final>{LEGS}</final>",
+        f"<thinking>Hm.</thinking><result>{LEGS}</result>",
         f"<think>Hm.</think>**Answer:** {LEGS}",
         f"Here is my thought process: hm.\nMore.\nHere is my response: {LEGS}",
         f"**Thinking:** hm.\n\n**Answer:** {LEGS}",
@@ -111,11 +113,26 @@ def test_thoughts_without_an_end_are_no_answer(answer: str) -> None:
         "Rodin's The Thinker [1] is of bronze.",
         "A thinker: a man who sits.",
         "A photo of a reflection: a lake below a mountain.",
+        "It sits (and/or lies) on a mat [sic].",
         "It is <3 cm long and > 1 cm wide, and thought to be rare.",
     ],
 )
 def test_words_about_thinking_are_no_marks(sentence: str) -> None:
     assert clean(sentence) == sentence
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<plan>Hm.</plan>{LEGS}",
+        f"<思考>Hm.</思考>{LEGS}",
+        f"{{think}}Hm.{{/think}}{LEGS}",
+        f"(thinking) Hm. (/thinking) {LEGS}",
+        f"<tool_call>dog</tool_call>{LEGS}",
+    ],
+)
+def test_an_answer_with_marks_that_nobody_knows_is_rejected(answer: str) -> None:
+    assert rejected(answer, cut=False) == MARKED
 
 
 def test_half_an_answer_and_nothing_are_rejected() -> None:
