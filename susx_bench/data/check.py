@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from susx_bench.data.base import BenchDataModule, Where
-from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.decode import BadImageError, decode, is_plain
 from susx_bench.data.listing import Place, as_text, lacking, leaks, some
-from susx_bench.data.looks import is_plain, perceptual_hash
+from susx_bench.data.looks import perceptual_hash
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 

@@ -24,9 +24,12 @@ RATIO = 100
 longer one of a line of pixels would grow with it."""
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
-_LOSSY = ("JPEG", "JPEG2000", "WEBP")  # which put a 1 into what was black
+_LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")  # which put a 1 into what was black
 _DARK = 16  # no number above this part of the range: it may have 4 bits less than its file
 _TOO_DARK = "nearly black for {}, so the numbers may be of fewer bits"
+
+FAINT = 16
+"""Levels of 255 between the darkest and the brightest pixel, in which there is nothing to see."""
 
 # Large images and odd EXIF blocks. A filter a call would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -52,8 +55,8 @@ def decode(content: bytes) -> Image.Image:
 
     Raises:
         BadImageError: If the bytes are no image, are cut off, have more than `PIXELS` pixels, are
-            more than `RATIO` times as long as wide, or hold numbers of which no file says how
-            bright they are.
+            more than `RATIO` times as long as wide, hold numbers of which no file says how
+            bright they are, or have all that is to see in their transparency.
     """
     if not content:
         raise BadImageError("it is empty (0 bytes)")
@@ -70,12 +73,17 @@ def decode(content: bytes) -> Image.Image:
         if image.mode == "P":  # PIL warns of transparency that is lost on a shorter way
             image = image.convert("RGBA")
         rgb: Image.Image = image.convert("RGB")
-        extrema: Any = rgb.getextrema()
-        high = max(high for _, high in extrema)
-        if high == 1 and (0, 1) in extrema and kind not in _LOSSY:
-            raise _unclear(rgb, "only 0 and 1, which are both black for 8 bits per channel")
+        high = max(high for _, high in _extrema(rgb))
         if deep and 0 < high < 256 // _DARK:
             raise _unclear(rgb, _TOO_DARK.format("16 bits per channel"))
+        if is_plain(rgb) and "A" in image.getbands() and not is_plain(image.getchannel("A")):
+            raise BadImageError(
+                "its picture is in the transparency, which is not read, and all else is of one "
+                "colour. Put it on a background and save it without transparency"
+            )
+        even = all(low == high for low, high in _extrema(rgb))
+        if high <= FAINT and not even and kind not in _LOSSY:
+            raise _unclear(rgb, _TOO_DARK.format("8 bits per channel"))
         return rgb
     except BadImageError:
         raise
@@ -87,6 +95,17 @@ def decode(content: bytes) -> Image.Image:
         raise BadImageError(f"it is too large: {error}") from error
     except Exception as error:  # nobody has written down what broken bytes do to a decoder
         raise BadImageError(str(error) or type(error).__name__) from error
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Whether an image of 8 bits per channel is of one colour, or nearly so."""
+    return all(high - low <= FAINT for low, high in _extrema(image))
+
+
+def _extrema(image: Image.Image) -> list[tuple[int, int]]:
+    """The lowest and the highest number of each channel."""
+    found: Any = image.getextrema()  # of one channel no list
+    return [found] if len(image.getbands()) == 1 else list(found)
 
 
 def _check_size(width: int, height: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import imagehash
 import numpy as np
@@ -14,9 +14,6 @@ FAR = 10
 
 ALIKE = 0.95
 """Least correlation of the thumbnails of copies."""
-
-FAINT = 16
-"""Levels of 255 between the darkest and the brightest pixel, in which there is nothing to see."""
 
 _SIDE = 16  # pixels of a thumbnail
 
@@ -37,12 +34,6 @@ class Look(NamedTuple):
 def perceptual_hash(image: Image.Image) -> int:
     """64 bits of the image's low frequencies."""
     return int(np.packbits(imagehash.phash(image).hash.flatten()).view(">u8")[0])
-
-
-def is_plain(image: Image.Image) -> bool:
-    """Whether an RGB image is of one colour, or nearly so."""
-    extrema: Any = image.getextrema()  # a pair for each channel
-    return all(high - low <= FAINT for low, high in extrema)
 
 
 def look(image: Image.Image) -> Look:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from susx_bench.console import counted
 from susx_bench.data.check import NEAR, Report
-from susx_bench.data.looks import FAINT
+from susx_bench.data.decode import FAINT
 
 _SHOWN = 10  # lines of each kind
 

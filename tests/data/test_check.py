@@ -220,8 +220,8 @@ def test_images_of_one_colour_are_named(folder: Path) -> None:
     assert some.wrong == []
 
     for i, file in enumerate(sorted((folder / "test").glob("*/*"))):
-        noise = np.random.default_rng(i).integers(0, 16, (8, 8, 3), np.uint8)
-        file.write_bytes(encoded(Image.fromarray(noise)))  # 4 bits where 8 are meant
+        noise = np.random.default_rng(i).integers(200, 216, (8, 8, 3), np.uint8)
+        file.write_bytes(encoded(Image.fromarray(noise)))
     assert "every image of test is of one colour" in looked_at(folder).wrong
 
 

@@ -130,6 +130,33 @@ def test_a_picture_is_the_same_in_numbers_of_any_kind(kind: str) -> None:
     assert np.abs(pixels(CLEAR[kind]).astype(int) - grey(want)).max() <= 1
 
 
+MASK = Image.fromarray(np.where(SHADES > 127, 1, 0).astype(np.uint8), "P")
+MASK.putpalette([0] * 6)
+BLACK = np.zeros((9, 13, 3), np.uint8)
+
+HIDDEN = {
+    "RGBA": encoded(Image.fromarray(np.dstack([BLACK, SHADES]))),
+    "white RGBA": encoded(Image.fromarray(np.dstack([255 - BLACK, SHADES]))),
+    "WebP": encoded(Image.fromarray(np.dstack([BLACK, SHADES])), "webp", exact=True),
+    "LA": encoded(Image.fromarray(np.dstack([SHADES * 0, SHADES]), "LA")),
+    "16 bits": deep_png(np.dstack([DEEP * 0, DEEP])),
+    "P": encoded(MASK, transparency=0),
+    "GIF": encoded(MASK, "gif", transparency=0),
+}
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_a_picture_in_the_transparency_is_refused(kind: str) -> None:
+    with pytest.raises(BadImageError, match="its picture is in the transparency"):
+        decode(HIDDEN[kind])
+
+
+def test_one_colour_is_no_picture_in_the_transparency() -> None:
+    clear = np.dstack([BLACK, BLACK[..., :1] + 40])
+
+    assert not pixels(encoded(Image.fromarray(clear))).any()
+
+
 UNCLEAR = {
     "float of 0 to 255": (tiff(SHADES.astype("<f4")), "mode F with values 0 to 255: floating"),
     "float around 0": (tiff((2 * UNIT - 1).astype("<f4")), "mode F with values -1 to 1: "),
@@ -151,8 +178,13 @@ UNCLEAR = {
     "12 bits in 16, RGB": (deep_png(COLOUR // 16), "0 to 15: nearly black for 16 bits per channel"),
     "12 bits in 16, RGB, TIFF": (tiff(COLOUR // 16, photometric=2), "per channel"),
     "12 bits in 16, alpha": (deep_png(np.dstack([TWELVE, DEEP])), "16 bits per channel"),
-    "a mask": (encoded(Image.fromarray((SHADES > 9).astype(np.uint8))), "only 0 and 1"),
-    "a mask, RGB": (encoded(Image.fromarray((COLOUR // 65535).astype(np.uint8))), "only 0 and 1"),
+    "a mask": (
+        encoded(Image.fromarray((SHADES > 9).astype(np.uint8))),
+        "0 to 1: nearly black for 8 bits per channel",
+    ),
+    "a mask, RGB": (encoded(Image.fromarray((COLOUR // 65535).astype(np.uint8))), "0 to 1: "),
+    "4 bits in 8": (encoded(Image.fromarray(SHADES // 16)), "0 to 15: nearly black for 8 bits"),
+    "digits of 0 to 16": (encoded(Image.fromarray(SHADES // 16 + 1), "gif"), "1 to 16: nearly"),
     "64 bits": (tiff(UNIT.astype("<f8")), "of a kind of them that Pillow does not read"),
     "half": (tiff(UNIT.astype("<f2")), "of a kind of them that Pillow does not read"),
 }
