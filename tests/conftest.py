@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -99,6 +100,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def call(*words: object) -> Finished:
         monkeypatch.setattr(sys, "argv", ["susx-bench", *map(str, words)])
         capsys.readouterr()
+        for stream in (sys.stdout, sys.stderr):  # as `susx_bench.process` has its own
+            cast(TextIOWrapper, stream).reconfigure(errors="replace")
         code = 0
         try:
             main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from susx_bench.features.task import Advance, Features, Need, Norms, Task, part_
 from susx_bench.methods.base import Labelled
 from susx_bench.methods.checks import UNIT_TOLERANCE
 from susx_bench.records.files import sha256_arrays
+from susx_bench.records.text import parse_json
 
 _META = "bundle"
 _FORMAT = "format"  # what other programs write beside it: whose tensors a file holds
@@ -207,7 +207,7 @@ def _read_meta(path: Path, meta: dict[str, str]) -> dict[str, Any]:
     if _META not in meta:
         return {}
     try:
-        values = json.loads(meta[_META])
+        values = parse_json(meta[_META])
     except RecursionError as error:
         brackets = sum(meta[_META].count(bracket) for bracket in "[{")
         raise BundleError(

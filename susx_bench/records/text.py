@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from susx_bench.records.paths import read_bytes
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _MARK = "\ufeff"
 _OTHERS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16"} | {
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -76,9 +78,26 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is not UTF-8, or not JSON.
+        ValueError: If it is not UTF-8, not JSON, or has escapes that are half a character.
     """
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path))
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON whose texts can be written again.
+
+    Raises:
+        ValueError: If it is not JSON, or has an escape that is half a character.
+        RecursionError: If it is nested too deep.
+    """
+    value = json.loads(text)
+    if _HALF.search(text):  # or a whole character in two escapes
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(str(error.object)[error.start])[1:-1]
+            raise ValueError(f"it has {half}, which is half a character") from error
+    return value

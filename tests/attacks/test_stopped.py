@@ -96,7 +96,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
         "NO_PROXY": "127.0.0.1",
         "SUSX_BENCH_DATA": str(folder),
     }
-    yield made(folder, Forks(folder / "forks", environment))
+    commands = made(folder, Forks(folder / "forks", environment))
+    commands.prepare["prompts"] = lambda here: parrot.asked.clear()  # it answers a hundred
+    yield commands
     parrot.stop()
 
 

@@ -151,6 +151,9 @@ def test_a_list_that_contradicts_itself_or_the_facts_is_refused(
     assert reason in message
 
 
+FORM = 'is not a split file, {"train": [[path, label, class name], ...], ...}: '
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -159,6 +162,11 @@ def test_a_list_that_contradicts_itself_or_the_facts_is_refused(
         (b"7", "is not a split file"),
         (b'{"test": [["a.png", 0]]}', "is not a split file"),
         (b'{"test": [["a.png", "first", "cat"]]}', "is not a split file"),
+        (b'{"test": [["a.png", NaN, "cat"]]}', f"{FORM}test.0.1 Input should be a finite number"),
+        (b'{"test": [["a.png", 1e999, "cat"]]}', f"{FORM}test.0.1 Input should be a finite number"),
+        (b'{"test": [["a.png", 1.5, "cat"]]}', f"{FORM}test.0.1 Input should be a valid integer"),
+        (b'{"test": [[7, 1, "cat"]]}', f"{FORM}test.0.0 Input should be a valid string"),
+        (b'{"test": [["a", 1, "\\ud83d"]]}', rf"{FORM}it has \ud83d, which is half a character"),
         (b"[]", "is not a split file"),
         (b"{}", "has no 'test' split."),
         (b'{"train": [["a.png", 0, "cat"]]}', "has no 'test' split, only train."),

@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from susx_bench.data.classes import match, same_names
 from susx_bench.data.sources.base import Sample, reason
@@ -17,6 +19,7 @@ from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_json
 
 Class = TypeVar("Class", bound=Hashable)
+_ROWS = TypeAdapter(dict[Split, list[tuple[str, int, str]]])
 
 UNSPLIT = "susx-bench 50/20/30"
 """Protocol of images that came without a split, see `divide`."""
@@ -56,9 +59,15 @@ def split_file_classes(path: Path, dataset: str) -> list[str]:
     """Names of the classes in a split file, sorted: those of all its splits together.
 
     Raises:
-        DatasetError: As `read_split_file` does, or if two classes have one number.
+        DatasetError: As `read_split_file` does, if there are fewer than two classes, or if two
+            have one number.
     """
     classes = _classes(_rows(path, dataset, ""))
+    if len(classes) < 2:
+        raise DatasetError(
+            f"{dataset}: {path} has {len(classes)} class{'' if classes else 'es'}, at least 2 are "
+            "needed."
+        )
     _refuse_several(classes, dataset, path)
     for (number, name), (following, other) in pairwise(classes):
         if number == following:
@@ -90,16 +99,19 @@ def _rows(path: Path, dataset: str, fetch: str) -> dict[Split, list[tuple[str, i
     if not path.is_file():
         raise DatasetError(f"{dataset}: the split file {path} does not exist. {fetch}".rstrip())
     try:
-        table: Any = read_json(path)
-        keys = _split_keys(list(table.keys()), f"{dataset}: {path}")
-        rows = {
-            split: [(str(image), int(number), str(name)) for image, number, name in table[key]]
-            for split, key in keys.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        table = read_json(path)
+        if not isinstance(table, dict):
+            raise ValueError("it is no object")
+        keys = _split_keys(list(table), f"{dataset}: {path}")
+        rows = _ROWS.validate_python({split: table[key] for split, key in keys.items()})
+    except (OSError, ValueError) as error:
+        why = reason(error)
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            why = f"{'.'.join(map(str, first['loc']))} {first['msg']}."
         raise DatasetError(
             f"{dataset}: {path} is not a split file, "
-            f'{{"train": [[path, label, class name], ...], ...}}: {reason(error)}'
+            f'{{"train": [[path, label, class name], ...], ...}}: {why}'
         ) from error
     if "test" not in rows:
         others = f", only {', '.join(keys.values())}" if keys else ""

@@ -124,11 +124,26 @@ def litter(folder: Path) -> Counter[str]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, by name.
+
+    Raises:
+        DatasetError: If it cannot be read, or a folder or image in it has a name that is no text:
+            it could not stand in a table or a record.
+    """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DatasetError(f"{folder} cannot be read: {error.strerror}.") from error
+    for entry in found:
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError as error:
+            if _is_folder(entry) or is_image(entry.name):
+                raise DatasetError(
+                    f"{folder}: the name {entry.name!a} in it is not UTF-8. Rename it."
+                ) from error
+    return found
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
