@@ -241,7 +241,14 @@ def test_bundles_of_other_tensors(tries: int, tensors: dict[str, Tensor], tmp_pa
 # Suites
 
 GOOD = {"name": "small", "title": "Small"}
-RUN = {"method": ["zero-shot"], "features": ["toy.safetensors"], "seed": [1]}
+RUN = {
+    "method": ["zero-shot"],
+    "features": ["toy.safetensors"],
+    "shots": [1],
+    "seed": [1],
+    "order": [1],
+    "tune": ["fixed"],
+}
 RUN_KEYS = st.sampled_from(
     [
         *("method", "setting", "dataset", "features", "encoder", "precision", "views", "draw"),
@@ -279,10 +286,11 @@ SHAPED = (
 @budget(60)
 def test_suites(tries: int, tensors: dict[str, Tensor], tmp_path: Path, command: Command) -> None:
     save_file(tensors, tmp_path / "toy.safetensors", metadata={"bundle": json.dumps(META)})
-    changes = st.dictionaries(RUN_KEYS, SHAPED | VALUES, min_size=1, max_size=2)
-    runs = changes.map(lambda new: GOOD | {"run": [{**RUN, **new}]})
-    support = st.dictionaries(st.sampled_from([*SUPPORT, "prompts", "seed", "guidance"]), VALUES)
-    supports = support.map(lambda new: GOOD | {"run": [RUN], "support": [SUPPORT | new]})
+    changes = st.dictionaries(RUN_KEYS, SHAPED, min_size=1, max_size=2)
+    run = changes.map(lambda new: RUN | new) | replaced(RUN, RUN_KEYS)
+    runs = run.map(lambda new: GOOD | {"run": [new]})
+    support = replaced(SUPPORT, st.sampled_from([*SUPPORT, "prompts", "seed", "guidance"]))
+    supports = support.map(lambda new: GOOD | {"run": [RUN], "support": [new]})
     tops = replaced(GOOD | {"run": [RUN]}, st.sampled_from(["name", "title", "run", "support"]))
     lines = (runs | tops | supports).map(
         lambda tree: "\n".join(f"{key} = {toml(value)}" for key, value in tree.items())

@@ -84,7 +84,7 @@ def test_a_wrong_count_is_told_with_both_numbers(
 ) -> None:
     (folder / "train/cat/0.png").unlink()
     dataset = toy(layout=LAYOUT, sizes=SIZES)
-    monkeypatch.setattr("susx_bench.data.yours.open_dataset", lambda name: dataset)
+    monkeypatch.setattr("susx_bench.data.yours.open_dataset", lambda name, where: dataset)
 
     assert looked_at(folder).wrong == ["train has 5 images, not 6"]
     done = command("data", "check", "toy", "--data-root", folder.parent)
