@@ -129,10 +129,28 @@ def made(folder: Path, forks: Forks) -> Commands:
     commands = Commands(
         forks,
         {
-            "run": ["run", "--method", "tipx", "--setting", "few-shot", *features, "--heat-map"],
+            "run": [
+                "run",
+                "--method",
+                "tipx",
+                "--setting",
+                "few-shot",
+                *features,
+                "--heat-map",
+                "--json",
+            ],
             "demo": ["run", "--method", "tip-adapter", "--setting", "few-shot", "--shots", 1],
             "encode": [
-                *("run", "--method", "tip-adapter", "--setting", "few-shot", "--shots", "1,2"),
+                *(
+                    "run",
+                    "--method",
+                    "tip-adapter",
+                    "--setting",
+                    "few-shot",
+                    "--shots",
+                    1,
+                    "--json",
+                ),
                 *("--dataset", folder / "pets", "--encoder", "demo", "--views", 1, *cpu),
             ],
             "sus-sd": [*support, "sus-sd", "--preset", "demo", "--steps", 1, *few],
