@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from susx_bench import process
-from susx_bench.console import counted, own_rank, print_whole, stderr, stdout
+from susx_bench.console import (
+    counted,
+    own_rank,
+    print_whole,
+    printable_lines,
+    stderr,
+    stdout,
+)
 from susx_bench.errors import BenchError, CheckError, OptionError, OutputError, RetrievalError
 from susx_bench.options import (
     ANY_PATH,
@@ -340,7 +347,7 @@ def run(**options: Any) -> None:
     else:
         _print_table(outcomes, request.out, notes)
     for picture in drawn:
-        (notes if as_json else stdout()).print(f"heat map: {picture}", markup=False, soft_wrap=True)
+        (notes if as_json else stdout()).print(f"heat map: {picture}", soft_wrap=True)
     _raise_failures(outcomes, lost, request.out)
 
 
@@ -418,7 +425,7 @@ def _requests(
         except BenchError as error:  # only the cells that look at it are lost
             if launch.processes > 1 and isinstance(error, (OutputError, RetrievalError)):
                 raise  # met by this rank alone, and the others wait for it
-            notes.print(f"{support['dataset']}: {error}", style="yellow", markup=False)
+            notes.print(f"{support['dataset']}: {error}", style="yellow")
     return requests
 
 
@@ -435,7 +442,7 @@ def _draw_searches(outcomes: list[Outcome], notes: Console) -> list[Path]:
             continue
         if not search_path(outcome.path).exists():
             name, tune = outcome.record.method, outcome.record.tuned_on
-            notes.print(f"no heat map of {name}: '{tune}' searches no grid", markup=False)
+            notes.print(f"no heat map of {name}: '{tune}' searches no grid")
         else:
             drawn.append(draw(outcome.path, outcome.record))
     return drawn
@@ -452,7 +459,6 @@ def _tell_unscored(outcomes: list[Outcome], notes: Console) -> None:
             notes.print(
                 f"{cell.method.name} on {cell.task.dataset}: {did} and not scored, since there are "
                 f"no test labels: {predictions_path(outcome.path)}",
-                markup=False,
                 soft_wrap=True,
             )
 
@@ -465,7 +471,7 @@ def _print_json(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.record is not None:
             line = outcome.record.as_dict() | {"record": str(outcome.path)}
-            click.echo(canonical_json(line))
+            click.echo(canonical_json(line).replace("\x7f", r"\u007f"))  # the rest is ASCII
 
 
 def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
@@ -478,19 +484,18 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
     _print_whole(results(records, order, worded), console)
     new = [outcome for outcome in outcomes if outcome.fresh and outcome.record is not None]
     for line in choices(records, {outcome.cell.input_sha256 for outcome in new}):
-        console.print(line, markup=False)
+        console.print(line)
     blank = (outcome.reason for outcome in outcomes if outcome.reason and not outcome.failed)
     for reason in dict.fromkeys(blank):
-        console.print(f"left blank: {reason}", markup=False)
+        console.print(f"left blank: {reason}")
     if new:
         kept = len(records) - len(new)
         there = f", {kept} were there already" if kept else ""
-        console.print(f"wrote {counted(len(new), 'record')}{there}: {out}", markup=False)
+        console.print(f"wrote {counted(len(new), 'record')}{there}: {out}")
     elif records:
         each = "its record exists" if len(records) == 1 else f"all {len(records)} records exist"
         console.print(
             f"{each} with the same inputs; nothing to do (--force to run again): {out}",
-            markup=False,
         )
 
 
@@ -635,7 +640,7 @@ def build_prompts(
         specs = [open_dataset(name, Where(**own)).spec for name in dataset]
     for spec in specs:
         built = _ask(spec, request, out, concurrency=concurrency, force=force)
-        stdout().print(_built(built, price_in, price_out), markup=False)
+        stdout().print(_built(built, price_in, price_out))
 
 
 def _ask(
@@ -865,7 +870,7 @@ def show_support(
     picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
     print_whole(stdout(), render(folder))
     told = picture or "none, the set holds features and no images"
-    stdout().print(f"contact sheet: {told}", markup=False)
+    stdout().print(f"contact sheet: {told}")
 
 
 @app.group()
@@ -937,7 +942,7 @@ def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
             verdict = measure_again(path, named, notes, opened)
         verdicts.append(verdict)
         said = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
-        stdout().print(f"{path}: {said}", markup=False, soft_wrap=True)
+        stdout().print(f"{path}: {said}", soft_wrap=True)
     if fault := fault_of(verdicts):
         raise CheckError(fault)
 
@@ -967,7 +972,7 @@ def merge_records(folder: tuple[Path, ...], into: Path) -> None:
     )
     if done.completed:
         line += f", {done.completed} of them now with their predictions"
-    stdout().print(line, markup=False, soft_wrap=True)
+    stdout().print(line, soft_wrap=True)
 
 
 @records.command(
@@ -990,11 +995,11 @@ def prune_records(folder: tuple[Path, ...], dry_run: bool) -> None:
     console = stdout()
     verb = "would remove" if dry_run else "removed"
     for each in replaced:
-        console.print(each.line, markup=False, soft_wrap=True)
+        console.print(each.line, soft_wrap=True)
         for path in each.paths:
-            console.print(f"  {verb} {path}", markup=False, soft_wrap=True)
+            console.print(f"  {verb} {path}", soft_wrap=True)
     gone = counted(sum(len(each.paths) for each in replaced), "record")
-    console.print(f"{verb} {gone}, {left:,} left", markup=False)
+    console.print(f"{verb} {gone}, {left:,} left")
 
 
 @app.group()
@@ -1036,7 +1041,6 @@ def build(suite: Path, folder: Path, baseline: str | None) -> None:
     named = [str(path) for path in written if path.parent == folder]
     stdout().print(
         f"wrote {', '.join(named)} and {counted(len(written) - len(named), 'picture')}",
-        markup=False,
         soft_wrap=True,
     )
 
@@ -1054,7 +1058,6 @@ def check(suite: Path, folder: Path, baseline: str | None) -> None:
         built = boards.check(Suite.read(suite), folder, baseline)
     stdout().print(
         f"{suite}: tables and page are what {counted(len(built.records), 'record')} give",
-        markup=False,
         soft_wrap=True,
     )
 
@@ -1070,7 +1073,8 @@ def cite_suite(suite: Path, folder: Path) -> None:
 
     read = Suite.read(suite)
     found = sorted((folder / "records" / read.name).rglob("*.json"))
-    click.echo(cite(read, [Record.read(path) for path in found], DEMO), nl=False)
+    entries = cite(read, [Record.read(path) for path in found], DEMO)
+    click.echo(printable_lines(entries.expandtabs(4)), nl=False)
 
 
 @app.command()
@@ -1107,7 +1111,6 @@ def new_method(name: str) -> None:
         f"  pytest {written.folder}\n"
         f"  susx-bench run --setting few-shot --method {written.method}\n"
         f"  pip install -e ./{written.folder}  # then: --method {name}",
-        markup=False,
         soft_wrap=True,
     )
 

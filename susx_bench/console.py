@@ -1,21 +1,32 @@
-"""Where words go: results to stdout, progress and notes to stderr, and only from rank 0."""
+"""Where words go: results to stdout, progress and notes to stderr, and only from rank 0.
+
+Names come from files that others made. Whatever is in them, they are printed as one line of text:
+`PlainConsole` sees to it for all that is printed, and `printable` is what it does.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
+from rich.segment import Segment
+from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from susx_bench.errors import OptionError
 
 _WIDE = 400  # columns where there is no terminal: a table is never cut or folded in a file
 _ENDLESS = 100_000
 
+
+_JOINERS = "\u200c\u200d"  # invisible, and part of words in Persian or Hindi
 
 _rank = 0
 """This process's place among those that the command asked for; see `speak_as`."""
@@ -80,9 +91,70 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {several}"
 
 
+def printable(text: str) -> str:
+    r"""A text as one line that a terminal shows and does not obey.
+
+    What has no glyph is written as in Python: ``\x1b`` for an escape, ``\n`` for a line's end,
+    ``\u202e`` for a mark that turns the direction of writing, ``\udcff`` for a byte of a file name
+    that is no UTF-8.
+    """
+    return text if text.isprintable() else "".join(map(_glyph, text))
+
+
+def printable_lines(text: str) -> str:
+    """The same for each line of a text of several."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _glyph(c: str) -> str:
+    if c.isprintable() or c in _JOINERS or unicodedata.category(c) == "Zs":
+        return c
+    return c.encode("unicode_escape").decode()
+
+
+def one_line(*parts: str | tuple[str, str]) -> Text:
+    """One line for a terminal, of texts and of pairs of a text and its style."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((printable(text), style) for text, style in pairs))
+
+
+def several_lines(parts: Iterable[str | Text]) -> Text:
+    """Several lines for a terminal."""
+    return Text("\n").join(one_line(p) if isinstance(p, str) else p for p in parts)
+
+
+class PlainConsole(Console):
+    """A console for texts that others wrote: nothing in them is markup, or moves the cursor.
+
+    A string is one line, whatever is in it, also in the cell of a table.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**({"highlight": False, "emoji": False} | options))
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A string as it is: without markup, emoji and highlights."""
+        plain = {"markup": False, "emoji": False, "highlight": False}
+        return super().render_str(printable(text), **(options | plain))
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """All that is printed, also what was no string, passes here."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable_lines(segment.text), segment.style)
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """Show what is going on; a string is one line here, too."""
+        return super().status(one_line(status) if isinstance(status, str) else status, **options)
+
+
 def stdout() -> Console:
     """The console for results."""
-    console = Console(quiet=_rank != 0, highlight=False, emoji=False)
+    console = PlainConsole(quiet=_rank != 0)
     if not console.is_terminal:
         console.width = _WIDE
     return console
@@ -162,12 +234,11 @@ def _width(console: Console, part: RenderableType) -> Measurement:
     return console.measure(part, options=console.options.update(width=_ENDLESS))
 
 
-def print_error(line: str) -> None:
+def print_error(message: str) -> None:
     """Print the one line of an error, whatever this process's rank."""
-    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-    console.print(line, style="red", markup=False)
+    PlainConsole(stderr=True, soft_wrap=True).print(message, style="red")
 
 
 def stderr() -> Console:
     """The console for progress and notes."""
-    return Console(stderr=True, quiet=_rank != 0, highlight=False, emoji=False, soft_wrap=True)
+    return PlainConsole(stderr=True, quiet=_rank != 0, soft_wrap=True)

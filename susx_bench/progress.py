@@ -7,11 +7,16 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TimeRemainingColumn
 from rich.progress import Progress as Live
-from rich.text import Text
+
+from susx_bench.console import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 EVERY = 30.0
 """Seconds between two lines of a log."""
@@ -103,7 +108,7 @@ class Progress:
         self._clock = clock
         self._bars: list[Bar] = []
         self._live = Live(
-            TextColumn("{task.description}", markup=False),
+            _What(),
             BarColumn(),
             _Count(),
             TimeRemainingColumn(),
@@ -152,7 +157,14 @@ class Progress:
     def _tick(self) -> None:
         while not self._ended.wait(EVERY):
             if line := self._line():
-                self._notes.print(line, markup=False)
+                self._notes.print(line)
+
+
+class _What(ProgressColumn):
+    """What is being done."""
+
+    def render(self, task: Task) -> Text:
+        return one_line(task.description)
 
 
 class _Count(ProgressColumn):
@@ -163,4 +175,4 @@ class _Count(ProgressColumn):
         parts = [f"{task.completed:,.0f}{of} {task.fields['unit']}", task.fields["note"]]
         if task.speed and task.speed >= 0.1:  # of what takes longer, the time left says more
             parts.append(f"{task.speed:,.{0 if task.speed >= 10 else 1}f}/s")
-        return Text(" ".join(part for part in parts if part), style="progress.download")
+        return one_line((" ".join(part for part in parts if part), "progress.download"))

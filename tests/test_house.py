@@ -55,6 +55,25 @@ def floor(name: str) -> int:
     return next(i for i, names in enumerate(FLOORS) if name in names)
 
 
+def test_what_is_printed_is_made_in_one_place() -> None:
+    """Rich's own console and texts obey what stands in a name; ours print it."""
+    texts = {file for file in FILES if {"rich.text", "rich.markup"} & imports(file)}
+    calls = {
+        (file, ast.unparse(node.func))
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+    }
+
+    assert texts == {ROOT / "console.py"}
+    assert not {file for file, called in calls if called in ("Console", "rich.print")}
+    assert not {file for file, called in calls if called == "print"} - {
+        ROOT / "demo/train_encoder.py",
+        ROOT / "demo/train_pipeline.py",
+        ROOT / "report/facts.py",
+    }
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_imports_point_one_way(file: Path) -> None:
     parts = file.relative_to(ROOT).with_suffix("").parts

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
+from susx_bench.console import printable, printable_lines
 from susx_bench.errors import BenchError
 from susx_bench.records.files import write_atomic
 
@@ -40,9 +41,9 @@ def write_failure(
         Where the mark lies.
     """
     lines = [reason, "", *(f"{name}: {value}" for name, value in facts.items()), ""]
-    told = "".join(traceback.format_exception(error))
+    told = printable_lines("".join(traceback.format_exception(error)))
     path = failure_path(record)
-    write_atomic(path, ("\n".join(lines) + "\n" + told).encode(errors="replace"))
+    write_atomic(path, "\n".join([*map(printable, lines), told]).encode())
     return path
 
 

@@ -6,9 +6,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
-from susx_bench.console import counted
+from susx_bench.console import counted, one_line, several_lines
 from susx_bench.data.check import NEAR, Report
 from susx_bench.data.decode import FAINT
 
@@ -18,10 +17,12 @@ _SHOWN = 10  # lines of each kind
 def render(report: Report) -> RenderableType:
     """The whole report: splits, images, duplicates, verdict."""
     spec = report.spec
-    heading = Text.assemble(
-        (f"{spec.title} ({spec.name})", "bold"),
-        f"\nfrom {report.origin}"
-        f"\nsplit {report.protocol}, {len(spec.classnames)} classes matched by name",
+    heading = several_lines(
+        [
+            one_line((f"{spec.title} ({spec.name})", "bold")),
+            f"from {report.origin}",
+            f"split {report.protocol}, {len(spec.classnames)} classes matched by name",
+        ]
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
@@ -29,26 +30,25 @@ def render(report: Report) -> RenderableType:
         table.add_column(column, justify="right")
     table.add_column("sha256 of the list", no_wrap=True)
     for part in report.splits:
-        here = Text(f"{part.images:,}")
-        if part.expected not in (None, part.images):
-            here.stylize("red")
+        style = "" if part.expected in (None, part.images) else "red"
         few = f"{part.fewest}" if part.fewest == part.most else f"{part.fewest} to {part.most}"
         table.add_row(
             part.split,
-            here,
+            one_line((f"{part.images:,}", style)),
             "–" if part.published is None else f"{part.published:,}",
             few,
             f"{len(spec.classnames) - len(part.empty)}",
             part.sha256[:16],
         )
     lines: list[RenderableType] = [heading, table]
-    lines += [Text(remark, "yellow") for remark in report.remarks]
+    lines += [one_line((remark, "yellow")) for remark in report.remarks]
     if any(p.published not in (None, p.images) for p in report.splits):
-        lines.append(
-            Text("not the published sizes", style="red")
+        told = (
+            ("not the published sizes", "red")
             if report.protocol == spec.protocol
-            else Text("not the published split: do not compare with published numbers", "yellow")
+            else ("not the published split: do not compare with published numbers", "yellow")
         )
+        lines.append(one_line(told))
     unreadable = [f"{place}: {why}" for place, why in report.unreadable]
     lines += _section("cannot be read", unreadable, "red")
     plain = [str(place) for place in report.plain]
@@ -62,16 +62,16 @@ def render(report: Report) -> RenderableType:
     lines += _section(f"look alike across splits (at most {NEAR} of 64 bits)", near, "yellow")
     inside = len(report.near) - len(report.near_leaks)
     if inside:
-        lines.append(Text(f"pairs that look alike within a split: {inside:,}"))
+        lines.append(f"pairs that look alike within a split: {inside:,}")
     if report.crowded:
-        lines.append(Text(f"images too much alike to be compared in pairs: {report.crowded:,}"))
+        lines.append(f"images too much alike to be compared in pairs: {report.crowded:,}")
     total = sum(part.images for part in report.splits)
     if report.wrong:
-        lines.append(Text("wrong: " + "; ".join(report.wrong), style="bold red"))
+        lines.append(one_line(("wrong: " + "; ".join(report.wrong), "bold red")))
     else:
         images = counted(total, "image")
         read = f"the {images} that are read" if report.remarks else images
-        lines.append(Text(f"nothing wrong with {read}", style="bold green"))
+        lines.append(one_line((f"nothing wrong with {read}", "bold green")))
     return Group(*lines)
 
 
@@ -81,5 +81,5 @@ def _section(title: str, items: list[str], style: str) -> list[RenderableType]:
     shown = items[:_SHOWN]
     if len(items) > _SHOWN:
         shown.append(f"and {len(items) - _SHOWN:,} more")
-    heading = Text(f"{title}: {len(items):,}", style)
-    return [heading, *(Padding.indent(Text(item), 2) for item in shown)]
+    heading = one_line((f"{title}: {len(items):,}", style))
+    return [heading, *(Padding.indent(item, 2) for item in shown)]

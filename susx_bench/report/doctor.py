@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from susx_bench.data.published import local_folder
@@ -53,7 +52,7 @@ class Report:
         table.add_column(no_wrap=True)
         table.add_column()
         for name, value in self.rows:
-            table.add_row(escape(name), escape(value))
+            table.add_row(name, value)
         return table
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from susx_bench.console import counted
+from susx_bench.console import counted, printable
 from susx_bench.records.files import sha256_json
 from susx_bench.records.record import Record
 from susx_bench.records.store import folder_name
@@ -227,7 +226,7 @@ def _names(board: Board) -> list[str]:
 
 def _plain(name: str, width: int) -> str:
     """A name as one line of characters that every format allows, cut in its middle."""
-    clean = "".join(c if unicodedata.category(c)[0] != "C" else "\ufffd" for c in name)
+    clean = printable(name)
     tail = width // 3
     return clean if len(clean) <= width else f"{clean[: width - 1 - tail]}…{clean[-tail:]}"
 

@@ -16,9 +16,8 @@ from typing import NamedTuple
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table as RichTable
-from rich.text import Text
 
-from susx_bench.console import counted
+from susx_bench.console import counted, one_line, printable, several_lines
 from susx_bench.report.board import (
     MARKS,
     UNRANKED,
@@ -316,7 +315,8 @@ def markdown(board: Board) -> str:
 
 
 def _md(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", _line(text))
+    text = re.sub(r"([\\`*_{}\[\]<>|#~&$])", r"\\\1", printable(text))
+    return text.replace("://", r"\://")  # no link that nobody made
 
 
 def _md_item(item: Item) -> str:
@@ -329,14 +329,14 @@ def _md_item(item: Item) -> str:
 def latex(board: Board) -> str:
     """The board as LaTeX tables for booktabs, each a ``tabular`` to be placed."""
     lines = [
-        f"% {_line(board.title)}",
-        f"% {_line(facts(board))}",
-        *(f"% {note}" for note in map(_line, notes(board))),
+        f"% {printable(board.title)}",
+        f"% {printable(facts(board))}",
+        *(f"% {note}" for note in map(printable, notes(board))),
         r"% Needs \usepackage{booktabs}.",
     ]
     for sheet in sheets(board):
         names = len(sheet.head) - sheet.numbers
-        lines += ["", f"% {_line(sheet.title)}"] if sheet.title else [""]
+        lines += ["", f"% {printable(sheet.title)}"] if sheet.title else [""]
         lines.append(r"\begin{tabular}{" + "l" * names + "r" * sheet.numbers + "}")
         lines += [r"\toprule", " & ".join(map(_tex, sheet.head)) + r" \\"]
         for label, rows in sheet.sections:
@@ -357,8 +357,10 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # after a row's end a bracket would be an argument
+    "[": "{[}",  # after a row's end a bracket would be an argument, and a star
     "]": "{]}",
+    "*": "{*}",
+    "`": r"\textasciigrave{}",
     "±": r"$\pm$",
     "†": r"$^{\dagger}$",
     "‡": r"$^{\ddagger}$",
@@ -374,7 +376,8 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, c) for c in _line(text))
+    escaped = "".join(_TEX.get(c, c) for c in printable(text).replace("--", "-\0-"))
+    return escaped.replace("\0", "{}")  # two hyphens of a name are no dash
 
 
 def _tex_item(item: Item) -> str:
@@ -410,7 +413,7 @@ def html_tables(board: Board) -> str:
 
 
 def _html(text: str) -> str:
-    return html.escape(_line(text))
+    return html.escape(printable(text))
 
 
 def _html_item(item: Item) -> str:
@@ -422,29 +425,28 @@ def _html_item(item: Item) -> str:
 
 def terminal(board: Board) -> list[RenderableType]:
     """The board for a terminal: heading, tables and notes."""
-    parts: list[RenderableType] = [Text.assemble((_line(board.title), "bold"), f"\n{facts(board)}")]
+    heading = several_lines([one_line((board.title, "bold")), facts(board)])
+    parts: list[RenderableType] = [heading]
     for sheet in sheets(board):
         if sheet.title:
-            parts.append(Text(sheet.title, "bold"))
+            parts.append(one_line((sheet.title, "bold")))
         for label, rows in sheet.sections:
             if label:
-                parts.append(Text(_line(label), "italic"))
+                parts.append(one_line((label, "italic")))
             table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
             names = len(sheet.head) - sheet.numbers
             for place, name in enumerate(sheet.head):
                 numbers = place >= names
-                table.add_column(
-                    Text(_line(name)), justify="right" if numbers else "left", no_wrap=numbers
-                )
+                table.add_column(name, justify="right" if numbers else "left", no_wrap=numbers)
             for row in rows:
                 table.add_row(*map(_rich_item, row))
             parts.append(table)
-    return [*parts, Text("\n".join(notes(board)))]
+    return [*parts, several_lines(notes(board))]
 
 
-def _rich_item(item: Item) -> Text:
+def _rich_item(item: Item) -> RenderableType:
     style = ("", "bold", "underline")[item.place]
-    return Text.assemble((_line(item.text), style), _line(item.rest))
+    return one_line((item.text, style), item.rest)
 
 
 COLUMNS = (
@@ -463,7 +465,8 @@ def as_csv(board: Board) -> str:
     """The board as CSV, one line a cell; a cell that was not measured has no accuracy.
 
     Percent and points with four decimals, p with three digits and never below `SMALLEST_P`.
-    Several entries in one field are parted by a space, or for sources by `` / ``.
+    Several entries in one field are parted by a space, or for sources by `` / ``. A text that a
+    spreadsheet would take for a formula begins with an apostrophe, by which it takes it for a text.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -515,6 +518,10 @@ def _fields(cell: Cell, baseline: str) -> dict[str, object]:
     return found
 
 
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with; the last four are the wide letters of Japanese keyboards."""
+
+
 def _p(p: float | None) -> str | None:
     return None if p is None else f"{max(p, SMALLEST_P):.3g}"
 
@@ -526,9 +533,5 @@ def _plain(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.4f}"
-    return _line(str(value))
-
-
-def _line(text: str) -> str:
-    """Text on one line, without control characters."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+    text = printable(str(value))
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
+from susx_bench.console import several_lines
 from susx_bench.errors import PluginError, SuiteError
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, Registry
 
@@ -44,8 +44,8 @@ def _fill(table: Table, registry: Registry[T], row: Callable[[str, type[T]], lis
             faults.append(str(error) if known else f"{registry.kind} '{name}': {error!r}")
             name, columns = f"{name} ✗", ["–"] * (len(table.columns) - 2)
         for origin in origins:
-            table.add_row(*map(escape, [name, *columns, f"{origin.package} {origin.version}"]))
-    table.caption = "\n".join([*below, *(escape(f"✗ {fault}") for fault in faults)])
+            table.add_row(name, *columns, f"{origin.package} {origin.version}")
+    table.caption = several_lines([*below, *(f"✗ {fault}" for fault in faults)])
     table.caption_justify = "left"
 
 
@@ -126,7 +126,7 @@ def encoders() -> Table:
         "MODEL:random[-SEED]": "random weights, for tests and timings",
     }
     for name, what in others.items():
-        table.add_row(escape(name), what, f"open_clip_torch {version('open_clip_torch')}")
+        table.add_row(name, what, f"open_clip_torch {version('open_clip_torch')}")
     return table
 
 
@@ -156,13 +156,13 @@ def suites() -> Table:
             suite = Suite.read(path)
         except SuiteError as error:  # it names a method of a package that is not installed here
             table.add_row(f"{path.stem} ✗", "–", "–", "–", str(path))
-            faults.append(escape(f"✗ {error}"))
+            faults.append(f"✗ {error}")
             continue
         methods = {name for run in suite.run for name in run.method}
         data = {
             str(name) for run in suite.run for name in run.features or run.dataset or ("digits",)
         }
         table.add_row(suite.name, suite.title, str(len(methods)), str(len(data)), str(path))
-    table.caption = "\n".join(faults)
+    table.caption = several_lines(faults)
     table.caption_justify = "left"
     return table

@@ -12,9 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
-from susx_bench.console import counted
+from susx_bench.console import counted, one_line, printable
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.errors import SupportError
 from susx_bench.records.files import write_atomic
@@ -42,11 +41,9 @@ def summary(built: Built) -> RenderableType:
     """What a build made, in a few lines."""
     kept = [row for row in built.rows if row.fate == KEPT]
     count = _count(built.recipe, kept)
-    lines = [
-        Text(
-            f"{built.folder}: {count}"
-            + ("" if built.fresh else "; all were there already, nothing to do")
-        ),
+    lines: list[RenderableType] = [
+        f"{built.folder}: {count}"
+        + ("" if built.fresh else "; all were there already, nothing to do"),
         *_left_out(built.rows),
         *_short(built.recipe, kept),
     ]
@@ -57,7 +54,7 @@ def summary(built: Built) -> RenderableType:
             f"use it: susx-bench run --method tipx --setting name-only --dataset {built.dataset} "
             f"--support {place}"
         )
-        lines.append(Text(told, style="dim"))
+        lines.append(one_line((told, "dim")))
     return Group(*lines)
 
 
@@ -84,19 +81,19 @@ def render(folder: SupportFolder) -> RenderableType:
         scores = [row.score for row in mine if row.fate == KEPT and row.score is not None]
         images = sum(row.fate == KEPT for row in mine)
         table.add_row(
-            Text(name),  # no markup, whatever a class is called
-            Text(f"{images}", style="" if images >= recipe.per_class else "yellow"),
+            name,
+            one_line((f"{images}", "" if images >= recipe.per_class else "yellow")),
             f"{len({row.prompt for row in mine if row.fate == KEPT and row.prompt})}",
             f"{sum(scores) / len(scores):.3f}" if scores else "–",
             f"{len(mine) - images}" if len(mine) > images else "–",
         )
     state = "" if folder.finished else "not finished: the same build again completes it"
     return Group(
-        Text(str(folder.path), style="bold"),
-        *([Text(state, style="yellow")] if state else []),
-        *(Text(line) for line in _provenance(recipe)),
+        one_line((str(folder.path), "bold")),
+        *([one_line((state, "yellow"))] if state else []),
+        *_provenance(recipe),
         table,
-        Text(_count(recipe, kept)),
+        _count(recipe, kept),
         *_left_out(rows),
         *_short(recipe, kept),
     )
@@ -123,17 +120,19 @@ def _provenance(recipe: Recipe) -> list[str]:
     return lines
 
 
-def _left_out(rows: Sequence[Row]) -> list[Text]:
+def _left_out(rows: Sequence[Row]) -> list[RenderableType]:
     fates = Counter(row.fate for row in rows if row.fate != KEPT)
     redrawn = sum(row.redrawn for row in rows)
     told = [f"{count:,} {fate}" for fate, count in sorted(fates.items())]
-    lines = [Text(f"left out: {', '.join(told)}", style="yellow")] if told else []
+    lines: list[RenderableType] = []
+    if told:
+        lines.append(one_line((f"left out: {', '.join(told)}", "yellow")))
     if redrawn:
-        lines.append(Text(f"drawn again because they were blank: {redrawn:,} times"))
+        lines.append(f"drawn again because they were blank: {redrawn:,} times")
     return lines
 
 
-def _short(recipe: Recipe, kept: Sequence[Row]) -> list[Text]:
+def _short(recipe: Recipe, kept: Sequence[Row]) -> list[RenderableType]:
     """Lines on the classes that have fewer images than were asked for, or none."""
     counts = Counter(row.class_id for row in kept)
     short = [
@@ -146,7 +145,7 @@ def _short(recipe: Recipe, kept: Sequence[Row]) -> list[Text]:
         lines.append(f"fewer than {counted(recipe.per_class, 'image')}: {some(short)}")
     if empty := without_images(recipe, kept):
         lines.append(f"no image of {len(empty)} of {len(recipe.classnames)} classes: {some(empty)}")
-    return [Text(line, style="yellow") for line in lines]
+    return [one_line((line, "yellow")) for line in lines]
 
 
 def draw_sheet(folder: SupportFolder, path: Path) -> Path | None:
@@ -176,7 +175,7 @@ def draw_sheet(folder: SupportFolder, path: Path) -> Path | None:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for down, label in enumerate(labels):
         top = _GAP + down * (_TILE + _GAP)
-        name = recipe.classnames[label]
+        name = printable(recipe.classnames[label])
         while pen.textlength(name, font) > _NAMES - 3 * _GAP:
             name = f"{name.removesuffix('…')[:-1]}…"
         pen.text((2 * _GAP, top + _TILE // 2), name, "black", font, anchor="lm")

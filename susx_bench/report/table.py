@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
-from susx_bench.console import counted
+from susx_bench.console import counted, one_line, several_lines
 from susx_bench.records.cells import data_of, dataset_names, draw_of
 from susx_bench.records.record import Record
 from susx_bench.report.statistics import wilson
@@ -116,15 +115,13 @@ def _task(
     alike = _alike(records)
     if first.skipped:
         facts.append(f"{len(first.skipped)} of the images unreadable and left out")
-    heading = Text.assemble(
-        (f"{name} · {first.encoder} · {first.setting}", "bold"),
-        f"\ntop-1 accuracy in %, {spread}",
-    )
+    heading = [
+        one_line((f"{name} · {first.encoder} · {first.setting}", "bold")),
+        one_line(f"top-1 accuracy in %, {spread}"),
+    ]
     if first.encoder == _DEMO_ENCODER and (first.dataset, first.protocol) != _DEMO:
-        heading.append(
-            f"\nencoder {_DEMO_ENCODER} knows only drawn digits: these numbers say nothing of CLIP",
-            style="bold yellow",
-        )
+        told = f"encoder {_DEMO_ENCODER} knows only drawn digits: these numbers say nothing of CLIP"
+        heading.append(one_line((told, "bold yellow")))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("method")
     table.add_column("tuned on")
@@ -145,8 +142,9 @@ def _task(
             facts.append(f"{row.method} {accuracy(row.records)}")
         else:
             cells = [accuracy(row.records)]
-        table.add_row(Text(row.method), row.tuned_on, *cells)
-    return [heading, table, Text("\n".join([" · ".join(facts), *alike, *marks(records)]))]
+        table.add_row(row.method, row.tuned_on, *cells)
+    below = several_lines([" · ".join(facts), *alike, *marks(records)])
+    return [several_lines(heading), table, below]
 
 
 def _runs(records: Sequence[Record], order: Sequence[str]) -> list[list[Record]]:

@@ -131,7 +131,7 @@ class Opened:
         """Print a line once."""
         if line not in self.said:
             self.said.add(line)
-            notes.print(line, markup=False)
+            notes.print(line)
 
 
 def plan(
@@ -393,7 +393,6 @@ def _shots_there_are(
     notes.print(
         f"{task.where}: class {label} ('{task.classnames[label]}') has {count} labelled images, "
         f"so S = {', '.join(map(str, more))} is left out.",
-        markup=False,
     )
     return [s for s in shots if s <= count]
 
@@ -456,7 +455,7 @@ def _bundle(request: Request, notes: Console) -> Task:
     )
     if task.unread:
         named = ", ".join(task.unread)
-        notes.print(f"{request.features}: no bundle has a tensor {named}: not read", markup=False)
+        notes.print(f"{request.features}: no bundle has a tensor {named}: not read")
     return task
 
 
@@ -528,7 +527,7 @@ def _task(
         open_split, encoder, request.prompts, texts, pool, support, views, store, contents
     )
     for remark in task.remarks:
-        notes.print(f"{spec.name}: {remark}.", markup=False)
+        notes.print(f"{spec.name}: {remark}.")
     task.given = as_given(name)
     task.plugins = {**DATASETS.package(name), **ENCODERS.package(encoder.name)}
     return task

@@ -104,7 +104,7 @@ def run(
                 read_predictions(path)
                 found[i] = Outcome(cell, path, None, fresh=False)
             except RecordError as error:
-                notes.print(f"{error} They are made again.", style="yellow", markup=False)
+                notes.print(f"{error} They are made again.", style="yellow")
         elif path.exists() and not force:
             try:
                 record = read(path)
@@ -116,7 +116,7 @@ def run(
                     read_search(path)
                 found[i] = Outcome(cell, path, record, fresh=False)
             except RecordError as error:
-                notes.print(f"{error} It is measured again.", style="yellow", markup=False)
+                notes.print(f"{error} It is measured again.", style="yellow")
     todo = [i for i in range(len(cells)) if i not in found]
     if launch.is_main:
         if todo:
@@ -147,7 +147,7 @@ def run(
             encode_seconds = features.seconds
             if launch.is_main:
                 for line in filter(None, (task.cut, _same_texts(task, features.text))):
-                    notes.print(line, style="yellow", markup=False)
+                    notes.print(line, style="yellow")
             for i in mine:
                 cell = cells[i]
                 view.running(_title(cell))

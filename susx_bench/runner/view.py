@@ -53,7 +53,7 @@ class View:
     ) -> None:
         self._progress.__exit__(kind, error, trace)
         if kind is None and self._lines:
-            self._notes.print(self.line(), markup=False)
+            self._notes.print(self.line())
 
     def encoding(self, dataset: str, missing: dict[str, int]) -> Callable[[str, int], None]:
         """Show bars for what is encoded now.
@@ -92,7 +92,7 @@ class View:
     def failed(self, what: str, count: int = 1) -> None:
         """Count cells that failed, and say why at once."""
         self._failed += count
-        self._notes.print(f"failed: {what}", style="red", markup=False)
+        self._notes.print(f"failed: {what}", style="red")
         self._cells.say(note=f"{self._failed} failed")
         self._cells.advance(count)
 

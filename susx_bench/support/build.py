@@ -171,7 +171,7 @@ def _recipe(
         dataset=spec.name,
         classnames=spec.classnames,
         prompts=request.prompts,
-        texts=_texts(request, spec, partial(notes.print, markup=False)),
+        texts=_texts(request, spec, notes.print),
         per_class=per_class if request.per_class is None else request.per_class,
         seed=request.seed,
         **how,
@@ -270,7 +270,7 @@ def _lost(folder: SupportFolder) -> int:
 
 
 def _say(notes: Console, what: str) -> None:
-    notes.print(what, style="yellow", markup=False)
+    notes.print(what, style="yellow")
 
 
 @contextmanager
@@ -385,7 +385,7 @@ def _retrieved(request: Request, notes: Console) -> Built:
         return _imported(request, dataset.spec, notes)
     origin = _origin(request, dataset.spec)
     if origin.remark:
-        notes.print(origin.remark, style="yellow", markup=False)
+        notes.print(origin.remark, style="yellow")
     test = _test_split(request, dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = _recipe(request, dataset.spec, RETRIEVED, notes, retrieval=facts)

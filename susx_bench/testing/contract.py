@@ -11,10 +11,10 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from susx_bench.console import PlainConsole
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.predict import Launch
 from susx_bench.methods.base import Context, Labelled, LinearMethod, Method, Need, UnfitError, fault
@@ -452,7 +452,9 @@ def measured(method: type[Method], test_labels: Tensor, path: Path) -> Record:
         val_shots=None,
         official=False,
     )
-    outcome = run([cell], path.parent, Launch(accelerator="cpu", workers=0), Console(quiet=True))[0]
+    outcome = run(
+        [cell], path.parent, Launch(accelerator="cpu", workers=0), PlainConsole(quiet=True)
+    )[0]
     assert outcome.record is not None, outcome.reason
     return outcome.record
 

@@ -181,8 +181,8 @@ def test_latex_escapes_names_and_is_balanced() -> None:
     text = formats.latex(board(NASTY, NASTY, NASTY))
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     name = (
-        r"a\textbar{}b*\_\textless{}script\textgreater{}\&\%\$\#\{\}\textbackslash{}"
-        r"\textasciitilde{}\textasciicircum{}{[}x{]}(y)`"
+        r"a\textbar{}b{*}\_\textless{}script\textgreater{}\&\%\$\#\{\}\textbackslash{}"
+        r"\textasciitilde{}\textasciicircum{}{[}x{]}(y)\textasciigrave{}"
     )
 
     assert name in body
@@ -200,7 +200,7 @@ def test_csv_has_a_line_for_every_cell_and_everything_in_it() -> None:
     by_cell = {(line["method"], line["tuned_on"], line["dataset"]): line for line in lines}
 
     assert len(lines) == len(made.rows) * len(made.columns)
-    nasty = by_cell[NASTY.replace("\n", " "), "val", "dtd"]
+    nasty = by_cell[NASTY.replace("\n", r"\n"), "val", "dtd"]
     assert nasty["accuracy"] == f"{100 * 52 / N:.4f}"
     assert nasty["runs"] == "3"
     assert nasty["seeds"] == "1 2 3"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from susx_bench.console import printable_lines
 from susx_bench.records.command import command
 from susx_bench.records.record import Record
 from susx_bench.report.board import Board, Cell, Row
@@ -171,9 +172,18 @@ def _p(p: float | None) -> float | None:
     return None if p is None else float(f"{max(p, SMALLEST_P):.3g}")
 
 
+def _shown(value: Any) -> Any:
+    """A JSON value in which every text shows what is in it, also what has no glyph."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable_lines(value)
+    if isinstance(value, dict):
+        return {_shown(key): _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _compact(value: Any) -> str:
     """JSON that may stand in a script element: without a letter that HTML or JavaScript minds."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_shown(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text
