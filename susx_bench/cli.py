@@ -90,6 +90,7 @@ DATA_ROOT = click.option(
     "--data-root",
     type=FOLDER_PATH,
     envvar="SUSX_BENCH_DATA",
+    show_envvar=True,
     help="Folder of local data, DIR/DATASET each, and of a suite's bundles.",
 )
 SOURCE = click.option(
@@ -139,6 +140,7 @@ PROMPTS_DIR = click.option(
     "--prompts-dir",
     type=FOLDER_PATH,
     envvar="SUSX_BENCH_PROMPTS",
+    show_envvar=True,
     help="Folder of prompt files: CuPL_prompts_DATASET.json for cupl and combined, "
     "descriptors_DATASET.json for visdesc.",
 )

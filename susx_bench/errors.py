@@ -39,6 +39,21 @@ class BenchError(Exception):
     exit_code = 2
 
 
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """At most two of the known names that are spelt like one, whatever the case and the hyphens."""
+    spelt: dict[str, str] = {}
+    for each in known:
+        spelt.setdefault(_letters(each), each)
+    if same := spelt.get(_letters(name)):
+        return [same]
+    near = difflib.get_close_matches(_letters(name), spelt, n=2, cutoff=0.5)
+    return [spelt[letters] for letters in near]
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
 class UnknownNameError(BenchError):
     """A name nobody registered; the message offers the nearest known ones, or those given."""
 
@@ -51,7 +66,7 @@ class UnknownNameError(BenchError):
         near: Sequence[str] = (),
     ) -> None:
         names = sorted(known)
-        near = near or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+        near = near or nearest(name, names)
         guess = f" Did you mean {' or '.join(near)}?" if near else ""
         super().__init__(
             f"no {kind} called '{name}'.{guess} Known: {', '.join(names) or 'none'}."

@@ -18,6 +18,8 @@ from susx_bench.errors import BenchError, OptionError
 from susx_bench.records.paths import check_text, checked_path
 
 _SHOWN = 60
+_HUB = ("hf:", "hf-hub:")
+"""What stands before a name on the hub, which is no path."""
 _SCHEME = re.compile(r"^[a-z][a-z0-9-]*:(?!//)")
 """What may stand before a path in a name, as in ``local-dir:FOLDER``."""
 
@@ -63,6 +65,8 @@ class Name(Text):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the name, and that its path is one that this machine can have."""
         text = super().convert(value, param, ctx)
+        if text.startswith(_HUB):
+            return text  # whoever asks the hub knows its names
         try:
             checked_path(_SCHEME.sub("", text) or ".")
         except BenchError as error:

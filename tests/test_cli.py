@@ -22,6 +22,9 @@ RUN = ("run", "--setting", "few-shot")
     ("words", "message"),
     [
         (("--method", "tipxx"), "no method called 'tipxx'. Did you mean tipx?"),
+        (("--method", "TIP-X"), "no method called 'TIP-X'. Did you mean tipx?"),
+        (("--method", "tipx", "--dataset", "CIFAR_10"), "Did you mean cifar10?"),
+        (("--method", "tipx", "--prompts", "CuPL"), "Did you mean cupl?"),
         (
             ("--method", "tipx", "--dataset", "digit"),
             "no dataset called 'digit'. Did you mean digits",

@@ -10,6 +10,7 @@ import pytest
 
 from susx_bench import options
 from susx_bench.cli import app
+from tests.conftest import Command
 
 OURS = (
     options.Text,
@@ -113,3 +114,15 @@ def test_a_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("HOME", str(tmp_path))
 
     assert options.FOLDER_PATH.convert("~/out", None, None) == tmp_path / "out"
+
+
+@pytest.mark.parametrize("variable", ["SUSX_BENCH_DATA", "SUSX_BENCH_PROMPTS"])
+def test_a_value_from_the_environment_is_told_by_its_variable(
+    command: Command, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "~nosuchuser/x")
+
+    said = command("run", "--method", "zero-shot", "--setting", "few-shot")
+
+    assert said.code == 2
+    assert variable in said.err

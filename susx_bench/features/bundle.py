@@ -20,6 +20,7 @@ from susx_bench.records.files import sha256_arrays
 from susx_bench.records.text import parse_json
 
 _META = "bundle"
+_SAYS = {"dataset", "encoder", "logit_scale", "classnames"}
 _FORMAT = "format"  # what other programs write beside it: whose tensors a file holds
 _REQUIRED = ("text", "test")
 _PAIRS = {"support": "support_labels", "val": "val_labels", "test": "test_labels"}
@@ -40,7 +41,8 @@ class BundleTask(Task):
         classnames: See above.
 
     Attributes:
-        unread: Names of tensors in the file that a bundle has no place for.
+        unread: What is in the file that a bundle has no place for: tensors, and words of the
+            metadata.
 
     Raises:
         BundleError: If the file is missing, is no safetensors file, lacks a tensor, or holds
@@ -176,7 +178,7 @@ class BundleTask(Task):
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...]]:
-    """Tensors and metadata of a bundle, and the names of the tensors it has no place for."""
+    """Tensors and metadata of a bundle, and what is in the file that it has no place for."""
     if not path.is_file():
         what = "is not a file" if path.exists() else "no such file"
         raise BundleError(f"--features {path}: {what}.")
@@ -194,7 +196,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...
     for name in _REQUIRED:
         if name not in names:
             raise BundleError(f"{path}: no tensor '{name}'. It has: {', '.join(sorted(names))}.")
-    return tensors, _read_meta(path, meta), tuple(sorted(names - known))
+    said = _read_meta(path, meta)
+    unread = [f"a tensor {name}" for name in sorted(names - known)]
+    unread += [f"metadata '{name}'" for name in sorted(set(said) - _SAYS)]
+    return tensors, said, tuple(unread)
 
 
 def _read_meta(path: Path, meta: dict[str, str]) -> dict[str, Any]:
@@ -229,6 +234,8 @@ def _how_to_convert(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(6)
     new = path.with_suffix(".safetensors").name
+    if new == path.name:
+        new = f"{path.stem}-converted.safetensors"  # never over what it is made from
     if start == b"\x93NUMPY" or (start[:2] == b"PK" and path.suffix == ".npz"):
         what, library, load, keep = "numpy", "numpy", f"numpy.load({path.name!r})", "v.copy()"
         if start[:2] != b"PK":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from susx_bench.records.paths import read_bytes
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _MARK = "\ufeff"
+_NUMBERED = re.compile(r"(\d{1,9})(?:\s*[,;:]\s*|\s+)\S")
+"""A name with its number before it: ``0 cat``, ``1: dog``. ``001.cat`` is a name as it is."""
 _OTHERS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16"} | {
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_BE: "UTF-16",
@@ -22,10 +25,13 @@ def read_text(path: Path) -> str:
     r"""Read a UTF-8 file: without its byte order mark, every line ended by ``\n``.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If it cannot be read; the message says why, and not again which file.
         ValueError: If it is not UTF-8; the message says what it is, or where it is broken.
     """
-    content = read_bytes(path)
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise type(error)(error.strerror or str(error)) from error
     for mark, name in _OTHERS.items():
         if content.startswith(mark):
             raise ValueError(f"it is {name}; save it as UTF-8")
@@ -65,11 +71,19 @@ def read_names(path: Path) -> list[str]:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is not UTF-8, has no line, or an empty line.
+        ValueError: If it is not UTF-8, has no line, or an empty line, or every line begins with its
+            own number.
     """
     names = read_lines(path)
     if not names:
         raise ValueError("it has no line")
+    numbers = [match and int(match[1]) for match in map(_NUMBERED.match, names)]
+    for first in (0, 1):
+        if len(names) > 1 and numbers == list(range(first, first + len(names))):
+            raise ValueError(
+                f"every line begins with its number, the first is '{names[0][:60]}': leave the "
+                "numbers out, a line's place is its number"
+            )
     return names
 
 
@@ -78,7 +92,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is not UTF-8, not JSON, or has escapes that are half a character.
+        ValueError: If it is not UTF-8, or what `parse_json` refuses.
     """
     try:
         return parse_json(read_text(path))
@@ -90,10 +104,11 @@ def parse_json(text: str) -> Any:
     """Read JSON whose texts can be written again.
 
     Raises:
-        ValueError: If it is not JSON, or has an escape that is half a character.
+        ValueError: If it is not JSON, has an escape that is half a character, or has a name twice
+            in one object, of which a parser would keep the last.
         RecursionError: If it is nested too deep.
     """
-    value = json.loads(text)
+    value = json.loads(text, object_pairs_hook=_once)
     if _HALF.search(text):  # or a whole character in two escapes
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -101,3 +116,12 @@ def parse_json(text: str) -> Any:
             half = ascii(str(error.object)[error.start])[1:-1]
             raise ValueError(f"it has {half}, which is half a character") from error
     return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        twice = ", ".join(f"'{name}'" for name, count in names.items() if count > 1)
+        raise ValueError(f"an object in it has {twice[:200]} more than once; keep one of each")
+    return found

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+from susx_bench.console import counted
 from susx_bench.data.published import local_folder
 from susx_bench.data.sources.hub import is_cached
 from susx_bench.errors import BenchError, PluginError
@@ -103,7 +104,8 @@ def _versions(report: Report) -> None:
 def _devices(report: Report) -> None:
     import torch
 
-    report.rows.append(("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"))
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    report.rows.append(("cpu", f"{counted(cores, 'core')}, {counted(threads, 'thread')}"))
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
         memory = device.total_memory / 2**30
@@ -125,11 +127,26 @@ def _folders(report: Report, data_root: Path | None) -> None:
         report.rows.append((name, _folder(place) if place else "no --data-root"))
     for name, place in places[:2]:
         if "://" in place:
+            report.wrong += _unknown_protocols(name, place)
             continue
         try:
             make_folder(Path(place))
         except BenchError as error:
             report.wrong.append(f"{name}: {error}")
+
+
+def _unknown_protocols(name: str, url: str) -> list[str]:
+    """Which protocols of a URL nothing here speaks, a line each."""
+    from fsspec import get_filesystem_class
+
+    found = []
+    for part in url.split("::"):
+        protocol = part.partition("://")[0]
+        try:
+            get_filesystem_class(protocol)
+        except (ValueError, ImportError) as error:
+            found.append(f"{name}: {protocol}://: {error}".rstrip("."))
+    return found
 
 
 def _folder(place: str) -> str:

@@ -260,6 +260,22 @@ def marks(records: Sequence[Record]) -> list[str]:
     return [f"{mark} {meaning}" for mark, meaning in meanings.items() if mark in shown]
 
 
+def _instead(records: Sequence[Record]) -> list[str]:
+    """Where a tuning could not do what its name says, a line for each reason."""
+    where: dict[str, tuple[dict[str, None], set[int]]] = {}
+    for r in records:
+        if r.search.note:
+            methods, shots = where.setdefault(r.search.note, ({}, set()))
+            methods[r.method] = None
+            shots.add(r.shots)
+    return [
+        f"{', '.join(methods)}"
+        + (f" at S = {', '.join(map(str, sorted(shots)))}" if any(shots) else "")
+        + f": {note}"
+        for note, (methods, shots) in where.items()
+    ]
+
+
 def choices(records: Sequence[Record], fresh: Collection[str]) -> list[str]:
     """What was chosen and what it took: a line a cell, or one line for many.
 
@@ -270,15 +286,17 @@ def choices(records: Sequence[Record], fresh: Collection[str]) -> list[str]:
     """
     chosen = [r for r in records if r.hparams]
     if len(chosen) > _CHOICES:
+        instead = _instead(chosen)
         searched = [r for r in chosen if r.search.settings and r.input_sha256 in fresh]
         if not searched:
-            return []
+            return instead
         settings = sum(r.search.settings for r in searched)
         seconds = sum(r.seconds.search for r in searched)
         cells = counted(len(searched), "cell")
         return [
             f"searched {counted(settings, 'setting')} for {cells} in {seconds:.1f} s "
-            f"({settings / seconds:,.0f} a second)"
+            f"({settings / seconds:,.0f} a second)",
+            *instead,
         ]
     lines = []
     names = dataset_names(records)

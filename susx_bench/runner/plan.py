@@ -455,7 +455,7 @@ def _bundle(request: Request, notes: Console) -> Task:
     )
     if task.unread:
         named = ", ".join(task.unread)
-        notes.print(f"{request.features}: no bundle has a tensor {named}: not read")
+        notes.print(f"{request.features}: no bundle has {named}: not read")
     return task
 
 

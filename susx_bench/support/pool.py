@@ -15,7 +15,7 @@ from susx_bench.data.decode import BadImageError, decode
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.sources.datafiles import inside, of_config, walk
 from susx_bench.data.sources.hub import copy_named, snapshot
-from susx_bench.data.sources.rows import ParquetTable, members, read_member
+from susx_bench.data.sources.rows import ArrowTable, ParquetTable, SavedTable, members, read_member
 from susx_bench.data.sources.table import IMAGE_COLUMNS
 from susx_bench.data.sources.tree import image_files, is_image
 from susx_bench.errors import DatasetError, SupportError
@@ -23,7 +23,7 @@ from susx_bench.records.paths import read_bytes
 
 
 class Pool(ImageDataModule):
-    """Images to retrieve from: files, and what is in Parquet files and tars among them.
+    """Images to retrieve from: files, and what is in Parquet, Arrow and tar files among them.
 
     One that cannot be read has no features, and is told of.
 
@@ -38,7 +38,7 @@ class Pool(ImageDataModule):
         unused: Number of files that hold no image, by their ending.
 
     Raises:
-        DatasetError: If a Parquet file or a tar cannot be read.
+        DatasetError: If a Parquet file, an Arrow file or a tar cannot be read.
     """
 
     where: str
@@ -76,8 +76,8 @@ class Pool(ImageDataModule):
                 found = {place: partial(read_bytes, path)}
             elif ending == ".tar":
                 found = _in_tar(inside(self._folder, place), place)
-            elif ending == ".parquet":
-                found = _in_parquet(inside(self._folder, place), place)
+            elif ending in _TABLES:
+                found = _in_table(_TABLES[ending]([inside(self._folder, place)]), place)
             if found:
                 self._read |= found
                 self._used.append(path)
@@ -135,9 +135,14 @@ def _in_tar(path: Path, place: str) -> dict[str, Callable[[], bytes | None]]:
     }
 
 
-def _in_parquet(path: Path, place: str) -> dict[str, Callable[[], bytes | None]]:
-    """The images in a Parquet file, by key."""
-    table = ParquetTable([path])
+_TABLES: dict[str, Callable[[Sequence[Path]], ArrowTable]] = {
+    ".parquet": ParquetTable,
+    ".arrow": SavedTable,
+}
+
+
+def _in_table(table: ArrowTable, place: str) -> dict[str, Callable[[], bytes | None]]:
+    """The images in a file of rows, by key."""
     column = table.image_column(IMAGE_COLUMNS)
     if column is None:
         return {}
@@ -145,7 +150,7 @@ def _in_parquet(path: Path, place: str) -> dict[str, Callable[[], bytes | None]]
 
 
 def open_pool(name: str) -> Pool:
-    """Open ``FOLDER`` (of images, Parquet files, tars) or ``hf:ORG/NAME[:CONFIG][@REVISION]``.
+    """Open ``FOLDER`` (images, Parquet, Arrow, tars) or ``hf:ORG/NAME[:CONFIG][@REVISION]``.
 
     Raises:
         SupportError: If there is no such folder, or no image in it.
@@ -168,6 +173,7 @@ def open_pool(name: str) -> Pool:
             ", ".join(f"{n:,} {ending}" for ending, n in pool.unused.most_common()) or "nothing"
         )
         raise SupportError(
-            f"--pool {name}: it has no image, and none in a Parquet file or a tar; it has {looked}."
+            f"--pool {name}: it has no image, and none in a Parquet file, an Arrow file or a tar; "
+            f"it has {looked}."
         )
     return pool

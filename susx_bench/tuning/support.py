@@ -48,7 +48,8 @@ def too_few(context: Context) -> str:
     fewest = int(torch.bincount(context.support_labels, minlength=context.num_classes).min())
     if fewest >= MIN_SHOTS:
         return ""
-    return f"fixed: {fewest} support images in a class, cross-validation takes {MIN_SHOTS}"
+    images = "image" if fewest == 1 else "images"
+    return f"fixed: {fewest} support {images} in a class, cross-validation takes {MIN_SHOTS}"
 
 
 def cross_validate(method: Method, context: Context, space: SearchSpace) -> Chosen:

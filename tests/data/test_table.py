@@ -108,6 +108,8 @@ def test_numbers_without_names_are_refused(tmp_path: Path) -> None:
         ([0, 1, 3], NAMES, "test of {} has labels 0 to 3, and 3 class names"),
         ([-1, -1, -1], NAMES, "test of {} has labels -1 to -1, and 3 class names"),
         ([0, None, None], NAMES, "2 of 3 rows in test of {} have no label"),
+        ([None, None, None], None, "3 of 3 rows in test of {} have no label"),
+        (["", " ", ""], None, "3 of 3 rows in test of {} have no label"),
         (["cat", None, "dog"], None, "1 of 3 rows in test of {} have no label"),
         ([0, 1, 2], ("cat", "dog", "ant"), "{} has 3 class names, the dataset has 3 (none of"),
         (["cat", "dog", "cat"], None, "none of its rows is of 'night owl'"),
@@ -984,3 +986,30 @@ def test_a_test_split_without_a_column_of_labels_has_none(tmp_path: Path) -> Non
 
     assert rows(type(data), Where()) == [("validation/0", 1, 2)]
     assert data.splits == ("train", "test")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "org/name:", "org/name@", "org/../x", "org/name/x", "https://huggingface.co/org/name"],
+)
+def test_a_name_that_no_dataset_on_the_hub_can_have(name: str, command: Command) -> None:
+    """Refused before anything is asked; nothing was downloaded that could be kept."""
+    said = command("data", "check", f"hf:{name}")
+
+    assert said.code == 2
+    assert f"'hf:{name}' names no dataset on the hub: write hf:ORG/NAME" in said.err
+
+
+def test_a_folder_of_save_to_disk_is_a_pool(tmp_path: Path) -> None:
+    import datasets
+
+    shades = [{"bytes": plain(shade), "path": None} for shade in (1, 2)]
+    saved = datasets.Dataset.from_dict(
+        {"image": shades, "label": [0, 1]},
+        features=datasets.Features(image=datasets.Image(), label=datasets.Value("int64")),
+    )
+    saved.save_to_disk(str(tmp_path / "pool"))
+
+    pool = open_pool(str(tmp_path / "pool"))
+
+    assert [shade(pool.image(sample)) for sample in pool.samples] == [1, 2]

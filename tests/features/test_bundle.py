@@ -182,11 +182,12 @@ def test_support_and_test_labels_may_be_missing(bundle: Bundle, tensors: dict[st
     )
 
 
-def test_tensors_without_a_place_are_named(bundle: Bundle) -> None:
-    assert BundleTask(bundle(supports=unit(3, 16, seed=1), x=unit(1, 2, seed=1))).unread == (
-        "supports",
-        "x",
-    )
+def test_what_has_no_place_is_named(bundle: Bundle) -> None:
+    meta = {"bundle": json.dumps({"dataset": "toy", "logitscale": 50.0})}
+    unread = BundleTask(
+        bundle(meta=meta, supports=unit(3, 16, seed=1), x=unit(1, 2, seed=1))
+    ).unread
+    assert unread == ("a tensor supports", "a tensor x", "metadata 'logitscale'")
 
 
 def test_no_file_is_refused(tmp_path: Path) -> None:
@@ -246,3 +247,11 @@ def test_patches_and_lengths_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(BundleError, match=message):
         BundleTask(bundle(**changes))
+
+
+def test_a_conversion_never_writes_over_what_it_reads(tmp_path: Path) -> None:
+    path = tmp_path / "renamed.safetensors"
+    path.write_bytes(b"PK\x03\x04" * 9)
+
+    with pytest.raises(BundleError, match=r"renamed-converted\.safetensors"):
+        BundleTask(path)

@@ -101,3 +101,29 @@ def test_files_with_a_mark_are_read(tmp_path: Path, command: Command, bundle: Bu
     run = ("run", "--method", "tip-adapter", "--setting", "few-shot", "--json")
     done = command(*run, "--features", tmp_path / "toy.safetensors", "--shots-file", shots)
     assert (done.code, done.records[0]["draw"]) == (0, "file")
+
+
+def test_a_name_twice_in_an_object_is_refused(tmp_path: Path) -> None:
+    """A parser would keep the last: of two lists of sentences for one class, one."""
+    path = write(tmp_path / "a.json", '{"x": {"cat": [1], "dog": [2], "cat": [3]}}')
+
+    with pytest.raises(ValueError, match="'cat' more than once"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("content", ["0 cat\n1 dog", "1: cat\n2: dog", "0,cat\n1,dog\n2,owl"])
+def test_numbers_before_names_are_refused(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ValueError, match="every line begins with its number"):
+        read_names(write(tmp_path / "names.txt", content))
+
+
+@pytest.mark.parametrize("content", ["1 euro\n10 euro", "001.cat\n002.dog", "0\n1\n2", "1 cent"])
+def test_names_with_numbers_are_names(tmp_path: Path, content: str) -> None:
+    assert read_names(write(tmp_path / "names.txt", content)) == content.split("\n")
+
+
+def test_what_is_missing_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        read_text(tmp_path / "nothing.txt")
+
+    assert str(error.value) == "No such file or directory"

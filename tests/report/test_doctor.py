@@ -66,3 +66,15 @@ def test_a_missing_package_is_named(command: Command, monkeypatch: pytest.Monkey
 
     assert done.code == 3
     assert "tenacity is not installed: pip install 'tenacity>=9.1'" in done.err
+
+
+@pytest.mark.parametrize("url", ["nfs://there/x", "simplecache::nosuch://there"])
+def test_a_cache_that_nothing_here_speaks_to(
+    command: Command, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("SUSX_BENCH_CACHE", url)
+
+    said = command("doctor")
+
+    assert said.code == 3
+    assert "Protocol not known" in said.err

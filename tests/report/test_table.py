@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from susx_bench.records.record import Record
-from susx_bench.report.table import results
+from susx_bench.records.record import Record, Search
+from susx_bench.report.table import choices, results
 from tests.records.example import make_record
 
 
@@ -63,3 +63,20 @@ def test_what_is_trained_is_marked() -> None:
     assert "linear-probe ᵍ" in table
     assert "tipx ᵍ" not in table
     assert "ᵍ trained by gradient steps on the support set" in table
+
+
+def test_a_tuning_that_did_something_else_is_told_in_a_large_table_too() -> None:
+    """Where a line a cell would be too many, the reason stands once, with whom it is of."""
+    why = "fixed: 1 support image in a class, cross-validation takes 4"
+    note = Search(note=why)
+    few = [
+        record(method, 50.0, tuned_on="support", search=note, shots=shots, seed=seed)
+        for method in ("tip-adapter", "tipx")
+        for shots in (1, 2)
+        for seed in (1, 2, 3)
+    ]
+    enough = record("tipx", 60.0, tuned_on="support", shots=16)
+
+    lines = choices([*few, enough], set())
+
+    assert lines == [f"tip-adapter, tipx at S = 1, 2: {why}"]

@@ -566,7 +566,10 @@ def test_fewer_images_than_asked_for_are_counted_by_class(tmp_path: Path, comman
         ((), "0 were given"),
         (("--pool", "a", "--import", "b"), "2 were given"),
         (("--pool", "nowhere"), "--pool nowhere: there is no such folder"),
-        (("--pool", "."), "it has no image, and none in a Parquet file or a tar; it has nothing"),
+        (
+            ("--pool", "."),
+            "it has no image, and none in a Parquet file, an Arrow file or a tar; it has nothing",
+        ),
         (("--backend", "http://127.0.0.1:9"), "--backend needs --index"),
         (("--import", ".", "--steps", "3"), "--steps goes with --kind sus-sd"),
         (("--import", ".", "--prompts", "cupl", "--prompts-dir", "."), "cannot be read"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -12,18 +13,30 @@ from susx_bench.data.spec import Hub
 from susx_bench.errors import DatasetError
 from susx_bench.hub import unwritable_cache, why_offline
 
+_NAMED = re.compile(
+    r"(?P<repo>(?:\w[\w.-]*/)?\w[\w.-]*)(?::(?P<config>[^:@/]+))?(?:@(?P<revision>[\w./-]+))?", re.A
+)
+
 
 def copy_named(name: str) -> Hub:
-    """The copy that ``ORG/NAME[:CONFIG][@REVISION]`` names, of which no facts are known."""
-    named, _, revision = name.partition("@")
-    repo, _, config = named.partition(":")
+    """The copy that ``ORG/NAME[:CONFIG][@REVISION]`` names, of which no facts are known.
+
+    Raises:
+        DatasetError: If it is no such name.
+    """
+    named = _NAMED.fullmatch(name)
+    if named is None:
+        raise DatasetError(
+            f"'hf:{name}' names no dataset on the hub: write hf:ORG/NAME, hf:ORG/NAME:CONFIG or "
+            "hf:ORG/NAME@COMMIT, without the hub's address."
+        )
     return Hub(
-        repo=repo,
-        revision=revision or "main",
+        repo=named["repo"],
+        revision=named["revision"] or "main",
         splits={},
         sizes={},
         protocol="hub-official",
-        config=config or None,
+        config=named["config"],
     )
 
 

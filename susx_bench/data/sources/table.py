@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from susx_bench.console import counted
 from susx_bench.data.classes import match, same_names, unite
 from susx_bench.data.sources.base import Sample, Source, reason
 from susx_bench.data.sources.datafiles import open_tables
@@ -179,7 +180,8 @@ class TableCopy:
             hidden = " A split of -1 alone is one whose publisher keeps the labels."
             raise DatasetError(
                 f"{self.name}: {split} of {self.where} has labels {min(numbers)} to "
-                f"{max(numbers)}, and {len(names)} class names."
+                f"{max(numbers)}, and {counted(len(names), 'class name')}"
+                + (f" in {self.asked.classnames}, one a line." if self.asked.classnames else ".")
                 + (hidden if set(numbers) == {-1} else "")
             )
         return [names[number] for number in numbers]
@@ -192,7 +194,8 @@ class TableCopy:
         """
         table = self.tables[split]
         column = self._label_column(table)
-        if any(isinstance(value, str) for value in self._values(split, column)):
+        values = self._values(split, column)
+        if values and not any(isinstance(value, int) for value in values):
             return None
         path = self.folder / CLASSNAMES_FILE
         try:
