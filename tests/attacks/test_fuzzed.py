@@ -179,7 +179,7 @@ def other_tensors(draw: st.DrawFn, good: dict[str, Tensor]) -> dict[str, Tensor]
             case "made":
                 shape = draw(st.lists(st.sampled_from([0, 1, 2, 5, 16, 20, 70]), max_size=4))
                 tensors[name] = torch.zeros(shape).to(draw(st.sampled_from(DTYPES)))
-            case "type" if name in tensors:
+            case "type" if name in tensors and not tensors[name].is_complex():
                 tensors[name] = tensors[name].to(draw(st.sampled_from(DTYPES)))
             case "value" if name in tensors and tensors[name].numel():
                 tensors[name] = tensors[name].clone()
