@@ -39,6 +39,7 @@ class Labelled:
     def __post_init__(self) -> None:
         features = check_tensor("features", self.features)
         labels = check_labels("labels", self.labels, features, "features")
+        object.__setattr__(self, "features", features)
         object.__setattr__(self, "labels", labels)
 
     def check(self, context: Context) -> None:
@@ -103,13 +104,16 @@ class Context:
         support = check_rows("support", self.support, "(M, D)", text, unit=unit)
         labels = check_labels("support_labels", self.support_labels, support, "support")
         check_range("support_labels", labels, len(text))
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "support", support)
         object.__setattr__(self, "support_labels", labels)
         if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
             raise ValueError(f"logit_scale is {self.logit_scale}; it is a number above 0.")
         if self.val is not None:
             self.val.check(self)
         if (views := self.support_views) is not None:
-            check_rows("support_views", views, "(M, A, D)", text)
+            views = check_rows("support_views", views, "(M, A, D)", text)
+            object.__setattr__(self, "support_views", views)
             if len(views) != len(support):
                 raise ValueError(
                     f"support_views has views of {len(views)} images, support has {len(support)}. "
@@ -120,8 +124,8 @@ class Context:
                 raise ValueError(
                     f"text_prompts has prompts of {len(prompts)} classes, text has {len(text)}."
                 )
-            for rows in prompts:
-                check_rows("text_prompts", rows, "(T, D)", text)
+            prompts = [check_rows("text_prompts", rows, "(T, D)", text) for rows in prompts]
+            object.__setattr__(self, "text_prompts", prompts)
 
     @property
     def num_classes(self) -> int:
@@ -429,7 +433,10 @@ def _guarded_logits(logits: _Logits) -> _Logits:
             if not hasattr(self, "_like"):
                 raise ValueError(f"{self.name} is not fitted. Call fit(context) first.")
             shape = "(B, 1 + P, D)" if "spatial" in self.needs else "(B, D)"
-            check_rows("images", images, shape, self._like, unit="norms" not in self.needs)
+            unit = "norms" not in self.needs
+            images = check_rows("images", images, shape, self._like, unit=unit)
+            if not len(images):
+                raise ValueError("images has no row. Give at least one.")
         return logits(self, images)
 
     return guarded

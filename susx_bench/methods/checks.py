@@ -12,13 +12,13 @@ UNIT_TOLERANCE = 1e-3
 
 
 def check_tensor(name: str, value: object) -> Tensor:
-    """Return a tensor as it is.
+    """Return a tensor, without the gradient that it may ask for: an encoder's weights do.
 
     Raises:
         TypeError: If it is something else.
     """
     if isinstance(value, Tensor):
-        return value
+        return value.detach() if value.requires_grad else value
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     how = "from_numpy" if kind == "numpy.ndarray" else "as_tensor"
     raise TypeError(f"{name} is a {kind}, not a torch.Tensor. Give torch.{how}({name}).")
@@ -61,7 +61,7 @@ def check_rows(
                 f"{name} is on {rows.device}, the text on {like.device}. Give "
                 f"{name}.to('{like.device}')."
             )
-    norms = rows.detach().float().norm(dim=-1).flatten()
+    norms = rows.float().norm(dim=-1).flatten()
     off = (norms - 1).abs()
     slack = max(UNIT_TOLERANCE, 2 * torch.finfo(rows.dtype).eps)  # bfloat16 has 8 digits
     wrong = ~(off < slack) if unit else ~(norms.isfinite() & (norms > 0))

@@ -111,6 +111,7 @@ IMAGES = unit(6, 16, seed=9)
         (lambda rows: rows.double(), TypeError, "images is float64"),
         (lambda rows: rows.flatten(), ValueError, "images is float32 .*; it has the shape"),
         (lambda rows: rows[..., :8].contiguous(), ValueError, "images has width 8, the text has"),
+        (lambda rows: rows[:0], ValueError, "images has no row"),
         (lambda rows: rows / 0, ValueError, "images: .* rows hold NaN or infinity"),
         (lambda rows: 0 * rows, ValueError, "images: .* rows have another length"),
         (lambda rows: 2 * rows, ValueError, "images: .* rows have another length than 1"),
@@ -129,6 +130,25 @@ def test_every_method_looks_at_the_images_it_is_given(
         return  # it takes rows of any length
     with pytest.raises(error, match=message):
         method.logits(change(images))
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_features_of_an_encoder_with_gradients_are_taken(name: str) -> None:
+    kind = METHODS.get(name)
+    context, images = shown(kind, GOOD), seen(kind, IMAGES)
+    want = kind()
+    want.fit(context)
+    method = kind()
+    live = {
+        field.name: value.clone().requires_grad_()
+        for field in dataclasses.fields(context)
+        if isinstance(value := getattr(context, field.name), torch.Tensor)
+        and value.is_floating_point()
+    }
+    method.fit(dataclasses.replace(context, **live))
+    logits = method.logits(images.clone().requires_grad_())
+    assert torch.equal(logits, want.logits(images))
+    assert not logits.requires_grad
 
 
 def test_rows_have_the_length_that_the_method_takes() -> None:
