@@ -17,7 +17,7 @@ from susx_bench.errors import DatasetError
 
 _WORDS: Mapping[str, Split] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate"), "val"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "vld"), "val"),
     **dict.fromkeys(("dev", "devel", "development"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation"), "test"),
     **dict.fromkeys(("holdout", "heldout"), "test"),
@@ -206,6 +206,21 @@ def files_by_split(files: Sequence[str], where: str) -> dict[str, list[str]]:
             group = _TABLE_NAMES[name.split]
         found[group].append(file)
     return dict(found)
+
+
+def nameless(files: Sequence[str], where: str) -> list[str]:
+    """A line that tells of files of several names, none of which means a split.
+
+    Args:
+        files: As `files_by_split` takes them.
+        where: The folder, for messages.
+    """
+    stems = (re.sub(r"-\d{5}-of-\d{5}$", "", PurePath(file).stem) for file in files)
+    names = sorted({"_".join(_words(stem)) for stem in stems})
+    if len(names) < 2 or any(_in_path(file, where) for file in files):
+        return []
+    listed = ", ".join(f"'{name}'" for name in names[:5]) + (" ..." if names[5:] else "")
+    return [f"no file is named after a split, so their rows are divided together: {listed}"]
 
 
 def _in_path(file: str, where: str) -> SplitName | None:

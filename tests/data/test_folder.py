@@ -565,7 +565,8 @@ def test_a_linked_folder_is_read_once(tmp_path: Path) -> None:
     ]
     # Again, back, loop, twice and up; and the link to itself.
     left = "left out of the class folders: 5 linked again, 1 no ending"
-    assert dataset("test").remarks == [left]
+    nested = "folders inside a class folder are of its class: those in 'cat'"
+    assert dataset("test").remarks == [nested, left]
 
 
 def test_a_linked_class_folder_and_a_linked_split_are_read(tmp_path: Path) -> None:

@@ -218,6 +218,30 @@ def test_folders_inside_class_folders_are_told(tmp_path: Path) -> None:
     assert found.remarks == ["folders inside a class folder are of its class: those in 'animals'"]
 
 
+def test_folders_inside_the_class_folders_of_splits_are_told(tmp_path: Path) -> None:
+    found = guessed(tmp_path, "{train,test}/animals/{cat,dog}/1.png", "{train,test}/plants/1.png")
+
+    assert found.classnames == ["animals", "plants"]
+    assert found.remarks == ["folders inside a class folder are of its class: those in 'animals'"]
+
+
+def test_files_of_a_class_that_one_split_cannot_read_are_counted(tmp_path: Path) -> None:
+    """Silent before: the other split has the class, so its folder was taken for an empty one."""
+    found = guessed(tmp_path, "{train,test}/cat/1.png", "train/dog/1.png", "test/dog/{1,2}")
+
+    assert found.classnames == ["cat", "dog"]
+    assert found.remarks == ["left out: folder 'test/dog' without an image (2 no ending)"]
+
+
+def test_a_class_folder_that_is_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    folder = made(tmp_path / "mine", "{train,test}/{cat,dog}/1.png")
+    (folder / "train/cow").symlink_to("/nowhere/cow")
+
+    found = guess(folder)
+    assert found
+    assert found.remarks == ["left out: 'train/cow', a link to nothing"]
+
+
 def test_no_image_in_any_folder_is_no_layout(tmp_path: Path) -> None:
     assert guess(made(tmp_path / "mine", "1.png", "cat/", "data/1.parquet")) is None
 
@@ -230,7 +254,9 @@ def test_a_link_to_a_folder_above_is_no_class(tmp_path: Path) -> None:
     found = guess(folder)
     assert found
     assert found.classnames == ["cat", "dog"]
-    assert found.remarks == ["left out: 'loop', a link to a folder above"]
+    assert found.remarks == [
+        "left out: 'loop', a link to a folder above; 'self', a link to nothing"
+    ]
 
 
 def test_two_names_of_one_folder_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from susx_bench.data.splitnames import (
     guess_splits,
     is_filler,
     named_splits,
+    nameless,
     one_each,
     split_name,
 )
@@ -146,3 +147,13 @@ def test_a_file_is_of_the_split_that_its_path_names(
 def test_a_path_with_two_splits_is_refused() -> None:
     message = "the path of train/test-0.p has the names of several splits"
     refused(lambda: files_by_split(["train/test-0.p"], "here"), message)
+
+
+def test_files_of_other_names_are_told() -> None:
+    assert nameless(["entrenamiento.parquet", "prueba-00000-of-00001.parquet"], "here") == [
+        "no file is named after a split, so their rows are divided together: 'entrenamiento', "
+        "'prueba'"
+    ]
+    assert nameless(["00000.tar", "00001.tar"], "here") == []
+    assert nameless(["part-0.parquet", "part-1.parquet"], "here") == []
+    assert nameless(["train.parquet", "other.parquet"], "here") == []

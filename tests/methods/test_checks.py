@@ -139,7 +139,7 @@ def test_features_of_an_encoder_with_gradients_are_taken(name: str) -> None:
     want = kind()
     want.fit(context)
     method = kind()
-    live = {
+    live: dict[str, Any] = {
         field.name: value.clone().requires_grad_()
         for field in dataclasses.fields(context)
         if isinstance(value := getattr(context, field.name), torch.Tensor)

@@ -24,7 +24,7 @@ from susx_bench.data.sources.rows import (
     holds_images,
     read_footer,
 )
-from susx_bench.data.splitnames import files_by_split, is_filler, split_name
+from susx_bench.data.splitnames import files_by_split, is_filler, nameless, split_name
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_json
 
@@ -202,7 +202,7 @@ def _configured(
     """The configuration, its files by split, and what to tell of it."""
     if not card.configs:
         config, places = _by_folder(places, config, where)
-        return config, files_by_split(places, where), []
+        return config, files_by_split(places, where), nameless(places, where)
     known = {
         name: {split: matching(patterns, places) for split, patterns in splits.items()}
         for name, splits in card.configs.items()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from susx_bench.data.classes import squash, unite
 from susx_bench.data.sources.tree import (
+    Identity,
     Tree,
     class_folders,
+    dead_links,
     described,
     identity,
     image_files,
@@ -84,9 +86,7 @@ def guess(folder: Path) -> Guess | None:
         remarks += top.left_out(())
     top.refuse_unread()
     _check_classes(top.inside, folder, where)
-    nested = [f"'{each.name}'" for each in top.inside if each.inside]
-    if nested:
-        remarks.append(f"folders inside a class folder are of its class: those in {_some(nested)}")
+    remarks += _nested([top])
     names_ = [each.name for each in top.inside]
     return Guess({}, top.path.relative_to(folder).as_posix(), names_, remarks)
 
@@ -104,8 +104,17 @@ def _split(folder: Path, splits: dict[Split, _Folder], remarks: list[str], where
         raise _too_few(len(classnames), folder, where)
     for box in boxes.values():
         remarks += box.left_out(classnames)
+    remarks += _nested(boxes.values())
     paths = {split: box.path.relative_to(folder).as_posix() for split, box in boxes.items()}
     return Guess(paths, ".", classnames, remarks + lines)
+
+
+def _nested(boxes: Iterable[_Folder]) -> list[str]:
+    """A line that tells of class folders with folders in them, where there are some."""
+    names = dict.fromkeys(f"'{each.name}'" for box in boxes for each in box.inside if each.nests)
+    if not names:
+        return []
+    return [f"folders inside a class folder are of its class: those in {_some(list(names))}"]
 
 
 class _Folder:
@@ -120,7 +129,7 @@ class _Folder:
     @cached_property
     def _looked(self) -> tuple[list[_Folder], list[tuple[Path, Tree]], list[str]]:
         """Folders with images, folders without, and links that lead to a folder above."""
-        above = {identity(path) for path in (self.path, *self.path.resolve().parents)}
+        above = self._above
         full, without, loops = [], [], []
         known: dict[tuple[int, int], Path] = {}
         for path in class_folders(self.path):
@@ -136,6 +145,16 @@ class _Folder:
                 known[own] = path
                 full.append(_Folder(path, self._root))
         return full, without, loops
+
+    @property
+    def _above(self) -> set[Identity]:
+        return {identity(path) for path in (self.path, *self.path.resolve().parents)}
+
+    @property
+    def nests(self) -> bool:
+        """Whether a folder in it has images."""
+        inside = (path for path in class_folders(self.path) if identity(path) not in self._above)
+        return any(next(image_files(path), None) is not None for path in inside)
 
     def _from_root(self, path: Path) -> str:
         return f"'{path.relative_to(self._root).as_posix()}'"
@@ -176,17 +195,20 @@ class _Folder:
         """What lies in it and is left out, in at most one line.
 
         Args:
-            kept: Names of classes that another split has: they are not left out.
+            kept: Names of classes that another split has: an empty folder of one is not left out.
         """
         _, without, loops = self._looked
         gone = [
-            (self._from_root(path), tree.left) for path, tree in without if path.name not in kept
+            (self._from_root(path), tree.left)
+            for path, tree in without
+            if tree.left or path.name not in kept
         ]
         empty = [path for path, left in gone if not left]
         other = [
             f"folder {path} without an image ({described(left)})" for path, left in gone if left
         ]
         parts = [f"{loop}, a link to a folder above" for loop in loops]
+        parts += [f"{self._from_root(path)}, a link to nothing" for path in dead_links(self.path)]
         if empty:
             parts.append(f"empty {'folder' if len(empty) == 1 else 'folders'} {_some(empty)}")
         if other:

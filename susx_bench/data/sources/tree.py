@@ -123,6 +123,12 @@ def litter(folder: Path) -> Counter[str]:
     return left
 
 
+def dead_links(folder: Path) -> list[Path]:
+    """Links in a folder that lead nowhere and may have been folders, sorted by name."""
+    links = [Path(entry) for entry in _entries(folder) if entry.is_symlink()]
+    return [path for path in links if not path.exists() and not is_image(path.name)]
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """What lies in a folder, by name.
 
