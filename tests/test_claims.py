@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from susx_bench.cli import ON_THE_DEMO
+from susx_bench.data.names import names_one_of
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.suite import Suite, packaged
 
@@ -62,3 +63,23 @@ def test_nobody_claims_that_nothing_was_tuned(path: Path) -> None:
 
     assert not re.search(r"nothing (is |was )?tuned(?! on it)", text)
     assert "best of the others" not in text
+
+
+def test_tag_is_marked_on_every_task_that_its_page_says_was_looked_at() -> None:
+    suite = Suite.read(ROOT / "benchmarks/suites/real-features.toml")
+    bundles = {Path(str(path)).stem for run in suite.run for path in run.features or ()}
+    tag = METHODS.get("tag")
+
+    assert len(bundles) == 10
+    assert tag.seen_always
+    for bundle in bundles:
+        assert names_one_of(bundle, tag.seen, DATASETS.names()), bundle
+
+
+def test_a_page_says_which_methods_have_constants_chosen_with_an_eye_on_a_dataset() -> None:
+    text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    table = text[text.index("## Constants chosen with an eye on a dataset") :]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)}
+
+    assert told == {name for name in METHODS.names() if METHODS.get(name).seen}
