@@ -97,6 +97,11 @@ NASTY = (
     ),
     *("1/2", "0/0", "1/1000001", "64:4", "0:0", "all", "val", "test", "few-val", "published"),
 )
+NUMBERS = (
+    *("0", "-1", "1.5", "1_0", "nan", "inf", "-inf", "1e308", "1e-320", "1e30", "99999999"),
+    *(str(2**31), str(2**63), str(2**64), "9" * 5000, "", " 1", "0x1", "one"),
+)
+
 DEEP = (
     *("garbage", "text.json", "text.toml", "text.pt", "images", "records", "toy.safetensors"),
     *("suite.toml", "./text.json", "./images", "./garbage:X", "./text.json.py:X", "hf:a/b", "new"),
@@ -126,7 +131,7 @@ def values(kind: click.ParamType[Any]) -> st.SearchStrategy[str]:
     found = st.sampled_from(DEEP) | st.sampled_from(NASTY)
     if isinstance(kind, (options.Count, options.Number)):
         ends = st.sampled_from([str(kind.most), str(kind.least), "2", "3"])
-        return ends | st.sampled_from(NASTY)
+        return ends | st.sampled_from(NUMBERS)
     if isinstance(kind, click.Choice):
         return st.sampled_from([str(choice) for choice in kind.choices]) | found
     # No path out of the test's own folder: what is asked for may be written.
