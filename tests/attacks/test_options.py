@@ -248,6 +248,26 @@ def test_no_value_gives_a_traceback(name: tuple[str, ...]) -> None:
     each()
 
 
+NUMERIC = (options.Count, options.Number)
+
+
+def numbers(kind: click.ParamType[Any]) -> list[str]:
+    """Every value that is tried in an option of numbers; none for another type."""
+    if isinstance(kind, options.CommaList):
+        kind = kind.item
+    return [*NUMBERS, str(kind.most), str(kind.least)] if isinstance(kind, NUMERIC) else []
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+@pytest.mark.usefixtures("place")
+def test_no_number_gives_a_traceback(name: tuple[str, ...]) -> None:
+    for param in COMMANDS[name].params:
+        for value in numbers(param.type):
+            for said in START[name]:
+                check([*name, *said, f"{param.opts[0]}={value}"])
+
+
 @pytest.mark.slow
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
