@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -535,7 +536,7 @@ def _task(
 
 def as_given(name: str) -> str:
     """A dataset as it was asked for, without the path of somebody's home."""
-    home = Path("~").expanduser()
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a user may have none
     if Path(name).is_absolute() and Path(name).is_relative_to(home) and home.name:
         return f"~/{Path(name).relative_to(home).as_posix()}"
     return name
