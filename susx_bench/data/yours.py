@@ -24,6 +24,7 @@ from susx_bench.data.sources.tree import image_files
 from susx_bench.data.spec import ClassFolders, DatasetSpec
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.records.command import OWN
+from susx_bench.records.text import trimmed
 from susx_bench.registry import DATASETS
 
 
@@ -86,8 +87,17 @@ def _open_yours(name: str, asked: Where) -> type[SourcedDataModule] | None:
 
 
 def _spec(name: str, title: str, own: Sequence[str], asked: Where) -> DatasetSpec:
-    """The facts of data that calls its classes `own`; the user may call them otherwise."""
-    classnames = tuple(name.replace("_", " ") for name in own)
+    """The facts of data that calls its classes `own`; the user may call them otherwise.
+
+    Raises:
+        DatasetError: If a class has no name, or the user's names are not those of the classes.
+    """
+    classnames = tuple(trimmed(name.replace("_", " ")) for name in own)
+    if "" in classnames and not asked.classnames:
+        nameless = own[classnames.index("")]
+        raise DatasetError(
+            f"{title}: the class {nameless!r} has no name that a prompt can hold. Rename it."
+        )
     aliases: dict[str, tuple[str, ...]] = {}
     if asked.classnames:
         given = read_classnames(asked.classnames, name)

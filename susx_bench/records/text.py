@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a file, without the white space around each.
+    """Read the lines of a file, without what cannot be seen around each, see `trimmed`.
 
     A line keeps its place: the first is item 0. Empty lines at the end are none; an empty line
     before the last is an error, because what follows would have another number than it seems.
@@ -58,12 +59,22 @@ def read_lines(path: Path) -> list[str]:
         ValueError: If it is not UTF-8, or a line is empty.
     """
     # Editors and `cat` leave a mark at the start of a line, too.
-    lines = [line.strip().strip(_MARK).strip() for line in read_text(path).rstrip().split("\n")]
+    lines = [trimmed(line) for line in read_text(path).rstrip().split("\n")]
     if lines == [""]:
         return []
     if "" in lines:
         raise ValueError(f"line {lines.index('') + 1} of {len(lines)} is empty")
     return lines
+
+
+def trimmed(text: str) -> str:
+    """A text without white space, byte order marks and other unseen characters around it."""
+    seen = [
+        place
+        for place, one in enumerate(text)
+        if not one.isspace() and unicodedata.category(one) not in ("Cc", "Cf")
+    ]
+    return text[seen[0] : seen[-1] + 1] if seen else ""
 
 
 def read_names(path: Path) -> list[str]:

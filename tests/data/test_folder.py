@@ -691,3 +691,15 @@ def test_bad_images_are_left_out_where_asked_for(tmp_path: Path) -> None:
 
 def test_the_facts_of_a_toy_are_a_spec() -> None:
     assert spec_of(name="other").name == "other"
+
+
+def test_a_class_has_a_name_that_is_seen(tmp_path: Path) -> None:
+    """A byte order mark and blanks are no part of it; nothing but these is no name."""
+    folder = class_folders(tmp_path / "mine", ("\ufeffcat ", "dog_"))
+    assert open_dataset(str(folder)).spec.classnames == ("dog", "cat")
+    assert {label for _, label in listed(open_dataset(str(folder)), Where())["test"]} == {0, 1}
+
+    for place, name in enumerate(("_", " ", "\u200b")):
+        other = class_folders(tmp_path / f"other{place}", (name, "dog"))
+        with pytest.raises(DatasetError, match="has no name that a prompt can hold"):
+            open_dataset(str(other))

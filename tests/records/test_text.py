@@ -24,6 +24,7 @@ MARK = b"\xef\xbb\xbf"
         b"cat\rnight owl\rd\xc3\xb6g\r",
         b"  cat\t\nnight owl \nd\xc3\xb6g\n\n \n",
         b"cat\n" + MARK + b"night owl\nd\xc3\xb6g",  # two files, joined
+        "\u200bcat\nnight owl\u200e\nd\u00f6g\u00a0".encode(),
     ],
 )
 def test_names_are_the_lines(tmp_path: Path, content: bytes) -> None:
@@ -44,6 +45,8 @@ def test_a_line_ends_where_editors_end_it(tmp_path: Path) -> None:
         (read_names, b"\ncat\ndog\n", "line 1 of 3 is empty"),
         (read_names, b"cat\n \t\r\ndog\n", "line 2 of 3 is empty"),
         (read_names, MARK + b"\ncat", "line 1 of 2 is empty"),
+        (read_names, "cat\n\u200b\ndog".encode(), "line 2 of 3 is empty"),
+        (read_names, "cat\n\u00ad\u2060\ndog".encode(), "line 2 of 3 is empty"),
         (read_names, b"", "it has no line"),
         (read_names, b"\n\n", "it has no line"),
         (read_names, MARK, "it has no line"),
