@@ -19,7 +19,16 @@ from susx_bench.errors import OptionError
 from susx_bench.records.cells import current, data_of, dataset_names, draw_of, shots_of
 from susx_bench.records.record import Record, unpack
 from susx_bench.report.published import Figure, fitting
-from susx_bench.report.statistics import Ranking, holm, over_seeds, paired, ranking, wilson
+from susx_bench.report.statistics import (
+    TAIL_RUNS,
+    Ranking,
+    holm,
+    over_seeds,
+    paired,
+    ranking,
+    tail,
+    wilson,
+)
 from susx_bench.report.table import STRENGTH, saw
 
 BASELINES = ("tip-adapter", "zero-shot")
@@ -118,6 +127,8 @@ class Cell:
         mean: Top-1 accuracy, mean over the runs, percent, unrounded.
         mean_per_class: The same, averaged over classes.
         spread: Standard deviation over the runs; None for one run.
+        tail: Mean of the worst tenth of the runs, where `TAIL_RUNS` or more differ in their order
+            of the test images; else None.
         low: Lower end of the 95 % interval: Wilson's for one run, Student's over several.
         high: Its upper end.
         seeds: Seed of each run, as many as there are runs; 0 where nothing is drawn.
@@ -140,6 +151,7 @@ class Cell:
     mean: float
     mean_per_class: float
     spread: float | None
+    tail: float | None
     low: float
     high: float
     seeds: tuple[int, ...]
@@ -630,6 +642,7 @@ def _cell(runs: _Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
         mean=mean,
         mean_per_class=math.fsum(r.mean_per_class for _, r in found) / len(found),
         spread=spread,
+        tail=tail(accuracies) if len({r.order for _, r in found}) >= TAIL_RUNS else None,
         low=low,
         high=high,
         seeds=tuple(r.seed for _, r in found),

@@ -55,6 +55,24 @@ def over_seeds(accuracies: Sequence[float]) -> tuple[float, float]:
     return max(mean - half, 0.0), min(mean + half, 100.0)
 
 
+TAIL_RUNS = 10
+"""Runs from which a tenth is a run."""
+
+
+def tail(accuracies: Sequence[float]) -> float:
+    """Mean of the worst tenth of the runs, rounded up to whole ones: the expected tail accuracy.
+
+    Args:
+        accuracies: Percent, one a run, at least one.
+
+    Source:
+        Fuchs, Zanella et al., *Online Gaussian Test-Time Adaptation of Vision-Language Models*,
+        CVPR Workshops 2025, arXiv:2501.04352.
+    """
+    worst = sorted(accuracies)[: math.ceil(len(accuracies) / 10)]
+    return math.fsum(worst) / len(worst)
+
+
 def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """Two-sided p that two methods are equally often right, on the same images.
 

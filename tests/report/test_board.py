@@ -430,6 +430,20 @@ def test_orders_of_a_stream_are_runs() -> None:
     assert len(cell(records.board(), 0, 0).records) == 2
 
 
+@pytest.mark.parametrize(("orders", "worst"), [(9, None), (10, 1), (25, 3)])
+def test_the_worst_tenth_of_orders_has_a_mean_of_its_own(orders: int, worst: int | None) -> None:
+    records = Records()
+    for order in range(1, orders + 1):
+        records.add("oga", 20 + order, order=order, seed=0, regime="streaming")
+    found = cell(records.board(), 0, 0)
+
+    if worst is None:
+        assert found.tail is None
+    else:
+        expected = sum(100 * (20 + order) / N for order in range(1, worst + 1)) / worst
+        assert found.tail == pytest.approx(expected)
+
+
 def two(
     first: dict[str, Any], second: dict[str, Any], seeds: tuple[int, ...] = (1, 2, 3)
 ) -> Records:

@@ -128,6 +128,7 @@ def _cell(cell: Cell, row: Row, places: Mapping[str, int]) -> dict[str, Any]:
         "records": [places[path] for path in cell.records],
         "alike": [same_draw(seeds, []) for seeds in cell.alike],
         "spread": _round(cell.spread),
+        "tail": _round(cell.tail),
         "rank": _round(cell.rank),
         "place": cell.place or None,
         "marks": "".join(mark for mark in cell.marks if mark not in row.marks),

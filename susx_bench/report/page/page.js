@@ -383,6 +383,7 @@ function details(r, c, from) {
     ["95 % interval", `${fixed(cell.low, 2)} to ${fixed(cell.high, 2)}` + (several ? `, over ${runs.length} runs` : ", Wilson")],
     ...(cell.alike || []).map((told) => ["same draws", told]),
     ["mean over classes", `${fixed(cell.perClass, 2)} %`],
+    ...cell.tail === undefined ? [] : [["mean of the worst tenth", `${fixed(cell.tail, 2)} %`]],
     ["compared within", row.section],
     ["rank there", cell.rank === undefined ? "not ranked" : String(cell.rank)],
     [base ? `against ${rowName(base)}` : "", tests],
