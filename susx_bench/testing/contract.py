@@ -42,10 +42,20 @@ def of_classes(*classes: int) -> Context:
     return context.part(torch.isin(context.support_labels, torch.tensor(classes)))
 
 
+def with_counts(*counts: int) -> Context:
+    """A task in which each class has another number of support images."""
+    context = make_context(shots=max(counts))
+    places = torch.arange(len(context.support)) % max(counts)
+    return context.part(places < torch.tensor(counts)[context.support_labels])
+
+
 TASKS = {
     "few shots": make_context(),
     "one shot": make_context(shots=1),
     "two classes": make_context(classes=2),
+    "more than 16 shots": make_context(shots=20),
+    "one to 20 shots": with_counts(1, 20, 2, 17, 4),
+    "none to 20 shots": with_counts(20, 0, 1, 17, 0),
     "uneven": make_context().part(torch.arange(3, 13)),  # none of the first class, one of the last
     "the first class alone": of_classes(0),
     "the last class alone": of_classes(4),
