@@ -1052,14 +1052,14 @@ def build(suite: Path, folder: Path, baseline: str | None) -> None:
 @FOLDER
 @BASELINE
 def check(suite: Path, folder: Path, baseline: str | None) -> None:
-    """Exit 3 where a committed table is not what its records give."""
+    """Exit 3 where a committed file is not what its records give: table, page or picture."""
     from susx_bench.report import leaderboard as boards
     from susx_bench.runner.suite import Suite
 
     with boards.uncollected():
         built = boards.check(Suite.read(suite), folder, baseline)
     stdout().print(
-        f"{suite}: tables and page are what {counted(len(built.records), 'record')} give",
+        f"{suite}: tables, page and pictures are what {counted(len(built.records), 'record')} give",
         soft_wrap=True,
     )
 

@@ -15,9 +15,12 @@ from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
 from susx_bench.report import formats
 from susx_bench.report.board import Board, make
-from susx_bench.report.page.build import Shown, There
+from susx_bench.report.figures import pictures
+from susx_bench.report.page import listed
+from susx_bench.report.page.build import Shown
 from susx_bench.report.page.build import differences as page_differences
 from susx_bench.report.page.build import files as page_files
+from susx_bench.report.page.listed import There
 from susx_bench.report.published import read as read_published
 from susx_bench.runner.suite import Suite
 
@@ -114,6 +117,8 @@ def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
 def write(built: Leaderboard, folder: Path) -> list[Path]:
     """Write a leaderboard's files, and its part of the page of all of them.
 
+    Pictures that are drawn no more are removed.
+
     Returns:
         What was written.
 
@@ -122,8 +127,11 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
     """
     content = {name: text.encode() for name, text in built.files.items()}
     content |= page_files([Shown(built.board, built.records)], _there(folder))
+    stale = _stale(built, folder)  # by the list that lies there, before it is written anew
     for name, data in content.items():
         write_atomic(folder / name, data)
+    for name in stale:
+        (folder / name).unlink()
     return [folder / name for name in content]
 
 
@@ -152,12 +160,25 @@ def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
             + (f" Nor are {others}." if others else "")
             + " Run `susx-bench leaderboard build` and look at the difference."
         )
-    if off := page_differences([Shown(built.board, built.records)], _there(folder)):
+    off = page_differences([Shown(built.board, built.records)], _there(folder))
+    off += [f"{name} is drawn no more" for name in _stale(built, folder)]
+    if off:
         raise CheckError(
             f"{folder}: {'; '.join(off)}. Run `susx-bench leaderboard build` and look at the "
             "difference."
         )
     return built
+
+
+def _stale(built: Leaderboard, folder: Path) -> list[str]:
+    """Pictures that an earlier build drew, from the leaderboards' folder."""
+    return listed.stale(
+        built.board.name,
+        pictures(built.board, built.records),
+        _there(folder),
+        [f"{listed.PICTURES}/{path.name}" for path in (folder / listed.PICTURES).glob("*.*")],
+        [path.name for path in (folder / "records").iterdir()],
+    )
 
 
 def _there(folder: Path) -> There:

@@ -128,6 +128,38 @@ def test_a_table_that_drifted_is_exit_3(
     assert f"toy.{ending} is not what its records give: line {place + 1} is" in done.err
 
 
+def test_half_a_picture_and_one_that_is_drawn_no_more(
+    command: Command, suite: Path, tmp_path: Path
+) -> None:
+    """The check names each, and the next build mends all but what is nobody's."""
+    fill(command, suite, tmp_path)
+    command("leaderboard", "build", suite)
+    pictures = tmp_path / "leaderboards" / "pictures"
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    one = sorted(pictures.glob("toy-*.svg"))[0]
+    one.write_bytes(one.read_bytes()[:5000])
+    old, gone = pictures / "toy-old-gain.png", pictures / "removed-gain.svg"
+    for path in (old, gone):
+        path.write_bytes(before[one])
+    mine, other = pictures / "mine.svg", pictures / "toy-two-gain.svg"
+    mine.write_text("<svg/>")
+    other.write_bytes(before[one])
+    (tmp_path / "leaderboards" / "records" / "toy-two").mkdir()
+
+    checked = command("leaderboard", "check", suite)
+    built = command("leaderboard", "build", suite)
+    again = command("leaderboard", "check", suite)
+
+    assert (checked.code, built.code, again.code) == (3, 0, 0)
+    assert f"pictures/{one.name} was changed after it was drawn" in checked.err
+    for path in (old, gone):
+        assert f"pictures/{path.name} is drawn no more" in checked.err
+    for path in (mine, other):
+        assert path.name not in checked.err
+    now = {path: path.read_bytes() for path in pictures.iterdir()}
+    assert now == before | {mine: b"<svg/>", other: before[one]}
+
+
 def test_a_suite_without_records_says_so(command: Command, suite: Path) -> None:
     for verb in ("build", "check"):
         done = command("leaderboard", verb, suite)

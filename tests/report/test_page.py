@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from susx_bench.records.command import BUNDLE
 from susx_bench.records.command import command as command_of
 from susx_bench.records.record import Record
 from susx_bench.report.board import UNRANKED, Board, make
+from susx_bench.report.figures import Picture
 from susx_bench.report.formats import arrow, number
 from susx_bench.report.page.build import INDEX, Shown, differences, files
 from tests.conftest import Bundle, Command
@@ -189,10 +190,16 @@ def test_a_check_draws_nothing_and_names_what_is_not_as_it_would_be_written(
     }
     assert differences(shown, content.get) == []
 
-    drawn_by_another_version = content | {
-        "pictures/main-gain.svg": (content["pictures/main-gain.svg"] or b"") + b"<!-- -->"
-    }
-    assert differences(shown, drawn_by_another_version.get) == []
+    def with_list(name: str, data: bytes) -> dict[str, bytes | None]:
+        """As another machine would have drawn it, and listed it."""
+        board = name.partition("-")[0]
+        entries = json.loads(content[f"{board}.pictures.json"] or b"")
+        entries[f"pictures/{name}"]["sha256"] = hashlib.sha256(data).hexdigest()
+        text = json.dumps(entries, indent=2, sort_keys=True) + "\n"
+        return {f"pictures/{name}": data, f"{board}.pictures.json": text.encode()}
+
+    other = (content["pictures/main-gain.svg"] or b"") + b"<!-- -->"
+    assert differences(shown, (content | with_list("main-gain.svg", other)).get) == []
 
     swapped = content | {
         "pictures/main-gain.png": content["pictures/evil-gain.png"],
@@ -202,17 +209,57 @@ def test_a_check_draws_nothing_and_names_what_is_not_as_it_would_be_written(
     assert differences(shown, swapped.get) == [
         "index.html is not what the records give",
         "pictures/main-shots.svg is missing",
-        "pictures/main-gain.png was not drawn from these records",
+        "pictures/main-gain.png was changed after it was drawn",
     ]
 
 
-def test_a_picture_of_the_same_data_is_kept(shown: list[Shown], folder: Path) -> None:
-    drawn = {
-        f"pictures/{path.name}": path.read_bytes() + b" "
-        for path in (folder / "pictures").iterdir()
-    }
-    assert all(content == drawn[name] for name, content in files(shown, drawn.get).items()
-               if name != INDEX)  # fmt: skip
+@pytest.fixture
+def there(folder: Path) -> dict[str, bytes]:
+    """All files of the folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize(
+    "half", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data[:-1] + b"x"]
+)
+def test_half_a_picture_is_named_and_drawn_again(
+    half: Callable[[bytes], bytes], shown: list[Shown], there: dict[str, bytes]
+) -> None:
+    """The first half of an SVG names what it was drawn from, as the whole does."""
+    for ending in ("svg", "png"):
+        path = f"pictures/main-gain.{ending}"
+        broken = there | {path: half(there[path])}
+
+        assert differences(shown, broken.get) == [f"{path} was changed after it was drawn"]
+        assert files(shown, broken.get) == there
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "is missing"),
+        (b"", "is not as it was written"),
+        (b"[1]", "is not as it was written"),
+        (b'{"pictures/main-gain.svg": {"sha256": 3}}', "is not as it was written"),
+        (b"\xff", "is not as it was written"),
+    ],
+)
+def test_a_list_that_is_none_is_named_and_written_again(
+    text: bytes | None, told: str, shown: list[Shown], there: dict[str, bytes]
+) -> None:
+    broken: dict[str, bytes | None] = {**there, "main.pictures.json": text}
+
+    assert differences(shown, broken.get) == [f"main.pictures.json {told}"]
+    assert files(shown, broken.get) == there
+
+
+def test_a_picture_of_the_same_data_is_kept(
+    shown: list[Shown], there: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Picture, "files", lambda picture: pytest.fail("drawn"))
+
+    assert files(shown, there.get) == there
 
 
 @pytest.mark.parametrize(

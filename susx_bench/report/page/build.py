@@ -5,24 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files as package_files
 from typing import Final, NamedTuple
 
 from susx_bench.records.record import Record
 from susx_bench.report.board import Board
-from susx_bench.report.figures import Picture, drawn_from
+from susx_bench.report.figures import Picture
 from susx_bench.report.figures import pictures as pictures_of
+from susx_bench.report.page import listed
 from susx_bench.report.page.data import board_json, index_json, records_json
+from susx_bench.report.page.listed import There
 
 INDEX: Final = "index.html"
-PICTURES: Final = "pictures"
-
-There = Callable[[str], bytes | None]
-"""What lies at a path of the leaderboards' folder; None for nothing."""
 
 
 class Shown(NamedTuple):
@@ -50,29 +47,20 @@ def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
 
     Args:
         shown: Leaderboards to write or to write anew.
-        there: What lies in the folder already. A picture drawn from the same data is kept: another
-            version of matplotlib would draw it a little otherwise.
+        there: What lies in the folder already. A whole picture of the same data is kept, see
+            `listed`.
     """
     drawn = [pictures_of(board, records) for board, records in shown]
     found = {INDEX: _index(shown, drawn, there)}
-    for picture in itertools.chain(*drawn):
-        old = {path: there(path) or b"" for path in _paths(picture)}
-        if all(drawn_from(content) == picture.digest for content in old.values()):
-            found |= old
-        else:
-            found |= {f"{PICTURES}/{name}": data for name, data in picture.files().items()}
+    for (board, _), pictures in zip(shown, drawn, strict=True):
+        found |= listed.draw(board.name, pictures, there)
     return found
-
-
-def _paths(picture: Picture) -> list[str]:
-    return [f"{PICTURES}/{picture.name}.{kind}" for kind in ("svg", "png")]
 
 
 def differences(shown: Sequence[Shown], there: There) -> list[str]:
     """What is not as `files` would write it: a path and what is wrong with it, a line each.
 
-    The page is compared to the byte. A picture is compared by the data it says it was drawn from,
-    and not drawn: its bytes hang on the version of matplotlib.
+    The page is compared to the byte, and a picture with the list that was written with it.
     """
     drawn = [pictures_of(board, records) for board, records in shown]
     wrong = []
@@ -80,12 +68,8 @@ def differences(shown: Sequence[Shown], there: There) -> list[str]:
         wrong.append(f"{INDEX} is missing")
     elif page != _index(shown, drawn, there):
         wrong.append(f"{INDEX} is not what the records give")
-    for picture in itertools.chain(*drawn):
-        for path in _paths(picture):
-            if (content := there(path)) is None:
-                wrong.append(f"{path} is missing")
-            elif drawn_from(content) != picture.digest:
-                wrong.append(f"{path} was not drawn from these records")
+    for (board, _), pictures in zip(shown, drawn, strict=True):
+        wrong += listed.differences(board.name, pictures, there)
     return wrong
 
 
