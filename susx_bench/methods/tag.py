@@ -181,7 +181,7 @@ class Sums:
 
     Attributes:
         text: ``(K, D)``.
-        count: Images a class, ``(K,)``.
+        count: Images a class, ``(K,)``; a sum of probabilities where labels are guesses.
         means: Their mean, ``(K, D)``; 0 for a class without any.
         within: Scatter around the means, ``(D, D)``.
     """
@@ -220,7 +220,7 @@ def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]
     Raises:
         UnfitError: If no support image differs from what is expected of its class.
     """
-    n, total = seen.count.double()[:, None], int(seen.count.sum())
+    n, total = seen.count.double()[:, None], float(seen.count.sum())
     weight = kappa * n / (kappa + n)
     share = weight / weight.sum()
     images_mean, texts_mean = (share * seen.means).sum(0), (share * seen.text).sum(0)
@@ -243,7 +243,7 @@ def posterior(seen: Sums, kappa: float, freedom: float) -> tuple[Tensor, Tensor]
     root = torch.linalg.cholesky(scatter)
 
     seen_classes = int((seen.count > 0).sum())
-    telling = seen_classes * (total - seen_classes) / total
+    telling = max(0.0, seen_classes * (total - seen_classes) / total)
     square, axes = _axes(_whiten(root, between))
     square /= seen_classes
     # Off the axes, where no mean differs from its text, the square is 0.

@@ -1,0 +1,111 @@
+"""TAG-U: TAG's Gaussians fitted to the test images, with guesses in the place of labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from susx_bench.methods.base import Context, Method, Need, UnfitError
+from susx_bench.methods.tag import ALPHA, TAG, Sums, posterior
+from susx_bench.methods.zero_shot import clip_logits
+
+_CONCENTRATIONS = tuple(2.0 ** (i / 2) for i in range(-16, 9))
+_SPARSE = 1.0  # below it a Dirichlet density is largest where classes are absent
+
+
+@dataclass
+class TagU(Method):
+    r"""CLIP's logits plus those of Gaussians that test images and texts fit together.
+
+    The model is that of `susx_bench.methods.tag.TAG`, and :math:`z_{ik}`, the probability that
+    image :math:`i` is of class :math:`k`, stands where labels stand there: a class has
+    :math:`n_k = \sum_i z_{ik}` images. The two are found in turn, ``rounds`` times over, from
+    CLIP's own probabilities:
+
+    .. math::
+        z_i = \text{softmax}_k\Bigl(s\, f_i W^\top
+            + \min\bigl(\alpha n, 0.1 \sqrt n\bigr)\, G(f_i) + \mathrm E[\log \pi]\Bigr), \qquad
+        n = \tfrac NK
+
+    with :math:`G` the Gaussians of the round before. They count the more, the more images a class
+    has on average: of two images a class whose labels are guesses little is to be learnt, and CLIP
+    decides. Past a hundred they count as they do in TAG, whose labels are known.
+
+    :math:`\pi` are the shares of the classes. They have a Dirichlet prior whose concentration
+    :math:`a` makes the counts of CLIP's surest answers likeliest, see `concentration`; an image
+    counts by :math:`z_{ik} \max_k z_{ik}` there. CLIP's counts are uneven even where classes are
+    equally frequent, and shares fitted to them feed on themselves. So shares are used only where
+    the prior is densest at shares of 0, :math:`a < 1`, and equal ones are taken elsewhere:
+
+    .. math:: \mathrm E[\log \pi_k] = \psi(n_k + a) + \text{const}
+
+    Attributes:
+        alpha: Weight of the Gaussians for each image that a class has on average, >= 0.
+        kappa: How many images the text of a class is worth, > 0.
+        rounds: How often the Gaussians are fitted, >= 0; 0 is zero-shot.
+
+    Source:
+        This project, `docs/tag.md`; for shares of classes in small batches, Zanella et al.,
+        arXiv:2501.03729.
+    """
+
+    name: ClassVar[str] = "tag-u"
+    needs: ClassVar[frozenset[Need]] = frozenset({"text"})
+    reference: ClassVar[str] = "susxbench"
+    seen: ClassVar[frozenset[str]] = TAG.seen
+    seen_always: ClassVar[bool] = True
+    regime = "transductive"
+
+    alpha: float = 0.01
+    kappa: float = 8.0
+    rounds: int = 6
+
+    def fit(self, context: Context) -> None:
+        self._context = context
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits ``(N, K)`` of test images ``(N, D)``, of which the softmax is their z."""
+        text, rows = self._context.text.double(), images.double()
+        clip = clip_logits(images, self._context).double()
+        second = rows.T @ rows
+        each = len(images) / len(text)
+        weight = min(self.alpha * each, ALPHA * math.sqrt(each))
+        sure = torch.softmax(clip, dim=-1)
+        spread = concentration((sure * sure.amax(-1, keepdim=True)).sum(0))
+        logits = clip
+        for _ in range(self.rounds):
+            z = torch.softmax(logits, dim=-1)
+            count = z.sum(0)
+            means = z.T @ rows / count.clamp(min=torch.finfo(count.dtype).tiny)[:, None]
+            within = second - means.T @ (count[:, None] * means)
+            try:
+                weights, bias = posterior(Sums(text, count, means, within), self.kappa, 1.0)
+            except UnfitError:  # all images are one
+                return clip.to(images.dtype)
+            logits = clip + weight * (rows @ weights.double().T + bias.double())
+            if spread < _SPARSE:
+                logits = logits + torch.digamma(count + spread)
+        return logits.to(images.dtype)
+
+
+def concentration(count: Tensor) -> float:
+    r"""Concentration of a Dirichlet prior under which counts of classes are likeliest.
+
+    Of a lattice of half octaves, the one of the largest likelihood of a Polya distribution,
+
+    .. math::
+        \log \frac{\Gamma(K a)}{\Gamma(n + K a)}
+            + \sum_k \log \frac{\Gamma(n_k + a)}{\Gamma(a)}
+
+    Args:
+        count: :math:`n_k`, >= 0 and not all 0, ``(K,)``.
+    """
+    values = torch.tensor(_CONCENTRATIONS, dtype=count.dtype, device=count.device)
+    whole = len(count) * values
+    fit = torch.lgamma(whole) - torch.lgamma(count.sum() + whole)
+    fit = fit + (torch.lgamma(count + values[:, None]) - torch.lgamma(values)[:, None]).sum(-1)
+    return float(values[fit.argmax()])

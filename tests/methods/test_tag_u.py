@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy.special import digamma, gammaln
+from torch import Tensor
+
+from susx_bench.methods.base import Context
+from susx_bench.methods.tag_u import TagU, concentration
+from susx_bench.testing.contract import MethodContract
+from susx_bench.testing.task import clustered, make_context, unit
+from tests.methods.task import apart, few_classes, without_support
+
+
+class TestContract(MethodContract):
+    method = TagU
+
+
+def plain(method: TagU, c: Context, images: Tensor) -> Tensor:
+    """The docstring's rounds, with the sums written out, in double precision."""
+    f, text = images.double().numpy(), c.text.double().numpy()
+    many, width, classes = len(f), f.shape[1], len(text)
+    clip = c.logit_scale * f @ text.T
+    z = softmax(clip)
+    a = likeliest((z * z.max(1, keepdims=True)).sum(0))
+    logits = clip
+    for _ in range(method.rounds):
+        z = softmax(logits)
+        n = z.sum(0)
+        mean = np.stack([sum(z[i, k] * f[i] for i in range(many)) / n[k] for k in range(classes)])
+        w = method.kappa * n / (method.kappa + n)
+        x, t = w @ mean / w.sum(), w @ text / w.sum()
+        rho = (w[:, None] * (mean - x) * (text - t)).sum() / (w[:, None] * (text - t) ** 2).sum()
+        m = x + max(rho, 0) * (text - t)
+        both = np.zeros((width, width))
+        for k in range(classes):
+            both += w[k] * np.outer(mean[k] - m[k], mean[k] - m[k])
+            for i in range(many):
+                both += z[i, k] * np.outer(f[i] - mean[k], f[i] - mean[k])
+        sigma = both + np.trace(both) / many * np.eye(width)
+        root = np.linalg.cholesky(sigma / (many + width))
+        white = np.linalg.solve(root, (mean - m).T).T
+        square, axes = np.linalg.eigh((w[:, None] * white).T @ white / classes)
+        telling = max(0, classes * (many - classes) / many)
+        apart = (telling * square + width) / (telling + width)
+        kept = 1 - np.minimum(1, method.kappa / (method.kappa + n[:, None]) / apart)
+        mu = m + (kept * (white @ axes)) @ axes.T @ root.T
+        each = many / classes
+        known = 1 - np.minimum(1, method.kappa / (method.kappa + each) / apart)
+        spread = root @ axes @ np.diag(1 + known / each) @ axes.T @ root.T
+        solved = np.linalg.solve(spread, mu.T)
+        gaussians = f @ solved - (mu.T * solved).sum(0) / 2
+        logits = clip + min(method.alpha * each, 0.1 * each**0.5) * gaussians
+        if a < 1:
+            logits = logits + digamma(n + a)
+    return torch.as_tensor(logits)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    e = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(e / e.sum(1, keepdims=True))
+
+
+def likeliest(n: np.ndarray) -> float:
+    def fit(a: float) -> float:
+        whole = len(n) * a
+        each = gammaln(n + a) - gammaln(a)
+        return float(gammaln(whole) - gammaln(n.sum() + whole) + each.sum())
+
+    return max((2 ** (half / 2) for half in range(-16, 9)), key=fit)
+
+
+@pytest.mark.parametrize("method", [TagU(), TagU(alpha=0.5, kappa=2.0), TagU(rounds=0)])
+@pytest.mark.parametrize("present", [4, 1])
+def test_matches_the_formula(method: TagU, present: int) -> None:
+    c = without_support(make_context(classes=4, width=8))
+    images = clustered(torch.arange(20) % present, c.text, seed=7, noise=0.2)
+    method.fit(c)
+
+    expected = apart(plain(method, c, images))
+    torch.testing.assert_close(apart(method.logits(images)), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_both_kinds_of_batches_are_met_above() -> None:
+    c = make_context(classes=4, width=8)
+    sparse = []
+    for present in (4, 1):
+        images = clustered(torch.arange(20) % present, c.text, seed=7, noise=0.2)
+        z = torch.softmax(20 * images @ c.text.T, dim=-1).double()
+        sparse.append(concentration((z * z.amax(-1, keepdim=True)).sum(0)) < 1)
+
+    assert sparse == [False, True]
+
+
+def test_the_concentration_is_that_of_the_counts() -> None:
+    for counts in ([5.0, 0.1, 0.0, 0.0, 7.5], [3.0, 4.0, 2.0, 5.0], [9.0, 1.0, 4.0, 2.0, 6.0]):
+        n = torch.tensor(counts, dtype=torch.float64)
+
+        assert concentration(n) == pytest.approx(likeliest(n.numpy()))
+
+
+def test_images_that_are_one_are_left_to_clip() -> None:
+    c = without_support(make_context())
+    images = unit(1, 16, seed=3).repeat(30, 1)
+    method = TagU()
+    method.fit(c)
+
+    torch.testing.assert_close(method.logits(images), 20 * images @ c.text.T)
+
+
+@pytest.mark.real
+def test_matches_the_formula_on_real_features(real: Path) -> None:
+    c, images = few_classes(real, 6, step=10)
+    c = without_support(c)
+    method = TagU()
+    method.fit(c)
+
+    expected = apart(plain(method, c, images))
+    torch.testing.assert_close(apart(method.logits(images)), expected, rtol=1e-3, atol=1e-2)
+
+
+ZERO_SHOT = {
+    "ucf101_vit-b-16": 70.26,
+    "caltech101-named_vit-b-32_16shot": 94.25,
+    "stanfordcars_vit-b-32_16shot": 57.88,
+    "whurs19_rn50": 70.49,
+    "whurs19-1prompt_vit-b-32": 75.77,
+    "imagenet_vit-b-32_2shot": 61.90,
+    "dtd-keys_vit-b-16": 56.12,
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ZERO_SHOT)
+def test_not_below_zero_shot(real: Path, name: str) -> None:
+    """Of ImageNet's 2000 images it loses two."""
+    t = load_file(real / "features" / f"{name}.safetensors")
+
+    assert accuracy(t, torch.arange(len(t["test"]))) > ZERO_SHOT[name] - 0.2
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["ucf101_vit-b-16", "caltech101-named_vit-b-32_16shot"])
+@pytest.mark.parametrize("classes", [4, 10])
+def test_batches_of_few_classes_gain(real: Path, name: str, classes: int) -> None:
+    """Where TransCLIP loses 20 to 30 points."""
+    t = load_file(real / "features" / f"{name}.safetensors")
+    generator = torch.Generator().manual_seed(classes)
+    gained = []
+    for _ in range(20):
+        some = torch.randperm(len(t["text"]), generator=generator)[:classes]
+        rows = torch.isin(t["test_labels"], some).nonzero().flatten()
+        rows = rows[torch.randperm(len(rows), generator=generator)[:64]]
+        zero_shot = (t["test"][rows] @ t["text"].T).argmax(-1) == t["test_labels"][rows]
+        gained.append(accuracy(t, rows) - 100 * float(zero_shot.double().mean()))
+
+    assert sum(gained) / len(gained) > 1.5
+
+
+def accuracy(t: dict[str, Tensor], rows: Tensor) -> float:
+    method = TagU()
+    method.fit(Context(t["text"], t["support"][:0], t["support_labels"][:0]))
+    right = method.logits(t["test"][rows]).argmax(-1) == t["test_labels"][rows]
+    return 100 * float(right.double().mean())
