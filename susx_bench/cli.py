@@ -492,7 +492,7 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
         console.print(f"left blank: {reason}")
     if new:
         kept = len(records) - len(new)
-        there = f", {kept} were there already" if kept else ""
+        there = f", {kept} {'was' if kept == 1 else 'were'} there already" if kept else ""
         console.print(f"wrote {counted(len(new), 'record')}{there}: {out}")
     elif records:
         each = "its record exists" if len(records) == 1 else f"all {len(records)} records exist"

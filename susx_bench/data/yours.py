@@ -162,10 +162,20 @@ def _check_names(given: Sequence[str], own: Sequence[str], option: str, title: s
 
 
 def _made(spec_: DatasetSpec, find: Callable[[Path | None], Source]) -> type[SourcedDataModule]:
+    names = spec_.classnames
+    numbered = [
+        f"its classes are called by numbers ({', '.join(names[:3])}, ...), which say nothing in a "
+        "prompt; give their names with --classnames FILE"
+    ] * all(name.isdecimal() for name in names)
+
     class Yours(SourcedDataModule):
         """A dataset of the user's."""
 
         spec = spec_
+
+        @property
+        def remarks(self) -> Sequence[str]:
+            return [*super().remarks, *numbered]
 
         @classmethod
         @cache

@@ -302,6 +302,10 @@ def choices(records: Sequence[Record], fresh: Collection[str]) -> list[str]:
     names = dataset_names(records)
     for r in chosen:
         where = f" on {names[r.dataset, data_of(r)]}" if len(names) > 1 else ""
+        if len({each.shots for each in chosen}) > 1 and r.shots:
+            where += f" at S = {r.shots}"
+        if len({each.seed for each in chosen}) > 1 and r.seed:
+            where += f", seed {r.seed}"
         values = ", ".join(f"{name} {value:.4g}" for name, value in r.hparams.items())
         line = f"{r.method}{where}: {values}"
         if r.search.settings:

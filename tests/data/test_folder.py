@@ -15,6 +15,7 @@ from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import SPLITS, ClassFolders, ListFiles, Split, SplitFile, Tables
 from susx_bench.data.yours import open_dataset
 from susx_bench.errors import DatasetError, OptionError
+from tests.conftest import Command
 from tests.data.made import CLASSES, plain, shade, spec_of, toy, write
 
 SPLIT_FILE = SplitFile(file="split.json", images="images")
@@ -703,3 +704,17 @@ def test_a_class_has_a_name_that_is_seen(tmp_path: Path) -> None:
         other = class_folders(tmp_path / f"other{place}", (name, "dog"))
         with pytest.raises(DatasetError, match="has no name that a prompt can hold"):
             open_dataset(str(other))
+
+
+def test_classes_called_by_numbers_are_told(tmp_path: Path, command: Command) -> None:
+    """``a photo of a 0.`` has an accuracy, and it says nothing of a method."""
+    places = [(split, name) for split in ("train", "test") for name in ("0", "1")]
+    for number, (split, name) in enumerate(places):
+        write(tmp_path / f"mine/{split}/{name}/{number}.png", plain(number))
+    names = write(tmp_path / "names.txt", "cat\ndog")
+
+    numbers = command("data", "check", "./mine")
+    named = command("data", "check", "./mine", "--classnames", names)
+
+    assert "its classes are called by numbers (0, 1, ...)" in numbers.out
+    assert "called by numbers" not in named.out

@@ -80,3 +80,13 @@ def test_a_tuning_that_did_something_else_is_told_in_a_large_table_too() -> None
     lines = choices([*few, enough], set())
 
     assert lines == [f"tip-adapter, tipx at S = 1, 2: {why}"]
+
+
+def test_two_choices_of_a_method_are_told_apart() -> None:
+    runs = [
+        record("tipx", 50.0, shots=shots, seed=seed) for shots, seed in ((1, 1), (1, 2), (2, 1))
+    ]
+
+    told = [line.partition(":")[0] for line in choices(runs, set())]
+
+    assert told == ["tipx at S = 1, seed 1", "tipx at S = 1, seed 2", "tipx at S = 2, seed 1"]

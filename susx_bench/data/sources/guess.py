@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from susx_bench.console import counted
 from susx_bench.data.classes import squash, unite
 from susx_bench.data.sources.tree import (
     Identity,
@@ -344,7 +345,8 @@ def _too_few(count: int, folder: Path, where: str, only: _Folder | None = None) 
     if only and len(only.inside) > 1:
         hint = f" Or did you mean --dataset {only.path}, with {len(only.inside)} folders?"
     return DatasetError(
-        f"{where}: it has {count} class folders, at least 2 are needed. {advice(folder)}{hint}"
+        f"{where}: it has {counted(count, 'class folder')}, at least 2 are needed. "
+        f"{advice(folder)}{hint}"
     )
 
 
