@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from susx_bench.records.record import Record, Search
@@ -22,7 +23,9 @@ def said(records: list[Record], *worded: str) -> list[str]:
 def record(method: str, accuracy: float, **changes: Any) -> Record:
     bare: dict[str, Any] = {"support": "none", "support_images": 0, "shots": 0, "draw": ""}
     own = bare if method in ("zero-shot", "cupl") else {}
-    return make_record(method=method, accuracy=accuracy, **own | changes)
+    return make_record(
+        method=method, accuracy=accuracy, **{"mean_per_class": accuracy} | own | changes
+    )
 
 
 def test_two_support_sets_are_two_tables_with_the_same_zero_shot() -> None:
@@ -90,3 +93,17 @@ def test_two_choices_of_a_method_are_told_apart() -> None:
     told = [line.partition(":")[0] for line in choices(runs, set())]
 
     assert told == ["tipx at S = 1, seed 1", "tipx at S = 1, seed 2", "tipx at S = 2, seed 1"]
+
+
+@pytest.mark.parametrize("sizes", [(2, 1), (2, 2)])
+def test_the_mean_over_classes_stands_beside_the_accuracy(sizes: tuple[int, int]) -> None:
+    """Where classes differ in size; else it is the same number."""
+    classes = [(name, 1, size) for name, size in zip("ab", sizes, strict=True)]
+    runs = [
+        record("tipx", 60.0, seed=seed, support_sha256=str(seed) * 64, mean_per_class=own)
+        for seed, own in ((1, 41.0), (2, 44.0))
+    ]
+    (table,) = said([r.model_copy(update={"classes": classes}) for r in runs])
+
+    assert ("mean over classes" in table) == (sizes == (2, 1))
+    assert ("42.5" in table) == (sizes == (2, 1))
