@@ -147,8 +147,8 @@ def _task(
         else:
             cells = [accuracy(row.records)]
         if by_class:
-            own = [r.mean_per_class for r in _distinct(row.records)]
-            cells.append(f"{statistics.mean(own):.1f}")
+            means = [r.mean_per_class for r in _distinct(row.records)]
+            cells.append(f"{statistics.mean(means):.1f}")
         table.add_row(row.method, row.tuned_on, *cells)
     below = several_lines([" · ".join(facts), *alike, *marks(records)])
     return [several_lines(heading), table, below]
