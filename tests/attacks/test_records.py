@@ -14,8 +14,10 @@ from tests.conftest import Command
 
 @pytest.fixture
 def record(command: Command) -> Path:
-    words = ("--method", "zero-shot", "--setting", "name-only", "--out", "out", "--json")
-    return Path(command("run", *words).records[0]["record"])
+    words = ("--method", "zero-shot", "--setting", "few-shot", "--out", "out", "--json")
+    done = command("run", *words)
+    assert done.code == 0, done.err
+    return Path(done.records[0]["record"])
 
 
 def forge(path: Path, **changes: Any) -> None:
@@ -45,8 +47,8 @@ def test_the_python_file_that_a_record_names_is_not_run(
         ({"dataset_given": "hf:stranger/data"}, "Name the place, --dataset hf:stranger/data"),
         ({"encoder": "local-dir:./stranger"}, "Name it, --encoder local-dir:./stranger"),
         ({"encoder": "hf-hub:stranger/model"}, "nothing is downloaded without --fetch"),
-        ({"support": "../stranger"}, "Name it, --support ../stranger"),
-        ({"support": "~/stranger"}, "Name it, --support ~/stranger"),
+        ({"setting": "name-only", "support": "../stranger"}, "Name it, --support ../stranger"),
+        ({"setting": "name-only", "support": "~/stranger"}, "Name it, --support ~/stranger"),
         ({"protocol": "bundle"}, "Name it, --features"),
     ],
 )
