@@ -274,7 +274,10 @@ def _is_sealed(content: bytes) -> bool:
     """Whether a file's checksum is that of its other fields."""
     values = json.loads(content)
     checksum = values.pop("checksum", "")
-    return bool(checksum == sha256_json(values))
+    try:
+        return bool(checksum == sha256_json(values))
+    except ValueError:  # NaN or infinity, which no record is written with
+        return False
 
 
 def pack(right: NDArray[np.bool_]) -> str:

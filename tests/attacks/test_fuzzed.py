@@ -24,7 +24,7 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 
 from susx_bench.data.decode import FORMATS, BadImageError, decode
-from susx_bench.errors import BenchError, BundleError
+from susx_bench.errors import BenchError, BundleError, DriftError
 from susx_bench.features.bundle import BundleTask
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import sha256_bytes, sha256_json
@@ -460,6 +460,15 @@ def test_records_under_their_right_checksum(tries: int, tmp_path: Path, command:
             fits(command("leaderboard", "cite", suite))
 
     attack(tries, replaced(good, st.sampled_from([*good, "else"])) | VALUES, check)
+
+
+def test_a_record_with_infinity_and_another_fault_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tipx-1.json"
+    content = json.loads(make_record().sealed().to_json())
+    path.write_text(json.dumps(content | {"accuracy": float("inf"), "batches": "x"}))
+
+    with pytest.raises(DriftError, match="batches: String should match pattern"):
+        Record.read(path)
 
 
 # Images
