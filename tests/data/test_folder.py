@@ -644,7 +644,7 @@ def test_a_folder_of_ones_own_with_a_mistake_is_refused(tmp_path: Path) -> None:
     message = refusal(lambda: open_dataset(str(tmp_path / "empty")))
     assert "no folder in it has an image. Lay the images out as" in message
     one = class_folders(tmp_path / "one", ["cat"])
-    assert "it has 1 class folders" in refusal(lambda: open_dataset(str(one)))
+    assert "it has 1 class folder," in refusal(lambda: open_dataset(str(one)))
     dataset = open_dataset(str(class_folders(tmp_path / "two", ["cat", "dog"])))
     with pytest.raises(OptionError, match=r"--source hf:org/name: .*two is a source itself"):
         _ = dataset("test", Where(source="hf:org/name")).samples
