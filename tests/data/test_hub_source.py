@@ -168,7 +168,7 @@ def test_what_is_read_once_is_read_again_without_a_connection(hub: Hub, tmp_path
     assert errors[4].startswith("toy: hf:org/text@")
     assert errors[4].endswith(" has neither Parquet files nor webdataset shards.")
     assert errors[5].startswith("org/none: the hub has no dataset org/none, or it is private")
-    assert errors[6].startswith("no such name: downloading no such name@main failed: Repo id must")
+    assert errors[6].startswith("'hf:no such name' names no dataset on the hub: write hf:ORG/NAME")
     assert errors[7].startswith("org/secret: org/secret asks for consent.")
 
     hub.stop()

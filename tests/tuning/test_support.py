@@ -92,5 +92,5 @@ def test_with_too_few_shots_the_fixed_setting_is_used_and_said(shots: int) -> No
 
     assert choice.hparams == method.fixed(c)
     assert choice.note == too_few(c) != ""
-    assert f"{shots} support images" in choice.note
+    assert f"{shots} support image" in choice.note
     assert choice.score is None
