@@ -126,7 +126,8 @@ def test_every_command_that_takes_long_says_how_far_it_is(
         write(tmp_path / "mine" / name / "0.png", encoded(photo(seed)))
     out = io.StringIO()
     monkeypatch.setattr(
-        "susx_bench.cli.stderr", lambda: Console(file=out, soft_wrap=True, highlight=False)
+        f"susx_bench.cli.{words[0]}.stderr",
+        lambda: Console(file=out, soft_wrap=True, highlight=False),
     )
     module, _, name = where.rpartition(".")
     function = getattr(__import__(module, fromlist=[name]), name)

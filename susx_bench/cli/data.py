@@ -1,0 +1,46 @@
+"""``susx-bench data``: look at datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from susx_bench.cli.shared import DATA_ROOT, SOURCE, SPLIT_FILE, own_data
+from susx_bench.console import print_whole, stderr, stdout
+from susx_bench.errors import CheckError
+from susx_bench.options import NAME, Group
+
+
+@click.group(cls=Group)
+def data() -> None:
+    """Look at datasets."""
+
+
+@data.command("check")
+@click.argument("dataset", type=NAME)
+@DATA_ROOT
+@SOURCE
+@SPLIT_FILE
+@own_data
+def check_data(dataset: str, data_root: Path | None, **asked: Any) -> None:
+    """Read every image of a dataset; exit 3 where something is wrong."""
+    from susx_bench.data.base import Where
+    from susx_bench.data.check import check as check_images
+    from susx_bench.data.yours import open_dataset
+    from susx_bench.progress import Progress
+    from susx_bench.report.datacheck import render
+
+    notes, where = stderr(), Where(data_root, **asked)
+    with Progress(notes) as progress:
+        bar = progress.bar(f"reading {dataset}", None, "images")
+        report = check_images(
+            open_dataset(dataset, where),
+            where,
+            bar.begin,
+            bar.advance,
+        )
+    print_whole(stdout(), render(report))
+    if report.wrong:
+        raise CheckError(f"{report.spec.name} in {report.origin}: {'; '.join(report.wrong)}.")

@@ -1,0 +1,86 @@
+"""``susx-bench leaderboard``: the tables of a suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from susx_bench.cli.shared import DEMO, print_all
+from susx_bench.console import counted, printable_lines, stdout
+from susx_bench.options import ANY_PATH, FOLDER_PATH, NAME, Group
+
+
+@click.group(cls=Group)
+def leaderboard() -> None:
+    """Build the tables of a suite from its records, or check them."""
+
+
+SUITE = click.argument("suite", type=ANY_PATH)
+FOLDER = click.option(
+    "--folder",
+    type=FOLDER_PATH,
+    default=Path("leaderboards"),
+    show_default=True,
+    help="Where records/NAME/ and the tables lie.",
+)
+
+
+BASELINE = click.option(
+    "--baseline",
+    type=NAME,
+    help="Method the others are compared with. [default: tip-adapter, else zero-shot]",
+)
+
+
+@leaderboard.command()
+@SUITE
+@FOLDER
+@BASELINE
+def build(suite: Path, folder: Path, baseline: str | None) -> None:
+    """Write the tables of a suite, and print them."""
+    from susx_bench.report import leaderboard as boards
+    from susx_bench.report.formats import terminal
+    from susx_bench.runner.suite import Suite
+
+    with boards.uncollected():
+        built = boards.build(Suite.read(suite), folder, baseline)
+        written = boards.write(built, folder)
+        print_all(terminal(built.board))
+    named = [str(path) for path in written if path.parent == folder]
+    stdout().print(
+        f"wrote {', '.join(named)} and {counted(len(written) - len(named), 'picture')}",
+        soft_wrap=True,
+    )
+
+
+@leaderboard.command()
+@SUITE
+@FOLDER
+@BASELINE
+def check(suite: Path, folder: Path, baseline: str | None) -> None:
+    """Exit 3 where a committed file is not what its records give: table, page or picture."""
+    from susx_bench.report import leaderboard as boards
+    from susx_bench.runner.suite import Suite
+
+    with boards.uncollected():
+        built = boards.check(Suite.read(suite), folder, baseline)
+    stdout().print(
+        f"{suite}: tables, page and pictures are what {counted(len(built.records), 'record')} give",
+        soft_wrap=True,
+    )
+
+
+@leaderboard.command("cite")
+@SUITE
+@FOLDER
+def cite_suite(suite: Path, folder: Path) -> None:
+    """Print BibTeX for every method, dataset and encoder of a suite and its records."""
+    from susx_bench.records.record import Record
+    from susx_bench.report.cite import cite
+    from susx_bench.runner.suite import Suite
+
+    read = Suite.read(suite)
+    found = sorted((folder / "records" / read.name).rglob("*.json"))
+    entries = cite(read, [Record.read(path) for path in found], DEMO)
+    click.echo(printable_lines(entries.expandtabs(4)), nl=False)

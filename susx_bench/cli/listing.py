@@ -1,0 +1,24 @@
+"""``susx-bench list``: what the options of a run accept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from susx_bench.cli.shared import DATA_ROOT
+from susx_bench.console import print_whole, stdout
+from susx_bench.options import Command
+
+LISTS = ("methods", "datasets", "encoders", "prompts", "suites")
+
+
+@click.command("list", cls=Command)
+@click.argument("what", type=click.Choice(LISTS))
+@DATA_ROOT
+def list_(what: str, data_root: Path | None) -> None:
+    """List what --method, --dataset, --encoder, --prompts and --suite accept."""
+    from susx_bench.report import listing
+
+    table = listing.datasets(data_root) if what == "datasets" else getattr(listing, what)()
+    print_whole(stdout(), table)

@@ -1,0 +1,31 @@
+"""``susx-bench new``: start something of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from susx_bench.console import stdout
+from susx_bench.options import NAME, Group
+
+
+@click.group(cls=Group)
+def new() -> None:
+    """Start something of your own."""
+
+
+@new.command("method")
+@click.argument("name", type=NAME)
+def new_method(name: str) -> None:
+    """Write a small package NAME/: a method, its tests, and the entry point that registers it."""
+    from susx_bench.scaffold import new_method as write
+
+    written = write(name, Path())
+    stdout().print(
+        f"wrote {written.folder}: a method, its tests and the entry point that registers it\n"
+        f"  pytest {written.folder}\n"
+        f"  susx-bench run --setting few-shot --method {written.method}\n"
+        f"  pip install -e ./{written.folder}  # then: --method {name}",
+        soft_wrap=True,
+    )

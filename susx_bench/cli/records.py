@@ -1,0 +1,154 @@
+"""``susx-bench records``: doubt records, join and prune them."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import click
+
+from susx_bench.cli.shared import (
+    ACCELERATOR,
+    DATA_ROOT,
+    DEVICES,
+    NUM_NODES,
+    PROMPTS_DIR,
+    SOURCE,
+    SPLIT_FILE,
+    WORKERS,
+    own_data,
+)
+from susx_bench.console import counted, stderr, stdout
+from susx_bench.errors import CheckError
+from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, Group
+
+
+@click.group(cls=Group)
+def records() -> None:
+    """Doubt records, and join those of several machines."""
+
+
+@records.command(
+    epilog="""\b
+Try:
+  susx-bench records verify results/digits/demo
+  susx-bench records verify RECORD.json --features FILE.safetensors"""
+)
+@click.argument("record", type=ANY_PATH, nargs=-1, required=True)
+@click.option(
+    "--features",
+    type=FILE_PATH,
+    multiple=True,
+    help="The feature bundle of the records that have one; repeatable.",
+)
+@click.option(
+    "--method",
+    type=NAME,
+    multiple=True,
+    help="./FILE.py:CLASS, of a method that was read from a file; repeatable.",
+)
+@click.option(
+    "--dataset",
+    type=NAME,
+    multiple=True,
+    help="./FOLDER or hf:ORG/NAME, of images of yours; repeatable.",
+)
+@click.option(
+    "--encoder",
+    type=NAME,
+    multiple=True,
+    help="local-dir:FOLDER, of an encoder in a folder; repeatable.",
+)
+@DATA_ROOT
+@SOURCE
+@SPLIT_FILE
+@own_data
+@PROMPTS_DIR
+@click.option("--support", type=NAME, help="PATH of a support set that lies elsewhere.")
+@click.option("--shots-file", type=FILE_PATH, help="The list of labelled images.")
+@DEVICES
+@NUM_NODES
+@ACCELERATOR
+@WORKERS
+@click.option("--fetch", is_flag=True, help="Download what a record names, from the hub.")
+def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
+    """Measure RECORDs, files or folders, again and compare every prediction.
+
+    A record is data: the files, folders and repositories that it names are read if you name them
+    too. Nothing is written. Exit 3 where an image has another answer now, 2 where the inputs
+    cannot be found again.
+    """
+    notes = stderr()
+    with notes.status("loading"):
+        from susx_bench.runner.plan import Opened
+        from susx_bench.runner.verify import Named, fault_of, records_in
+        from susx_bench.runner.verify import verify as measure_again
+
+    several = ("features", "method", "dataset", "encoder")
+    named = Named(**{name: given.pop(name) for name in several}, options=given, fetch=fetch)
+    opened, verdicts = Opened(), []
+    for path in records_in(record):
+        with redirect_stdout(sys.stderr), notes.status(f"measuring {path.name}"):
+            verdict = measure_again(path, named, notes, opened)
+        verdicts.append(verdict)
+        said = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
+        stdout().print(f"{path}: {said}", soft_wrap=True)
+    if fault := fault_of(verdicts):
+        raise CheckError(fault)
+
+
+@records.command(
+    "merge",
+    epilog="""\b
+Try:
+  susx-bench records merge machine-1 machine-2 --into leaderboards/records/few-shot""",
+)
+@click.argument("folder", type=FOLDER_PATH, nargs=-1, required=True)
+@click.option(
+    "--into",
+    type=FOLDER_PATH,
+    required=True,
+    help="Where they go; what is there already stays.",
+)
+def merge_records(folder: tuple[Path, ...], into: Path) -> None:
+    """Join the records in FOLDERs; none is copied where one is damaged or two contradict."""
+    from susx_bench.records.merge import merge
+
+    done = merge(folder, into)
+    there = done.records - done.written
+    line = (
+        f"merged {counted(len(folder), 'folder')} into {into}: "
+        f"{counted(done.written, 'new record')}, {there} there"
+    )
+    if done.completed:
+        line += f", {done.completed} of them now with their predictions"
+    stdout().print(line, soft_wrap=True)
+
+
+@records.command(
+    "prune",
+    epilog="""\b
+Try:
+  susx-bench records prune leaderboards/records/few-shot --dry-run""",
+)
+@click.argument("folder", type=FOLDER_PATH, nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+def prune_records(folder: tuple[Path, ...], dry_run: bool) -> None:
+    """Remove the records in FOLDERs that no table shows, because newer ones replace them.
+
+    Those of an older source or version of a method, of prompts or support sets that were made anew,
+    and copies; predictions and pictures beside them go too.
+    """
+    from susx_bench.records.prune import prune
+
+    replaced, left = prune(list(folder), dry_run=dry_run)
+    console = stdout()
+    verb = "would remove" if dry_run else "removed"
+    for each in replaced:
+        console.print(each.line, soft_wrap=True)
+        for path in each.paths:
+            console.print(f"  {verb} {path}", soft_wrap=True)
+    gone = counted(sum(len(each.paths) for each in replaced), "record")
+    console.print(f"{verb} {gone}, {left:,} left")
