@@ -10,12 +10,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from susx_bench import listing
 from susx_bench.console import counted, print_whole
-from susx_bench.report import listing
-from susx_bench.report.formats import terminal
-from susx_bench.report.table import results
+from susx_bench.leaderboard.formats import terminal
+from susx_bench.leaderboard.table import results
+from tests.leaderboard.test_board import Records
 from tests.records.example import make_record
-from tests.report.test_board import Records
 
 LISTS: dict[str, Callable[[], Table]] = {
     "datasets": lambda: listing.datasets(None),

@@ -20,9 +20,9 @@ from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
-from susx_bench.report.board import make
-from susx_bench.report.page.build import INDEX, Shown, files
-from tests.report.synthetic import DATASETS, METHODS, synthetic
+from susx_bench.leaderboard.make import make
+from susx_bench.leaderboard.page.build import INDEX, Shown, files
+from tests.leaderboard.synthetic import DATASETS, METHODS, synthetic
 
 REPEATS = 9
 

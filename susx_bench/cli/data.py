@@ -28,9 +28,9 @@ def check_data(dataset: str, data_root: Path | None, **asked: Any) -> None:
     """Read every image of a dataset; exit 3 where something is wrong."""
     from susx_bench.data.base import Where
     from susx_bench.data.check import check as check_images
+    from susx_bench.data.report import render
     from susx_bench.data.yours import open_dataset
     from susx_bench.progress import Progress
-    from susx_bench.report.datacheck import render
 
     notes, where = stderr(), Where(data_root, **asked)
     with Progress(notes) as progress:

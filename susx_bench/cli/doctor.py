@@ -19,7 +19,7 @@ def doctor(data_root: Path | None) -> None:
 
     Exit 3 where something keeps a run from working. Opens no connection.
     """
-    from susx_bench.report.doctor import examine
+    from susx_bench.doctor import examine
 
     with stderr().status("looking"):
         report = examine(data_root)

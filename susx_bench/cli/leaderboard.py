@@ -39,8 +39,8 @@ BASELINE = click.option(
 @BASELINE
 def build(suite: Path, folder: Path, baseline: str | None) -> None:
     """Write the tables of a suite, and print them."""
-    from susx_bench.report import leaderboard as boards
-    from susx_bench.report.formats import terminal
+    from susx_bench.leaderboard import files as boards
+    from susx_bench.leaderboard.formats import terminal
     from susx_bench.runner.suite import Suite
 
     with boards.uncollected():
@@ -60,7 +60,7 @@ def build(suite: Path, folder: Path, baseline: str | None) -> None:
 @BASELINE
 def check(suite: Path, folder: Path, baseline: str | None) -> None:
     """Exit 3 where a committed file is not what its records give: table, page or picture."""
-    from susx_bench.report import leaderboard as boards
+    from susx_bench.leaderboard import files as boards
     from susx_bench.runner.suite import Suite
 
     with boards.uncollected():
@@ -76,8 +76,8 @@ def check(suite: Path, folder: Path, baseline: str | None) -> None:
 @FOLDER
 def cite_suite(suite: Path, folder: Path) -> None:
     """Print BibTeX for every method, dataset and encoder of a suite and its records."""
+    from susx_bench.leaderboard.cite import cite
     from susx_bench.records.record import Record
-    from susx_bench.report.cite import cite
     from susx_bench.runner.suite import Suite
 
     read = Suite.read(suite)

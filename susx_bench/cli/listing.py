@@ -18,7 +18,7 @@ LISTS = ("methods", "datasets", "encoders", "prompts", "suites")
 @DATA_ROOT
 def list_(what: str, data_root: Path | None) -> None:
     """List what --method, --dataset, --encoder, --prompts and --suite accept."""
-    from susx_bench.report import listing
+    from susx_bench import listing
 
     table = listing.datasets(data_root) if what == "datasets" else getattr(listing, what)()
     print_whole(stdout(), table)

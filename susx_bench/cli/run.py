@@ -334,8 +334,8 @@ def _requests(
 
 def _draw_searches(outcomes: list[Outcome], notes: Console) -> list[Path]:
     """Draw the searches that were kept, and name the methods that have none."""
+    from susx_bench.leaderboard.figures.heatmap import draw
     from susx_bench.records.store import search_path
-    from susx_bench.report.heatmap import draw
 
     drawn: list[Path] = []
     if own_rank() != 0:
@@ -378,7 +378,7 @@ def _print_json(outcomes: list[Outcome]) -> None:
 
 
 def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
-    from susx_bench.report.table import choices, results
+    from susx_bench.leaderboard.table import choices, results
 
     console = stdout()
     order = list(dict.fromkeys(outcome.cell.method.name for outcome in outcomes))

@@ -151,9 +151,9 @@ def build_support(**options: Any) -> None:
     with notes.status("loading"):
         from susx_bench.data.base import Where
         from susx_bench.features.predict import Launch
-        from susx_bench.report.support import summary
         from susx_bench.support.build import Request, build
         from susx_bench.support.folder import Recipe, default_root, unusable, without_images
+        from susx_bench.support.report import summary
 
     names = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
     options["launch"] = Launch(**{name: options.pop(name) for name in names})
@@ -217,8 +217,8 @@ def show_support(
     """Show a support set, NAME or PATH: counts, provenance, and a sheet of its images."""
     from susx_bench.data.base import Where
     from susx_bench.data.yours import open_dataset
-    from susx_bench.report.support import draw_sheet, render
     from susx_bench.support.folder import SupportFolder, default_root, find
+    from susx_bench.support.report import draw_sheet, render
 
     asked = dataset or DEMO
     spec = open_dataset(asked, Where(**said)).spec

@@ -30,17 +30,18 @@ from susx_bench.console import (
 )
 from susx_bench.data.check import Report, SplitReport
 from susx_bench.data.digits import Digits
+from susx_bench.data.report import render
+from susx_bench.doctor import Report as Doctor
+from susx_bench.leaderboard import formats
+from susx_bench.leaderboard.board import Board
+from susx_bench.leaderboard.figures import pictures
+from susx_bench.leaderboard.make import make
+from susx_bench.leaderboard.page.build import INDEX, Shown, files
+from susx_bench.leaderboard.published import Figure
+from susx_bench.leaderboard.table import choices, results
 from susx_bench.progress import Progress
 from susx_bench.records.failures import write_failure
 from susx_bench.records.record import Record
-from susx_bench.report import formats
-from susx_bench.report.board import Board, make
-from susx_bench.report.datacheck import render
-from susx_bench.report.doctor import Report as Doctor
-from susx_bench.report.figures import pictures
-from susx_bench.report.page.build import INDEX, Shown, files
-from susx_bench.report.published import Figure
-from susx_bench.report.table import choices, results
 from susx_bench.runner.view import View
 from tests.conftest import Bundle, Command
 from tests.records.example import make_record

@@ -15,8 +15,8 @@ from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.check import NEAR, Report, SplitReport, check
 from susx_bench.data.digits import Digits
 from susx_bench.data.listing import Place
+from susx_bench.data.report import render
 from susx_bench.data.spec import ClassFolders, Split, SplitFile
-from susx_bench.report.datacheck import render
 from tests.conftest import Command
 from tests.data.made import CLASSES, encoded, parquet, photo, plain, spec_of, toy, write
 

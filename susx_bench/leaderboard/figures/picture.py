@@ -1,0 +1,87 @@
+"""A picture of a leaderboard, SVG and PNG: the same records give the same bytes on one machine.
+
+Another version of matplotlib moves a pixel here and there. Every file therefore names the data it
+was drawn from, see `Picture.digest`, and a check compares that and not the bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from susx_bench.leaderboard.figures.drawing import DPI, drawing_style
+from susx_bench.records.files import sha256_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DRAWING: Final = 3
+"""Part of every digest: raise it when a picture of the same data is to look otherwise."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture not yet drawn.
+
+    Attributes:
+        name: File name without its ending.
+        title: Heading, a few words.
+        text: What is to be seen, for those who cannot see it, and how to read it.
+        width: Inches.
+        height: Inches.
+        data: What is drawn, as plain JSON values.
+    """
+
+    name: str
+    title: str
+    text: str
+    width: float
+    height: float
+    data: Any
+    _draw: Callable[[Figure, Any], None]
+
+    @property
+    def digest(self) -> str:
+        """Hash of what is drawn; every file carries it."""
+        shape = [round(self.width, 3), round(self.height, 3)]
+        return sha256_json([DRAWING, self.name, self.title, shape, _rounded(self.data)])
+
+    def files(self) -> dict[str, bytes]:
+        """Draw it: ``NAME.svg`` and ``NAME.png`` with their bytes."""
+        with drawing_style():
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.backends.backend_svg import FigureCanvasSVG
+            from matplotlib.figure import Figure
+
+            figure = Figure((self.width, self.height), DPI, layout="constrained")
+            agg: Any = FigureCanvasAgg(figure)
+            self._draw(figure, self.data)
+            if (engine := figure.get_layout_engine()) is not None:
+                engine.execute(figure)
+            figure.set_layout_engine("none")  # laid out once, and not once a format
+            svg, png = io.BytesIO(), io.BytesIO()
+            said = {"Description": f"drawn from {self.digest}"}
+            # Neither dates nor versions: they would change without the picture. `savefig` would
+            # draw everything once more for the layout.
+            agg.print_png(png, metadata=said | {"Software": None})
+            vectors: Any = FigureCanvasSVG(figure)
+            vectors.print_svg(svg, metadata=said | {"Creator": None, "Date": None})
+            return {f"{self.name}.svg": svg.getvalue(), f"{self.name}.png": png.getvalue()}
+
+
+def _rounded(value: Any) -> Any:
+    """Without the last digits of floats, which differ from machine to machine."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def drawn_from(content: bytes) -> str:
+    """The `Picture.digest` that a file names; empty where it names none."""
+    found = re.search(rb"drawn from ([0-9a-f]{64})", content)
+    return found[1].decode() if found else ""

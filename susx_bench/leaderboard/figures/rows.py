@@ -1,0 +1,161 @@
+"""Which rows and columns of a board a picture shows, and what they are called in it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from susx_bench.leaderboard.board import Board, Cell, Row, Section, Task
+from susx_bench.leaderboard.figures.drawing import COLOURS, GREY, LINES, MARKERS, Look, shortened
+from susx_bench.records.files import sha256_json
+from susx_bench.records.store import folder_name
+
+SERIES: Final = 10
+"""Rows in one picture of many lines; beyond that those of the best average rank stand in it."""
+
+
+class Family(NamedTuple):
+    """Columns that differ in dataset and shots only."""
+
+    whole: str
+    label: str
+    slug: str
+    columns: list[int]
+
+
+def families_of(board: Board) -> list[Family]:
+    """Families of columns, each with what tells it from the others."""
+    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place, column in enumerate(board.columns):
+        groups[column.task[:7]].append(place)
+    fields = Task._fields[:7]
+    varying = [i for i in range(7) if len({key[i] for key in groups}) > 1]
+    found: list[Family] = []
+    for key, places in groups.items():
+        first = board.columns[places[0]].task
+        label = " · ".join(shortened(f"{key[i]}", 32) for i in varying if key[i])
+        whole = label or " · ".join(dict.fromkeys([shortened(first.encoder, 32), first.setting]))
+        slug = "".join("-" + folder_name(f"{fields[i]}-{key[i]}") for i in varying if key[i])
+        if any(slug == other.slug for other in found):  # names that differ where a file's cannot
+            slug += f"-{sha256_json(key)[:8]}"
+        found.append(Family(whole, label, slug, places))
+    return found
+
+
+def row_names(board: Board) -> list[str]:
+    """A label for every row: method, tuning where there are several, and marks."""
+    several = len({row.tuning for row in board.rows if row.tunable}) > 1
+    names: list[str] = []
+    seen: Counter[str] = Counter()
+    for row in board.rows:
+        name = (
+            shortened(row.label, 36)
+            + (f" · {row.tuning}" if several and row.tunable else "")
+            + (f" {row.marks}" if row.marks else "")
+        )
+        seen[name] += 1
+        names.append(f"{name} #{seen[name]}" if seen[name] > 1 else name)
+    return names
+
+
+def look_of(board: Board, row: Row) -> Look:
+    """How a row is drawn in every picture of its board."""
+    if row.method == "zero-shot":
+        return Look(GREY, "", (0, (2, 1.5)), False)
+    methods = list(dict.fromkeys(r.label for r in board.rows if r.method != "zero-shot"))
+    tunings = list(dict.fromkeys(r.tuning for r in board.rows if r.method != "zero-shot"))
+    place = methods.index(row.label)
+    line = LINES[tunings.index(row.tuning) % len(LINES)]
+    return Look(
+        COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], line, not is_ranked(row)
+    )
+
+
+def is_ranked(row: Row) -> bool:
+    """Whether all of its numbers are ranked."""
+    return all(cell.ranked for cell in row.cells if cell)
+
+
+def largest_section(board: Board) -> Section:
+    """The section that the pictures are of: the one with most ranked rows, the first of several.
+
+    What is in different sections has not seen the same, so it is not drawn side by side.
+    """
+    return max(board.sections, key=lambda part: sum(is_ranked(board.rows[i]) for i in part.rows))
+
+
+def with_zero_shot(board: Board, section: Section) -> list[int]:
+    """Rows of a section, and zero-shot, from which all start."""
+    zero = zero_shot_row(board)
+    return sorted({*section.rows, *([zero] if zero is not None else [])})
+
+
+def section_note(board: Board, section: Section) -> str:
+    """Which rows a picture is of, as a sentence; empty where it is of all."""
+    return f" Rows: {section.label}." if len(board.sections) > 1 else ""
+
+
+def headed(heading: str, board: Board, section: Section) -> str:
+    """A heading, and below it which rows the picture is of."""
+    return f"{heading}\n{section.label}" if len(board.sections) > 1 else heading
+
+
+def chosen_rows(board: Board, section: Section, places: Sequence[int]) -> tuple[list[int], str]:
+    """Rows of a section to draw, and zero-shot: at most `SERIES`, those of the best average rank.
+
+    Returns:
+        Their places, and a note on which rows they are of how many.
+    """
+    note = section_note(board, section)
+    rows = [
+        i for i in with_zero_shot(board, section) if any(board.rows[i].cells[c] for c in places)
+    ]
+    if len(rows) <= SERIES:
+        return rows, note + hollow_note([board.rows[i] for i in rows])
+    kept = [i for i in rows if board.rows[i].method == "zero-shot"][:1]
+
+    def merit(i: int) -> float:
+        ranks = [c.rank for c in (board.rows[i].cells[p] for p in places) if c and c.rank]
+        return math.fsum(ranks) / len(ranks) if ranks else math.inf
+
+    best = sorted((i for i in rows if i not in kept), key=lambda i: (merit(i), i))
+    kept += best[: SERIES - len(kept)]
+    note += f" The best {len(kept)} of {len(rows)} rows by average rank."
+    return sorted(kept), note + hollow_note([board.rows[i] for i in kept])
+
+
+def hollow_note(rows: Iterable[Row]) -> str:
+    """What hollow markers mean, as a sentence; empty where there are none."""
+    return (
+        "" if all(map(is_ranked, rows)) else " Hollow: some or all of its numbers are not ranked."
+    )
+
+
+def measured(cells: Iterable[Cell | None]) -> list[Cell]:
+    """The cells that are no blanks."""
+    return [cell for cell in cells if cell is not None]
+
+
+def best_columns(board: Board, family: Family) -> list[int]:
+    """For each dataset of a family the column of the most shots."""
+    best: dict[tuple[object, ...], int] = {}
+    for column in family.columns:
+        task = board.columns[column].task
+        other = best.get(task[8:])
+        if other is None or task.shots > board.columns[other].task.shots:
+            best[task[8:]] = column
+    return list(best.values())
+
+
+def zero_shot_row(board: Board) -> int | None:
+    """Place of the first row of zero-shot in `Board.rows`; None without one."""
+    return next((i for i, row in enumerate(board.rows) if row.method == "zero-shot"), None)
+
+
+def column_title(task: Task, family: Family, shots: bool = True) -> str:
+    """A dataset, and what else is needed to know the column."""
+    drawn = f"S = {task.shots}" if task.shots and shots else ""
+    parts = [shortened(task.dataset, 30), family.label, drawn]
+    return ", ".join(part for part in parts if part)

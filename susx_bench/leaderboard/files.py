@@ -1,0 +1,215 @@
+"""Leaderboards: files that are a function of a suite's records, and of nothing else."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from susx_bench.errors import CheckError, DriftError, RecordError
+from susx_bench.leaderboard import formats
+from susx_bench.leaderboard.board import Board
+from susx_bench.leaderboard.figures import pictures
+from susx_bench.leaderboard.make import make
+from susx_bench.leaderboard.page import listed
+from susx_bench.leaderboard.page.build import Shown
+from susx_bench.leaderboard.page.build import differences as page_differences
+from susx_bench.leaderboard.page.build import files as page_files
+from susx_bench.leaderboard.page.listed import There
+from susx_bench.leaderboard.published import read as read_published
+from susx_bench.records.files import write_atomic
+from susx_bench.records.paths import read_bytes
+from susx_bench.records.record import Record
+from susx_bench.runner.suite import Suite
+
+
+class Leaderboard(NamedTuple):
+    """A leaderboard and its files, in memory.
+
+    Attributes:
+        board: What the files show.
+        records: What it is made from, by path from the leaderboards' folder.
+        files: Text of each file, by name in that folder.
+    """
+
+    board: Board
+    records: dict[str, Record]
+    files: dict[str, str]
+
+
+def read(suite: Suite, folder: Path) -> dict[str, Record]:
+    """Read a suite's records, in the order of their paths.
+
+    Args:
+        suite: The suite.
+        folder: The leaderboards' folder.
+
+    Returns:
+        The records by path from `folder`, with ``/`` on every system.
+
+    Raises:
+        RecordError: If there are none, or one cannot be believed.
+    """
+    root = folder / "records" / suite.name
+    paths = sorted(root.rglob("*.json"))
+    if not paths:
+        raise RecordError(
+            f"no records in {root}. Run `susx-bench run --suite FILE --out {root}` first."
+        )
+    return {path.relative_to(folder).as_posix(): Record.read(path) for path in paths}
+
+
+def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = None) -> Board:
+    """The board of a suite.
+
+    Args:
+        suite: Whose titles, and order of methods and datasets.
+        records: What was measured, by path.
+        baseline: Method to compare with; the first of `board.BASELINES` that there is.
+    """
+    order = dict.fromkeys(method for run in suite.run for method in run.method)
+    datasets = dict.fromkeys(dataset for run in suite.run for dataset in run.dataset or ())
+    return make(
+        suite.name,
+        suite.title,
+        suite.text,
+        list(order),
+        list(datasets),
+        records,
+        read_published(),
+        baseline,
+    )
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector: thousands of records are millions of objects, none garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()  # into the oldest generation: what is there now is not looked through at once
+        if enabled:
+            gc.enable()
+
+
+def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
+    """Build a leaderboard in memory.
+
+    Raises:
+        RecordError: If there are no records, or one cannot be believed, or two are one cell.
+        OptionError: If there is no record of the baseline.
+    """
+    records = read(suite, folder)
+    board = make_board(suite, records, baseline)
+    files = {
+        f"{suite.name}.md": formats.markdown(board),
+        f"{suite.name}.csv": formats.as_csv(board),
+        f"{suite.name}.tex": formats.latex(board),
+    }
+    return Leaderboard(board, records, files)
+
+
+def write(built: Leaderboard, folder: Path) -> list[Path]:
+    """Write a leaderboard's files, and its part of the page of all of them.
+
+    Pictures that are drawn no more are removed.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    content = {name: text.encode() for name, text in built.files.items()}
+    content |= page_files([Shown(built.board, built.records)], _there(folder))
+    stale = _stale(built, folder)  # by the list that lies there, before it is written anew
+    for name, data in content.items():
+        write_atomic(folder / name, data)
+    for name in stale:
+        (folder / name).unlink()
+    return [folder / name for name in content]
+
+
+def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
+    """Compare the committed files of a leaderboard with those its records give now.
+
+    Raises:
+        RecordError: If there are no records, or one is damaged.
+        CheckError: If a file is missing or differs, with the first line that does; or if a record
+            was changed, or is of another schema.
+    """
+    try:
+        built = build(suite, folder, baseline)
+    except DriftError as error:
+        raise CheckError(str(error)) from error
+    wrong = [
+        (folder / name, line)
+        for name, text in built.files.items()
+        if (line := _difference(folder / name, text))
+    ]
+    if wrong:
+        path, line = wrong[0]
+        others = ", ".join(str(path) for path, _ in wrong[1:])
+        raise CheckError(
+            f"{path} is not what its records give: {line}"
+            + (f" Nor are {others}." if others else "")
+            + " Run `susx-bench leaderboard build` and look at the difference."
+        )
+    off = page_differences([Shown(built.board, built.records)], _there(folder))
+    off += [f"{name} is drawn no more" for name in _stale(built, folder)]
+    if off:
+        raise CheckError(
+            f"{folder}: {'; '.join(off)}. Run `susx-bench leaderboard build` and look at the "
+            "difference."
+        )
+    return built
+
+
+def _stale(built: Leaderboard, folder: Path) -> list[str]:
+    """Pictures that an earlier build drew, from the leaderboards' folder."""
+    return listed.stale(
+        built.board.name,
+        pictures(built.board, built.records),
+        _there(folder),
+        [f"{listed.PICTURES}/{path.name}" for path in (folder / listed.PICTURES).glob("*.*")],
+        [path.name for path in (folder / "records").iterdir()],
+    )
+
+
+def _there(folder: Path) -> There:
+    """What lies in the leaderboards' folder, for the page."""
+
+    def content(name: str) -> bytes | None:
+        path = folder / name
+        return read_bytes(path) if path.is_file() else None
+
+    return content
+
+
+def _difference(path: Path, text: str) -> str:
+    """The first line in which a file differs from what it should be; empty where none does."""
+    try:
+        committed = read_bytes(path).decode()
+    except FileNotFoundError:
+        return "it is missing."
+    except (OSError, UnicodeDecodeError) as error:
+        return f"it cannot be read, {error}."
+    if committed == text:
+        return ""
+    lines = itertools.zip_longest(committed.split("\n"), text.split("\n"))
+    place, (theirs, ours) = next(
+        (place, pair) for place, pair in enumerate(lines, start=1) if pair[0] != pair[1]
+    )
+    return f"line {place} is {_short(theirs)} and should be {_short(ours)}."
+
+
+def _short(line: str | None) -> str:
+    if line is None:
+        return "not there"
+    return f"'{line}'" if len(line) < 200 else f"'{line[:200]}…'"

@@ -1,0 +1,111 @@
+"""A board as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from susx_bench.console import printable
+from susx_bench.leaderboard.board import Board, Cell
+
+SMALLEST_P = 1e-9
+"""Smaller p are written as this: their digits would depend on the machine."""
+
+COLUMNS = (
+    *("method", "tuned_on", "official", "regime", "batches", "saw"),
+    *("dataset", "encoder", "setting", "support", "shots", "prompts", "protocol", "draw"),
+    *("views", "precision", "n_test"),
+    *(
+        "accuracy",
+        "sd",
+        "tail",
+        "low",
+        "high",
+        "mean_per_class",
+        "runs",
+        "seeds",
+        "orders",
+        "marks",
+    ),
+    *("section", "rank"),
+    *("baseline", "gain", "p", "p_holm"),
+    *("published", "difference", "inside", "source", "records"),
+)
+"""Names of the CSV's columns."""
+
+
+def as_csv(board: Board) -> str:
+    """The board as CSV, one line a cell; a cell that was not measured has no accuracy.
+
+    Percent and points with four decimals, p with three digits and never below `SMALLEST_P`.
+    Several entries in one field are parted by a space, or for sources by `` / ``. A text that a
+    spreadsheet would take for a formula begins with an apostrophe, by which it takes it for a text.
+    """
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    labels = {place: part.label for part in board.sections for place in part.rows}
+    for place, row in enumerate(board.rows):
+        base = board.rows[row.baseline] if row.baseline is not None else None
+        for column, cell in zip(board.columns, row.cells, strict=True):
+            line = {name: getattr(column.task, name) for name in COLUMNS[6:17]}
+            line |= {name: getattr(row, name) for name in COLUMNS[:6]}
+            line["section"] = labels[place]
+            line["support"] = row.support or line["support"]
+            line["prompts"] = row.prompts or line["prompts"]
+            if cell is not None:
+                line |= _fields(cell, f"{base.label} {base.tuning}" if base else "")
+                line["marks"] += column.marks
+            writer.writerow({name: _plain(value) for name, value in line.items()})
+    return out.getvalue()
+
+
+def _fields(cell: Cell, baseline: str) -> dict[str, object]:
+    found: dict[str, object] = {
+        "accuracy": cell.mean,
+        "sd": cell.spread,
+        "tail": cell.tail,
+        "low": cell.low,
+        "high": cell.high,
+        "mean_per_class": cell.mean_per_class,
+        "runs": len(cell.records),
+        "seeds": " ".join(map(str, cell.seeds)),
+        "orders": " ".join(map(str, cell.orders)),
+        "marks": cell.marks,
+        "rank": None if cell.rank is None else f"{cell.rank:g}",
+        "baseline": baseline if cell.gain is not None else "",
+        "gain": cell.gain,
+        "p": _p(cell.p),
+        "p_holm": _p(cell.p_holm),
+        "records": " ".join(cell.records),
+    }
+    if cell.published:
+        best = cell.published[0]
+        found |= {
+            "published": f"{best.figure.accuracy:g}",
+            "difference": best.difference,
+            "inside": best.inside,
+            "source": " / ".join(
+                f"{p.figure.source} {p.figure.accuracy:g}" for p in cell.published
+            ),
+        }
+    return found
+
+
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with; the last four are the wide letters of Japanese keyboards."""
+
+
+def _p(p: float | None) -> str | None:
+    return None if p is None else f"{max(p, SMALLEST_P):.3g}"
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    text = printable(str(value))
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,157 @@
+"""The tables of a board in no format yet: what each format draws, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from susx_bench.leaderboard.board import UNRANKED, Board, Cell, Column, Compared, Ranks, Row
+from susx_bench.leaderboard.formats.notes import LEVEL
+
+_WIDE = 12  # columns of numbers that a table holds before the next group starts another one
+
+
+class Item(NamedTuple):
+    """One entry of a table, not yet escaped.
+
+    Attributes:
+        text: What is set bold or underlined.
+        rest: What follows it.
+        place: 1 for bold, 2 for underlined, 0 for neither.
+    """
+
+    text: str
+    rest: str = ""
+    place: int = 0
+
+
+Rows = list[list[Item]]
+"""Entries, as many a row as a table has columns."""
+
+
+class Sheet(NamedTuple):
+    """A table in no format yet.
+
+    Attributes:
+        title: What stands above it; empty for nothing.
+        head: Names of the columns.
+        sections: Its rows, by what stands above them; the only section's label is empty.
+        numbers: Number of columns, from the right, that hold numbers.
+    """
+
+    title: str
+    head: list[str]
+    sections: list[tuple[str, Rows]]
+    numbers: int
+
+
+def sheets(board: Board) -> list[Sheet]:
+    """The tables of a board: the numbers, then ranks and published figures where there are any."""
+    parts = _parts(board)
+    found = [_numbers(board, part, titled=len(parts) > 1) for part in parts]
+    if ranked := [ranks for ranks in board.ranks if ranks.ranking.datasets > 1]:
+        found.append(_ranks(board, ranked))
+    if any(cell.published for row in board.rows for cell in row.cells if cell):
+        found.append(_published(board))
+    return found
+
+
+def _parts(board: Board) -> list[list[int]]:
+    """Groups that share a table: as many as fit side by side, at least one."""
+    parts: list[list[int]] = []
+    width = 0
+    for place, group in enumerate(board.groups):
+        size = len(group.columns)
+        if not parts or width + size > _WIDE:
+            parts.append([])
+            width = 0
+        parts[-1].append(place)
+        width += size
+    return parts
+
+
+def _numbers(board: Board, part: Sequence[int], *, titled: bool) -> Sheet:
+    head: list[str] = []
+    rows: Rows = [_name(row) for row in board.rows]
+    groups = [board.groups[place] for place in part]
+    for place, group in zip(part, groups, strict=True):
+        for column in group.columns:
+            head.append(board.columns[column].label + board.columns[column].marks)
+            for items, row in zip(rows, board.rows, strict=True):
+                items.append(_item(row.cells[column], row))
+        if len(group.columns) > 1:
+            head.append("mean" + (f", {group.label}" if group.label else ""))
+            for items, row in zip(rows, board.rows, strict=True):
+                average = row.averages[place]
+                items.append(Item("" if average is None else f"{average:.1f}"))
+    labels = [group.label for group in groups]
+    title = " · ".join(label for label in labels if label) if titled else ""
+    sections = [(part.label, [rows[i] for i in part.rows]) for part in board.sections]
+    if len(sections) == 1:
+        sections = [("", rows)]
+    return Sheet(title, ["method", "tuned on", *head], sections, len(head))
+
+
+def _name(row: Row) -> list[Item]:
+    """A row's first entries: marks of the regime with the name, those of the tuning with it."""
+    tuning = "".join(mark for mark in row.marks if mark in UNRANKED)
+    regime = "".join(mark for mark in row.marks if mark not in UNRANKED)
+    return [Item(row.label, regime), Item(row.tuning, tuning and f" {tuning}")]
+
+
+def number(cell: Cell) -> tuple[str, str]:
+    """A cell's mean, and its spread over runs or its interval for one run."""
+    if cell.spread is not None:
+        return f"{cell.mean:.1f}", f" ±{cell.spread:.1f}"
+    return f"{cell.mean:.1f}", f" [{cell.low:.1f}, {cell.high:.1f}]"
+
+
+def arrow(cell: Cell) -> str:
+    """``▲`` or ``▼`` for a cell that is better or worse than the baseline's, else nothing."""
+    if cell.p_holm is None or cell.gain is None or cell.p_holm >= LEVEL:
+        return ""
+    return "▲" if cell.gain > 0 else "▼"
+
+
+def _item(cell: Cell | None, row: Row) -> Item:
+    if cell is None:
+        return Item("")
+    mean, rest = number(cell)
+    marks = "".join(mark for mark in cell.marks if mark not in row.marks) + arrow(cell)
+    return Item(mean, rest + (f" {marks}" if marks else ""), cell.place)
+
+
+def _ranks(board: Board, ranked: Sequence[Ranks]) -> Sheet:
+    sections = []
+    for ranks in ranked:
+        order = sorted(zip(ranks.ranking.ranks, ranks.rows, strict=True))
+        rows = [[*_name(board.rows[i]), Item(f"{rank:.2f}")] for rank, i in order]
+        sections.append((ranks.label if len(board.sections) > 1 else "", rows))
+    return Sheet("Average ranks", ["method", "tuned on", "rank"], sections, 1)
+
+
+def _published(board: Board) -> Sheet:
+    rows = []
+    for row in board.rows:
+        seen = set()
+        for column, cell in zip(board.columns, row.cells, strict=True):
+            if cell is None or cell.records in seen:
+                continue  # a method without support has one number, in however many columns
+            seen.add(cell.records)
+            rows += [_beside(row, column, cell, compared) for compared in cell.published]
+    head = [*("method", "tuned on", "task", "source"), *("ours", "published", "difference", "")]
+    return Sheet("Beside published figures", head, [("", rows)], 4)
+
+
+def _beside(row: Row, column: Column, cell: Cell, compared: Compared) -> list[Item]:
+    figure = compared.figure
+    source = figure.source if figure.primary else f"{figure.source} (a copy)"
+    return [
+        *_name(row),
+        Item(column.label),
+        Item(source + (f"; {figure.note}" if figure.note else "")),
+        Item(f"{cell.mean:.1f}", f" [{cell.low:.1f}, {cell.high:.1f}]"),
+        Item(f"{figure.accuracy:.2f}"),
+        Item(f"{compared.difference:+.1f}"),
+        Item("inside" if compared.inside else "outside"),
+    ]

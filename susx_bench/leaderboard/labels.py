@@ -1,0 +1,102 @@
+"""What tells the columns of a leaderboard apart, and what they have in common, in words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from susx_bench.leaderboard.board import Group, Task
+
+PUBLISHED_SPLITS = frozenset({"susx", "susx-bench", "bundle"})
+"""Split protocols without a mark: SuS-X's, the demo's own, and whatever a bundle brought."""
+
+WORDS = {
+    "dataset": "{}",
+    "encoder": "{}",
+    "precision": "{}",
+    "setting": "{}",
+    "support": "{}",
+    "prompts": "prompts {}",
+    "draw": "drawn by {}",
+    "views": "{} views",
+    "shots": "S = {}",
+    "protocol": "split {}",
+    "n_test": "n = {}",
+    "data": "data {:.6}",
+}
+"""How a field of `Task` is read out."""
+
+
+def _varying(tasks: Sequence[Task]) -> list[str]:
+    """Fields that tell tasks apart beyond what goes with their dataset, as its size does."""
+    names = [name for name in WORDS if name not in ("dataset", "n_test", "data")]
+    return [name for name in names if len({getattr(task, name) for task in tasks}) > 1]
+
+
+def _describe(task: Task, names: Iterable[str]) -> str:
+    words = []
+    for name in names:
+        value = getattr(task, name)
+        if value in ("", "none") or (name in ("shots", "views") and not value):
+            continue
+        if name == "support" and task.setting == value:
+            continue  # the few-shot setting's support is few-shot
+        words.append(WORDS[name].format(value))
+    return ", ".join(words)
+
+
+def labels_of(tasks: Sequence[Task]) -> list[str]:
+    """For each task the shortest text that tells it from the others."""
+    names = ["dataset", *_varying(tasks)]
+    labels = [_describe(task, names) for task in tasks]
+    for more in ("n_test", "data"):
+        if len(set(labels)) < len(labels):
+            labels = [_describe(task, [*names, more]) for task in tasks]
+    return labels
+
+
+def groups_of(tasks: Sequence[Task]) -> list[Group]:
+    """Columns that an average goes over: they differ in the dataset only."""
+    found: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for i, task in enumerate(tasks):
+        found[task[:8]].append(i)
+    split: list[list[int]] = []
+    for places in found.values():
+        if len({tasks[i].dataset for i in places}) == len(places):
+            split.append(places)
+            continue
+        by_protocol = defaultdict(list)  # one dataset twice: an average per protocol
+        for i in places:
+            by_protocol[tasks[i].protocol].append(i)
+        for same in by_protocol.values():
+            once = len({tasks[i].dataset for i in same}) == len(same)
+            split += [same] if once else [[i] for i in same]  # or none
+    names = _varying([tasks[places[0]] for places in split])
+    return [Group(_describe(tasks[places[0]], names), tuple(places)) for places in split]
+
+
+def common_facts(tasks: Sequence[Task]) -> tuple[tuple[str, str], ...]:
+    """Name and value of what all tasks have in common."""
+    found = []
+    for name in (
+        "dataset",
+        "encoder",
+        "precision",
+        "setting",
+        "support",
+        "prompts",
+        "draw",
+        "views",
+        "shots",
+        "protocol",
+    ):
+        values = {getattr(task, name) for task in tasks}
+        value = values.pop()
+        if not values and value not in ("", "none", 0):
+            found.append((name, str(value)))
+    return tuple(found)
+
+
+def split_mark(task: Task) -> str:
+    """``§`` for another split than the published one."""
+    return "" if task.protocol in PUBLISHED_SPLITS else "§"

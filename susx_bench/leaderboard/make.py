@@ -1,0 +1,136 @@
+"""Make a leaderboard from records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from susx_bench.errors import OptionError
+from susx_bench.leaderboard.board import MARKS, Board, Column, Row
+from susx_bench.leaderboard.grid import (
+    columns_of,
+    distinct_runs,
+    grid_of,
+    is_tunable,
+    place_in,
+    said_by_rows,
+)
+from susx_bench.leaderboard.labels import common_facts, groups_of, labels_of, split_mark
+from susx_bench.leaderboard.numbers import (
+    average_of,
+    cell_of,
+    fill_published,
+    fill_ranks,
+    fill_tests,
+    rank_over_datasets,
+)
+from susx_bench.leaderboard.published import Figure
+from susx_bench.leaderboard.sections import baseline_row, kinds_of, sections_of
+from susx_bench.records.cells import current, data_of, dataset_names
+from susx_bench.records.record import Record
+
+BASELINES = ("tip-adapter", "zero-shot")
+"""What a table compares with where it is not told: the first one it has."""
+
+
+def make(
+    name: str,
+    title: str,
+    text: str,
+    order: Sequence[str],
+    datasets: Sequence[str],
+    records: Mapping[str, Record],
+    figures: Sequence[Figure] = (),
+    baseline: str | None = None,
+) -> Board:
+    """Make a leaderboard.
+
+    Args:
+        name: The suite's.
+        title: Heading.
+        text: What stands below it.
+        order: Methods in the order of the rows; others follow by name.
+        datasets: Datasets, as they are asked for, in the order of the columns; others follow by
+            name.
+        records: The runs by their paths.
+        figures: Published figures.
+        baseline: Method to compare with; the first of `BASELINES` that there is.
+
+    Raises:
+        RecordError: If two records have the same inputs and other results.
+        OptionError: If there is no record of the baseline.
+    """
+    kept, replaced = current(records)
+    names = dataset_names(kept.values())
+    called = {(r.dataset_given, names[r.dataset, data_of(r)]): None for r in kept.values()}
+    called |= {(r.dataset, names[r.dataset, data_of(r)]): None for r in kept.values()}
+    datasets = [name for asked in datasets for given, name in called if given == asked]
+    kept = {
+        path: r.model_copy(update={"dataset": names[r.dataset, data_of(r)]})
+        for path, r in kept.items()
+    }
+    split = said_by_rows(kept.values())
+    tasks = columns_of(kept.values(), split, datasets)
+    grid = grid_of(kept, split, tasks)
+    methods = sorted({method for method, _ in grid}, key=lambda m: (place_in(m, order), m))
+    kinds = kinds_of(grid)
+    keys = sorted(grid, key=lambda row: (kinds[row], methods.index(row[0]), row[1]))
+    if baseline is None:
+        baseline = next((method for method in BASELINES if method in methods), "")
+    elif baseline not in methods:
+        raise OptionError(
+            f"{name}: no record of the baseline '{baseline}'. There are: {', '.join(methods)}."
+        )
+    sections = sections_of([kinds[key] for key in keys])
+    free = {key for key in keys if not is_tunable(grid[key])}
+    bases = [baseline_row(key, keys, baseline, kinds, free) for key in keys]
+    runs = [[distinct_runs(grid[key].get(task, {})) for task in tasks] for key in keys]
+    table = [[cell_of(*cell) for cell in row] for row in runs]
+    fill_tests(table, [[distinct for distinct, _ in row] for row in runs], bases)
+    for section in sections:
+        for column in range(len(tasks)):
+            fill_ranks(table, section.rows, column)
+    columns = [
+        Column(t, label, split_mark(t)) for t, label in zip(tasks, labels_of(tasks), strict=True)
+    ]
+    groups = groups_of(tasks)
+    rows = []
+    for key, base, cells in zip(keys, bases, table, strict=True):
+        first = next(record for runs in grid[key].values() for _, record in runs.values())
+        fill_published(cells, grid[key], tasks, [f for f in figures if f.method == first.method])
+        rows.append(
+            Row(
+                method=first.method,
+                tuned_on=first.tuned_on,
+                tunable=is_tunable(grid[key]),
+                official=first.official,
+                regime=first.regime,
+                trained=first.trained,
+                batches=first.batches,
+                prompts=key[1].prompts,
+                support=key[1].support,
+                marks="".join(
+                    mark for mark in MARKS if all(mark in cell.marks for cell in cells if cell)
+                ),
+                baseline=base,
+                cells=tuple(cells),
+                averages=tuple(average_of(cells, group) for group in groups),
+            )
+        )
+    rows, ranks = rank_over_datasets(rows, sections, tasks)
+    shown = {mark for row in rows for cell in row.cells if cell for mark in cell.marks}
+    shown |= {mark for column in columns for mark in column.marks}
+    return Board(
+        name=name,
+        title=title,
+        text=text,
+        facts=common_facts(tasks),
+        baseline=baseline,
+        columns=tuple(columns),
+        groups=tuple(groups),
+        rows=tuple(rows),
+        sections=sections,
+        ranks=ranks,
+        marks=tuple(mark for mark in MARKS if mark in shown),
+        records=len(kept),
+        left_out=tuple(each.line for each in replaced),
+    )

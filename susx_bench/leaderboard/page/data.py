@@ -1,0 +1,191 @@
+"""What the page knows: boards and their records as JSON, small enough for thousands of cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from susx_bench.console import printable_lines
+from susx_bench.leaderboard.board import Board, Cell, Row
+from susx_bench.leaderboard.figures.picture import Picture
+from susx_bench.leaderboard.formats.csv import SMALLEST_P
+from susx_bench.leaderboard.formats.notes import facts, notes, same_draw
+from susx_bench.leaderboard.statistics import wilson
+from susx_bench.records.command import command
+from susx_bench.records.record import Record
+
+FIELDS: Final = (
+    *("path", "seed", "order", "accuracy", "low", "high", "correct", "n_test", "mean_per_class"),
+    *("encode", "fit", "search", "predict", "hparams", "settings", "images", "score", "space"),
+    *("note", "ties", "near", "method_version", "input_sha256", "split_sha256", "support_sha256"),
+    *("prompts_sha256", "weights_sha256", "predictions_sha256", "checksum", "started", "device"),
+    *("git", "versions", "protocol", "logit_scale", "skipped", "command"),
+)
+"""Values of one record, in this order; `versions` is a place in the list beside it."""
+
+
+def index_json(titles: Mapping[str, str]) -> str:
+    """Name and title of each board."""
+    return _compact([{"name": name, "title": title} for name, title in titles.items()])
+
+
+def board_json(board: Board, pictures: Sequence[Picture]) -> str:
+    """A board without its records, as one line of JSON.
+
+    Means are exact and the rest has nine decimals, so that all of it rounds as in the tables, and
+    no machine's last digits show.
+    """
+    places = _places(board)
+    sections = {i: part.label for part in board.sections for i in part.rows}
+    value = {
+        "name": board.name,
+        "title": board.title,
+        "text": board.text,
+        "facts": facts(board),
+        "notes": notes(board),
+        "baseline": board.baseline,
+        "columns": [
+            {
+                "label": column.label,
+                "marks": column.marks,
+                **{key: getattr(column.task, key) for key in _OF_TASK},
+            }
+            for column in board.columns
+        ],
+        "groups": [{"label": g.label, "columns": list(g.columns)} for g in board.groups],
+        "rows": [_row(i, row, places, sections) for i, row in enumerate(board.rows)],
+        "pictures": [
+            {
+                "name": p.name,
+                "title": p.title,
+                "text": p.text,
+                "width": round(p.width * 96),
+                "height": round(p.height * 96),
+            }
+            for p in pictures
+        ],
+        "records": board.records,
+    }
+    return _compact(value)
+
+
+_OF_TASK = ("dataset", "encoder", "setting", "support", "prompts", "shots", "protocol", "n_test")
+
+
+def records_json(board: Board, records: Mapping[str, Record]) -> str:
+    """The records of a board, one a line, so that a new one is one new line."""
+    versions: list[dict[str, str]] = []
+    lines = []
+    for path in _places(board):
+        r = records[path]
+        if r.versions not in versions:
+            versions.append(r.versions)
+        lines.append(_compact(_record(path, r, versions.index(r.versions))))
+    parts = [
+        f'{{"fields":{_compact(FIELDS)},',
+        f'"versions":{_compact(versions)},',
+        '"records":[',
+        ",\n".join(lines),
+        "]}",
+    ]
+    return "\n".join(parts)
+
+
+def _places(board: Board) -> dict[str, int]:
+    """Paths of a board's records in the order in which its cells name them first."""
+    places: dict[str, int] = {}
+    for row in board.rows:
+        for cell in row.cells:
+            for path in cell.records if cell else ():
+                places.setdefault(path, len(places))
+    return places
+
+
+def _row(
+    place: int, row: Row, places: Mapping[str, int], sections: Mapping[int, str]
+) -> dict[str, Any]:
+    return {
+        "label": row.label,
+        "section": sections[place],
+        "tuning": row.tuning,
+        "tunable": row.tunable,
+        "regime": row.regime,
+        "saw": row.saw,
+        "marks": row.marks,
+        "baseline": row.baseline,
+        "rank": _round(row.rank),
+        "averages": list(row.averages),
+        "cells": [None if cell is None else _cell(cell, row, places) for cell in row.cells],
+    }
+
+
+def _cell(cell: Cell, row: Row, places: Mapping[str, int]) -> dict[str, Any]:
+    value = {
+        "mean": cell.mean,
+        "low": _round(cell.low),
+        "high": _round(cell.high),
+        "perClass": _round(cell.mean_per_class),
+        "records": [places[path] for path in cell.records],
+        "alike": [same_draw(seeds, []) for seeds in cell.alike],
+        "spread": _round(cell.spread),
+        "tail": _round(cell.tail),
+        "rank": _round(cell.rank),
+        "place": cell.place or None,
+        "marks": "".join(mark for mark in cell.marks if mark not in row.marks),
+        "gain": _round(cell.gain),
+        "p": _p(cell.p),
+        "pHolm": _p(cell.p_holm),
+        "published": [
+            {
+                "accuracy": c.figure.accuracy,
+                "source": c.figure.source,
+                "primary": c.figure.primary,
+                "note": c.figure.note,
+                "difference": _round(c.difference),
+                "inside": c.inside,
+            }
+            for c in cell.published
+        ],
+    }
+    # A zero is a value; what is None, empty or no place is left out.
+    return {key: item for key, item in value.items() if item is not None and item not in ("", [])}
+
+
+def _record(path: str, r: Record, versions: int) -> list[Any]:
+    low, high = wilson(r.correct, r.n_test)
+    value = vars(r) | vars(r.seconds) | {
+        "path": path,
+        "low": low,
+        "high": high,
+        "versions": versions,
+        "command": command(r),
+        **{key: getattr(r.search, key) for key in ("settings", "images", "score", "space")},
+        **{key: getattr(r.search, key) for key in ("note", "ties", "near")},
+    }  # fmt: skip
+    return [_round(value[field]) for field in FIELDS]
+
+
+def _round(value: Any) -> Any:
+    return round(value, 9) if isinstance(value, float) else value
+
+
+def _p(p: float | None) -> float | None:
+    return None if p is None else float(f"{max(p, SMALLEST_P):.3g}")
+
+
+def _shown(value: Any) -> Any:
+    """A JSON value in which every text shows what is in it, also what has no glyph."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable_lines(value)
+    if isinstance(value, dict):
+        return {_shown(key): _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _compact(value: Any) -> str:
+    """JSON that may stand in a script element: without a letter that HTML or JavaScript minds."""
+    text = json.dumps(_shown(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
