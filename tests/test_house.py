@@ -22,6 +22,7 @@ FLOORS = [
     {"features"},
     {"support", "tuning"},
     {"runner"},
+    {"photos"},
     {"leaderboard", "testing"},
     {"cli", "doctor", "listing", "options", "__main__", "__init__"},
 ]

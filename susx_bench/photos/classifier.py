@@ -1,0 +1,248 @@
+"""A fitted classifier as an object: it predicts, is kept in a file, and can be exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from susx_bench.data.base import BLOCK
+from susx_bench.errors import OptionError
+from susx_bench.methods.base import Context, Method
+from susx_bench.methods.ties import first_alike, top1
+from susx_bench.photos.calibration import Calibration
+from susx_bench.records.files import canonical_json, write_atomic
+from susx_bench.records.paths import read_bytes
+from susx_bench.records.text import parse_json
+from susx_bench.registry import load_method
+from susx_bench.tuning.choose import Tune, choose
+
+FORMAT = 1
+"""Version of the file that `Classifier.save` writes."""
+_META = "classifier"
+
+
+class Predictions(NamedTuple):
+    """Answers of a classifier, a row an image.
+
+    Attributes:
+        label: The class, ``(N,)`` int64.
+        probability: Of that class, in [0, 1], ``(N,)``.
+        second: The next class, ``(N,)`` int64.
+        second_probability: Of that one, ``(N,)``.
+        margin: The highest minus the second highest logit, in CLIP's units, ``(N,)``.
+    """
+
+    label: Tensor
+    probability: Tensor
+    second: Tensor
+    second_probability: Tensor
+    margin: Tensor
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A method that is fitted on class names and, for some methods, on labelled images.
+
+    Attributes:
+        classnames: Names of the K classes, in their order.
+        method: Fitted on `context`, with `hparams` set.
+        context: Text and support features.
+        hparams: The chosen hyper-parameters.
+        tuned_on: What chose them.
+        asked: The method as `susx_bench.registry.load_method` finds it.
+        encoder: Name of the encoder whose features are read.
+        weights_sha256: Hash of its weights; empty where only features were given.
+        precision: What the encoder computes in.
+        prompts: Kind of prompts, or the template.
+        texts: The prompts of each class; empty where only text features were given.
+        temperature: What logits are divided by before the softmax, > 0.
+        calibration: How good the probabilities are on held-out labelled images; None where
+            nothing was there to tell.
+    """
+
+    classnames: tuple[str, ...]
+    method: Method
+    context: Context
+    hparams: Mapping[str, float]
+    tuned_on: Tune
+    asked: str
+    encoder: str
+    weights_sha256: str = ""
+    precision: str = "fp32"
+    prompts: str = ""
+    texts: tuple[tuple[str, ...], ...] = ()
+    temperature: float = 1.0
+    calibration: Calibration | None = None
+    note: str = field(default="", compare=False)
+
+    @classmethod
+    def fit(
+        cls,
+        classnames: Sequence[str],
+        method: str,
+        context: Context,
+        encoder: str,
+        tune: Tune = "fixed",
+        **facts: Any,
+    ) -> Classifier:
+        """Fit a method and choose its hyper-parameters.
+
+        Args:
+            classnames: Names of the classes of `context`.
+            method: Its name, or ``./file.py:Class``.
+            context: Text and support features.
+            encoder: Name of their encoder.
+            tune: What chooses hyper-parameters: ``fixed`` or ``support``.
+            facts: Other attributes of the classifier.
+
+        Raises:
+            UnknownNameError: If nobody registered the method.
+            UnfitError: If the method is not defined on this context.
+        """
+        made = load_method(method)[0]()
+        made.fit(context)
+        choice = choose(made, context, tune)
+        return cls(
+            classnames=tuple(classnames),
+            method=made,
+            context=context,
+            hparams=choice.hparams,
+            tuned_on=choice.tuned_on,
+            asked=method,
+            encoder=encoder,
+            note=choice.note,
+            **facts,
+        )
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Score unit features ``(N, D)``: logits ``(N, K)``.
+
+        An inductive method gets blocks of the size that records are measured with, so that its
+        answers are theirs to the last bit. Any other gets all images at once.
+        """
+        if self.method.regime != "inductive":
+            return self.method.logits(images).float()
+        parts = [self.method.logits(block)[:rows].float() for block, rows in _blocks(images)]
+        return torch.cat(parts) if parts else images.new_zeros(0, len(self.classnames))
+
+    def predict(self, images: Tensor) -> Predictions:
+        """Classify unit features ``(N, D)``."""
+        return answers(
+            self.logits(images), self.temperature, first_alike(self.context, self.method.needs)
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the classifier into a safetensors file; `load` fits it again.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        context = self.context
+        tensors = {
+            "text": context.text,
+            "support": context.support,
+            "support_labels": context.support_labels,
+        }
+        says: dict[str, Any] = {
+            "format": FORMAT,
+            "classnames": self.classnames,
+            "method": self.asked,
+            "version": self.method.version,
+            "hparams": dict(self.hparams),
+            "tuned_on": self.tuned_on,
+            "encoder": self.encoder,
+            "weights_sha256": self.weights_sha256,
+            "precision": self.precision,
+            "prompts": self.prompts,
+            "texts": self.texts,
+            "logit_scale": context.logit_scale,
+            "dataset": context.dataset,
+            "temperature": self.temperature,
+            "calibration": asdict(self.calibration) if self.calibration else None,
+        }
+        if context.text_prompts is not None:
+            tensors["text_prompts"] = torch.cat(list(context.text_prompts))
+            says["prompts_per_class"] = [len(rows) for rows in context.text_prompts]
+        whole = {name: rows.contiguous().clone() for name, rows in tensors.items()}
+        write_atomic(path, save(whole, metadata={_META: canonical_json(says)}))
+
+    @classmethod
+    def load(cls, path: Path) -> Classifier:
+        """Read a classifier back, and fit it.
+
+        Raises:
+            OptionError: If it is no such file, or of another version of the method.
+        """
+        try:
+            content = read_bytes(path)
+            length = int.from_bytes(content[:8], "little")
+            says = parse_json(parse_json(content[8 : 8 + length].decode())["__metadata__"][_META])
+            tensors = load(content)
+            if says.pop("format") != FORMAT:
+                raise ValueError("it was written by another version of susx-bench")
+            asked, version = says.pop("method"), says.pop("version")
+            method = load_method(asked)[0]()
+            if method.version != version:
+                raise ValueError(f"{asked} was version {version} then and is {method.version} now")
+            prompts = None
+            if counts := says.pop("prompts_per_class", None):
+                prompts = torch.split(tensors["text_prompts"], counts)
+            context = Context(
+                tensors["text"],
+                tensors["support"],
+                tensors["support_labels"],
+                says.pop("logit_scale"),
+                text_prompts=prompts,
+                dataset=says.pop("dataset"),
+            )
+            method.fit(context)
+            method.set(says["hparams"])
+            calibration = says.pop("calibration")
+            says["calibration"] = Calibration(**calibration) if calibration else None
+            says["classnames"] = tuple(says["classnames"])
+            says["texts"] = tuple(tuple(each) for each in says["texts"])
+            return cls(method=method, context=context, asked=asked, **says)
+        except OSError as error:
+            raise OptionError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except (
+            SafetensorError,
+            RecursionError,
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise OptionError(f"{path} is no classifier that can be used: {error}.") from error
+
+
+def answers(logits: Tensor, temperature: float, first: Tensor | None = None) -> Predictions:
+    """The two best classes of every image and their probabilities.
+
+    Args:
+        logits: ``(N, K)``.
+        temperature: What they are divided by before the softmax, > 0.
+        first: As of `susx_bench.methods.ties.first_alike`.
+    """
+    best = top1(logits, first)
+    second = top1(logits.scatter(1, best[:, None], -torch.inf))
+    log_p = torch.log_softmax(logits.double() / temperature, dim=-1)
+
+    def of(label: Tensor) -> Tensor:
+        return log_p.gather(1, label[:, None])[:, 0].exp().float()
+
+    highest = logits.topk(2, dim=-1).values
+    return Predictions(best, of(best), second, of(second), highest[:, 0] - highest[:, 1])
+
+
+def _blocks(rows: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Blocks of `BLOCK` rows, the last one padded with its last row, and how many are real."""
+    for part in torch.split(rows, BLOCK):
+        padding = part[-1:].expand(BLOCK - len(part), *part.shape[1:])
+        yield torch.cat([part, padding]), len(part)
