@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -72,8 +72,16 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(
+    path: Path, content: bytes, check: Callable[[Path], object] | None = None
+) -> None:
     """Write a file so that a reader sees all of it or none of it, whenever the writer dies.
+
+    Args:
+        path: The file.
+        content: All that is in it.
+        check: Called with the finished file before it takes its place; what it raises keeps the
+            file from doing so.
 
     Raises:
         OutputError: If the folder cannot be written or the disk is full.
@@ -86,10 +94,13 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            check(temporary)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @cache  # once per folder and process: a folder may hold thousands of files

@@ -1,0 +1,315 @@
+"""Arrays as others keep them, made into what a feature bundle holds.
+
+What is mended is told; what cannot be told from the arrays themselves is refused, with the option
+that decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from susx_bench.data.classes import squash
+from susx_bench.errors import BundleError
+from susx_bench.features.convert.layouts import FEATURES, LABELS
+from susx_bench.features.convert.read import Array
+from susx_bench.methods.checks import UNIT_TOLERANCE
+
+Layout = Literal["rows", "columns"]
+"""Whether an array has a row, or a column, for each image or class."""
+
+
+@dataclass
+class Told:
+    """What was found and mended, for people.
+
+    Attributes:
+        places: Where each part was found.
+        mended: What was done to each part.
+        lines: What is about no single part.
+    """
+
+    places: dict[str, str]
+    mended: dict[str, list[str]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    def mend(self, part: str, what: str) -> None:
+        """Remember what was done to a part."""
+        self.mended.setdefault(part, []).append(what)
+
+    def name(self, part: str) -> str:
+        """A part and where it was found, for messages."""
+        return f"{part} ({self.places[part]})"
+
+
+def labels(
+    part: str,
+    array: Array,
+    classnames: Sequence[str] | None,
+    layout: Mapping[str, Layout],
+    told: Told,
+) -> Tensor:
+    """Labels as whole numbers.
+
+    Args:
+        part: Which labels.
+        array: Whole numbers ``(M,)``, one-hot rows ``(M, K)`` or columns ``(K, M)``, or names.
+        classnames: Names of the classes, for labels that are names.
+        layout: How one-hot labels lie, where they do not say.
+        told: Where to tell what was mended.
+
+    Returns:
+        ``(M,)`` int64, as they are numbered there.
+
+    Raises:
+        BundleError: If they are none of these.
+    """
+    where = told.name(part)
+    if isinstance(array, list):
+        return _of_names(where, part, array, classnames, told)
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.flatten()
+    if array.ndim == 2:
+        array = _of_one_hot(where, part, array, layout.get(part), told)
+    if array.ndim != 1 or not len(array):
+        raise BundleError(
+            f"{where} has shape {tuple(array.shape)}; labels are whole numbers (M,) or one-hot "
+            "(M, K)."
+        )
+    if array.is_floating_point():
+        if not (array.isfinite() & (array == array.round())).all():
+            raise BundleError(f"{where} holds fractions or NaN, and labels are whole numbers.")
+        told.mend(part, "whole numbers kept as floats: cast")
+    return array.long()
+
+
+def _of_names(
+    where: str, part: str, names: Sequence[str], classnames: Sequence[str] | None, told: Told
+) -> Tensor:
+    """Labels that are names, by the names of the classes."""
+    if classnames is None:
+        raise BundleError(
+            f"{where} holds names, the first is '{names[0][:60]}'. Give --classnames FILE, one "
+            "name per line in the order of the rows of the text features."
+        )
+    places = {name: i for i, name in enumerate(classnames)}
+    squashed = {squash(name): i for i, name in enumerate(classnames)}
+    if len(squashed) == len(classnames):
+        places = squashed | places
+    found = [places.get(name, places.get(squash(name), -1)) for name in names]
+    if -1 in found:
+        unknown = sorted({name for name, place in zip(names, found, strict=True) if place < 0})
+        raise BundleError(
+            f"{where} has the name '{unknown[0][:60]}' in {len(unknown)} unknown names of "
+            f"{len(set(names))}, and it is none of the {len(classnames)} classes."
+        )
+    told.mend(part, "names: numbered by --classnames")
+    return torch.tensor(found)
+
+
+def _of_one_hot(
+    where: str, part: str, array: Tensor, layout: Layout | None, told: Told
+) -> Tensor:
+    """Labels of one-hot rows, or columns."""
+    binary = bool(((array == 0) | (array == 1)).all())
+    by = {
+        "rows": binary and bool((array.sum(1) == 1).all()),
+        "columns": binary and bool((array.sum(0) == 1).all()),
+    }
+    if layout is not None and not by[layout]:
+        raise BundleError(f"{where}: not each of its {layout} has a single 1.")
+    if not any(by.values()):
+        raise BundleError(
+            f"{where} has shape {tuple(array.shape)} and is not one-hot; labels are whole numbers "
+            "(M,) or one-hot (M, K)."
+        )
+    if layout is None and all(by.values()) and not torch.equal(array, array.T):
+        raise BundleError(
+            f"{where} is one-hot by rows and by columns. Say which: --layout {part}=rows or "
+            f"--layout {part}=columns."
+        )
+    rows = by["rows"] if layout is None else layout == "rows"
+    told.mend(part, "one-hot: taken as numbers" if rows else "one-hot columns: taken as numbers")
+    return array.argmax(1 if rows else 0)
+
+
+def orient(
+    features: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    classes: int | None,
+    layout: Mapping[str, Layout],
+    told: Told,
+) -> dict[str, Tensor]:
+    """Give all features a row for each image or class.
+
+    Which side of an array is the width D follows from the labels, from the width that all arrays
+    share, and where that does not do from which of its sides has unit length.
+
+    Args:
+        features: 2-D arrays by part.
+        given: Labels by part.
+        classes: Number of classes, where names say it.
+        layout: What is said by hand.
+        told: Where to tell what was turned.
+
+    Raises:
+        BundleError: If no width fits all of them, or several do.
+    """
+    for part, array in features.items():
+        if array.ndim != 2 or not array.is_floating_point():
+            raise BundleError(
+                f"{told.name(part)} is {_kind(array)}, features are floats in rows or columns."
+            )
+    least = 1 + max((int(each.max()) for each in given.values() if len(each)), default=1)
+    # Labels may be numbered from 1.
+    least -= min((int(each.min()) for each in given.values() if len(each)), default=0) >= 1
+
+    def fits(part: str, width: int) -> list[Layout]:
+        array, found = features[part], list[Layout]()
+        own = given.get(LABELS.get(part, ""))
+        for place, (rows, columns) in (("rows", array.shape), ("columns", array.T.shape)):
+            count = len(own) if own is not None else classes if part == "text" else None
+            if columns != width or (count is not None and rows != count):
+                continue
+            if (part == "text" and rows < max(least, 2)) or layout.get(part, place) != place:
+                continue
+            found.append("rows" if place == "rows" else "columns")
+        return found
+
+    widths = sorted({side for array in features.values() for side in array.shape})
+    choices = [
+        dict(zip(features, chosen, strict=True))
+        for width in widths
+        for chosen in product(*(fits(part, width) for part in features))
+    ]
+    if not choices:
+        raise BundleError(_misfit(features, given, classes, told))
+    if len(choices) > 1:
+        choices = _by_length(features, choices)
+    if len(choices) > 1:
+        unsure = next(p for p in features if len({choice[p] for choice in choices}) > 1)
+        raise BundleError(
+            f"{told.name(unsure)} is {_kind(features[unsure])}, and neither the other arrays nor "
+            f"the lengths of its rows say which side is the width. Say which: --layout "
+            f"{unsure}=rows (a row for each image or class) or --layout {unsure}=columns."
+        )
+    turned = {}
+    for part, array in features.items():
+        if choices[0][part] == "columns":
+            told.mend(part, f"one column for each {'class' if part == 'text' else 'image'}: turned")
+            array = array.T
+        turned[part] = array
+    return turned
+
+
+def _kind(array: Tensor) -> str:
+    return f"{str(array.dtype).removeprefix('torch.')} {tuple(array.shape)}"
+
+
+def _by_length(
+    features: Mapping[str, Tensor], choices: list[dict[str, Layout]]
+) -> list[dict[str, Layout]]:
+    """Leave out what makes rows of an array whose columns alone have unit length."""
+    unit = {
+        part: {"rows": _is_unit(array), "columns": _is_unit(array.T)}
+        for part, array in features.items()
+    }
+    fitting = [
+        choice
+        for choice in choices
+        if all(unit[part][place] or not any(unit[part].values()) for part, place in choice.items())
+    ]
+    return fitting or choices
+
+
+def _is_unit(rows: Tensor) -> bool:
+    return bool(((rows.double().norm(dim=-1) - 1).abs() < UNIT_TOLERANCE).all())
+
+
+def _misfit(
+    features: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    classes: int | None,
+    told: Told,
+) -> str:
+    parts = []
+    for part, array in features.items():
+        own = given.get(LABELS.get(part, ""))
+        beside = f" with {len(own)} labels" if own is not None else ""
+        if part == "text" and classes is not None:
+            beside = f" with {classes} class names"
+        parts.append(f"{told.name(part)} is {tuple(array.shape)}{beside}")
+    return (
+        f"no width fits all features: {'; '.join(parts)}. All come from one encoder, and have as "
+        "many rows as labels."
+    )
+
+
+def unit_rows(part: str, rows: Tensor, told: Told) -> Tensor:
+    """Features in float32 whose rows have unit length, as they are where they have it already.
+
+    Raises:
+        BundleError: If a row holds NaN or infinity, or is zero.
+    """
+    if rows.dtype != torch.float32:
+        told.mend(part, f"{str(rows.dtype).removeprefix('torch.')}: cast to float32")
+    length = rows.double().norm(dim=-1)
+    wrong = (~length.isfinite() | (length == 0)).nonzero().flatten()
+    if len(wrong):
+        raise BundleError(
+            f"{told.name(part)}: {len(wrong)} of {len(rows)} rows hold NaN or infinity or are "
+            f"zero, the first is row {int(wrong[0])}. Encode these images again, or leave them out."
+        )
+    if ((length - 1).abs() < UNIT_TOLERANCE).all():
+        return rows.float().contiguous()
+    least, most = float(length.min()), float(length.max())
+    told.mend(part, f"rows {least:.4g} to {most:.4g} long: divided by their length")
+    return (rows.double() / length[:, None]).float().contiguous()
+
+
+def numbered(
+    given: Mapping[str, Tensor], classes: int, told: Told
+) -> dict[str, Tensor]:
+    """Labels from 0 to K - 1; those from 1 to K are moved.
+
+    Raises:
+        BundleError: If one is out of range.
+    """
+    if not given:
+        return {}
+    low = min(int(each.min()) for each in given.values())
+    high = max(int(each.max()) for each in given.values())
+    if low == 1 and high == classes:
+        for part in given:
+            told.mend(part, f"numbered from 1 to {classes}: moved to 0 to {classes - 1}")
+        return {part: each - 1 for part, each in given.items()}
+    for part, each in given.items():
+        wrong = ((each < 0) | (each >= classes)).nonzero().flatten()
+        if len(wrong):
+            first = int(wrong[0])
+            raise BundleError(
+                f"{told.name(part)} has the label {int(each[first])} in row {first}, and the text "
+                f"has {classes} classes, numbered 0 to {classes - 1}."
+            )
+    return dict(given)
+
+
+def agreement(tensors: Mapping[str, Tensor]) -> tuple[str, float, float] | None:
+    """How many labelled images are nearest to the text of their own class.
+
+    Test labels are not looked at.
+
+    Returns:
+        Which images, and the percentage of them, and chance; None where none are labelled.
+    """
+    for part in FEATURES[1:3]:
+        if part in tensors:
+            nearest = (tensors[part] @ tensors["text"].T).argmax(-1)
+            right = (nearest == tensors[LABELS[part]]).double().mean()
+            return part, 100 * float(right), 100 / len(tensors["text"])
+    return None
