@@ -11,6 +11,7 @@ from susx_bench import process
 from susx_bench.cli import (
     data,
     doctor,
+    features,
     leaderboard,
     listing,
     new,
@@ -40,6 +41,7 @@ for _command in (
     run.run,
     listing.list_,
     data.data,
+    features.features,
     prompts.prompts,
     support.support,
     records.records,

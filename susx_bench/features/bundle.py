@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -227,32 +228,24 @@ def _read_meta(path: Path, meta: dict[str, str]) -> dict[str, Any]:
 
 
 def _how_to_convert(path: Path) -> str:
-    """What a file of torch or numpy is, and how it becomes a bundle; empty for any other.
-
-    Such a file is never opened here: opening it may run what it holds.
-    """
+    """What a file of torch, numpy or Parquet is, and how it becomes a bundle; empty for others."""
     with path.open("rb") as file:
         start = file.read(6)
-    new = path.with_suffix(".safetensors").name
-    if new == path.name:
-        new = f"{path.stem}-converted.safetensors"  # never over what it is made from
     if start == b"\x93NUMPY" or (start[:2] == b"PK" and path.suffix == ".npz"):
-        what, library, load, keep = "numpy", "numpy", f"numpy.load({path.name!r})", "v.copy()"
-        if start[:2] != b"PK":
-            return (
-                f"one array of numpy's, and a bundle has several with names. Write them into one "
-                f"file with safetensors.numpy.save_file(arrays, {new!r})."
-            )
+        what = "numpy's"
     elif start[:2] == b"PK" or start[:1] == b"\x80":
-        what, library, keep = "torch", "torch", "v.contiguous()"
-        load = f"torch.load({path.name!r}, weights_only=True)"
+        what = "torch's"
+    elif start[:4] == b"PAR1":
+        what = "Parquet's"
     else:
         return ""
+    new = path.with_suffix(".safetensors")
+    if new == path:
+        new = path.with_name(f"{path.stem}-imported.safetensors")  # never over what it is made from
+    quoted = shlex.join(["susx-bench", "features", "import", str(path), "--out", str(new)])
     return (
-        f"a file of {what}'s and no safetensors file; it is not opened, since that could run code "
-        f'in it. If it holds tensors by name, convert it: python -c "import {library}, '
-        f"safetensors.{library} as s; "
-        f's.save_file({{k: {keep} for k, v in {load}.items()}}, {new!r})"'
+        f"a file of {what} and no feature bundle; it is not opened here. Make a bundle of it: "
+        f"{quoted}"
     )
 
 

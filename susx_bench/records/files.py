@@ -72,9 +72,7 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def write_atomic(
-    path: Path, content: bytes, check: Callable[[Path], object] | None = None
-) -> None:
+def write_atomic(path: Path, content: bytes, check: Callable[[Path], object] | None = None) -> None:
     """Write a file so that a reader sees all of it or none of it, whenever the writer dies.
 
     Args:

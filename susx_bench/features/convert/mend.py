@@ -112,9 +112,7 @@ def _of_names(
     return torch.tensor(found)
 
 
-def _of_one_hot(
-    where: str, part: str, array: Tensor, layout: Layout | None, told: Told
-) -> Tensor:
+def _of_one_hot(where: str, part: str, array: Tensor, layout: Layout | None, told: Told) -> Tensor:
     """Labels of one-hot rows, or columns."""
     binary = bool(((array == 0) | (array == 1)).all())
     by = {
@@ -169,24 +167,26 @@ def orient(
     # Labels may be numbered from 1.
     least -= min((int(each.min()) for each in given.values() if len(each)), default=0) >= 1
 
-    def fits(part: str, width: int) -> list[Layout]:
+    def fits(part: str, width: int, least: int) -> list[Layout]:
         array, found = features[part], list[Layout]()
         own = given.get(LABELS.get(part, ""))
         for place, (rows, columns) in (("rows", array.shape), ("columns", array.T.shape)):
             count = len(own) if own is not None else classes if part == "text" else None
             if columns != width or (count is not None and rows != count):
                 continue
-            if (part == "text" and rows < max(least, 2)) or layout.get(part, place) != place:
+            if (part == "text" and rows < least) or layout.get(part, place) != place:
                 continue
             found.append("rows" if place == "rows" else "columns")
         return found
 
     widths = sorted({side for array in features.values() for side in array.shape})
-    choices = [
-        dict(zip(features, chosen, strict=True))
-        for width in widths
-        for chosen in product(*(fits(part, width) for part in features))
-    ]
+    choices: list[dict[str, Layout]] = []
+    for fewest in (max(least, 2), 2):  # a label out of range is told where labels are checked
+        choices = choices or [
+            dict(zip(features, chosen, strict=True))
+            for width in widths
+            for chosen in product(*(fits(part, width, fewest) for part in features))
+        ]
     if not choices:
         raise BundleError(_misfit(features, given, classes, told))
     if len(choices) > 1:
@@ -266,15 +266,14 @@ def unit_rows(part: str, rows: Tensor, told: Told) -> Tensor:
             f"zero, the first is row {int(wrong[0])}. Encode these images again, or leave them out."
         )
     if ((length - 1).abs() < UNIT_TOLERANCE).all():
-        return rows.float().contiguous()
+        return rows.to(torch.float32).contiguous()
     least, most = float(length.min()), float(length.max())
     told.mend(part, f"rows {least:.4g} to {most:.4g} long: divided by their length")
-    return (rows.double() / length[:, None]).float().contiguous()
+    unit: Tensor = rows.double() / length[:, None]
+    return unit.to(torch.float32).contiguous()
 
 
-def numbered(
-    given: Mapping[str, Tensor], classes: int, told: Told
-) -> dict[str, Tensor]:
+def numbered(given: Mapping[str, Tensor], classes: int, told: Told) -> dict[str, Tensor]:
     """Labels from 0 to K - 1; those from 1 to K are moved.
 
     Raises:

@@ -27,7 +27,7 @@ from susx_bench.records.paths import open_file
 Array = Tensor | list[str]
 """Numbers, or names."""
 
-SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors", ".parquet")
+SUFFIXES = (".pt", ".pth", ".bin", ".npy", ".npz", ".safetensors", ".parquet")
 MOST = 8 * 2**30
 """Bytes of a file's arrays that are read unless told otherwise: 4 million rows of width 512."""
 _LONGEST_DESCRIPTION = 2**24
@@ -39,7 +39,7 @@ def read_arrays(path: Path, most: int = MOST) -> tuple[dict[str, Array], dict[st
     """Read the arrays of a file, by name; one without a name is called ``""``.
 
     Args:
-        path: A ``.pt``, ``.pth``, ``.npy``, ``.npz``, ``.safetensors`` or ``.parquet`` file.
+        path: The file; its ending is one of `SUFFIXES`.
         most: Most bytes that its arrays may have.
 
     Returns:
@@ -49,7 +49,8 @@ def read_arrays(path: Path, most: int = MOST) -> tuple[dict[str, Array], dict[st
         BundleError: If the file is missing, is no regular file, is damaged, is too large, or holds
             anything but arrays.
     """
-    readers = {".npy": _npy, ".npz": _npz, ".pt": _torch, ".pth": _torch, ".parquet": _parquet}
+    readers = {".npy": _npy, ".npz": _npz, ".parquet": _parquet}
+    readers |= dict.fromkeys((".pt", ".pth", ".bin"), _torch)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise BundleError(
@@ -141,8 +142,9 @@ def _torch(file: BufferedReader, most: int) -> dict[str, Array]:
     """Tensors that ``torch.save`` wrote; only tensors and containers of them are loaded."""
     if file.read(2) != b"PK":
         raise _Refused(
-            "it is no file of torch 1.6 or newer. If an older one wrote it, load it and save it "
-            "again"
+            "it is no file of torch 1.6 or newer. If an older one wrote it, save it again: "
+            f'python -c "import torch; torch.save(torch.load({file.name!r}, weights_only=True), '
+            f'{Path(file.name).stem + "-new.pt"!r})"'
         )
     file.seek(0)
     try:
@@ -171,17 +173,13 @@ def _from_torch(value: Any, most: int) -> dict[str, Array]:
         return {"": _whole(value, most)}
     if isinstance(value, Mapping) and value and all(isinstance(name, str) for name in value):
         arrays = {
-            name: each
-            for name, one in value.items()
-            if (each := _array(one, most)) is not None
+            name: each for name, one in value.items() if (each := _array(one, most)) is not None
         }
         if arrays:
             return arrays
     if (array := _array(value, most)) is not None:
         return {"": array}
-    raise _Refused(
-        f"it holds a {type(value).__name__}, and no tensor and no tensors by name"
-    )
+    raise _Refused(f"it holds a {type(value).__name__}, and no tensor and no tensors by name")
 
 
 def _array(value: Any, most: int) -> Array | None:
@@ -219,9 +217,7 @@ def _parquet(file: BufferedReader, most: int) -> dict[str, Array]:
     """Columns of numbers, of names, and of lists of numbers that are all as long."""
     table = pq.ParquetFile(file)
     meta = table.metadata
-    _check_size(
-        sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)), most
-    )
+    _check_size(sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)), most)
     found: dict[str, Array] = {}
     for field in table.schema_arrow:
         column = table.read(columns=[field.name]).column(0).combine_chunks()

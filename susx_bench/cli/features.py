@@ -1,0 +1,138 @@
+"""``susx-bench features``: features that other programs keep, in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from susx_bench.console import counted, stderr, stdout
+from susx_bench.errors import OptionError
+from susx_bench.options import ANY_PATH, FILE_PATH, IMAGES, NAME, Group, Number
+
+_PARTS = {
+    "text": "Features of the class names, in the order of the labels.",
+    "support": "Features of the labelled images that methods may look at.",
+    "support-labels": "Their labels: whole numbers, one-hot, or names.",
+    "val": "Features of the images that hyper-parameters may be tuned on.",
+    "val-labels": "Their labels.",
+    "test": "Features of the test images.",
+    "test-labels": "Their labels; may be missing.",
+}
+
+
+@click.group(cls=Group)
+def features() -> None:
+    """Bring features that you have, or take ours elsewhere."""
+
+
+def _parts(command: Any) -> Any:
+    for name, text in reversed(_PARTS.items()):
+        command = click.option(
+            f"--{name}", type=NAME, metavar="FILE[:NAME]", help=text, default=None
+        )(command)
+    return command
+
+
+@features.command(
+    "import",
+    epilog="""\b
+Try:
+  susx-bench features import caches/dtd --text text_weights.pt --out dtd.safetensors
+  susx-bench features import --text text.npy --test test.npy --test-labels y.npy --out x.safetensors
+  susx-bench run --method tipx --setting few-shot --features dtd.safetensors""",
+)
+@click.argument("source", type=ANY_PATH, required=False)
+@click.option("--out", type=FILE_PATH, required=True, help="The feature bundle, FILE.safetensors.")
+@_parts
+@click.option(
+    "--layout",
+    type=NAME,
+    multiple=True,
+    metavar="PART=rows|columns",
+    help="Whether a part has a row or a column for each image or class, where it does not say so "
+    "itself; repeatable.",
+)
+@click.option("--shots", type=IMAGES, help="Which support set of several, by its images per class.")
+@click.option(
+    "--classnames", type=FILE_PATH, help="Names of the classes in their order, one a line."
+)
+@click.option("--dataset", type=NAME, help="Name of the dataset. [default: the folder's]")
+@click.option("--encoder", type=NAME, help="Name of the encoder, as in RN50:openai.")
+@click.option(
+    "--logit-scale", type=Number(1e-3, 1e6), help="The encoder's factor on cosines. [default: 100]"
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it holds something else.")
+def import_features(
+    source: Path | None, out: Path, layout: tuple[str, ...], force: bool, **asked: Any
+) -> None:
+    """Make a feature bundle from SOURCE: a folder or a file of features.
+
+    Read are the cache folders of Tip-Adapter, APE, CaFo and SuS-X, the features of clip-retrieval
+    and clip_benchmark, and arrays of torch, numpy, safetensors and Parquet. What lies transposed,
+    in half precision, one-hot or not normalised is recognised, mended and told. Nothing in a file
+    is run.
+    """
+    if out.suffix != ".safetensors":
+        raise OptionError(f"--out {out}: a feature bundle ends in .safetensors.")
+    with stderr().status("loading"):
+        from susx_bench.features.convert.bring import Request, read, write
+    given = {name.replace("-", "_"): asked.pop(name.replace("-", "_")) for name in _PARTS}
+    request = Request(
+        source=source,
+        parts={name: spec for name, spec in given.items() if spec is not None},
+        layout=_layouts(layout),
+        **asked,
+    )
+    if source is None and not request.parts:
+        raise OptionError("nothing to import: give SOURCE, or --text FILE --test FILE and others.")
+    imported = read(request)
+    notes = stderr()
+    for line in (*imported.lines, *imported.doubts):
+        notes.print(line)
+    written = write(imported, out, force=force)
+    sizes = {name: len(tensor) for name, tensor in imported.tensors.items()}
+    width = imported.tensors["text"].shape[1]
+    images = ", ".join(
+        f"{sizes[name]:,} {name}" for name in ("support", "val", "test") if name in sizes
+    )
+    verb = "wrote" if written else "nothing to do, its content is there already:"
+    stdout().print(
+        f"{verb} {out}: {counted(sizes['text'], 'class')}, width {width}, {images}", soft_wrap=True
+    )
+
+
+def _layouts(given: tuple[str, ...]) -> dict[str, Any]:
+    layouts = {}
+    for each in given:
+        part, _, place = each.partition("=")
+        if part not in _PARTS or place not in ("rows", "columns"):
+            raise OptionError(
+                f"--layout {each}: give PART=rows or PART=columns, PART one of {', '.join(_PARTS)}."
+            )
+        layouts[part.replace("-", "_")] = place
+    return layouts
+
+
+@features.command(
+    "export",
+    epilog="""\b
+Try:
+  susx-bench features export dtd.safetensors --to caches/dtd
+  susx-bench features export dtd.safetensors --to dtd.npz""",
+)
+@click.argument("bundle", type=FILE_PATH)
+@click.option(
+    "--to",
+    type=ANY_PATH,
+    required=True,
+    help="A folder for Tip-Adapter's cache files, FILE.npz, or FILE.safetensors.",
+)
+@click.option("--force", is_flag=True, help="Replace files that hold something else.")
+def export_features(bundle: Path, to: Path, force: bool) -> None:
+    """Write the features of BUNDLE as other programs read them."""
+    with stderr().status("loading"):
+        from susx_bench.features.convert.give import read_bundle, write
+    for path in write(read_bundle(bundle), to, force=force):
+        stdout().print(f"wrote {path}", soft_wrap=True)
