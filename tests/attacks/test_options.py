@@ -36,6 +36,11 @@ START: dict[tuple[str, ...], list[list[str]]] = {
     ],
     ("list",): [["datasets"]],
     ("data", "check"): [["digits"]],
+    ("features", "import"): [
+        ["toy.safetensors", "--out", "new.safetensors"],
+        ["--out", "new.safetensors", "--text", "text.pt", "--test", "garbage"],
+    ],
+    ("features", "export"): [["toy.safetensors", "--to", "new"]],
     ("prompts", "build"): [["--dataset", "digits", "--model", "m", "--out", "out"]],
     ("support", "build"): [
         ["--dataset", "digits", "--kind", "sus-sd"],
