@@ -14,7 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from susx_bench.console import counted
-from susx_bench.data.published import local_folder
+from susx_bench.data.sources.find import local_folder
 from susx_bench.data.sources.hub import is_cached
 from susx_bench.errors import BenchError, PluginError
 from susx_bench.features.store import cache_url
@@ -178,7 +178,7 @@ def _data(report: Report, data_root: Path | None) -> None:
     found: dict[str, list[str]] = {"here": [], "on the hub, not downloaded": [], "by hand": []}
     for name in DATASETS.names():
         try:
-            spec = DATASETS.get(name).spec
+            spec = DATASETS.get(name)
         except PluginError:
             continue
         if spec.layout is None or local_folder(spec, data_root):

@@ -16,7 +16,6 @@ from susx_bench.errors import PluginError, SuiteError
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, Registry
 
 if TYPE_CHECKING:
-    from susx_bench.data.base import BenchDataModule
     from susx_bench.data.spec import DatasetSpec
     from susx_bench.encoders.base import Encoder
     from susx_bench.methods.base import Method
@@ -31,7 +30,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _fill(table: Table, registry: Registry[T], row: Callable[[str, type[T]], list[str]]) -> None:
+def _fill(table: Table, registry: Registry[T], row: Callable[[str, T], list[str]]) -> None:
     """Add a row for each registered name; one that is of no use is marked, and told of below."""
     faults, below = [], [str(table.caption)] if table.caption else []
     for name in registry.names():
@@ -81,8 +80,7 @@ def datasets(root: Path | None) -> Table:
     return table
 
 
-def _dataset(root: Path | None, name: str, dataset: type[BenchDataModule]) -> list[str]:
-    spec = dataset.spec
+def _dataset(root: Path | None, name: str, spec: DatasetSpec) -> list[str]:
     return [
         str(len(spec.classnames)),
         _count(spec.sizes.get("train")),
@@ -99,7 +97,7 @@ def _count(images: int | None) -> str:
 
 def _images(spec: DatasetSpec, root: Path | None) -> str:
     """Where a dataset's images are, as far as can be told without a connection."""
-    from susx_bench.data.published import local_folder
+    from susx_bench.data.sources.find import local_folder
     from susx_bench.data.sources.hub import is_cached
 
     if spec.layout is None:

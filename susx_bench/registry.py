@@ -1,7 +1,8 @@
 """Names to objects, ours and plugins', through Python's entry points and only when asked for.
 
 A package that declares an entry point in one of the groups below is found without an import or an
-edit of ours, and nothing is imported before somebody asks for that one name.
+edit of ours, and nothing is imported before somebody asks for that one name. Where our own objects
+are one per file, a new file is all that registers a new one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from importlib.metadata import (
+    EntryPoint,
+    PackageNotFoundError,
+    distribution,
+    entry_points,
+    version,
+)
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +31,7 @@ from susx_bench.errors import PluginError, UnknownNameError
 from susx_bench.records.paths import read_bytes
 
 if TYPE_CHECKING:
-    from susx_bench.data.base import BenchDataModule
+    from susx_bench.data.spec import DatasetSpec
     from susx_bench.encoders.base import Encoder
     from susx_bench.methods.base import Method
 
@@ -49,40 +56,73 @@ class Origin:
 
     @classmethod
     def of(cls, entry: EntryPoint) -> Origin:
-        """Where an entry point comes from."""
-        dist = entry.dist
-        name, version = (dist.name, dist.version) if dist else ("unknown", "unknown")
-        return cls(entry.value, name, version)
+        """Where an entry point comes from; one without a distribution is ours."""
+        if entry.dist is None:
+            return cls(entry.value, _OURS, version(_OURS))
+        return cls(entry.value, entry.dist.name, entry.dist.version)
 
     def __str__(self) -> str:
         return f"{self.package} {self.version} ({self.value})"
 
 
 class Registry(Generic[T]):
-    """The classes registered under one entry-point group.
+    """The objects registered under one entry-point group.
 
     Args:
         kind: The word for messages, such as ``"method"``.
         group: Entry-point group.
-        base: ``module:class`` that the classes extend, imported with the first of them.
-        called: Where a class says its own name, which is the one it is registered under: records
+        base: ``module:class`` that the objects extend, or are of; imported with the first of them.
+        called: Where an object says its own name, which is the one it is registered under: records
             and tables know it by that name.
+        ours: ``package:attribute`` of our own objects: each module of the package holds one, under
+            that attribute, and is called like it, with hyphens for underscores. Empty where ours
+            are declared as entry points, too.
+        instances: Whether the objects are instances of `base`; else they are subclasses of it.
     """
 
-    def __init__(self, kind: str, group: str, base: str, called: str = "name") -> None:
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        base: str,
+        called: str = "name",
+        *,
+        ours: str = "",
+        instances: bool = False,
+    ) -> None:
         self.kind = kind
         self.group = group
         self._base = base
         self._called = called
+        self._ours = ours
+        self._instances = instances
 
     @cached_property
     def _entries(self) -> dict[str, list[EntryPoint]]:
         found: dict[str, list[EntryPoint]] = {}
-        for entry in entry_points(group=self.group):
+        declared = [
+            entry
+            for entry in entry_points(group=self.group)
+            # What an installed copy of this package declared when it was installed may be older.
+            if not (self._ours and entry.dist and entry.dist.name == _OURS)
+        ]
+        for entry in [*self._own_entries(), *declared]:
             same = found.setdefault(entry.name, [])
             if Origin.of(entry) not in map(Origin.of, same):
                 same.append(entry)
         return found
+
+    def _own_entries(self) -> list[EntryPoint]:
+        """An entry for each module of the package that holds ours."""
+        if not self._ours:
+            return []
+        package, _, attribute = self._ours.partition(":")
+        folder = Path(__file__).parents[1].joinpath(*package.split("."))
+        stems = sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")
+        return [
+            EntryPoint(stem.replace("_", "-"), f"{package}.{stem}:{attribute}", self.group)
+            for stem in stems
+        ]
 
     def names(self) -> list[str]:
         """All registered names, sorted; also of what cannot be loaded."""
@@ -97,8 +137,8 @@ class Registry(Generic[T]):
         origins = map(Origin.of, self._entries.get(name, []))
         return {o.package: o.version for o in origins if o.package != _OURS}
 
-    def get(self, name: str) -> type[T]:
-        """Import and return the class registered under `name`.
+    def get(self, name: str) -> T:
+        """Import and return the object registered under `name`.
 
         Raises:
             UnknownNameError: If nobody registered that name.
@@ -112,16 +152,22 @@ class Registry(Generic[T]):
                 f"{' and by '.join(map(str, origins))}. Uninstall all but one, or rename it."
             )
         try:
-            loaded: type[T] = entries[0].load()
+            loaded: T = entries[0].load()
         # Whatever a stranger's package raises, an exit included, name the package and the error.
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind} '{name}' of {origins[0]} cannot be loaded: {error!r}."
             ) from error
-        base: type[T] = pkgutil.resolve_name(self._base)
-        if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        base: type = pkgutil.resolve_name(self._base)
+        fits = (
+            isinstance(loaded, base)
+            if self._instances
+            else isinstance(loaded, type) and issubclass(loaded, base)
+        )
+        if not fits:
+            what = "an instance" if self._instances else "a subclass"
             raise PluginError(
-                f"{self.kind} '{name}' of {origins[0]} is not a subclass of {self._base}."
+                f"{self.kind} '{name}' of {origins[0]} is not {what} of {self._base}."
             )
         try:
             called = attrgetter(self._called)(loaded)
@@ -130,7 +176,7 @@ class Registry(Generic[T]):
         if called != name:
             raise PluginError(
                 f"{self.kind} '{name}' of {origins[0]} says that its {self._called} is {called!r}. "
-                "Class and entry point must have one name."
+                "It and its entry point must have one name."
             )
         return loaded
 
@@ -172,13 +218,17 @@ class Registry(Generic[T]):
         )
 
 
-METHODS: Registry[Method] = Registry(
+METHODS: Registry[type[Method]] = Registry(
     "method", "susx_bench.methods", "susx_bench.methods.base:Method"
 )
-DATASETS: Registry[BenchDataModule] = Registry(
-    "dataset", "susx_bench.datasets", "susx_bench.data.base:BenchDataModule", "spec.name"
+DATASETS: Registry[DatasetSpec] = Registry(
+    "dataset",
+    "susx_bench.datasets",
+    "susx_bench.data.spec:DatasetSpec",
+    ours="susx_bench.data.facts:SPEC",
+    instances=True,
 )
-ENCODERS: Registry[Encoder] = Registry(
+ENCODERS: Registry[type[Encoder]] = Registry(
     "encoder", "susx_bench.encoders", "susx_bench.encoders.base:Encoder"
 )
 

@@ -242,12 +242,11 @@ DATASET_AND_ENCODER = """
     from functools import cached_property
 
     import torch
-    from susx_bench.data.digits import Digits
+    from susx_bench.data.facts.digits import SPEC
     from susx_bench.encoders.base import Encoder, Towers
     from torchvision.transforms.functional import pil_to_tensor
 
-    class Guests(Digits):
-        spec = replace(Digits.spec, name="guests")
+    GUESTS = replace(SPEC, name="guests")
 
     class TinyTowers(Towers):
         preprocess_cfg = {"size": (8, 8), "mean": (0, 0, 0), "std": (1, 1, 1)}
@@ -281,7 +280,7 @@ DATASET_AND_ENCODER = """
 
 
 def test_a_dataset_and_an_encoder_of_a_plugin(command: Command, plugin: Plugin) -> None:
-    plugin("guest-data", "guest", DATASET_AND_ENCODER, datasets="guests = guest:Guests")
+    plugin("guest-data", "guest", DATASET_AND_ENCODER, datasets="guests = guest:GUESTS")
     plugin("guest-eyes", "guest", None, encoders="tiny = guest:Tiny")
 
     words = ("--dataset", "guests", "--encoder", "tiny", "--method", "zero-shot", "--json")

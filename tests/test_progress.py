@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import susx_bench.progress
-from susx_bench.data.digits import Digits
+from susx_bench.data.facts.digits import SPEC
 from susx_bench.progress import Progress
 from tests.conftest import Command
 from tests.data.made import encoded, photo, write
@@ -122,7 +122,7 @@ def test_every_command_that_takes_long_says_how_far_it_is(
     command: Command,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for seed, name in enumerate(Digits.spec.classnames):
+    for seed, name in enumerate(SPEC.classnames):
         write(tmp_path / "mine" / name / "0.png", encoded(photo(seed)))
     out = io.StringIO()
     monkeypatch.setattr(

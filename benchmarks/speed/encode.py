@@ -31,12 +31,16 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from susx_bench.data.base import BLOCK, BenchDataModule, Part, Where
-from susx_bench.data.yours import open_dataset
+from susx_bench.data.custom import open_dataset
+from susx_bench.data.dataset import DatasetSplit
+from susx_bench.data.images import Subset
+from susx_bench.data.spec import Where
 from susx_bench.encoders.base import Towers
 from susx_bench.encoders.openclip import OpenClip
-from susx_bench.features.encode import ImageList, encode
-from susx_bench.features.predict import Launch
+from susx_bench.features.blocks import BLOCK
+from susx_bench.features.encode import fill
+from susx_bench.features.launch import Launch
+from susx_bench.features.rows import ImageRows
 from susx_bench.features.store import FeatureStore
 
 KINDS = 3
@@ -45,7 +49,7 @@ CELLS = 5 * KINDS
 prompts of a kind once; clip_benchmark encodes both for each."""
 
 
-def limit(bare: Towers, data: BenchDataModule, images: int) -> float:
+def limit(bare: Towers, data: DatasetSplit, images: int) -> float:
     """Seconds of open_clip's model alone, on tensors in memory."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pixels = torch.stack([bare.transform(data.image(s)) for s in data.samples[:images]])
@@ -61,25 +65,25 @@ def limit(bare: Towers, data: BenchDataModule, images: int) -> float:
     return time.perf_counter() - started
 
 
-def ours(towers: Towers, data: BenchDataModule, launch: Launch, images: int) -> float:
+def ours(towers: Towers, data: DatasetSplit, launch: Launch, images: int) -> float:
     """Seconds from files to a new store."""
-    part = Part(data, range(images))
+    part = Subset(data, range(images))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        work = ImageList(part, 1, {"encoder": "benchmark"})
+        work = ImageRows(part, 1, {"encoder": "benchmark"})
         store = FeatureStore(folder)
-        encode(work, store.load(work.recipe, work.rows), towers, store, launch, lambda rows: None)
+        fill(work, store.lacks(work.recipe, work.rows), towers, store, launch, lambda rows: None)
         return time.perf_counter() - started
 
 
-def texts(towers: Towers, data: BenchDataModule) -> float:
+def texts(towers: Towers, data: DatasetSplit) -> float:
     """Seconds of the text classifier that clip_benchmark makes, too."""
     started = time.perf_counter()
     towers.texts([[data.spec.template.format(name)] for name in data.classnames])
     return time.perf_counter() - started
 
 
-def write_shards(data: BenchDataModule, folder: Path, images: int, shards: int) -> None:
+def write_shards(data: DatasetSplit, folder: Path, images: int, shards: int) -> None:
     """The same files as webdataset shards, as clip_benchmark reads them: one a worker at least."""
     (folder / "test").mkdir(parents=True)
     for shard in range(shards):
@@ -87,7 +91,7 @@ def write_shards(data: BenchDataModule, folder: Path, images: int, shards: int) 
             for row in range(shard, images, shards):
                 sample = data.samples[row]
                 for suffix, content in (
-                    ("jpg", data.read(sample)),
+                    ("jpg", data.content(sample)),
                     ("cls", str(sample.label).encode()),
                 ):
                     info = tarfile.TarInfo(f"s{row:07d}.{suffix}")
@@ -137,7 +141,7 @@ def plain(towers: Towers) -> Towers:
     return dataclasses.replace(towers, model=model)
 
 
-def agreement(one: Towers, other: Towers, data: BenchDataModule) -> float:
+def agreement(one: Towers, other: Towers, data: DatasetSplit) -> float:
     """Smallest cosine between two encoders' features of the same 64 images."""
     pixels = torch.stack([one.transform(data.image(s)) for s in data.samples[:BLOCK]])
     with torch.inference_mode():
@@ -161,7 +165,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     where = Where(arguments.data_root, split_file=arguments.split_file)
-    data = open_dataset(arguments.dataset)(arguments.split, where)
+    data = open_dataset(arguments.dataset, where).split(arguments.split)
     images = min(arguments.images, len(data))
     launch = Launch(workers=arguments.workers, batch_size=BLOCK)
     where_run = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

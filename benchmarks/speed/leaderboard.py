@@ -42,7 +42,7 @@ def write(folder: Path) -> None:
         f"dataset = {json.dumps(names)}\n"
     )
     for d, name in enumerate(names):
-        spec = DATASETS.get(name).spec
+        spec = DATASETS.get(name)
         images, classes = spec.sizes["test"], len(spec.classnames)
         labels = np.arange(images) % classes
         ease = np.random.default_rng(d).random(images)

@@ -26,21 +26,16 @@ def data() -> None:
 @own_data
 def check_data(dataset: str, data_root: Path | None, **asked: Any) -> None:
     """Read every image of a dataset; exit 3 where something is wrong."""
-    from susx_bench.data.base import Where
     from susx_bench.data.check import check as check_images
+    from susx_bench.data.custom import open_dataset
     from susx_bench.data.report import render
-    from susx_bench.data.yours import open_dataset
+    from susx_bench.data.spec import Where
     from susx_bench.progress import Progress
 
     notes, where = stderr(), Where(data_root, **asked)
     with Progress(notes) as progress:
         bar = progress.bar(f"reading {dataset}", None, "images")
-        report = check_images(
-            open_dataset(dataset, where),
-            where,
-            bar.begin,
-            bar.advance,
-        )
+        report = check_images(open_dataset(dataset, where), bar.begin, bar.advance)
     print_whole(stdout(), render(report))
     if report.wrong:
         raise CheckError(f"{report.spec.name} in {report.origin}: {'; '.join(report.wrong)}.")

@@ -102,8 +102,8 @@ def build_prompts(
     if (price_in is None) != (price_out is None):
         raise OptionError("--price-in and --price-out go together.")
     with stderr().status("loading"):
-        from susx_bench.data.base import Where
-        from susx_bench.data.yours import open_dataset
+        from susx_bench.data.custom import open_dataset
+        from susx_bench.data.spec import Where
 
         specs = [open_dataset(name, Where(**own)).spec for name in dataset]
     for spec in specs:

@@ -290,7 +290,7 @@ def _requests(
     from susx_bench.runner.suite import Suite
     from susx_bench.support.build import Request as Build
     from susx_bench.support.build import build
-    from susx_bench.support.generate import BLOCK
+    from susx_bench.support.places import BLOCK
 
     if path is None:
         if options["features"] and not is_given("prompts_dir"):

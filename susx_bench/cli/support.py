@@ -149,8 +149,8 @@ def build_support(**options: Any) -> None:
     """Build a support set, or complete one; a second build of the same does nothing."""
     notes = stderr()
     with notes.status("loading"):
-        from susx_bench.data.base import Where
-        from susx_bench.features.predict import Launch
+        from susx_bench.data.spec import Where
+        from susx_bench.features.launch import Launch
         from susx_bench.support.build import Request, build
         from susx_bench.support.folder import Recipe, default_root, unusable, without_images
         from susx_bench.support.report import summary
@@ -215,8 +215,8 @@ def show_support(
     name: str, dataset: str | None, root: Path | None, sheet: Path | None, **said: Any
 ) -> None:
     """Show a support set, NAME or PATH: counts, provenance, and a sheet of its images."""
-    from susx_bench.data.base import Where
-    from susx_bench.data.yours import open_dataset
+    from susx_bench.data.custom import open_dataset
+    from susx_bench.data.spec import Where
     from susx_bench.support.folder import SupportFolder, default_root, find
     from susx_bench.support.report import draw_sheet, render
 

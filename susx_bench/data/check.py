@@ -11,14 +11,13 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from susx_bench.data.base import BenchDataModule, Where
-from susx_bench.data.decode import BadImageError, decode, is_plain
-from susx_bench.data.listing import Place, as_text, lacking, leaks, some
-from susx_bench.data.looks import perceptual_hash
-from susx_bench.data.sources.base import Sample
+from susx_bench.data.dataset import Dataset, DatasetSplit
+from susx_bench.data.decode import BadImageError, is_plain
+from susx_bench.data.duplicates import perceptual_hash
+from susx_bench.data.leaks import Place, as_text, lacking, leaks, some
+from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 
 NEAR = 4
@@ -115,16 +114,12 @@ class Report:
 
 
 def check(
-    dataset: type[BenchDataModule],
-    where: Where,
-    begin: Callable[[int], object],
-    advance: Callable[[], object],
+    dataset: Dataset, begin: Callable[[int], object], advance: Callable[[], object]
 ) -> Report:
-    """Read every image of a dataset and look at what is there.
+    """Read every image of a dataset and look for what is wrong.
 
     Args:
-        dataset: Its class.
-        where: Where its images are looked for.
+        dataset: The dataset.
         begin: Told how many images there are.
         advance: Told that an image was read.
 
@@ -132,29 +127,29 @@ def check(
         DatasetError: If the copy cannot be listed at all, or its class names are not the
             dataset's.
     """
-    first = dataset("test", where)
-    spec = first.spec
-    there = first.splits
-    modules = [dataset(split, where) for split in SPLITS if split in (*there, *first.sizes)]
+    source, spec = dataset.source, dataset.spec
+    present = dataset.splits
+    splits = [dataset.split(name) for name in SPLITS if name in (*present, *dataset.sizes)]
     listed = [
-        (module, module.index(module.split) if module.split in there else []) for module in modules
+        (split, source.index(split.split) if split.split in present else []) for split in splits
     ]
+    absent = [lacking(split.split, samples, spec.classnames) for split, samples in listed]
     report = Report(
         spec,
-        first.origin,
-        first.protocol,
-        [_split(module, images) for module, images in listed],
-        [*first.remarks, *chain(*(_lacking(module, images) for module, images in listed))],
+        dataset.origin,
+        dataset.protocol,
+        [_split(split, samples) for split, samples in listed],
+        [*dataset.remarks, *chain(*absent)],
     )
     begin(sum(len(samples) for _, samples in listed))
 
-    def look(item: tuple[BenchDataModule, Sample]) -> _Seen:
-        module, sample = item
-        seen = _look(module, sample)
+    def look(item: tuple[Split, Sample]) -> _Seen:
+        split, sample = item
+        seen = _look(source, Place(split, sample.key), sample)
         advance()
         return seen
 
-    images = [(module, sample) for module, samples in listed for sample in samples]
+    images = [(split.split, sample) for split, samples in listed for sample in samples]
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         seen = list(pool.map(look, images))
     good = []
@@ -177,39 +172,29 @@ class _Seen(NamedTuple):
     plain: bool = False
 
 
-def _look(module: BenchDataModule, sample: Sample) -> _Seen:
-    place = Place(module.split, sample.key)
+def _look(source: Source, place: Place, sample: Sample) -> _Seen:
     try:
-        content = module.read(sample)
-        image = decode(content)
+        content = source.read(sample)
+        image = source.decode(content)
     except (BadImageError, OSError) as error:
         return _Seen(place, str(error))
-    except NotImplementedError:  # images that are no files
-        image = module.image(sample)
-        content = image.tobytes()
     sha256 = hashlib.sha256(content).hexdigest()
     return _Seen(place, "", sha256, perceptual_hash(image), is_plain(image))
 
 
-def _lacking(module: BenchDataModule, samples: Sequence[Sample]) -> list[str]:
-    return lacking(module.split, samples, module.classnames)
-
-
-def _split(module: BenchDataModule, samples: Sequence[Sample]) -> SplitReport:
-    labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
-    counts = torch.bincount(labels, minlength=len(module.classnames))
-    empty = tuple(
-        name for name, count in zip(module.classnames, counts.tolist(), strict=True) if not count
-    )
+def _split(split: DatasetSplit, samples: Sequence[Sample]) -> SplitReport:
+    classnames = split.classnames
+    labels = [sample.label for sample in samples]
+    counts = np.bincount(np.array(labels, np.int64), minlength=len(classnames)).tolist()
     return SplitReport(
-        split=module.split,
+        split=split.split,
         images=len(samples),
-        published=module.spec.sizes.get(module.split),
-        expected=module.sizes.get(module.split),
-        fewest=int(counts.min()),
-        most=int(counts.max()),
-        empty=empty,
-        sha256=module.list_sha256(samples),
+        published=split.spec.sizes.get(split.split),
+        expected=split.dataset.sizes.get(split.split),
+        fewest=min(counts),
+        most=max(counts),
+        empty=tuple(name for name, n in zip(classnames, counts, strict=True) if not n),
+        sha256=split.list_sha256(samples),
     )
 
 

@@ -18,7 +18,7 @@ file names, `--split-file` brings them together. Every list of classes is matche
 
 def markdown() -> str:
     """The whole page."""
-    specs = [DATASETS.get(name).spec for name in DATASETS.names()]
+    specs = [DATASETS.get(name) for name in DATASETS.names()]
     parts = [_section(spec) for spec in specs if spec.layout is not None]
     return "\n".join([_HEAD, *parts])
 

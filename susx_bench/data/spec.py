@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from susx_bench.data.sources.base import Source
 
 Split = Literal["train", "val", "test"]
 SupportKind = Literal["sus-sd", "sus-lc"]
@@ -92,7 +95,31 @@ class Hub:
     files: tuple[str, ...] = ("*.parquet", "*.tar", "classnames.txt", "README.md")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Where:
+    """Where the images of a dataset are looked for.
+
+    Attributes:
+        root: Folder of local data, with a folder per dataset.
+        source: ``folder``, ``hub``, ``hf:ORG/NAME[@REVISION]``, or ``auto``: the folder where
+            there is one, else the hub.
+        split_file: Split file in place of the published one.
+        skip_bad: Whether images that cannot be decoded are left out; else they are an error.
+        image_column: Column of a table's images; where None, one of the usual names.
+        label_column: Column of its labels, likewise.
+        classnames: File of class names, one a line, for data of the user's own.
+    """
+
+    root: Path | None = None
+    source: str = "auto"
+    split_file: Path | None = None
+    skip_bad: bool = False
+    image_column: str | None = None
+    label_column: str | None = None
+    classnames: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DatasetSpec:
     """The facts of a dataset.
 
@@ -123,6 +150,8 @@ class DatasetSpec:
         support: Kind of the support set that is built in the name-only setting where none is asked
             for; only for what the package has all it takes to build.
         encoder: Encoder that is used where none is asked for; only for data that one was made for.
+        source: Opens the images where they lie in no layout above; by default they are looked for
+            in a local folder and on the hub.
     """
 
     name: str
@@ -148,6 +177,7 @@ class DatasetSpec:
     views: int = 10
     support: SupportKind | None = None
     encoder: str | None = None
+    source: Callable[[DatasetSpec, Where], Source] | None = None
 
 
 def read_classnames(name: str) -> tuple[str, ...]:

@@ -15,18 +15,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSNAMES = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-)
+from susx_bench.data.facts.digits import SPEC
+
+CLASSNAMES = SPEC.classnames
 
 Floats = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Of weights and products."""
 
-_TEXT_BLOCK = 64  # prompts encoded together, always: see data.base.BLOCK
+_TEXT_BLOCK = 64  # prompts encoded together, always: see features.blocks.BLOCK
 
 
 class Towers(ABC):

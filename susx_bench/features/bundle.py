@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from susx_bench.errors import BundleError
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.features.task import Advance, Features, Need, Norms, Task, part_key
 from susx_bench.methods.base import Labelled
 from susx_bench.methods.checks import UNIT_TOLERANCE

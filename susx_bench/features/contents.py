@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from susx_bench.data.base import ImageDataModule
 from susx_bench.data.decode import DECODING
+from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample
 from susx_bench.errors import DatasetError
 from susx_bench.features.store import FeatureStore
@@ -29,7 +29,7 @@ class Contents:
         self._believe = believe
         self._known: dict[tuple[str, str], str] = {}
 
-    def sha256(self, images: ImageDataModule) -> str:
+    def sha256(self, images: Images) -> str:
         """Hash of a list of images: where from, keys, labels, order, and every image's content.
 
         Raises:
@@ -47,18 +47,16 @@ class Contents:
         self._store.keep_note(key, content)
         return content
 
-    def _one(self, images: ImageDataModule, sample: Sample) -> str:
+    def _one(self, images: Images, sample: Sample) -> str:
         """Hash of one image, which several lists may hold."""
-        place = images.source, sample.key
+        place = images.name, sample.key
         if place not in self._known:
             self._known[place] = _content(images, sample)
         return self._known[place]
 
 
-def _content(images: ImageDataModule, sample: Sample) -> str:
+def _content(images: Images, sample: Sample) -> str:
     try:
         return sha256_bytes(images.content(sample))
     except OSError as error:
-        raise DatasetError(
-            f"{images.source}: image {sample.key} cannot be read: {error}."
-        ) from error
+        raise DatasetError(f"{images.name}: image {sample.key} cannot be read: {error}.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,17 +10,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image
 from torch import Tensor
 
-from susx_bench.data.base import BLOCK, BlockDataModule, ImageDataModule
-from susx_bench.data.decode import DECODING
 from susx_bench.encoders.base import Encoder, Towers
-from susx_bench.errors import DatasetError
-from susx_bench.features.predict import Launch, run_predict
+from susx_bench.features.blocks import BLOCK
+from susx_bench.features.datamodules import ImageDataModule
+from susx_bench.features.launch import Launch
+from susx_bench.features.predict import run_predict
+from susx_bench.features.rows import ImageRows
 from susx_bench.features.store import SHARD, FeatureStore
-from susx_bench.features.views import augmented
-from susx_bench.records.files import sha256_json
 
 STEP = {"cpu": 16}
 """Rows of a block that a kind of device computes at once: a ResNet's activations stay in the CPU's
@@ -71,91 +68,14 @@ class Encode(LightningModule):
         return self.towers.image_features(pixels).float()
 
 
-class ImageList:
-    """A list of images to encode, each as one row or as several augmented views.
-
-    Args:
-        images: The images.
-        views: 1 for the image as the encoder reads it, more for so many augmented views, rows
-            beside each other.
-        encoder: What `recipe` says of the encoder, see `encoder_recipe`.
-        content: Hash of the images' content, see `Contents`; without one the state of their files
-            stands for it.
-        patches: Whether a row holds the features of the image's patches, and not its own.
-    """
-
-    def __init__(
-        self,
-        images: ImageDataModule,
-        views: int,
-        encoder: dict[str, Any],
-        content: str | None = None,
-        *,
-        patches: bool = False,
-    ) -> None:
-        self.images = images
-        self.views = views
-        self.patches = patches
-        self.rows = len(images) * views
-        if content is None:
-            content = sha256_json([images.sha256, images.state(images.samples)])
-        self.recipe = encoder | {
-            "images": content,
-            "decoding": DECODING,
-            "views": views,
-        }
-        if patches:
-            self.recipe["rows"] = "patches, unit, half"
-
-
-def encoder_recipe(encoder: Encoder) -> dict[str, Any]:
-    """What features are kept under, of an encoder; they are kept at their own length."""
-    return {
-        "encoder": encoder.sha256,
-        "precision": encoder.precision,
-        "block": BLOCK,
-        "rows": "as encoded",
-    }
-
-
-class _Rows(BlockDataModule):
-    """The rows of the shards that are missing, the shards one after another."""
-
-    unit = SHARD // BlockDataModule.block
-
-    def __init__(self, work: ImageList, shards: Sequence[int], towers: Towers) -> None:
-        super().__init__()
-        self._work = work
-        self._shards = shards
-        self._towers = towers
-        self._last: tuple[int, Any] = (-1, None)
-
-    def __len__(self) -> int:
-        last = min((self._shards[-1] + 1) * SHARD, self._work.rows) - self._shards[-1] * SHARD
-        return (len(self._shards) - 1) * SHARD + last
-
-    def row(self, position: int) -> Tensor:
-        row = self._shards[position // SHARD] * SHARD + position % SHARD
-        place, view = divmod(row, self._work.views)
-        images = self._work.images
-        if self._last[0] != place:  # the views of an image follow each other: decode it once
-            try:
-                self._last = (place, images.image(images.samples[place]))
-            except DatasetError:
-                if not images.tolerant:
-                    raise
-                return self._towers.transform(Image.new("RGB", (8, 8))) * math.nan
-        if self._work.views == 1:
-            return self._towers.transform(self._last[1])
-        seed = f"{images.source}/{images.samples[place].key}/{view}"
-        return augmented(self._last[1], seed, self._towers.preprocess_cfg)
-
-
 class _Writer(Callback):
     """Writes every shard as soon as this rank has all of its rows."""
 
     def __init__(
-        self, rows: _Rows, write: Callable[[int, Tensor], None], advance: Callable[[int], object]
+        self,
+        rows: ImageDataModule,
+        write: Callable[[int, Tensor], None],
+        advance: Callable[[int], object],
     ) -> None:
         self._rows = len(rows)
         self._write = write
@@ -196,7 +116,7 @@ def _workers(launch: Launch, rows: int) -> int:
 
 
 def fill(
-    work: ImageList,
+    work: ImageRows,
     shards: Sequence[int],
     towers: Towers,
     store: FeatureStore,
@@ -215,7 +135,7 @@ def fill(
     """
     if not shards:
         return
-    rows = _Rows(work, shards, towers)
+    rows = ImageDataModule(work.images, towers, work.views, shards)
     rows.workers = _workers(launch, len(rows))
     writer = _Writer(
         rows, lambda number, part: store.put(work.recipe, shards[number], part), advance
@@ -224,7 +144,7 @@ def fill(
 
 
 def encode(
-    work: ImageList,
+    work: ImageRows,
     found: Sequence[Tensor | None],
     encoder: Encoder,
     store: FeatureStore,

@@ -6,7 +6,6 @@ import logging
 import signal
 import threading
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,69 +14,41 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from susx_bench.console import rank_of
-from susx_bench.data.base import BlockDataModule
 from susx_bench.errors import BenchError, OptionError
+from susx_bench.features.datamodules import BlockDataModule
+from susx_bench.features.launch import Launch
 from susx_bench.process import children
 
 
-@dataclass(frozen=True)
-class Launch:
-    """Where and how predictions run. Nothing here may change a prediction.
+def trainer(launch: Launch, *callbacks: Callback) -> Trainer:
+    """A quiet Trainer for prediction alone.
 
-    Attributes:
-        devices: Number of devices a node.
-        num_nodes: Number of nodes.
-        accelerator: Lightning's accelerator, ``auto``, ``cpu``, ``gpu`` ...
-        batch_size: Rows that travel together.
-        workers: Processes a rank that read and decode images; None for as many as it has cores.
+    Raises:
+        OptionError: If the machine has no such devices.
     """
-
-    devices: int = 1
-    num_nodes: int = 1
-    accelerator: str = "auto"
-    batch_size: int = 256
-    workers: int | None = None
-
-    @property
-    def processes(self) -> int:
-        """Number of processes."""
-        return self.devices * self.num_nodes
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process is rank 0, which writes; before and after the processes launch."""
-        return rank_of(self.devices, self.num_nodes) == 0
-
-    def trainer(self, *callbacks: Callback) -> Trainer:
-        """A quiet Trainer for prediction alone.
-
-        Raises:
-            OptionError: If the machine has no such devices.
-        """
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        try:
-            return Trainer(
-                devices=self.devices,
-                num_nodes=self.num_nodes,
-                accelerator=self.accelerator,
-                strategy="ddp" if self.processes > 1 else "auto",
-                # One process is nobody's part, whatever scheduler Lightning finds around it.
-                plugins=[LightningEnvironment()] if self.processes == 1 else None,
-                callbacks=list(callbacks),
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                use_distributed_sampler=False,  # the data module shares the blocks out itself
-            )
-        except (MisconfigurationException, ImportError, ValueError, RuntimeError) as error:
-            # In Lightning's own words, "You requested gpu: [0, 1] but your machine only has: []".
-            raise OptionError(
-                f"--accelerator {self.accelerator} --devices {self.devices}: "
-                f"{' '.join(str(error).split())}"
-            ) from error
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        return Trainer(
+            devices=launch.devices,
+            num_nodes=launch.num_nodes,
+            accelerator=launch.accelerator,
+            strategy="ddp" if launch.processes > 1 else "auto",
+            # One process is nobody's part, whatever scheduler Lightning finds around it.
+            plugins=[LightningEnvironment()] if launch.processes == 1 else None,
+            callbacks=list(callbacks),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # the data module shares the blocks out itself
+        )
+    except (MisconfigurationException, ImportError, ValueError, RuntimeError) as error:
+        # In Lightning's own words, "You requested gpu: [0, 1] but your machine only has: []".
+        raise OptionError(
+            f"--accelerator {launch.accelerator} --devices {launch.devices}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
 
 
 class _Started(Callback):
@@ -172,9 +143,9 @@ def run_predict(
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # Lightning under the newest torch, about its own code.
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-        trainer = launch.trainer(_Started(), callback)
+        runner = trainer(launch, _Started(), callback)
         try:
-            trainer.predict(module, datamodule=data, return_predictions=False)
+            runner.predict(module, datamodule=data, return_predictions=False)
         except SystemExit as error:
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from error  # of which Lightning makes a quiet exit

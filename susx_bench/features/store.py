@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from susx_bench.data.base import BLOCK
 from susx_bench.errors import OutputError
+from susx_bench.features.blocks import BLOCK
 from susx_bench.records.files import canonical_json, sha256_arrays, sha256_json, write_atomic
 from susx_bench.records.paths import own_folder, read_bytes
 

@@ -15,14 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from susx_bench.data.base import BenchDataModule, ImageDataModule, Part, Rows
-from susx_bench.data.listing import as_text, copied_leaks, lacking, linked_leaks
-from susx_bench.data.spec import SPLITS, DatasetSpec, Split
+from susx_bench.data.dataset import Dataset, DatasetSplit
+from susx_bench.data.images import Images, Subset
+from susx_bench.data.leaks import as_text, copied_leaks, lacking, linked_leaks
+from susx_bench.data.spec import SPLITS, DatasetSpec
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, OptionError
+from susx_bench.features.blocks import Rows
 from susx_bench.features.contents import Contents
-from susx_bench.features.encode import ImageList, encode, encoder_recipe, fill
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
+from susx_bench.features.rows import ImageRows, encoder_recipe
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows
 from susx_bench.methods.base import Labelled
 from susx_bench.methods.base import Need as MethodNeed
@@ -218,7 +220,7 @@ class DatasetTask(Task):
         remarks: What to tell of the splits that are used, a line each.
 
     Args:
-        dataset: Opens a split of the dataset.
+        dataset: The dataset.
         encoder: The encoder.
         prompts: Kind of prompts.
         texts: The prompts of every class.
@@ -234,18 +236,17 @@ class DatasetTask(Task):
 
     def __init__(
         self,
-        dataset: Callable[[Split], BenchDataModule],
+        dataset: Dataset,
         encoder: Encoder,
         prompts: str,
         texts: Sequence[Sequence[str]],
-        pool: ImageDataModule,
+        pool: Images,
         support: str,
         views: int,
         store: FeatureStore,
         contents: Contents,
     ) -> None:
-        test = dataset("test")
-        spec = test.spec
+        spec, test = dataset.spec, dataset.split("test")
         self.dataset = spec.name
         self.spec = spec
         self.encoder = encoder.name
@@ -259,28 +260,29 @@ class DatasetTask(Task):
         self._store = store
         self._contents = contents
         self._pool = pool
-        self._splits: dict[str, BenchDataModule] = {"test": test}
-        if "val" in test.splits:
-            self._splits["val"] = dataset("val")
+        self._splits: dict[str, DatasetSplit] = {"test": test}
+        if "val" in dataset.splits:
+            self._splits["val"] = dataset.split("val")
         if pool.classnames != spec.classnames:
             raise OptionError(f"{self.where}: its classes are not those of {spec.name}.")
-        self.pool_labels = pool.labels
-        self.test_labels = test.labels
-        self.test_size = len(test.labels)
-        self.val_labels = self._splits["val"].labels if "val" in self._splits else None
-        modules = [*self._splits.values(), *([pool] if isinstance(pool, BenchDataModule) else [])]
-        self.remarks = _listing(sorted(modules, key=lambda module: SPLITS.index(module.split)))
-        self.skipped = tuple(f"{m.split}/{key}" for m in modules for key in m.skipped)
-        self.protocol = test.protocol
+        self.pool_labels = torch.from_numpy(pool.labels)
+        self.test_labels = torch.from_numpy(test.labels)
+        self.test_size = len(test)
+        self.val_labels = None
+        if "val" in self._splits:
+            self.val_labels = torch.from_numpy(self._splits["val"].labels)
+        splits = [*self._splits.values(), *([pool] if isinstance(pool, DatasetSplit) else [])]
+        self.remarks = _listing(sorted(splits, key=lambda split: SPLITS.index(split.split)))
+        self.skipped = tuple(f"{s.split}/{key}" for s in splits for key in s.skipped)
+        self.protocol = dataset.protocol
         self.val_is_test = spec.val_is_test
+        self._content: dict[str, str] = {
+            name: contents.sha256(self._splits[name])
+            for name in ("val", "test")
+            if name in self._splits
+        }
         self.hashes = {
-            "split_sha256": sha256_json(
-                [
-                    contents.sha256(part)
-                    for name in ("val", "test")
-                    if (part := self._splits.get(name)) is not None
-                ]
-            ),
+            "split_sha256": sha256_json(list(self._content.values())),
             "pool_sha256": pool.sha256,
             "weights_sha256": encoder.sha256,
         }
@@ -292,11 +294,11 @@ class DatasetTask(Task):
             self.patched = frozenset(self._splits)
         # Lists of images by name, added when they are asked for. They and what is found of them
         # are shared with the same task in other words.
-        self._images: dict[str, ImageList] = {}
+        self._images: dict[str, ImageRows] = {}
         self._found: dict[str, list[Tensor | None]] = {}
         self._encoded: dict[str, _Encoded] = {}
         self._given: dict[str, Tensor] = {}  # parts whose features came in place of images
-        self._patches: dict[str, ImageList] = {}
+        self._patches: dict[str, ImageRows] = {}
         self._lacking: dict[str, list[int]] = {}  # shards of these
         self._say(prompts, texts)
 
@@ -326,18 +328,25 @@ class DatasetTask(Task):
         return [sample.key for sample in self._pool.samples]
 
     def content(self, positions: Tensor) -> str:
-        return self._contents.sha256(Part(self._pool, positions.tolist()))
+        return self._contents.sha256(Subset(self._pool, positions.tolist()))
 
-    def _list(self, images: ImageDataModule, views: int, *, patches: bool = False) -> ImageList:
-        content = self._contents.sha256(images)
-        return ImageList(images, views, encoder_recipe(self._encoder), content, patches=patches)
+    def _rows(self, name: str, *, patches: bool = False) -> ImageRows:
+        """The rows of the images of a split."""
+        split, recipe = self._splits[name], encoder_recipe(self._encoder)
+        return ImageRows(split, 1, recipe, self._content[name], patches=patches)
+
+    def _support_rows(self, positions: Tensor) -> ImageRows:
+        """The rows of some images of the pool, seen in `views` views each."""
+        images = Subset(self._pool, positions.tolist())
+        recipe = encoder_recipe(self._encoder)
+        return ImageRows(images, self.views, recipe, self._contents.sha256(images))
 
     def _look(self, need: Need) -> list[str]:
         """Look once what the store has, before the first launch and on every rank alike."""
         names = [name for name in self._splits if need.val or name != "val"]
         for name in names:
             if name not in self._images:
-                self._images[name] = self._list(self._splits[name], 1)
+                self._images[name] = self._rows(name)
         for positions in need.parts:
             name = part_key(positions)
             if self._pool.features is not None:
@@ -345,13 +354,13 @@ class DatasetTask(Task):
                 continue
             names.append(name)
             if name not in self._images:
-                self._images[name] = self._list(Part(self._pool, positions.tolist()), self.views)
+                self._images[name] = self._support_rows(positions)
         for name in names:
             if name not in self._found:
                 work = self._images[name]
                 self._found[name] = self._store.load(work.recipe, work.rows)
         for name in need.patches - self._lacking.keys():
-            self._patches[name] = work = self._list(self._splits[name], 1, patches=True)
+            self._patches[name] = work = self._rows(name, patches=True)
             self._lacking[name] = self._store.lacks(work.recipe, work.rows)
         if self._texts_found is None:
             self._texts_found = self._store.load(self._text_recipe, len(self._prompts))
@@ -370,6 +379,8 @@ class DatasetTask(Task):
         return {"images": images, "prompts": prompts}
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
+        from susx_bench.features.encode import encode, fill  # Lightning: planning needs none
+
         started = time.perf_counter()
         names = self._look(need)
         made = any(self.missing(need).values())
@@ -463,27 +474,27 @@ class _Encoded:
         return cls(rows, norms.view(-1, views).mean(1), unit.view(len(rows), views, -1))
 
 
-def _listing(modules: Sequence[BenchDataModule]) -> list[str]:
+def _listing(splits: Sequence[DatasetSplit]) -> list[str]:
     """What to tell of the splits that are used.
 
     Raises:
         DatasetError: If two of them share a file.
     """
-    first = modules[0]
-    remarks = list(first.remarks)
-    for module in modules:
-        remarks += lacking(module.split, module.samples, module.classnames)
-    name = first.spec.name
-    if bool(first.spec.sizes) and first.protocol == first.spec.protocol:
+    dataset = splits[0].dataset
+    remarks = list(dataset.remarks)
+    for split in splits:
+        remarks += lacking(split.split, split.samples, split.classnames)
+    name = dataset.spec.name
+    if bool(dataset.spec.sizes) and dataset.protocol == dataset.spec.protocol:
         return remarks  # what a published split has in several splits is part of it
-    if found := linked_leaks(modules):
+    if groups := linked_leaks(splits):
         raise DatasetError(
-            f"{name}: {first.origin} has one file in several splits, by a link: {as_text(found)}. "
-            "Take it out of one of them."
+            f"{name}: {dataset.origin} has one file in several splits, by a link: "
+            f"{as_text(groups)}. Take it out of one of them."
         )
-    if found := copied_leaks(modules):
+    if groups := copied_leaks(splits):
         remarks.append(
-            f"one image is in several splits, so that accuracies are too high: {as_text(found)}; "
+            f"one image is in several splits, so that accuracies are too high: {as_text(groups)}; "
             "`susx-bench data check` calls that wrong"
         )
     return remarks

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from susx_bench.data.yours import open_dataset
+from susx_bench.data.custom import open_dataset
 from susx_bench.errors import BenchError
 from susx_bench.records.record import Record
 from susx_bench.registry import DATASETS, METHODS

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from susx_bench.data.base import BLOCK
 from susx_bench.errors import OptionError
+from susx_bench.features.blocks import BLOCK
 from susx_bench.methods.base import Context, Method
 from susx_bench.methods.ties import first_alike, top1
 from susx_bench.photos.calibration import Calibration

@@ -16,11 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy
 
-from susx_bench.data.base import BLOCK, FeatureDataModule
 from susx_bench.data.names import names_one_of
-from susx_bench.features.predict import Launch, predict
+from susx_bench.features.blocks import BLOCK, row_at
+from susx_bench.features.launch import Launch
 from susx_bench.features.task import Features, Task
 from susx_bench.methods.base import Context, Labelled, Method, Setting
 from susx_bench.records.command import FEW_VAL, PACKAGES
@@ -29,8 +28,7 @@ from susx_bench.records.record import SCHEMA, Record, Search, Seconds, pack
 from susx_bench.records.store import Predictions
 from susx_bench.registry import DATASETS
 from susx_bench.runner.batches import Batches
-from susx_bench.runner.classify import Classify
-from susx_bench.runner.together import TogetherDataModule, compose, in_order
+from susx_bench.runner.together import compose, in_order
 from susx_bench.support.fewshot import DrawRule, Pool, draw, draw_coop, tiers
 from susx_bench.tuning.choose import Choice, Tune, choose
 
@@ -169,8 +167,9 @@ class Cell:
             some = torch.arange(len(labels))
         if split not in self.patches:
             return Labelled(rows[some], labels[some])
-        data = FeatureDataModule(rows, features.patches[split])
-        return Labelled(torch.stack([data.row(i) for i in some.tolist()]), labels[some])
+        patches = features.patches[split]
+        each = [row_at(i, rows, patches) for i in some.tolist()]
+        return Labelled(torch.stack(each), labels[some])
 
     @cached_property
     def support_sha256(self) -> str:
@@ -279,6 +278,11 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     Returns:
         The same on every rank, but for the seconds.
     """
+    # Lightning is imported where something is measured: planning needs none of it.
+    from susx_bench.features.datamodules import FeatureDataModule, GroupDataModule
+    from susx_bench.features.predict import predict
+    from susx_bench.runner.classify import Classify
+
     started = datetime.now().astimezone().isoformat(timespec="milliseconds")
     task = cell.task
     if "norms" in cell.method.needs:
@@ -313,7 +317,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     data = (
         FeatureDataModule(features.test, patches)
         if method.regime == "inductive"
-        else TogetherDataModule(features.test, cell.together, patches)
+        else GroupDataModule(features.test, cell.together, patches)
     )
     joined = predict(Classify(method, context, choice.hparams), data, launch)
     predict_seconds = time.perf_counter() - clock
@@ -397,6 +401,8 @@ def score(top1: Tensor, labels: Tensor, classnames: Sequence[str]) -> dict[str, 
         classnames: K names. A class without test images does not count towards the mean over
             classes.
     """
+    from torchmetrics.functional.classification import multiclass_accuracy
+
     right, num_classes = top1 == labels, len(classnames)
     each = multiclass_accuracy(top1, labels, num_classes, average="none")
     sizes = torch.bincount(labels, minlength=num_classes)

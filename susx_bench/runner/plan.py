@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -12,10 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from susx_bench.data.base import BenchDataModule, ImageDataModule, Where
 from susx_bench.data.classes import same_names
-from susx_bench.data.spec import DatasetSpec, Split
-from susx_bench.data.yours import open_dataset, own_encoder
+from susx_bench.data.custom import open_dataset, own_encoder
+from susx_bench.data.dataset import Dataset
+from susx_bench.data.images import Images
+from susx_bench.data.spec import DatasetSpec, Where
 from susx_bench.encoders.base import Encoder
 from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import (
@@ -32,7 +33,7 @@ from susx_bench.errors import (
 )
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.contents import Contents
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
 from susx_bench.methods.base import Method, Setting, fault
@@ -46,8 +47,8 @@ from susx_bench.support.build import Request as Build
 from susx_bench.support.build import build
 from susx_bench.support.fewshot import DrawRule, Pool, read_shots, scarcest
 from susx_bench.support.folder import BuiltSupport, default_root, find
-from susx_bench.support.generate import BLOCK
 from susx_bench.support.none import NoSupport
+from susx_bench.support.places import BLOCK
 from susx_bench.tuning.choose import TUNES, Tune
 
 FEW_SHOT = "few-shot"
@@ -517,15 +518,14 @@ def _task(
     opened: Opened,
 ) -> Task:
     dataset = open_dataset(name, request.where)
-    open_split = partial(dataset, where=request.where)
     spec = dataset.spec
-    pool, support = _pool(request, name, encoder.name, open_split, spec, notes)
+    pool, support = _pool(request, name, encoder.name, dataset, notes)
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     texts = class_prompts(request.prompts, spec, request.prompts_dir, partial(opened.say, notes))
     contents = Contents(store, believe=not request.force)
     task = DatasetTask(
-        open_split, encoder, request.prompts, texts, pool, support, views, store, contents
+        dataset, encoder, request.prompts, texts, pool, support, views, store, contents
     )
     for remark in task.remarks:
         notes.print(f"{spec.name}: {remark}.")
@@ -546,23 +546,22 @@ def _pool(
     request: Request,
     name: str,
     encoder: str,
-    open_split: Callable[[Split], BenchDataModule],
-    spec: DatasetSpec,
+    dataset: Dataset,
     notes: Console,
-) -> tuple[ImageDataModule, str]:
+) -> tuple[Images, str]:
+    spec = dataset.spec
     if request.setting == FEW_SHOT:
         if request.support:
             raise OptionError(
                 "--support goes with --setting name-only; in few-shot the support is drawn from "
                 "the train split."
             )
-        pool = open_split("train")
-        if "train" not in pool.splits:
+        if "train" not in dataset.splits:
             raise OptionError(
                 f"{spec.name}: it has no train split, so there is no few-shot setting. Use "
                 "--setting name-only."
             )
-        return pool, FEW_SHOT
+        return dataset.split("train"), FEW_SHOT
     if request.support is None:
         if spec.support is None:
             return NoSupport(spec.classnames), "none"
@@ -577,7 +576,7 @@ def _pool(
     return support, folder.name
 
 
-def _embedded(request: Request, spec: DatasetSpec, notes: Console) -> tuple[ImageDataModule, str]:
+def _embedded(request: Request, spec: DatasetSpec, notes: Console) -> tuple[Images, str]:
     """The support set that a dataset comes with the means for: built, unless it is there."""
     assert spec.support is not None
     launch = replace(request.launch, batch_size=BLOCK)

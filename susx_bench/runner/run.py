@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from susx_bench.errors import OptionError, OutputError, RecordError
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.features.task import Features, Need, Task, part_key
 from susx_bench.methods.base import UnfitError
 from susx_bench.methods.ties import first_same

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from susx_bench.data.base import FeatureDataModule, Rows
 from susx_bench.runner.batches import Batches
 
 
@@ -54,59 +49,3 @@ def in_order(images: int, seed: int) -> Tensor:
     if seed == 0:
         return torch.arange(images)
     return torch.randperm(images, generator=torch.Generator().manual_seed(seed))
-
-
-class TogetherDataModule(FeatureDataModule):
-    """Test features in groups, of which a method answers each on its own.
-
-    A group is what a block is elsewhere: rows that are computed together. Groups may differ in
-    size; what is padding, with position -1, is for `Classify` to leave out.
-
-    Args:
-        features: ``(N, D)``.
-        groups: Positions, each of the N in one.
-        patches: As in `FeatureDataModule`.
-    """
-
-    def __init__(
-        self, features: Tensor, groups: Sequence[Tensor], patches: Rows | None = None
-    ) -> None:
-        super().__init__(features, patches)
-        self.groups = groups
-
-    def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """This rank's share of the groups: every ``world_size``-th."""
-        rank, world = 0, 1
-        if self.trainer is not None:
-            rank, world = self.trainer.global_rank, self.trainer.world_size
-        size = max(len(group) for group in self.groups)
-        count = math.ceil(len(self.groups) / world) * world  # every rank has as many
-        return DataLoader(
-            _Groups(self, size, count),
-            batch_size=math.ceil(self.batch_size / size),
-            sampler=range(rank, count, world),
-            pin_memory=torch.cuda.is_available(),
-        )
-
-
-class _Groups(Dataset[tuple[Tensor, Tensor]]):
-    """Item i is group i: ``(rows (size, ...), position (size,))``; past the last all padding."""
-
-    def __init__(self, data: TogetherDataModule, size: int, count: int) -> None:
-        self._data = data
-        self._size = size
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        groups = self._data.groups
-        group = groups[index] if index < len(groups) else groups[0][:0]
-        position = torch.full((self._size,), -1)
-        position[: len(group)] = group
-        # Padding repeats a row, as in `Blocks`.
-        rows = torch.stack([self._data.row(i) for i in (group if len(group) else groups[0][:1])])
-        return torch.cat(
-            [rows, rows[-1:].expand(self._size - len(rows), *rows.shape[1:])]
-        ), position

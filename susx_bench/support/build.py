@@ -19,14 +19,14 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
-from susx_bench.data.base import BenchDataModule, Where
-from susx_bench.data.looks import Look, Seen, look
+from susx_bench.data.custom import open_dataset
+from susx_bench.data.dataset import Dataset, DatasetSplit
+from susx_bench.data.duplicates import Look, Seen, look
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.spec import DatasetSpec, SupportKind
-from susx_bench.data.yours import open_dataset
+from susx_bench.data.spec import DatasetSpec, SupportKind, Where
 from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.progress import Progress
 from susx_bench.prompts.kinds import Say, class_prompts
 from susx_bench.records.files import make_folder, sha256_arrays
@@ -40,10 +40,10 @@ from susx_bench.support.folder import (
     default_root,
     feature_sha256,
 )
-from susx_bench.support.generate import BLOCK, generate, missing_blocks, wanted
-from susx_bench.support.generate import finish as finish_generated
 from susx_bench.support.origins import BackendOrigin, FolderOrigin, PoolOrigin
 from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline
+from susx_bench.support.places import BLOCK, missing_blocks, wanted
+from susx_bench.support.places import finish as finish_generated
 from susx_bench.support.published import read_published
 from susx_bench.support.retrieve import UNREADABLE, Origin, Search, settle
 
@@ -352,6 +352,8 @@ def _generated(request: Request, notes: Console) -> Built:
         # What is built anew another rank may not have cleared yet.
         blocks = every if anew else missing_blocks(folder, recipe)
         if blocks:
+            from susx_bench.support.generate import generate  # Lightning: nothing else needs it
+
             texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
             if cut := pipeline.cut(texts):
                 _say(
@@ -386,7 +388,7 @@ def _retrieved(request: Request, notes: Console) -> Built:
     origin = _origin(request, dataset.spec)
     if origin.remark:
         notes.print(origin.remark, style="yellow")
-    test = _test_split(request, dataset) if request.test_check else None
+    test = _test_split(dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = _recipe(request, dataset.spec, RETRIEVED, notes, retrieval=facts)
     with _begun(request, recipe, notes, origin.check) as (folder, anew):
@@ -486,15 +488,15 @@ def _imported(request: Request, spec: DatasetSpec, notes: Console) -> Built:
         return Built(folder.path, recipe, folder.rows(), True, request.dataset)
 
 
-def _test_split(request: Request, dataset: type[BenchDataModule]) -> BenchDataModule:
+def _test_split(dataset: Dataset) -> DatasetSplit:
     """The test images, that copies of them may be left out.
 
     Raises:
         SupportError: If they are not here.
     """
     try:
-        test = dataset("test", request.where)
-        assert test.sha256
+        test = dataset.split("test")
+        test.listed  # noqa: B018 - raises if they are not here
     except DatasetError as error:
         raise SupportError(
             f"copies of test images must be kept out of the support set, but {error} With "
@@ -503,7 +505,7 @@ def _test_split(request: Request, dataset: type[BenchDataModule]) -> BenchDataMo
     return test
 
 
-def _looked_at(test: BenchDataModule, notes: Console) -> Seen:
+def _looked_at(test: DatasetSplit, notes: Console) -> Seen:
     """What every test image looks like."""
     seen = Seen()
     with _progress(notes, "looking at test images", len(test)) as advance:

@@ -32,8 +32,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from susx_bench.data.base import ImageDataModule
 from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import DatasetSpec, SupportKind
 from susx_bench.errors import SupportError
@@ -610,7 +610,7 @@ def unusable(folder: Path, empty: Sequence[str], classes: int) -> str:
     )
 
 
-class BuiltSupport(ImageDataModule):
+class BuiltSupport(Images):
     """The images of a finished support set, for a dataset with the same classes.
 
     Args:
@@ -627,7 +627,6 @@ class BuiltSupport(ImageDataModule):
     """
 
     def __init__(self, folder: Path, spec: DatasetSpec) -> None:
-        super().__init__()
         self._folder = SupportFolder(folder)
         recipe = self._folder.recipe
         if set(recipe.classnames) != set(spec.classnames):
@@ -643,7 +642,7 @@ class BuiltSupport(ImageDataModule):
                 f"{folder} is not finished. `susx-bench support build --recipe "
                 f"{folder / _RECIPE}` completes it."
             )
-        self.source = f"support/{recipe.kind}"
+        self.name = f"support/{recipe.kind}"
         self.classnames = spec.classnames
         rows = [row for row in self._folder.rows() if row.fate == KEPT]
         label = {name: i for i, name in enumerate(spec.classnames)}
@@ -675,7 +674,7 @@ class BuiltSupport(ImageDataModule):
     def sha256(self) -> str:
         """Hash of the images' content and labels: where the folder lies does not matter."""
         return sha256_json(
-            [self.source, [[self._rows[key].sha256, label] for key, label in self._samples]]
+            [self.name, [[self._rows[key].sha256, label] for key, label in self._samples]]
         )
 
     @property

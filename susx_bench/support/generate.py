@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -12,47 +11,17 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
-from susx_bench.data.base import BlockDataModule
-from susx_bench.features.predict import Launch, run_predict
-from susx_bench.records.files import canonical_json
+from susx_bench.features.datamodules import BlockDataModule
+from susx_bench.features.launch import Launch
+from susx_bench.features.predict import run_predict
 from susx_bench.support.folder import KEPT, Generation, Recipe, Row, SupportFolder
 from susx_bench.support.pipelines import Pipeline, quiet
-
-BLOCK = 8
-"""Images drawn together, always: at another batch shape some pixels differ by one level."""
+from susx_bench.support.places import BLOCK, Place, finish, place_at, prompt_of, seed_of, wanted
 
 TRIES = 10
 """How often an image is drawn before its place stays empty."""
 
 BLANK = "blank"
-
-_SEED_BYTES = 7  # a generator takes 63 bits
-
-
-class Place(NamedTuple):
-    """One image to be drawn.
-
-    Attributes:
-        class_id: Its class.
-        number: Which of the images of the class.
-    """
-
-    class_id: int
-    number: int
-
-
-def prompt_of(recipe: Recipe, place: Place) -> str:
-    """The prompt of an image: a class's prompts take turns."""
-    texts = recipe.texts[place.class_id]
-    return texts[place.number % len(texts)]
-
-
-def seed_of(recipe: Recipe, place: Place, attempt: int) -> int:
-    """The seed of an image's own generator, in ``[0, 2**56)``; nothing but these decides it."""
-    name = recipe.classnames[place.class_id]
-    what = [recipe.seed, recipe.dataset, name, prompt_of(recipe, place), place.number, attempt]
-    digest = hashlib.sha256(canonical_json(what).encode()).digest()
-    return int.from_bytes(digest[:_SEED_BYTES], "big")
 
 
 class Drawn(NamedTuple):
@@ -146,16 +115,6 @@ def is_blank(image: Image.Image) -> bool:
     return colours is not None
 
 
-def place_at(position: int, recipe: Recipe) -> Place:
-    """Which image comes where in the list of all.
-
-    The first of every class, then the second of every class: more images a class are more of the
-    same list.
-    """
-    number, class_id = divmod(position, len(recipe.classnames))
-    return Place(class_id, number)
-
-
 class _Places(BlockDataModule):
     """The blocks of places that are missing; a row is a position in the list of all, or -1."""
 
@@ -220,35 +179,6 @@ class _Writer(Callback):
         if trainer.is_global_zero:
             finish(self._folder, self._recipe)
         trainer.strategy.barrier()  # and now every rank may read the manifest
-
-
-def wanted(recipe: Recipe) -> int:
-    """Number of images of the whole set."""
-    return len(recipe.classnames) * recipe.per_class
-
-
-def _done(folder: SupportFolder, recipe: Recipe) -> dict[int, Row]:
-    """Rows of what is drawn, by position."""
-    classes = len(recipe.classnames)
-    rows = [row for row in folder.done() if folder.intact(row)]
-    found = {row.place * classes + row.class_id: row for row in rows}
-    return {position: row for position, row in found.items() if position < wanted(recipe)}
-
-
-def finish(folder: SupportFolder, recipe: Recipe) -> None:
-    """Write the manifest of what is all drawn."""
-    folder.finish(list(_done(folder, recipe).values()))
-
-
-def missing_blocks(folder: SupportFolder, recipe: Recipe) -> list[int]:
-    """Blocks of which not every image is drawn yet."""
-    done = _done(folder, recipe)
-    total = wanted(recipe)
-    return [
-        first // BLOCK
-        for first in range(0, total, BLOCK)
-        if any(position not in done for position in range(first, min(first + BLOCK, total)))
-    ]
 
 
 def generate(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from susx_bench.data.base import ImageDataModule
+from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample
 
 
-class NoSupport(ImageDataModule):
+class NoSupport(Images):
     """An empty support set.
 
     Args:
@@ -18,8 +18,7 @@ class NoSupport(ImageDataModule):
     """
 
     def __init__(self, classnames: Sequence[str]) -> None:
-        super().__init__()
-        self.source = "none"
+        self.name = "none"
         self.classnames = tuple(classnames)
 
     @property

@@ -17,8 +17,8 @@ from susx_bench.data.sources.tree import class_folders, image_files
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, SupportError
-from susx_bench.features.encode import ImageList, encode, encoder_recipe
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
+from susx_bench.features.rows import ImageRows, encoder_recipe
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import read_bytes
@@ -116,8 +116,10 @@ class PoolOrigin(Origin):
 
     def _features(self, advance: Callable[[int], object]) -> Tensor:
         """Unit features of all images, ``(P, D)``, from the store or encoded now."""
+        from susx_bench.features.encode import encode  # Lightning: nothing else here needs it
+
         store = FeatureStore(cache_url())
-        work = ImageList(self._pool, 1, encoder_recipe(self._encoder))
+        work = ImageRows(self._pool, 1, encoder_recipe(self._encoder))
         found = store.load(work.recipe, work.rows)
         rows = encode(work, found, self._encoder, store, self._launch, advance)
         return F.normalize(rows, dim=-1)

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from susx_bench.data.base import ImageDataModule
 from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.sources.datafiles import inside, of_config, walk
 from susx_bench.data.sources.hub import copy_named, snapshot
@@ -22,7 +22,7 @@ from susx_bench.errors import DatasetError, SupportError
 from susx_bench.records.paths import read_bytes
 
 
-class Pool(ImageDataModule):
+class Pool(Images):
     """Images to retrieve from: files, and what is in Parquet, Arrow and tar files among them.
 
     One that cannot be read has no features, and is told of.
@@ -48,9 +48,8 @@ class Pool(ImageDataModule):
     def __init__(
         self, folder: Path, where: str, state: str | None = None, config: str | None = None
     ) -> None:
-        super().__init__()
         self.where = where
-        self.source = "pool"
+        self.name = "pool"
         self.unused: Counter[str] = Counter()
         self._folder = folder
         self._state = state

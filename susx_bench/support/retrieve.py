@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from susx_bench.data.decode import BadImageError, decode
-from susx_bench.data.looks import Seen, look
+from susx_bench.data.duplicates import Seen, look
 from susx_bench.records.paths import read_bytes
 from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from susx_bench.console import PlainConsole
 from susx_bench.features.bundle import BundleTask
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.methods.base import Context, Labelled, LinearMethod, Method, Need, UnfitError, fault
 from susx_bench.methods.ties import top1
 from susx_bench.records.record import Record

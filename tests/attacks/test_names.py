@@ -29,7 +29,7 @@ from susx_bench.console import (
     several_lines,
 )
 from susx_bench.data.check import Report, SplitReport
-from susx_bench.data.digits import Digits
+from susx_bench.data.facts.digits import SPEC
 from susx_bench.data.report import render
 from susx_bench.doctor import Report as Doctor
 from susx_bench.leaderboard import formats
@@ -179,7 +179,7 @@ def on_terminal(name: str) -> str:
     doctor = Doctor([(name, name)])
     print_whole(screen, doctor.table())
     report = Report(
-        Digits.spec, name, name, [SplitReport("test", 1, 2, 3, 1, 1, (), "0" * 64)], [name],
+        SPEC, name, name, [SplitReport("test", 1, 2, 3, 1, 1, (), "0" * 64)], [name],
     )  # fmt: skip
     print_whole(screen, render(report))
     if name.strip():

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from susx_bench import options
 from susx_bench.cli import app, main
 from susx_bench.errors import OptionError
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from tests.conftest import Bundle, Command
 
 LIMIT = 120
@@ -221,10 +221,10 @@ def place(
     Path("images/cat/x.png").write_bytes(b"no image")
     Path("images/dog").mkdir()
 
-    def stopped(self: Launch, *callbacks: object) -> NoReturn:
+    def stopped(launch: Launch, *callbacks: object) -> NoReturn:
         raise OptionError("stopped before the launch.")
 
-    monkeypatch.setattr(Launch, "trainer", stopped)
+    monkeypatch.setattr("susx_bench.features.predict.trainer", stopped)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "SUSX_BENCH_DATA", "SUSX_BENCH_PROMPTS"):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from susx_bench.data.yours import open_dataset
+from susx_bench.data.custom import open_dataset
 from susx_bench.errors import BenchError, DatasetError
 from susx_bench.support.pool import open_pool
 from tests.conftest import Command
@@ -113,8 +113,8 @@ def test_a_card_that_names_its_own_files_is_read(mine: Path) -> None:
     write(mine / "data/other.parquet", parquet([plain(3)], [0], NAMES))
     for form in FORMS[:1] + FORMS[2:3] + FORMS[4:5]:
         card(mine, form.format("data/tes*"))
-        data = open_dataset(str(mine))("test")
-        assert [data.read(sample) for sample in data.samples] == [plain(1), plain(2)]
+        data = open_dataset(str(mine)).split("test")
+        assert [data.content(sample) for sample in data.samples] == [plain(1), plain(2)]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_link_within_the_folder_is_followed(mine: Path) -> None:
     (mine / "data/test.parquet").rename(mine / "blob")
     (mine / "data/test.parquet").symlink_to("../blob")
 
-    assert len(open_dataset(str(mine))("test").samples) == 2
+    assert len(open_dataset(str(mine)).split("test").samples) == 2
 
 
 def test_a_row_that_names_a_file_or_an_address_holds_no_image(
@@ -170,11 +170,11 @@ def test_a_row_that_names_a_file_or_an_address_holds_no_image(
     (tmp_path / "mine").mkdir()
     pq.write_table(table, tmp_path / "mine/test.parquet")
     spy.seen.clear()
-    data = open_dataset(str(tmp_path / "mine"))("test")
+    data = open_dataset(str(tmp_path / "mine")).split("test")
 
     for sample in data.samples:
         with pytest.raises(OSError, match="its row holds no image"):
-            data.read(sample)
+            data.content(sample)
     pool = open_pool(str(tmp_path / "mine"))
     for sample in pool.samples:
         with pytest.raises(DatasetError, match="its row holds no image"):
@@ -187,7 +187,7 @@ def test_a_column_of_addresses_is_refused(tmp_path: Path, spy: Spy) -> None:
     (tmp_path / "mine").mkdir()
     pq.write_table(table, tmp_path / "mine/test.parquet")
 
-    data = open_dataset(str(tmp_path / "mine"))("test")
+    data = open_dataset(str(tmp_path / "mine")).split("test")
     with pytest.raises(DatasetError, match="holds names or addresses of images, and only images"):
         len(data.samples)
     with pytest.raises(BenchError, match=r"it has no image.*1 \.parquet"):

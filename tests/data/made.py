@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from susx_bench.data.published import PublishedDataset
-from susx_bench.data.spec import DatasetSpec
+from susx_bench.data.dataset import Dataset, DatasetSplit
+from susx_bench.data.facts.digits import SPEC
+from susx_bench.data.spec import DatasetSpec, Split, Where
 
 CLASSES = ("cat", "dog", "night owl")
 
@@ -129,13 +130,19 @@ def spec_of(**changes: Any) -> DatasetSpec:
     return DatasetSpec(**(facts | changes))
 
 
-def toy(**changes: Any) -> type[PublishedDataset]:
-    """A dataset class with these facts."""
+def toy(**changes: Any) -> DatasetSpec:
+    """A dataset with these facts."""
+    return spec_of(**changes)
 
-    class Toy(PublishedDataset):
-        spec = spec_of(**changes)
 
-    return Toy
+def opened(dataset: DatasetSpec | Dataset, where: Where) -> Dataset:
+    """A dataset with its images looked for in a place; one that was opened stays as it is."""
+    return dataset if isinstance(dataset, Dataset) else Dataset(dataset, where)
+
+
+def digits(split: Split) -> DatasetSplit:
+    """A split of the demo's dataset."""
+    return Dataset(SPEC).split(split)
 
 
 def write(path: Path, content: bytes | str) -> Path:

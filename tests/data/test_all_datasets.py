@@ -22,9 +22,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from susx_bench.data.base import BenchDataModule, Where
-from susx_bench.data.published import PublishedDataset
-from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Split
+from susx_bench.data.dataset import Dataset
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Split, Where
 from susx_bench.errors import DatasetError
 from susx_bench.records import store
 from susx_bench.registry import DATASETS
@@ -32,7 +31,7 @@ from tests.conftest import Command
 from tests.data.made import encoded, parquet, webdataset, write
 
 NAMES = [name for name in DATASETS.names() if name != "digits"]
-FACTS = {name: DATASETS.get(name).spec for name in NAMES}
+FACTS = {name: DATASETS.get(name) for name in NAMES}
 VAL_IS_TEST = ["cifar10", "cifar100", "imagenet", "imagenet-r", "imagenet-sketch"]
 UNLIKE_FOLDERS = [name for name in NAMES if not isinstance(FACTS[name].layout, ClassFolders)]
 TEST_ONLY = ["imagenet-r", "imagenet-sketch"]
@@ -324,9 +323,9 @@ def images(spec: DatasetSpec, splits: Iterable[Split]) -> Iterator[Shown]:
 
 def shrunk(
     name: str, monkeypatch: pytest.MonkeyPatch, most: int = 1000, **changes: Any
-) -> type[BenchDataModule]:
+) -> DatasetSpec:
     """The dataset with small splits, its classes in another order, and few if they are many."""
-    dataset, spec = DATASETS.get(name), FACTS[name]
+    spec = FACTS[name]
     names = list(spec.classnames[:FEW] if len(spec.classnames) > most else spec.classnames)
     if not spec.numbered:
         random.Random(name).shuffle(names)
@@ -341,8 +340,9 @@ def shrunk(
         aliases={known: spec.aliases[known] for known in names if known in spec.aliases},
         hub=tuple(replace(hub, sizes=sizes(hub.sizes)) for hub in spec.hub),
     )
-    monkeypatch.setattr(dataset, "spec", replace(small, **changes))
-    return dataset
+    small = replace(small, **changes)
+    monkeypatch.setattr(f"susx_bench.data.facts.{name.replace('-', '_')}.SPEC", small)
+    return small
 
 
 def lay_out(spec: DatasetSpec, folder: Path) -> None:
@@ -411,16 +411,14 @@ def lay_out_table(spec: DatasetSpec, hub: Hub, folder: Path) -> None:
             write(folder / "data" / f"{theirs}-00000-of-00001.parquet", table)
 
 
-def check_every_image(
-    dataset: type[BenchDataModule], splits: Iterable[Split], where: Where
-) -> None:
+def check_every_image(spec: DatasetSpec, splits: Iterable[Split], where: Where) -> None:
     """Every image of a split is there and has the label that its colour shows."""
-    names = dataset.spec.classnames
+    names, dataset = spec.classnames, Dataset(spec, where)
     for split in splits:
-        data = dataset(split, where)
+        data = dataset.split(split)
         labels = data.labels.tolist()
 
-        assert data.splits == tuple(splits)
+        assert dataset.splits == tuple(splits)
         assert [seen(data.image(sample)) for sample in data.samples] == [(i, split) for i in labels]
         assert sorted(labels) == sorted(list(range(len(names))) * EACH[split])
 
@@ -445,20 +443,20 @@ class Nearest(Method):
 def test_every_image_gets_its_label(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = shrunk(name, monkeypatch)
-    lay_out(dataset.spec, tmp_path / OTHERWISE.get(name, name))
+    spec = shrunk(name, monkeypatch)
+    lay_out(spec, tmp_path / OTHERWISE.get(name, name))
 
-    check_every_image(dataset, dataset.spec.sizes, Where(tmp_path))
+    check_every_image(spec, spec.sizes, Where(tmp_path))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_from_files_to_a_record(
     name: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = shrunk(name, monkeypatch, MOST)
-    classes = len(dataset.spec.classnames)
+    spec = shrunk(name, monkeypatch, MOST)
+    classes = len(spec.classnames)
     root, method = tmp_path / "data", write(tmp_path / "nearest.py", NEAREST)
-    lay_out(dataset.spec, root / name)
+    lay_out(spec, root / name)
 
     asked = [*ONE_SHOT, "--method", f"tipx,{method}:Nearest"]
     words = ["run", "--dataset", name, "--data-root", root, "--out", tmp_path / "out", *HERE]
@@ -474,7 +472,7 @@ def test_from_files_to_a_record(
     assert done.code == 0, done.err
     found = {record["method"]: record for record in done.records}
     assert set(found) == ({"zero-shot"} if name in TEST_ONLY else {"tipx", "nearest"})
-    truth = dataset("test", Where(root)).labels.numpy()
+    truth = Dataset(spec, Where(root)).split("test").labels
     for record in found.values():
         top1 = store.read_predictions(Path(record["record"])).top1
         assert record["dataset"] == name
@@ -492,34 +490,34 @@ def test_from_files_to_a_record(
 def test_class_folders_serve_for_any_dataset(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = shrunk(name, monkeypatch)
-    lay_out_folders(dataset.spec, tmp_path / name)
+    spec = shrunk(name, monkeypatch)
+    lay_out_folders(spec, tmp_path / name)
 
-    check_every_image(dataset, dataset.spec.sizes, Where(tmp_path, "folder"))
+    check_every_image(spec, spec.sizes, Where(tmp_path, "folder"))
 
 
 @pytest.mark.parametrize(("name", "nth"), ON_THE_HUB)
 def test_copies_on_the_hub(
     name: str, nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = shrunk(name, monkeypatch)
-    hub = dataset.spec.hub[nth]
+    spec = shrunk(name, monkeypatch)
+    hub = spec.hub[nth]
     folder = tmp_path / hub.revision
-    lay_out_table(dataset.spec, hub, folder)
-    monkeypatch.setattr("susx_bench.data.published.snapshot", lambda *_: folder)
+    lay_out_table(spec, hub, folder)
+    monkeypatch.setattr("susx_bench.data.sources.find.snapshot", lambda *_: folder)
     where = Where(tmp_path, f"hf:{hub.repo}")
 
-    check_every_image(dataset, SPLITS.get(hub.repo, ["train", "test"]), where)
-    assert dataset("test", where).protocol == hub.protocol
+    check_every_image(spec, SPLITS.get(hub.repo, ["train", "test"]), where)
+    assert Dataset(spec, where).protocol == hub.protocol
 
 
 @pytest.mark.parametrize("name", VAL_IS_TEST)
 def test_there_is_no_val_where_it_is_the_test_set(
     name: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = shrunk(name, monkeypatch, MOST)
-    assert dataset.spec.val_is_test
-    lay_out(dataset.spec, tmp_path / name)
+    spec = shrunk(name, monkeypatch, MOST)
+    assert spec.val_is_test
+    lay_out(spec, tmp_path / name)
     setting = ["--setting", "name-only" if name in TEST_ONLY else "few-shot"]
     words = ["run", *setting, "--method", "tipx", "--dataset", name, "--data-root", tmp_path]
 
@@ -533,12 +531,12 @@ def test_there_is_no_val_where_it_is_the_test_set(
 def test_another_size_is_an_error_with_both_numbers(
     name: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = shrunk(name, monkeypatch, MOST)
-    lay_out(dataset.spec, tmp_path / name)
-    there = dataset.spec.sizes["test"]
+    spec = shrunk(name, monkeypatch, MOST)
+    lay_out(spec, tmp_path / name)
+    there = spec.sizes["test"]
     wrong: dict[Split, int] = {"test": there + 1}
-    hub = tuple(replace(hub, sizes={**hub.sizes, **wrong}) for hub in dataset.spec.hub)
-    shrunk(name, monkeypatch, MOST, sizes={**dataset.spec.sizes, **wrong}, hub=hub)
+    hub = tuple(replace(hub, sizes={**hub.sizes, **wrong}) for hub in spec.hub)
+    shrunk(name, monkeypatch, MOST, sizes={**spec.sizes, **wrong}, hub=hub)
     words = ["run", "--setting", "name-only", "--method", "zero-shot", "--dataset", name]
 
     done = command(*words, "--data-root", tmp_path, "--encoder", "demo")
@@ -550,13 +548,13 @@ def test_another_size_is_an_error_with_both_numbers(
 
 def test_a_broken_alias_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aliases = dict(FACTS["caltech101"].aliases) | {"face": ("off-center face",)}
-    dataset = shrunk("caltech101", monkeypatch, aliases=aliases)
-    lay_out_folders(dataset.spec, tmp_path / "caltech101")
+    spec = shrunk("caltech101", monkeypatch, aliases=aliases)
+    lay_out_folders(spec, tmp_path / "caltech101")
 
     with pytest.raises(DatasetError, match="none of its: 'Faces'; without 'face'"):
-        check_every_image(dataset, ["train", "val", "test"], Where(tmp_path))
+        check_every_image(spec, ["train", "val", "test"], Where(tmp_path))
 
 
 def test_all_nineteen() -> None:
     assert len(NAMES) == 19
-    assert all(issubclass(DATASETS.get(name), PublishedDataset) for name in NAMES)
+    assert all(isinstance(DATASETS.get(name), DatasetSpec) for name in NAMES)

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.check import NEAR, Report, SplitReport, check
-from susx_bench.data.digits import Digits
-from susx_bench.data.listing import Place
+from susx_bench.data.dataset import Dataset
+from susx_bench.data.facts.digits import SPEC
+from susx_bench.data.leaks import Place
 from susx_bench.data.report import render
-from susx_bench.data.spec import ClassFolders, Split, SplitFile
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Split, SplitFile, Where
 from tests.conftest import Command
-from tests.data.made import CLASSES, encoded, parquet, photo, plain, spec_of, toy, write
+from tests.data.made import CLASSES, encoded, opened, parquet, photo, plain, spec_of, toy, write
 
 SIZES: dict[Split, int] = {"train": 6, "val": 3, "test": 3}
 LAYOUT = ClassFolders(splits={split: split for split in SIZES})
@@ -40,9 +40,9 @@ def folder(tmp_path: Path) -> Path:
     return folder_of_photos(tmp_path / "toy")
 
 
-def checked(dataset: type[BenchDataModule], where: Where) -> Report:
+def checked(dataset: DatasetSpec | Dataset, where: Where) -> Report:
     steps: list[int] = []
-    report = check(dataset, where, steps.append, lambda: steps.append(1))
+    report = check(opened(dataset, where), steps.append, lambda: steps.append(1))
     assert len(steps) == steps[0] + 1
     assert steps[0] == sum(part.images for part in report.splits)
     return report
@@ -70,7 +70,7 @@ def test_a_good_folder_has_nothing_wrong(folder: Path, command: Command) -> None
         ("val", 3, 1, 1),
         ("test", 3, 1, 1),
     ]
-    data = toy(layout=LAYOUT, sizes=SIZES)("test", Where(folder.parent))
+    data = opened(toy(layout=LAYOUT, sizes=SIZES), Where(folder.parent)).split("test")
     assert report.splits[2].sha256 == data.sha256
     done = command("data", "check", folder)
     assert done.code == 0
@@ -83,8 +83,8 @@ def test_a_wrong_count_is_told_with_both_numbers(
     folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "train/cat/0.png").unlink()
-    dataset = toy(layout=LAYOUT, sizes=SIZES)
-    monkeypatch.setattr("susx_bench.data.yours.open_dataset", lambda name, where: dataset)
+    dataset = Dataset(toy(layout=LAYOUT, sizes=SIZES), Where(folder.parent))
+    monkeypatch.setattr("susx_bench.data.custom.open_dataset", lambda name, where: dataset)
 
     assert looked_at(folder).wrong == ["train has 5 images, not 6"]
     done = command("data", "check", "toy", "--data-root", folder.parent)
@@ -235,7 +235,7 @@ def test_tables_and_the_digits_can_be_checked(
     assert done.code == 3
     assert "cannot be read: test/3 (test)" in done.err
 
-    report = checked(Digits, Where())
+    report = checked(SPEC, Where())
     assert report.wrong == []
     assert [part.images for part in report.splits] == [771, 257, 769]
 

@@ -10,13 +10,22 @@ from typing import Any
 
 import pytest
 
-from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.custom import open_dataset
+from susx_bench.data.dataset import Dataset
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.spec import SPLITS, ClassFolders, ListFiles, Split, SplitFile, Tables
-from susx_bench.data.yours import open_dataset
+from susx_bench.data.spec import (
+    SPLITS,
+    ClassFolders,
+    DatasetSpec,
+    ListFiles,
+    Split,
+    SplitFile,
+    Tables,
+    Where,
+)
 from susx_bench.errors import DatasetError, OptionError
 from tests.conftest import Command
-from tests.data.made import CLASSES, plain, shade, spec_of, toy, write
+from tests.data.made import CLASSES, opened, plain, shade, spec_of, toy, write
 
 SPLIT_FILE = SplitFile(file="split.json", images="images")
 # The labels in the file are another numbering; only the names count.
@@ -43,11 +52,11 @@ def split_folder(root: Path, rows: Any = ROWS, paths: Sequence[str] | None = Non
     return folder
 
 
-def listed(dataset: type[BenchDataModule], where: Where) -> dict[Split, list[Sample]]:
+def listed(dataset: DatasetSpec | Dataset, where: Where) -> dict[Split, list[Sample]]:
     """The samples of every split; every image must be the one that its key names."""
     found = {}
-    for split in dataset("test", where).splits:
-        data = dataset(split, where)
+    for split in opened(dataset, where).splits:
+        data = opened(dataset, where).split(split)
         found[split] = list(data.samples)
         for sample in data.samples:
             assert shade(data.image(sample)) == int(Path(sample.key).stem)
@@ -75,8 +84,8 @@ def test_a_split_file_names_the_images_and_the_class_of_each(tmp_path: Path) -> 
         "val": [("d/20.png", 1)],
         "test": [("d/30.png", 1), ("c/31.png", 0), ("c/32.png", 0)],
     }
-    assert dataset("test", where).protocol == "susx"
-    assert dataset("test", where).sizes == SIZES
+    assert opened(dataset, where).protocol == "susx"
+    assert opened(dataset, where).sizes == SIZES
 
 
 @pytest.mark.parametrize(
@@ -126,7 +135,7 @@ def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, path: str) -> N
     split_folder(tmp_path, ROWS | {"val": [(path, 1, "dog")]})
     dataset = toy(layout=SPLIT_FILE)
 
-    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
     assert f"{tmp_path}/toy/split.json names '{path}', which is outside" in message
 
 
@@ -147,7 +156,7 @@ def test_a_list_that_contradicts_itself_or_the_facts_is_refused(
     split_folder(tmp_path, ROWS | rows)
     dataset = toy(layout=SPLIT_FILE)
 
-    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
     assert message.startswith(f"toy: {tmp_path}/toy/split.json ")
     assert reason in message
 
@@ -182,14 +191,14 @@ def test_a_split_file_of_another_form_is_refused(
     write(split_folder(tmp_path) / "split.json", content)
     dataset = toy(layout=SPLIT_FILE)
 
-    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
     assert message.startswith(f"toy: {tmp_path}/toy/split.json {reason}")
 
 
 def test_what_is_missing_is_named_and_how_to_get_it(tmp_path: Path) -> None:
     def read(root: Path | None) -> str:
         dataset = toy(layout=SPLIT_FILE)
-        return refusal(lambda: dataset("test", Where(root)).samples)
+        return refusal(lambda: opened(dataset, Where(root)).split("test").samples)
 
     assert "no --data-root (or SUSX_BENCH_DATA) is given" in read(None)
     nothing = read(tmp_path)
@@ -213,10 +222,10 @@ def test_a_wrong_count_is_told_with_both_numbers(tmp_path: Path) -> None:
     split_folder(tmp_path)
     dataset = toy(layout=SPLIT_FILE, sizes=SIZES | {"test": 4})
 
-    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
     assert f"toy: test has 3 images in {tmp_path}/toy, the published split has 4" in message
     assert "--split-file" in message
-    assert len(dataset("train", Where(tmp_path)).samples) == 3
+    assert len(opened(dataset, Where(tmp_path)).split("train").samples) == 3
 
 
 def test_a_split_file_of_ones_own_has_sizes_of_its_own(tmp_path: Path) -> None:
@@ -226,26 +235,28 @@ def test_a_split_file_of_ones_own_has_sizes_of_its_own(tmp_path: Path) -> None:
     dataset = toy(layout=SPLIT_FILE, sizes=SIZES)
 
     assert listed_keys(dataset, where, "test") == ["d/30.png", "c/31.png"]
-    assert dataset("test", where).protocol == "custom"
-    assert refusal(lambda: dataset("val", where).samples).startswith("toy: val has no images")
+    assert opened(dataset, where).protocol == "custom"
+    assert refusal(lambda: opened(dataset, where).split("val").samples).startswith(
+        "toy: val has no images"
+    )
 
 
-def listed_keys(dataset: type[BenchDataModule], where: Where, split: Split) -> list[str]:
-    return [sample.key for sample in dataset(split, where).samples]
+def listed_keys(dataset: DatasetSpec | Dataset, where: Where, split: Split) -> list[str]:
+    return [sample.key for sample in opened(dataset, where).split(split).samples]
 
 
 def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
     split_folder(tmp_path, {key: part for key, part in ROWS.items() if key != "val"})
     dataset = toy(layout=SPLIT_FILE)
 
-    message = refusal(lambda: dataset("val", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("val").samples)
     assert "has no val split, only train, test" in message
 
 
 @pytest.mark.parametrize("same", ["time", "size"])
 def test_an_image_that_changes_changes_the_state(tmp_path: Path, same: str) -> None:
     path = split_folder(tmp_path) / "images/c/31.png"
-    data = toy(layout=SPLIT_FILE)("test", Where(tmp_path))
+    data = opened(toy(layout=SPLIT_FILE), Where(tmp_path)).split("test")
     os.utime(path, ns=(1, 1))
     before = data.state(data.samples)
     assert data.state(data.samples) == before
@@ -311,7 +322,7 @@ def test_class_folders_that_are_not_the_classes_are_refused(
     class_folders(tmp_path / "toy", names)
     dataset = toy(layout=ClassFolders(splits={"train": "train", "test": "test"}))
 
-    assert reason in refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert reason in refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
 
 
 @pytest.mark.parametrize("layout", [Tables(), SPLIT_FILE, None])
@@ -338,7 +349,7 @@ def test_a_folder_with_nothing_of_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     dataset = toy(layout=Tables(), sizes={"train": 6, "test": 3})
 
-    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
     assert f"{tmp_path}/toy has neither Parquet files nor webdataset shards" in message
     assert "nor the folders train, test. Make them anew." in message
 
@@ -347,9 +358,11 @@ def test_a_folder_of_a_split_that_is_missing_is_named(tmp_path: Path) -> None:
     class_folders(tmp_path / "toy")
     dataset = toy(layout=ClassFolders(splits={"train": "train", "test": "valid"}))
 
-    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
     assert f"{tmp_path}/toy/valid does not exist" in message
-    assert len(dataset("train", Where(tmp_path)).samples) == 6  # nothing else is needed for it
+    assert (
+        len(opened(dataset, Where(tmp_path)).split("train").samples) == 6
+    )  # nothing else is needed for it
 
 
 # List files
@@ -392,14 +405,14 @@ def test_a_list_file_with_a_mistake_is_refused(tmp_path: Path, test: str, reason
     list_files(tmp_path, test)
     dataset = toy(layout=LISTS)
 
-    assert reason in refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    assert reason in refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
 
 
 def test_a_list_file_that_is_missing_is_named(tmp_path: Path) -> None:
     (list_files(tmp_path, "") / "test.txt").unlink()
     dataset = toy(layout=LISTS)
 
-    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
     assert f"{tmp_path}/toy/test.txt does not exist. Make them anew." in message
 
 
@@ -441,16 +454,16 @@ def test_a_folder_without_a_split_gets_coops(
 def test_splits_with_no_image_are_not_there(tmp_path: Path) -> None:
     dataset = open_dataset(str(unsplit_folder(tmp_path / "mine", (2, 2))))
 
-    assert dataset("test").splits == ("train", "test")
+    assert dataset.splits == ("train", "test")
 
 
 def test_a_folder_without_a_split_is_split_the_same_on_every_machine(tmp_path: Path) -> None:
     first, second = (
-        open_dataset(str(unsplit_folder(tmp_path / where / "mine", (5, 4, 6))))("test")
+        open_dataset(str(unsplit_folder(tmp_path / where / "mine", (5, 4, 6)))).split("test")
         for where in ("here", "there")
     )
 
-    assert first.protocol == "susx-bench 50/20/30"
+    assert first.dataset.protocol == "susx-bench 50/20/30"
     assert first.classnames == ("class 0", "class 1", "class 2")
     assert first.samples == second.samples
     assert first.sha256 == second.sha256
@@ -471,7 +484,7 @@ def test_a_folder_that_is_split_is_read_as_it_is(tmp_path: Path) -> None:
     found = listed(dataset, Where())
     assert {split: len(part) for split, part in found.items()} == {"train": 4, "val": 2, "test": 2}
     assert found["val"] == [("valid/cat/200.png", 0), ("valid/night_owl/201.png", 1)]
-    assert dataset("test").protocol == "custom"
+    assert dataset.protocol == "custom"
 
 
 def test_without_a_test_folder_the_validation_is_the_test(tmp_path: Path) -> None:
@@ -479,7 +492,7 @@ def test_without_a_test_folder_the_validation_is_the_test(tmp_path: Path) -> Non
     (folder / "test").rename(folder / "val")
     dataset = open_dataset(str(folder))
 
-    assert dataset("test").splits == ("train", "test")
+    assert dataset.splits == ("train", "test")
     assert len(listed(dataset, Where())["test"]) == 3
 
 
@@ -534,10 +547,10 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
         write(folder / "test/cat" / name, "not read")
     for name in (".ipynb_checkpoints/1.png", "@eaDir/1.png", "@eaDir/deeper/2.png"):
         write(folder / "test/dog" / name, "not read")
-    data = open_dataset(str(folder))("test")
+    data = open_dataset(str(folder)).split("test")
 
     assert len(data.samples) == 2
-    assert data.remarks == [
+    assert data.dataset.remarks == [
         "left out of the class folders: 1 .db, 2 .heic, 1 .txt, 2 hidden, 1 no ending, "
         "folder .ipynb_checkpoints (1 file), folder @eaDir (2 files)"
     ]
@@ -567,7 +580,7 @@ def test_a_linked_folder_is_read_once(tmp_path: Path) -> None:
     # Again, back, loop, twice and up; and the link to itself.
     left = "left out of the class folders: 5 linked again, 1 no ending"
     nested = "folders inside a class folder are of its class: those in 'cat'"
-    assert dataset("test").remarks == [nested, left]
+    assert dataset.remarks == [nested, left]
 
 
 def test_a_linked_class_folder_and_a_linked_split_are_read(tmp_path: Path) -> None:
@@ -586,7 +599,7 @@ def test_a_linked_class_folder_and_a_linked_split_are_read(tmp_path: Path) -> No
 def test_a_linked_image_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "mine", ("cat", "dog"))
     (folder / "test/dog/9.png").symlink_to(tmp_path / "gone.png")
-    data = open_dataset(str(folder))("test")
+    data = open_dataset(str(folder)).split("test")
 
     assert len(data.samples) == 3
     assert data.state(data.samples)[2] == [0, 0]
@@ -608,7 +621,7 @@ def test_a_split_file_divides_a_folder_of_ones_own(tmp_path: Path) -> None:
     }
     where = Where(split_file=write(tmp_path / "split.json", json.dumps(rows)))
 
-    assert listed(open_dataset(str(folder)), where) == {
+    assert listed(open_dataset(str(folder), where), where) == {
         "train": [("class_0/0.png", 0), ("class_1/20.png", 1)],
         "test": [("class_1/21.png", 1), ("class_0/2.png", 0)],
     }
@@ -645,15 +658,17 @@ def test_a_folder_of_ones_own_with_a_mistake_is_refused(tmp_path: Path) -> None:
     assert "no folder in it has an image. Lay the images out as" in message
     one = class_folders(tmp_path / "one", ["cat"])
     assert "it has 1 class folder," in refusal(lambda: open_dataset(str(one)))
-    dataset = open_dataset(str(class_folders(tmp_path / "two", ["cat", "dog"])))
+    dataset = open_dataset(
+        str(class_folders(tmp_path / "two", ["cat", "dog"])), Where(source="hf:org/name")
+    )
     with pytest.raises(OptionError, match=r"--source hf:org/name: .*two is a source itself"):
-        _ = dataset("test", Where(source="hf:org/name")).samples
+        _ = dataset.split("test").samples
 
 
 def test_unknown_sources_are_refused() -> None:
     for source in ("disk", "hf:", "hub:org/name"):
         with pytest.raises(OptionError, match=f"--source {source}: it is auto, folder, hub or hf:"):
-            _ = toy()("test", Where(source=source)).samples
+            _ = opened(toy(), Where(source=source)).split("test").samples
 
 
 # Images that cannot be read
@@ -662,7 +677,7 @@ def test_unknown_sources_are_refused() -> None:
 def test_a_bad_image_is_an_error_that_names_it(tmp_path: Path) -> None:
     folder = split_folder(tmp_path)
     write(folder / "images/c/31.png", b"")
-    data = toy(layout=SPLIT_FILE, sizes=SIZES)("test", Where(tmp_path))
+    data = opened(toy(layout=SPLIT_FILE, sizes=SIZES), Where(tmp_path)).split("test")
 
     message = refusal(lambda: [data.image(sample) for sample in data.samples])
     assert message.startswith(f"toy: test image c/31.png in {folder} cannot be read: it is empty")
@@ -682,11 +697,11 @@ def test_bad_images_are_left_out_where_asked_for(tmp_path: Path) -> None:
         "val": [("d/20.png", 1)],
         "test": [("c/31.png", 0), ("c/32.png", 0)],
     }
-    assert dataset("train", where).skipped == ["c/11.png"]
-    assert dataset("val", where).skipped == []
-    assert dataset("test", where).skipped == ["d/30.png"]
-    whole = dataset("test", Where(tmp_path))
-    assert dataset("test", where).sha256 != whole.sha256
+    assert opened(dataset, where).split("train").skipped == ["c/11.png"]
+    assert opened(dataset, where).split("val").skipped == []
+    assert opened(dataset, where).split("test").skipped == ["d/30.png"]
+    whole = opened(dataset, Where(tmp_path)).split("test")
+    assert opened(dataset, where).split("test").sha256 != whole.sha256
     assert whole.skipped == []
 
 

@@ -13,11 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from susx_bench.data.base import Where
-from susx_bench.data.facts.cifar10 import CIFAR10
-from susx_bench.data.published import PublishedDataset
-from susx_bench.data.spec import Split
-from tests.data.made import parquet, plain, turned, webdataset
+from susx_bench.data.facts.cifar10 import SPEC
+from susx_bench.data.spec import Split, Where
+from tests.data.made import opened, parquet, plain, turned, webdataset
 from tests.hub import Hub
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -37,36 +35,37 @@ CODE = """
 import json, os, time
 from hashlib import sha256
 
-from susx_bench.data.base import Where
-from susx_bench.data.published import PublishedDataset
+from susx_bench.data.spec import Where
+from susx_bench.data.dataset import Dataset
 from susx_bench.data.sources.hub import is_cached
-from susx_bench.data.spec import DatasetSpec, Hub, Tables
-from susx_bench.data.yours import open_dataset
+from susx_bench.data.spec import DatasetSpec, Hub, Tables, Where
+from susx_bench.data.custom import open_dataset
 from susx_bench.errors import DatasetError
 
 time.sleep = lambda seconds: None  # as the client does between its attempts
 
 def toy(facts):
     hub = Hub(sizes={}, splits={}, protocol="susx", **facts) if facts else None
-    class Toy(PublishedDataset):
-        spec = DatasetSpec(
-            name="toy", title="Toys", classnames=("cat", "dog", "night owl"), sizes={},
-            template="{}", licence="none", protocol="susx", bibtex_key="toy", layout=Tables(),
-            hub=(hub,) if hub else (), fetch="Make them anew.",
-        )
-    return Toy
+    return DatasetSpec(
+        name="toy", title="Toys", classnames=("cat", "dog", "night owl"), sizes={},
+        template="{}", licence="none", protocol="susx", bibtex_key="toy", layout=Tables(),
+        hub=(hub,) if hub else (), fetch="Make them anew.",
+    )
 
 def read(job):
     try:
-        dataset = open_dataset(job["dataset"]) if "dataset" in job else toy(job.get("hub"))
-        data = dataset("test", Where(source=job.get("source", "auto")))
+        where = Where(source=job.get("source", "auto"))
+        dataset = Dataset(toy(job.get("hub")), where)
+        if "dataset" in job:
+            dataset = open_dataset(job["dataset"], where)
+        data = dataset.split("test")
         found = {
-            "where": data.origin,
-            "protocol": data.protocol,
+            "where": data.dataset.origin,
+            "protocol": data.dataset.protocol,
             "state": data.state(data.samples),
             "classes": data.classnames,
             "rows": [
-                [key, label, sha256(data.read(sample)).hexdigest()]
+                [key, label, sha256(data.content(sample)).hexdigest()]
                 for sample in data.samples for key, label in [sample]
             ],
             "sizes": [data.image(sample).size for sample in data.samples],
@@ -259,14 +258,12 @@ def test_half_a_download_is_never_believed(hub: Hub, tmp_path: Path) -> None:
 def test_real_cifar10(real: Path) -> None:
     sizes: dict[Split, int] = {"train": 2000, "test": 1000}
 
-    class Small(PublishedDataset):
-        spec = replace(CIFAR10.spec, sizes=sizes, hub=())
-
-    assert Small.spec.classnames[1] == "car"
+    small = replace(SPEC, sizes=sizes, hub=())
+    assert small.classnames[1] == "car"
     where = Where(real)
-    assert Small("test", where).splits == ("train", "test")
+    assert opened(small, where).splits == ("train", "test")
     for split, size in sizes.items():
-        data = Small(split, where)
+        data = opened(small, where).split(split)
         path = real / "cifar10/plain_text" / f"{split}-00000-of-00001.parquet"
         table = pq.read_table(path)
         meta = json.loads(table.schema.metadata[b"huggingface"])
@@ -278,5 +275,5 @@ def test_real_cifar10(real: Path) -> None:
         assert [data.classnames[label] for label in data.labels.tolist()] == [
             ours.get(name, name) for name in there
         ]
-        assert data.read(data.samples[7]) == table["img"][7]["bytes"].as_py()
+        assert data.content(data.samples[7]) == table["img"][7]["bytes"].as_py()
         assert np.asarray(data.image(data.samples[0])).shape == (32, 32, 3)

@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from susx_bench.data.base import BenchDataModule, Where
+from susx_bench.data.custom import open_dataset
+from susx_bench.data.dataset import Dataset
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.spec import SPLITS, Hub, Split, SplitFile, Tables
-from susx_bench.data.yours import open_dataset
+from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split, SplitFile, Tables, Where
 from susx_bench.errors import DatasetError
 from susx_bench.support.pool import open_pool
 from tests.conftest import Command
-from tests.data.made import CLASSES, parquet, plain, shade, toy, turned, webdataset, write
+from tests.data.made import (
+    CLASSES,
+    opened,
+    parquet,
+    plain,
+    shade,
+    toy,
+    turned,
+    webdataset,
+    write,
+)
 
 NAMES = ("Night_Owl", "cat", "dog")  # another order and another spelling
 SPLIT_FILE = SplitFile(file="split.json", images="images")
@@ -40,10 +51,10 @@ def hub_of(**facts: Any) -> Hub:
 
 
 def rows(
-    dataset: type[BenchDataModule], where: Where, split: Split = "test"
+    dataset: DatasetSpec | Dataset, where: Where, split: Split = "test"
 ) -> list[tuple[str, int, int]]:
     """Key, label and shade of every image."""
-    data = dataset(split, where)
+    data = opened(dataset, where).split(split)
     return [(key, label, shade(data.image(Sample(key, label)))) for key, label in data.samples]
 
 
@@ -58,7 +69,7 @@ def refusal(read: Callable[[], object]) -> str:
 def refused(root: Path, **facts: Any) -> str:
     """The message for a folder that cannot be read as the toy dataset's."""
     dataset = toy(**({"layout": Tables()} | facts))
-    return refusal(lambda: dataset("test", Where(root)).samples)
+    return refusal(lambda: opened(dataset, Where(root)).split("test").samples)
 
 
 # Labels
@@ -71,10 +82,10 @@ def test_numbers_mean_the_names_of_the_copy(tmp_path: Path) -> None:
     write(tmp_path / "toy/data/test-00000-of-00001.parquet", test)
     dataset, where = toy(layout=Tables()), Where(tmp_path)
 
-    assert dataset("test", where).splits == ("train", "test")
+    assert opened(dataset, where).splits == ("train", "test")
     assert rows(dataset, where, "train") == [("train/0", 2, 1), ("train/1", 1, 2)]
     assert rows(dataset, where) == [("test/0", 0, 3), ("test/1", 2, 4), ("test/2", 0, 5)]
-    assert dataset("test", where).protocol == "custom"
+    assert opened(dataset, where).protocol == "custom"
 
 
 def test_labels_may_be_the_names(tmp_path: Path) -> None:
@@ -188,7 +199,7 @@ def test_a_copy_without_a_test_split_is_split(tmp_path: Path) -> None:
     write(tmp_path / "toy/train.parquet", train)
     dataset, where = toy(layout=Tables()), Where(tmp_path)
 
-    assert dataset("test", where).protocol == "susx-bench 50/20/30"  # before it was listed, too
+    assert opened(dataset, where).protocol == "susx-bench 50/20/30"  # before it was listed, too
     assert [len(rows(dataset, where, split)) for split in ("train", "val", "test")] == [15, 6, 9]
     for key, label, seen in rows(dataset, where):
         assert (key, label) == (f"train/{seen}", {0: 2, 1: 0, 2: 1}[labels[seen]])
@@ -199,9 +210,9 @@ def test_a_copy_without_a_test_split_is_split(tmp_path: Path) -> None:
 
 def test_exif_turns_nothing(tmp_path: Path) -> None:
     write(tmp_path / "toy/test.parquet", parquet([turned()], [0], NAMES))
-    data = toy(layout=Tables())("test", Where(tmp_path))
+    data = opened(toy(layout=Tables()), Where(tmp_path)).split("test")
 
-    assert data.read(data.samples[0]) == turned()
+    assert data.content(data.samples[0]) == turned()
     assert data.image(data.samples[0]).size == (16, 8)
 
 
@@ -209,13 +220,13 @@ def test_rows_without_an_image_are_bad_images(tmp_path: Path) -> None:
     images = [plain(0), None, plain(2)[:50], plain(3)]
     write(tmp_path / "toy/test.parquet", parquet(images, [0, 1, 2, 1], NAMES))
     dataset = toy(layout=Tables())
-    data = dataset("test", Where(tmp_path))
+    data = opened(dataset, Where(tmp_path)).split("test")
 
     assert "image test/1 in" in refusal(lambda: data.image(data.samples[1]))
     assert "its row holds no image" in refusal(lambda: data.image(data.samples[1]))
     where = Where(tmp_path, skip_bad=True)
     assert rows(dataset, where) == [("test/0", 2, 0), ("test/3", 0, 3)]
-    assert dataset("test", where).skipped == ["test/1", "test/2"]
+    assert opened(dataset, where).split("test").skipped == ["test/1", "test/2"]
 
 
 def test_a_file_that_a_row_names_is_not_read(tmp_path: Path) -> None:
@@ -224,7 +235,7 @@ def test_a_file_that_a_row_names_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     table = pa.table({"image": [{"bytes": None, "path": str(secret)}], "label": ["cat"]})
     pq.write_table(table, tmp_path / "toy/test.parquet")
-    data = toy(layout=Tables(), classnames=("cat",))("test", Where(tmp_path))
+    data = opened(toy(layout=Tables(), classnames=("cat",)), Where(tmp_path)).split("test")
 
     assert "its row holds no image" in refusal(lambda: data.image(data.samples[0]))
 
@@ -251,14 +262,14 @@ def test_other_columns_are_not_decoded(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_changes_the_state(tmp_path: Path) -> None:
     path = write(tmp_path / "toy/test.parquet", parquet([plain(1)], [0], NAMES))
-    data = toy(layout=Tables())("test", Where(tmp_path))
+    data = opened(toy(layout=Tables()), Where(tmp_path)).split("test")
     before = data.state(data.samples)
     assert data.state(data.samples) == before
     write(path, parquet([plain(1, "bmp")], [0], NAMES))
 
     assert data.state(data.samples) != before
-    changed = toy(layout=Tables())("test", Where(tmp_path))
-    assert changed.read(changed.samples[0]) == plain(1, "bmp")  # not from the cache
+    changed = opened(toy(layout=Tables()), Where(tmp_path)).split("test")
+    assert changed.content(changed.samples[0]) == plain(1, "bmp")  # not from the cache
 
 
 # Webdataset
@@ -289,7 +300,7 @@ def test_webdataset_shards_with_their_class_names_beside_them(tmp_path: Path, kn
         ("test/2", 0, 12),
         ("test/3", 2, 13),
     ]
-    assert dataset("test", where).protocol == ("susx" if known else "custom")
+    assert opened(dataset, where).protocol == ("susx" if known else "custom")
 
 
 def test_shards_without_class_names_are_refused(tmp_path: Path) -> None:
@@ -315,7 +326,7 @@ def test_a_parquet_file_with_broken_pages_is_refused(tmp_path: Path) -> None:
     content = bytearray(parquet([plain(i) for i in range(50)], [i % 3 for i in range(50)], NAMES))
     content[100:300] = bytes(200)
     path = write(tmp_path / "toy/test.parquet", bytes(content))
-    data = toy(layout=Tables())("test", Where(tmp_path))
+    data = opened(toy(layout=Tables()), Where(tmp_path)).split("test")
 
     message = refusal(lambda: data.image(data.samples[0]))
     assert f"toy: test image test/0 in {tmp_path}/toy cannot be read: {path} cannot be" in message
@@ -399,7 +410,7 @@ def test_a_split_file_is_joined_over_all_splits_by_file_name(
 
     splits: tuple[Split, ...] = ("train", "val", "test")
     assert {split: rows(dataset, where, split) for split in splits} == JOINED
-    assert dataset("test", where).protocol == ("susx" if "val" in sizes else "custom")
+    assert opened(dataset, where).protocol == ("susx" if "val" in sizes else "custom")
 
 
 def test_file_names_may_have_a_column_of_their_own(tmp_path: Path) -> None:
@@ -425,7 +436,7 @@ def test_a_copy_that_cannot_be_joined_is_refused(
     where = joined(tmp_path, files)
     dataset = toy(layout=SPLIT_FILE)
 
-    message = refusal(lambda: dataset("test", where).samples)
+    message = refusal(lambda: opened(dataset, where).split("test").samples)
     assert message.startswith(f"toy: {tmp_path}/data/toy {reason}")
     assert f"{tmp_path}/mine.json" in message
     assert message.endswith("Make them anew.")
@@ -435,7 +446,7 @@ def test_a_row_of_another_class_is_not_joined(tmp_path: Path) -> None:
     published = PUBLISHED | {"val": [("o/1.jpg", 5, "night owl")]}
     where = joined(tmp_path, published=published)
 
-    message = refusal(lambda: toy(layout=SPLIT_FILE)("test", where).samples)
+    message = refusal(lambda: opened(toy(layout=SPLIT_FILE), where).split("test").samples)
     assert "has no row for 'o/1.jpg'" in message
 
 
@@ -449,9 +460,9 @@ def test_a_table_of_ones_own_brings_its_classes(tmp_path: Path) -> None:
     dataset = open_dataset(str(folder))
 
     assert dataset.spec.classnames == ("Night Owl", "cat", "dog")
-    assert dataset("test").splits == ("train", "test")
+    assert dataset.splits == ("train", "test")
     assert rows(dataset, Where()) == [("validation/0", 2, 2), ("validation/1", 1, 3)]
-    assert dataset("test").protocol == "custom"
+    assert dataset.protocol == "custom"
 
 
 def test_names_and_shards_of_ones_own(tmp_path: Path) -> None:
@@ -466,11 +477,10 @@ def test_names_and_shards_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_split_file_divides_a_table_of_ones_own(tmp_path: Path) -> None:
-    where = joined(tmp_path)
-    assert where.root is not None
-    dataset = open_dataset(str(where.root / "toy"))
+    where = replace(joined(tmp_path), root=None)
+    dataset = open_dataset(str(tmp_path / "data/toy"), where)
 
-    found = rows(dataset, Where(split_file=where.split_file))
+    found = rows(dataset, where)
     order = dataset.spec.classnames
     assert [(key, order[label].casefold(), seen) for key, label, seen in found] == [
         (key, CLASSES[label], seen) for key, label, seen in JOINED["test"]
@@ -496,16 +506,16 @@ def test_files_of_ones_own_are_known_by_the_usual_names_of_splits(tmp_path: Path
         "val": [3],
         "test": [4],
     }
-    assert dataset("test").remarks == []
+    assert dataset.remarks == []
 
 
 def test_what_takes_the_place_of_the_test_split_is_told(tmp_path: Path) -> None:
     for name in ("train", "extra", "Validation"):
         write(tmp_path / f"mine/{name}.parquet", parquet([plain(1)], [0], NAMES))
-    data = open_dataset(str(tmp_path / "mine"))("test")
+    data = open_dataset(str(tmp_path / "mine")).split("test")
 
-    assert data.splits == ("train", "test")
-    assert data.remarks == [
+    assert data.dataset.splits == ("train", "test")
+    assert data.dataset.remarks == [
         "there is no test split, so 'validation' is the test set and there is no val",
         "not used: 'extra', beside train, validation",
     ]
@@ -526,7 +536,7 @@ def test_a_class_that_no_split_has_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "toy/test.parquet", parquet([plain(3)], ["dog"]))
     dataset = toy(layout=Tables())
 
-    message = refusal(lambda: dataset("test", Where(tmp_path)).samples)
+    message = refusal(lambda: opened(dataset, Where(tmp_path)).split("test").samples)
     assert "has 2 of the 3 classes, and none of its rows is of 'night owl'" in message
 
 
@@ -628,7 +638,7 @@ def test_rows_are_read_across_row_groups_and_files(tmp_path: Path) -> None:
         table = pa.table({"image": [plain(10 * part + i) for i in range(7)], "label": ["cat"] * 7})
         (tmp_path / "mine").mkdir(exist_ok=True)
         pq.write_table(table, tmp_path / f"mine/test-{part}.parquet", row_group_size=3)
-    data = open_dataset(str(tmp_path / "mine"))("test")
+    data = open_dataset(str(tmp_path / "mine")).split("test")
 
     seen = {sample.key: shade(data.image(sample)) for sample in reversed(data.samples)}
     assert seen == {f"test/{7 * part + i}": 10 * part + i for part in range(3) for i in range(7)}
@@ -668,10 +678,10 @@ def test_numbers_tell_two_classes_of_one_name_apart(tmp_path: Path) -> None:
     theirs[744], theirs[836] = "missile", "sunglasses"
     write(tmp_path / "imagenet/classnames.txt", "\n".join(theirs))
 
-    data = imagenet("test", Where(tmp_path))
-    assert [label for _, label in data.index("test")] == numbers
+    data = open_dataset("imagenet", Where(tmp_path)).split("test")
+    assert [label for _, label in data.dataset.source.index("test")] == numbers
     where = f"in {tmp_path / 'imagenet'} classes"
-    assert [line for line in data.remarks if "one name" in line] == [
+    assert [line for line in data.dataset.remarks if "one name" in line] == [
         f"{where} 657 and 744 have one name, 'missile'; their numbers tell them apart",
         f"{where} 836 and 837 have one name, 'sunglasses'; their numbers tell them apart",
     ]
@@ -693,10 +703,10 @@ def test_two_numbers_of_a_split_file_tell_two_classes_of_one_name_apart(tmp_path
     for i in range(3):
         write(tmp_path / f"toy/images/{i}.png", plain(i))
     write(tmp_path / "toy/split.json", json.dumps(table))
-    dataset = toy(classnames=classes, layout=SPLIT_FILE)
+    dataset = Dataset(toy(classnames=classes, layout=SPLIT_FILE), Where(tmp_path))
 
     assert [row[1] for row in rows(dataset, Where(tmp_path))] == [0, 1, 2]
-    assert list(dataset("test", Where(tmp_path)).remarks) == [
+    assert list(dataset.remarks) == [
         "in split.json classes 0 and 2 have one name, 'crane'; their numbers tell them apart"
     ]
 
@@ -728,7 +738,7 @@ def test_columns_may_be_named(tmp_path: Path) -> None:
     assert rows(named, where) == [("depth:test/0", 0, 100), ("depth:test/1", 1, 101)]
     # Other images are never found under the same name.
     other = Where(image_column="depth")
-    hashes = {open_dataset(str(folder), w)("test", w).sha256 for w in (Where(), other, where)}
+    hashes = {open_dataset(str(folder), w).split("test").sha256 for w in (Where(), other, where)}
     assert len(hashes) == 3
 
 
@@ -742,7 +752,7 @@ def test_columns_of_shards_may_be_named(tmp_path: Path) -> None:
 
 
 def read(folder: str, where: Where) -> Sequence[Sample]:
-    return open_dataset(folder, where)("test", where).samples
+    return open_dataset(folder, where).split("test").samples
 
 
 def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -841,11 +851,11 @@ def test_hidden_test_labels_make_validation_the_test_set(tmp_path: Path) -> None
         write(folder / "train.parquet", parquet([plain(1)], [0], NAMES))
         write(folder / "validation.parquet", parquet([plain(2), plain(3)], [2, 1], NAMES))
         write(folder / "test.parquet", parquet([plain(4), plain(5)], labels, NAMES))
-        data = open_dataset(str(folder))("test")
+        data = open_dataset(str(folder)).split("test")
 
-        assert data.splits == ("train", "test")
-        assert rows(type(data), Where()) == [("validation/0", 2, 2), ("validation/1", 1, 3)]
-        assert data.remarks == [
+        assert data.dataset.splits == ("train", "test")
+        assert rows(data.dataset, Where()) == [("validation/0", 2, 2), ("validation/1", 1, 3)]
+        assert data.dataset.remarks == [
             "'test' has no labels, so 'validation' is the test set and there is no val"
         ]
 
@@ -854,7 +864,7 @@ def test_hidden_test_labels_without_another_split_are_refused(tmp_path: Path) ->
     write(tmp_path / "mine/train.parquet", parquet([plain(1)], [0], NAMES))
     write(tmp_path / "mine/test.parquet", parquet([plain(4), plain(5)], [-1, -1], NAMES))
 
-    message = refusal(lambda: open_dataset(str(tmp_path / "mine"))("test").samples)
+    message = refusal(lambda: open_dataset(str(tmp_path / "mine")).split("test").samples)
     assert "test of" in message
     assert "-1 alone is one whose publisher keeps the labels" in message
 
@@ -905,7 +915,7 @@ def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
     assert rows(both, Where()) == [(f"test/{i}", (7 + i) % 3, 7 + i) for i in range(7)]
     assert [seen for *_, seen in rows(both, Where(), "train")] == list(range(1, 6))
     one = open_dataset(str(tmp_path / "one"))
-    assert one("test").protocol == "susx-bench 50/20/30"
+    assert one.protocol == "susx-bench 50/20/30"
     assert sorted(seen for *_, seen in rows(one, Where())) == [8, 10, 12]
     (tmp_path / "both/test/data-00001-of-00003.arrow").unlink()
     assert "data-00001-of-00003.arrow" in refusal(lambda: open_dataset(str(tmp_path / "both")))
@@ -925,10 +935,10 @@ def test_a_table_of_addresses_beside_shards_is_left_out(tmp_path: Path) -> None:
     shards(tmp_path / "mine")
     addresses = pa.table({"url": ["http://x/1.jpg"], "key": ["0"]})
     pq.write_table(addresses, tmp_path / "mine/test/0.parquet")
-    data = open_dataset(str(tmp_path / "mine"))("test")
+    data = open_dataset(str(tmp_path / "mine")).split("test")
 
     assert len(data.samples) == 4
-    assert data.remarks == ["not used: test/0.parquet, without a column of images"]
+    assert data.dataset.remarks == ["not used: test/0.parquet, without a column of images"]
 
 
 def test_images_of_shards_may_have_different_endings(tmp_path: Path) -> None:
@@ -954,9 +964,9 @@ def test_images_of_shards_may_have_different_endings(tmp_path: Path) -> None:
 def test_files_that_are_missing_by_their_numbers_are_told(tmp_path: Path) -> None:
     for name in ("test-00000-of-00003", "test-00002-of-00003", "train-00000-of-00001"):
         write(tmp_path / f"mine/data/{name}.parquet", parquet([plain(1)], [0], NAMES))
-    data = open_dataset(str(tmp_path / "mine"))("test")
+    data = open_dataset(str(tmp_path / "mine")).split("test")
 
-    assert data.remarks == ["2 of the 3 files data/test-*-of-00003 are here"]
+    assert data.dataset.remarks == ["2 of the 3 files data/test-*-of-00003 are here"]
 
 
 def test_names_for_classes_that_are_numbers_go_by_the_number(tmp_path: Path) -> None:
@@ -982,10 +992,10 @@ def test_a_test_split_without_a_column_of_labels_has_none(tmp_path: Path) -> Non
     write(tmp_path / "mine/train.parquet", parquet([plain(1)], [0], NAMES))
     write(tmp_path / "mine/validation.parquet", parquet([plain(2)], [1], NAMES))
     write(tmp_path / "mine/test.parquet", parquet([plain(3)], [5], label="row"))
-    data = open_dataset(str(tmp_path / "mine"))("test")
+    data = open_dataset(str(tmp_path / "mine")).split("test")
 
-    assert rows(type(data), Where()) == [("validation/0", 1, 2)]
-    assert data.splits == ("train", "test")
+    assert rows(data.dataset, Where()) == [("validation/0", 1, 2)]
+    assert data.dataset.splits == ("train", "test")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from susx_bench.errors import BundleError
 from susx_bench.features.bundle import BundleTask
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.features.task import Need
 from susx_bench.testing.task import unit
 from tests.conftest import Bundle

@@ -13,16 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
-from susx_bench.data.base import BLOCK, ImageDataModule, Part
-from susx_bench.data.digits import Digits
+from susx_bench.data.dataset import DatasetSplit
+from susx_bench.data.images import Images, Subset
 from susx_bench.data.sources.base import Sample
 from susx_bench.encoders.base import Towers
 from susx_bench.encoders.openclip import OpenClip
-from susx_bench.features.encode import STEP, ImageList, encode
+from susx_bench.features.blocks import BLOCK
+from susx_bench.features.encode import STEP, encode
 from susx_bench.features.encode import fill as fill_shards
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
+from susx_bench.features.rows import ImageRows
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.features.views import augmented
+from tests.data.made import digits
 
 DEMO = OpenClip("demo")
 
@@ -39,8 +42,8 @@ def files(store: Path) -> dict[str, bytes]:
     }
 
 
-def fill(folder: Path, views: int = 1, launch: Launch | None = None) -> ImageList:
-    work = ImageList(Digits("train"), views, {"encoder": "demo"})
+def fill(folder: Path, views: int = 1, launch: Launch | None = None) -> ImageRows:
+    work = ImageRows(digits("train"), views, {"encoder": "demo"})
     store = FeatureStore(str(folder))
     launch = launch or Launch(accelerator="cpu", workers=0)
     found = store.load(work.recipe, work.rows)
@@ -50,7 +53,7 @@ def fill(folder: Path, views: int = 1, launch: Launch | None = None) -> ImageLis
 
 def test_rows_are_what_the_encoder_gives_one_step_at_a_time(tmp_path: Path, towers: Towers) -> None:
     work = fill(tmp_path)
-    data = Digits("train")
+    data = digits("train")
     store = FeatureStore(str(tmp_path))
 
     stored = torch.cat([s for s in store.load(work.recipe, work.rows) if s is not None])
@@ -86,25 +89,25 @@ def test_only_what_is_missing_is_encoded_again(
     Path(FeatureStore(str(tmp_path)).path(work.recipe, 1)).unlink()
     Path(FeatureStore(str(tmp_path)).path(work.recipe, 3)).write_bytes(b"half")
     read: list[str] = []
-    plain = Digits.image
+    plain = DatasetSplit.image
 
-    def image(self: Digits, sample: Sample) -> Image.Image:
+    def image(self: DatasetSplit, sample: Sample) -> Image.Image:
         read.append(sample.key)
         return plain(self, sample)
 
-    monkeypatch.setattr(Digits, "image", image)
+    monkeypatch.setattr(DatasetSplit, "image", image)
 
     fill(tmp_path)
 
     assert files(tmp_path) == whole
-    keys = [sample.key for sample in Digits("train").samples]
+    keys = [sample.key for sample in digits("train").samples]
     assert set(read) == set(keys[SHARD : 2 * SHARD] + keys[3 * SHARD :])
 
 
-class Picture(ImageDataModule):
+class Picture(Images):
     """One image, its colour running from left to right."""
 
-    source = "picture"
+    name = "picture"
     classnames = ("a",)
 
     @property
@@ -137,8 +140,8 @@ def test_views_are_seeded_crops_and_about_half_are_mirrored(towers: Towers) -> N
 
 
 def test_patches_are_kept_unit_and_in_half_precision(tmp_path: Path, towers: Towers) -> None:
-    data = Part(Digits("test"), range(3))
-    work = ImageList(data, 1, {"encoder": "demo"}, patches=True)
+    data = Subset(digits("test"), range(3))
+    work = ImageRows(data, 1, {"encoder": "demo"}, patches=True)
     store = FeatureStore(str(tmp_path))
     fill_shards(work, [0], towers, store, Launch(accelerator="cpu"), lambda rows: None)
 
@@ -152,11 +155,11 @@ def test_patches_are_kept_unit_and_in_half_precision(tmp_path: Path, towers: Tow
     assert stored.shape == (3, 16, 64)
     expected = patches / patches.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(stored.float(), expected, atol=2**-11, rtol=2**-11)
-    assert store.get(ImageList(data, 1, {"encoder": "demo"}).recipe, 0) is None
+    assert store.get(ImageRows(data, 1, {"encoder": "demo"}).recipe, 0) is None
 
 
 def test_every_view_is_a_row_of_its_own(tmp_path: Path, towers: Towers) -> None:
-    work = ImageList(Picture(), 10, {"encoder": "demo"})
+    work = ImageRows(Picture(), 10, {"encoder": "demo"})
     store = FeatureStore(str(tmp_path))
     rows = encode(work, [None], DEMO, store, Launch(accelerator="cpu"), lambda rows: None)
 
@@ -174,17 +177,18 @@ KILLS = """
 import json, os, random, signal, sys, time
 import torch
 torch.set_num_threads(1)
-from susx_bench.data.digits import Digits
+from tests.data.made import digits
 from susx_bench.encoders.openclip import OpenClip
-from susx_bench.features.encode import STEP, ImageList, encode
-from susx_bench.features.predict import Launch
+from susx_bench.features.encode import STEP, encode
+from susx_bench.features.rows import ImageRows
+from susx_bench.features.launch import Launch
 from susx_bench.features.store import FeatureStore
 
 demo = OpenClip("demo")
 demo.towers  # loaded once, for every child
 
 def fill(folder):
-    work = ImageList(Digits("train"), 2, {"encoder": "demo"})
+    work = ImageRows(digits("train"), 2, {"encoder": "demo"})
     store = FeatureStore(folder)
     found = store.load(work.recipe, work.rows)
     if any(shard is None for shard in found):

@@ -9,23 +9,33 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from susx_bench.data.digits import Digits
+from susx_bench.data.dataset import Dataset, DatasetSplit
+from susx_bench.data.facts.digits import SPEC
 from susx_bench.data.sources.base import Sample
 from susx_bench.encoders.openclip import OpenClip
 from susx_bench.features.contents import Contents
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.features.store import FeatureStore
 from susx_bench.features.task import DatasetTask, Features, Need
+from tests.data.made import digits
 
 LAUNCH = Launch(accelerator="cpu", workers=0)
-TEXTS = [[f"the digit {name}", name] for name in Digits.spec.classnames]
+TEXTS = [[f"the digit {name}", name] for name in SPEC.classnames]
 
 
-def digits(folder: Path, views: int = 1) -> DatasetTask:
+def task_of(folder: Path, views: int = 1) -> DatasetTask:
     encoder = OpenClip("demo")
     store = FeatureStore(str(folder))
     return DatasetTask(
-        Digits, encoder, "mine", TEXTS, Digits("train"), "few-shot", views, store, Contents(store)
+        Dataset(SPEC),
+        encoder,
+        "mine",
+        TEXTS,
+        digits("train"),
+        "few-shot",
+        views,
+        store,
+        Contents(store),
     )
 
 
@@ -35,12 +45,12 @@ def encoded(task: DatasetTask, need: Need) -> Features:
 
 @torch.no_grad()
 def test_in_full_rows_are_as_the_encoder_gives_them(tmp_path: Path) -> None:
-    task, part = digits(tmp_path), torch.tensor([7, 2, 9])
+    task, part = task_of(tmp_path), torch.tensor([7, 2, 9])
     assert {"norms", "spatial"} <= task.gives
     unit = encoded(task, Need([part]))
     full = unit.in_full()
 
-    towers, test, train = OpenClip("demo").towers, Digits("test"), Digits("train")
+    towers, test, train = OpenClip("demo").towers, digits("test"), digits("train")
     for rows, data, places in (
         (full.test, test, [0, 5, 300]),
         (full.support([part], part), train, part.tolist()),
@@ -61,7 +71,7 @@ def test_in_full_rows_are_as_the_encoder_gives_them(tmp_path: Path) -> None:
 
 def test_a_mean_of_views_is_as_long_as_they_are_on_average(tmp_path: Path) -> None:
     part = torch.tensor([0, 1])
-    task = digits(tmp_path, views=3)
+    task = task_of(tmp_path, views=3)
     unit = encoded(task, Need([part]))
     (store_part,) = [work for work in task._images.values() if work.views == 3]
 
@@ -76,17 +86,17 @@ def test_a_mean_of_views_is_as_long_as_they_are_on_average(tmp_path: Path) -> No
 def test_another_wording_encodes_no_image_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = digits(tmp_path)
+    task = task_of(tmp_path)
     first = encoded(task, Need([]))
     read: list[str] = []
-    plain = Digits.image
+    plain = DatasetSplit.image
 
-    def image(self: Digits, sample: Sample) -> Any:
+    def image(self: DatasetSplit, sample: Sample) -> Any:
         read.append(sample.key)
         return plain(self, sample)
 
-    monkeypatch.setattr(Digits, "image", image)
-    other = task.worded("others", [[f"a {name}"] for name in Digits.spec.classnames])
+    monkeypatch.setattr(DatasetSplit, "image", image)
+    other = task.worded("others", [[f"a {name}"] for name in SPEC.classnames])
 
     assert other.missing(Need([])) == {"images": 0, "prompts": 10}
     second = encoded(other, Need([]))
@@ -96,13 +106,13 @@ def test_another_wording_encodes_no_image_again(
     assert (task.prompts, other.prompts) == ("mine", "others")
     assert other.hashes["prompts_sha256"] != task.hashes["prompts_sha256"]
     assert other.hashes["split_sha256"] == task.hashes["split_sha256"]
-    words = [[f"a {name}"] for name in Digits.spec.classnames]
+    words = [[f"a {name}"] for name in SPEC.classnames]
     torch.testing.assert_close(second.text, OpenClip("demo").towers.texts(words))
     assert torch.equal(encoded(task, Need([])).text, first.text)
 
 
 def test_patches_are_read_only_where_they_are_needed(tmp_path: Path) -> None:
-    task = digits(tmp_path)
+    task = task_of(tmp_path)
     assert task.patched == {"test", "val"}
     assert encoded(task, Need([])).patches == {}
     need = Need([], patches=frozenset({"test"}))
@@ -114,15 +124,15 @@ def test_patches_are_read_only_where_they_are_needed(tmp_path: Path) -> None:
     norms = torch.stack([patches[i].float().norm(dim=-1) for i in (0, 400, 768)])
     assert norms.shape == (3, 16)
     torch.testing.assert_close(norms, torch.ones(3, 16), atol=1e-3, rtol=0)
-    assert digits(tmp_path).missing(need) == {"images": 0, "prompts": 0}
+    assert task_of(tmp_path).missing(need) == {"images": 0, "prompts": 0}
 
 
 def test_features_that_came_in_place_of_images_have_no_length(tmp_path: Path) -> None:
-    pool = Digits("train")
+    pool = digits("train")
     pool.features = F.normalize(torch.ones(len(pool), 64), dim=-1)
     store = FeatureStore(str(tmp_path))
     task = DatasetTask(
-        Digits, OpenClip("demo"), "mine", TEXTS, pool, "given", 1, store, Contents(store)
+        Dataset(SPEC), OpenClip("demo"), "mine", TEXTS, pool, "given", 1, store, Contents(store)
     )
 
     assert "norms" not in task.gives

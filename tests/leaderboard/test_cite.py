@@ -49,7 +49,7 @@ def test_every_method_is_cited(name: str) -> None:
 @pytest.mark.parametrize("name", DATASETS.names())
 def test_every_dataset_is_cited(name: str) -> None:
     if not DATASETS.package(name):
-        spec = DATASETS.get(name).spec
+        spec = DATASETS.get(name)
         assert parsed(spec.citation).entries[spec.bibtex_key].fields["title"]
 
 

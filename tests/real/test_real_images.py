@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from susx_bench.data.base import Where
-from susx_bench.data.facts.caltech101 import Caltech101
+from susx_bench.data.custom import open_dataset
+from susx_bench.data.spec import Where
 from susx_bench.encoders.openclip import OpenClip
 from susx_bench.features.contents import Contents
-from susx_bench.features.encode import ImageList, encoder_recipe
+from susx_bench.features.rows import ImageRows, encoder_recipe
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.records.record import Record
 from tests.conftest import Command
@@ -93,7 +93,7 @@ def test_caltech101_from_its_folder_to_records(
 
     # What is stored is what open_clip gives for the first images, read without our code.
     towers = OpenClip(encoder).towers
-    data = Caltech101("test", Where(real, split_file=split_file))
+    data = open_dataset("caltech101", Where(real, split_file=split_file)).split("test")
     folder = real / "caltech101" / "101_ObjectCategories"
     pixels = torch.stack(
         [
@@ -106,7 +106,7 @@ def test_caltech101_from_its_folder_to_records(
         expected = encode(pixels)
     identity = encoder_recipe(OpenClip(encoder))
     store = FeatureStore(cache_url())
-    work = ImageList(data, 1, identity, Contents(store).sha256(data))
+    work = ImageRows(data, 1, identity, Contents(store).sha256(data))
     stored = store.get(work.recipe, 0)
     assert stored is not None
     torch.testing.assert_close(stored[:SOME], expected, atol=1e-4, rtol=1e-4)

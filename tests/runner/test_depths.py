@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from susx_bench.data.base import Where
-from susx_bench.data.digits import Digits
+from susx_bench.data.facts.digits import SPEC
 from tests.conftest import Command
+from tests.data import made
 from tests.data.made import deep_png, encoded, tiff, write
 
 Kind = Callable[[NDArray[np.uint8]], bytes]
@@ -34,8 +34,8 @@ REFUSED: dict[str, Kind] = {
 
 def digits(folder: Path, kind: Kind) -> Path:
     """Six test images of each digit, as files of a kind."""
-    data = Digits("test", Where())
-    for label, name in enumerate(Digits.spec.classnames):
+    data = made.digits("test")
+    for label, name in enumerate(SPEC.classnames):
         mine = [sample for sample in data.samples if sample.label == label][:6]
         for sample in mine:
             grey = np.asarray(data.image(sample).convert("L"))

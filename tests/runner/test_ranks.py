@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 
 from susx_bench import console
 from susx_bench.errors import OptionError
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from tests.conftest import Bundle, Command
 
 SLURM = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from susx_bench.data.digits import Digits
+from susx_bench.data.facts.digits import SPEC
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import SupportError
 from susx_bench.records.files import append_lines, whole_lines
@@ -27,7 +27,7 @@ NAMES = ("cat", "dog", "axolotl")
 
 
 def spec(*names: str) -> DatasetSpec:
-    return replace(Digits.spec, name="pets", classnames=names)
+    return replace(SPEC, name="pets", classnames=names)
 
 
 def recipe(per_class: int = 2) -> Recipe:

@@ -21,14 +21,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from susx_bench.data.digits import Digits
+from susx_bench.data.facts.digits import SPEC
 from susx_bench.errors import SupportError
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.support import build as builds
 from susx_bench.support.build import Request, build
 from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
-from susx_bench.support.generate import BLANK, BLOCK, TRIES, Place, place_at, prompt_of, seed_of
+from susx_bench.support.generate import BLANK, TRIES
 from susx_bench.support.pipelines import PRESETS, Pipeline
+from susx_bench.support.places import BLOCK, Place, place_at, prompt_of, seed_of
 from tests.conftest import Command
 from tests.support.conftest import untrained
 
@@ -151,7 +152,7 @@ def test_prompts_that_are_too_long_are_told_once(
     pipeline: Path, tmp_path: Path, command: Command
 ) -> None:
     """The pipeline reads 16 tokens, two of them the ends: 14 words fit, 15 do not."""
-    words_of = {name: ["a " * 13 + f"{name}"] for name in Digits.spec.classnames}
+    words_of = {name: ["a " * 13 + f"{name}"] for name in SPEC.classnames}
     words_of["one"] = ["the " * 14 + "one"]
     (tmp_path / "CuPL_prompts_digits.json").write_text(json.dumps(words_of))
 

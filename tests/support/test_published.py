@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from susx_bench.data.digits import Digits
+from susx_bench.data.facts.digits import SPEC
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.published import read_published
 from tests.conftest import Command
 
-NAMES = Digits.spec.classnames
+NAMES = SPEC.classnames
 
 
 def published(folder: Path, features: Any, targets: Any) -> Path:
@@ -38,7 +38,7 @@ def test_columns_are_mapped_by_folder_names(tmp_path: Path) -> None:
     """The oracle sorts the folders: eight, five, four, nine, one, seven, six, three, two, zero."""
     features, targets = three_each()
 
-    rows, labels = read_published(published(tmp_path, features, targets), Digits.spec)
+    rows, labels = read_published(published(tmp_path, features, targets), SPEC)
 
     folders = ["eight", "five", "four", "nine", "one", "seven", "six", "three", "two", "zero"]
     assert [NAMES[label] for label in labels.tolist()] == [n for n in folders for _ in range(3)]

@@ -20,9 +20,9 @@ from PIL import Image
 from rich.console import Console
 
 from susx_bench.data.decode import decode
-from susx_bench.data.looks import Seen, look
+from susx_bench.data.duplicates import Seen, look
 from susx_bench.errors import RetrievalError, SupportError
-from susx_bench.features.predict import Launch
+from susx_bench.features.launch import Launch
 from susx_bench.support import build as builds
 from susx_bench.support import download, origins
 from susx_bench.support.download import Limits
@@ -370,9 +370,9 @@ def test_copies_of_test_images_are_caught_and_named(
     real: Path, photos: Path, tmp_path: Path, command: Command
 ) -> None:
     """Planted in the pool: as it is, shrunk, recompressed. Without the check they get in."""
-    from susx_bench.data.yours import open_dataset
+    from susx_bench.data.custom import open_dataset
 
-    test = open_dataset(str(real / "cifar10"))("test")
+    test = open_dataset(str(real / "cifar10")).split("test")
     planted = {}
     for place in range(0, 60, 3):
         image = test.image(test.samples[place])

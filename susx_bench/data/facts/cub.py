@@ -1,27 +1,23 @@
-"""CUB-200-2011, SuS-X's own split of the official training set."""
+"""CUB-200-2011, SuS-X's own split of the official training set.
+
+Pictures of birds of 200 species.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from susx_bench.data.published import PublishedDataset
 from susx_bench.data.spec import DatasetSpec, Hub, SplitFile, read_classnames
 
-
-class CUB(PublishedDataset):
-    """Pictures of birds of 200 species."""
-
-    spec: ClassVar[DatasetSpec] = DatasetSpec(
-        name="cub",
-        title="CUB-200-2011",
-        classnames=read_classnames("cub"),
-        sizes={"train": 4800, "val": 1194, "test": 5794},
-        template="a photo of a {}.",
-        photo="A photo of a {}, a type of bird.",
-        licence="non-commercial research and education",
-        protocol="susx",
-        bibtex_key="wah2011caltech",
-        citation="""@techreport{wah2011caltech,
+SPEC = DatasetSpec(
+    name="cub",
+    title="CUB-200-2011",
+    classnames=read_classnames("cub"),
+    sizes={"train": 4800, "val": 1194, "test": 5794},
+    template="a photo of a {}.",
+    photo="A photo of a {}, a type of bird.",
+    licence="non-commercial research and education",
+    protocol="susx",
+    bibtex_key="wah2011caltech",
+    citation="""@techreport{wah2011caltech,
   title = {The Caltech-UCSD Birds-200-2011 Dataset},
   author = {Wah, Catherine and Branson, Steve and Welinder, Peter and Perona, Pietro and
     Belongie, Serge},
@@ -29,20 +25,20 @@ class CUB(PublishedDataset):
   number = {CNS-TR-2011-001},
   year = {2011}
 }""",
-        layout=SplitFile(file="split_CUB.json", images="images"),
-        folders=("CUB_200_2011",),
-        hub=(
-            Hub(
-                repo="bentrevett/caltech-ucsd-birds-200-2011",
-                revision="1ef09e021b0b65b40337f6f285909656f407f6e0",
-                splits={"train": "train", "test": "test"},
-                sizes={"train": 5994, "test": 5794},
-                protocol="hub-official",
-            ),
+    layout=SplitFile(file="split_CUB.json", images="images"),
+    folders=("CUB_200_2011",),
+    hub=(
+        Hub(
+            repo="bentrevett/caltech-ucsd-birds-200-2011",
+            revision="1ef09e021b0b65b40337f6f285909656f407f6e0",
+            splits={"train": "train", "test": "test"},
+            sizes={"train": 5994, "test": 5794},
+            protocol="hub-official",
         ),
-        fetch=(
-            "Unpack CUB_200_2011.tgz from data.caltech.edu/records/65de6-vp158, put its folder "
-            "CUB_200_2011 under the data root as cub, and split_CUB.json into it (SuS-X's "
-            "data/DATA.md links it)."
-        ),
-    )
+    ),
+    fetch=(
+        "Unpack CUB_200_2011.tgz from data.caltech.edu/records/65de6-vp158, put its folder "
+        "CUB_200_2011 under the data root as cub, and split_CUB.json into it (SuS-X's "
+        "data/DATA.md links it)."
+    ),
+)

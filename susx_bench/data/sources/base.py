@@ -6,9 +6,12 @@ import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from susx_bench.data.spec import Split
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def reason(error: BaseException) -> str:
@@ -80,6 +83,16 @@ class Source(ABC):
         Raises:
             OSError: If it cannot be read.
         """
+
+    def decode(self, content: bytes) -> Image:
+        """Make an RGB image of what `read` gives.
+
+        Raises:
+            BadImageError: If it is no image.
+        """
+        from susx_bench.data.decode import decode  # lists need neither numpy nor Pillow
+
+        return decode(content)
 
     def files(self, samples: Sequence[Sample]) -> list[File]:
         """Where the images are stored; no two in one place, unless a source says otherwise."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from susx_bench.console import counted
 from susx_bench.data.classes import match, same_names, unite
@@ -16,13 +16,10 @@ from susx_bench.data.sources.datafiles import open_tables
 from susx_bench.data.sources.rows import Table
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
 from susx_bench.data.sources.tree import is_image
-from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split
+from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split, Where
 from susx_bench.data.splitnames import guess_splits, split_remarks
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_names
-
-if TYPE_CHECKING:
-    from susx_bench.data.base import Where
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class")

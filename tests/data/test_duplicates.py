@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from susx_bench.data.decode import decode
-from susx_bench.data.looks import Seen, look
+from susx_bench.data.duplicates import Seen, look
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:

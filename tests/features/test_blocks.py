@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from susx_bench.data.base import BLOCK, FeatureDataModule
+from susx_bench.features.blocks import BLOCK
+from susx_bench.features.datamodules import FeatureDataModule
 from susx_bench.testing.task import unit
 
 

@@ -1,4 +1,4 @@
-"""What the lists of a dataset's images say, before any image is decoded."""
+"""Images that several splits share, and classes without one, found before any is decoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from typing import NamedTuple
 
-from susx_bench.data.base import BenchDataModule
+from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.sources.base import File, Sample
 from susx_bench.data.spec import Split
 from susx_bench.records.files import sha256_file
@@ -49,17 +49,17 @@ def lacking(split: Split, samples: Sequence[Sample], classnames: Sequence[str]) 
     return [f"{split} has no image of {some(absent)}"] if absent and there else []
 
 
-def linked_leaks(modules: Sequence[BenchDataModule]) -> list[list[Place]]:
+def linked_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
     """Files that several splits list, under whatever links."""
-    return leaks(_grouped(_files(modules), lambda file: file.identity))
+    return leaks(_grouped(_files(splits), lambda file: file.identity))
 
 
-def copied_leaks(modules: Sequence[BenchDataModule]) -> list[list[Place]]:
+def copied_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
     """Files of several splits that have the same bytes.
 
     Only files of the same size are read.
     """
-    there = [(place, file) for place, file in _files(modules) if file.path]
+    there = [(place, file) for place, file in _files(splits) if file.path]
     suspects: list[list[Place]] = []
     keys: tuple[Callable[[File], Hashable], ...] = (attrgetter("size"), _content)
     for key in keys:
@@ -69,11 +69,11 @@ def copied_leaks(modules: Sequence[BenchDataModule]) -> list[list[Place]]:
     return suspects
 
 
-def _files(modules: Sequence[BenchDataModule]) -> list[tuple[Place, File]]:
+def _files(splits: Sequence[DatasetSplit]) -> list[tuple[Place, File]]:
     return [
-        (Place(module.split, sample.key), file)
-        for module in modules
-        for sample, file in zip(module.listed, module.files(module.listed), strict=True)
+        (Place(split.split, sample.key), file)
+        for split in splits
+        for sample, file in zip(split.listed, split.files(split.listed), strict=True)
     ]
 
 

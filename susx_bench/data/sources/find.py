@@ -1,81 +1,19 @@
-"""The datasets of the field: a facts file each, read from a local folder or from the hub."""
+"""Find the images of a dataset whose facts are known: in a local folder, or on the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
-from susx_bench.data.base import BenchDataModule, Where
-from susx_bench.data.sources.base import File, Sample, Source
+from susx_bench.data.sources.base import Source
 from susx_bench.data.sources.datafiles import has_tables, walk
 from susx_bench.data.sources.folder import FolderSource
 from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.table import TableCopy, TableSource
 from susx_bench.data.sources.tree import class_folders
-from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, Split, SplitFile, Tables
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, SplitFile, Tables, Where
 from susx_bench.data.splitnames import named_splits, one_each
 from susx_bench.errors import DatasetError, OptionError
-
-
-class SourcedDataModule(BenchDataModule):
-    """A split of a dataset that is read from a `Source`."""
-
-    @cached_property
-    def origin_source(self) -> Source:
-        """Where the images come from, found when they are first asked for."""
-        return self._find(self.where)
-
-    @classmethod
-    @cache
-    def _find(cls, where: Where) -> Source:
-        """Once for all splits: a table is read whole."""
-        return find_source(cls.spec, where)
-
-    @property
-    def protocol(self) -> str:
-        return self.origin_source.protocol
-
-    @property
-    def sizes(self) -> Mapping[Split, int]:
-        return self.origin_source.sizes
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        return self.origin_source.splits()
-
-    @property
-    def origin(self) -> str:
-        return self.origin_source.where
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        return self.origin_source.remarks
-
-    def index(self, split: Split) -> list[Sample]:
-        return self.origin_source.index(split)
-
-    def files(self, samples: Sequence[Sample]) -> list[File]:
-        return self.origin_source.files(samples)
-
-    def read(self, sample: Sample) -> bytes:
-        return self.origin_source.read(sample)
-
-    def state(self, samples: Sequence[Sample]) -> Any:
-        return self.origin_source.state(samples)
-
-    @property
-    def pinned(self) -> bool:
-        return self.origin_source.pinned
-
-    def content(self, sample: Sample) -> bytes:
-        return self.read(sample)
-
-
-class PublishedDataset(SourcedDataModule):
-    """One split of one of the field's datasets; a subclass is its facts and nothing else."""
 
 
 def local_folder(spec: DatasetSpec, root: Path | None) -> Path | None:

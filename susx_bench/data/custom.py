@@ -1,4 +1,4 @@
-"""Datasets nobody wrote a file for: a folder of yours, or any dataset on the hub."""
+"""Open a dataset by name: a registered one, a folder of the user's, or any on the hub."""
 
 from __future__ import annotations
 
@@ -6,59 +6,64 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from susx_bench.data.base import BenchDataModule, Where
 from susx_bench.data.classes import squash
-from susx_bench.data.published import SourcedDataModule, hub_copy, pinned
+from susx_bench.data.dataset import Dataset
 from susx_bench.data.sources.base import Source
 from susx_bench.data.sources.datafiles import has_tables
+from susx_bench.data.sources.find import hub_copy, pinned
 from susx_bench.data.sources.folder import FolderSource, UnsplitSource
 from susx_bench.data.sources.guess import advice, guess
 from susx_bench.data.sources.hub import copy_named
 from susx_bench.data.sources.splits import split_file_classes
-from susx_bench.data.sources.table import (
-    TableCopy,
-    TableSource,
-    read_classnames,
-)
+from susx_bench.data.sources.table import TableCopy, TableSource, read_classnames
 from susx_bench.data.sources.tree import image_files
-from susx_bench.data.spec import ClassFolders, DatasetSpec
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Where
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.records.command import OWN
 from susx_bench.records.text import trimmed
 from susx_bench.registry import DATASETS
 
 
-def open_dataset(name: str, where: Where | None = None) -> type[BenchDataModule]:
-    """The class of a dataset: ``./folder``, ``hf:ORG/NAME[:CONFIG][@REVISION]`` or a known name.
+def open_dataset(name: str, where: Where | None = None) -> Dataset:
+    """Open ``./folder``, ``hf:ORG/NAME[:CONFIG][@REVISION]`` or a registered dataset.
 
     Args:
         name: The name.
-        where: What is said of its data; the classes of the user's own data follow from the columns
-            and the file of class names.
+        where: Where the images are looked for, and what is known of a table's columns and classes.
 
     Raises:
         UnknownNameError: If nobody registered the name.
         DatasetError: If a folder or a repository cannot be read.
     """
-    asked = where or Where()
-    return _open_yours(name, asked) or _known(name, asked)
+    where = where or Where()
+    if name.startswith("hf:"):
+        return _from_hub(name.removeprefix("hf:"), where)
+    if name.startswith(OWN):
+        return _from_folder(Path(name).expanduser(), where)
+    return _registered(name, where)
 
 
-def _known(name: str, asked: Where) -> type[BenchDataModule]:
-    """The class of a registered dataset; what is said of data of the user's own is refused."""
-    dataset = DATASETS.get(name)
-    if asked.classnames:
+def _registered(name: str, where: Where) -> Dataset:
+    """A registered dataset; options that describe the user's own data are refused."""
+    spec = DATASETS.get(name)
+    if where.classnames:
         raise OptionError(
             f"--classnames goes with a bundle and with data of yours; {name} has its own names."
         )
-    if not issubclass(dataset, SourcedDataModule):
-        _refuse_columns(asked, f"{name} has no table")
-    return dataset
+    if spec.source is not None:
+        _refuse_columns(where, f"{name} has no table")
+    return _opened(spec, where)
 
 
-def _refuse_columns(asked: Where, why: str) -> None:
+@cache
+def _opened(spec: DatasetSpec, where: Where) -> Dataset:
+    """One object for whoever asks: a table is read whole, and once."""
+    return Dataset(spec, where)
+
+
+def _refuse_columns(where: Where, why: str) -> None:
     for option in ("image_column", "label_column"):
-        if getattr(asked, option):
+        if getattr(where, option):
             raise OptionError(f"--{option.replace('_', '-')} goes with tables, and {why}.")
 
 
@@ -70,44 +75,31 @@ def own_encoder(name: str) -> str | None:
     """
     if name.startswith(OWN):
         return None
-    return DATASETS.get(name).spec.encoder
+    return DATASETS.get(name).encoder
 
 
-def _open_yours(name: str, asked: Where) -> type[SourcedDataModule] | None:
-    """A dataset class for ``./folder`` or ``hf:ORG/NAME...``; None for any other name.
-
-    Raises:
-        DatasetError: If it cannot be read.
-    """
-    if name.startswith("hf:"):
-        return _from_hub(name.removeprefix("hf:"), asked)
-    if name.startswith(OWN):
-        return _from_folder(Path(name).expanduser(), asked)
-    return None
-
-
-def _spec(name: str, title: str, own: Sequence[str], asked: Where) -> DatasetSpec:
+def _spec(name: str, title: str, own: Sequence[str], where: Where) -> DatasetSpec:
     """The facts of data that calls its classes `own`; the user may call them otherwise.
 
     Raises:
         DatasetError: If a class has no name, or the user's names are not those of the classes.
     """
     classnames = tuple(trimmed(name.replace("_", " ")) for name in own)
-    if "" in classnames and not asked.classnames:
+    if "" in classnames and not where.classnames:
         nameless = own[classnames.index("")]
         raise DatasetError(
             f"{title}: the class {nameless!r} has no name that a prompt can hold. Rename it."
         )
     aliases: dict[str, tuple[str, ...]] = {}
-    if asked.classnames:
-        given = read_classnames(asked.classnames, name)
-        own = _in_order(own, f"--classnames {asked.classnames}", title)
-        _check_names(given, own, f"--classnames {asked.classnames}", title)
+    if where.classnames:
+        given = read_classnames(where.classnames, name)
+        own = _in_order(own, f"--classnames {where.classnames}", title)
+        _check_names(given, own, f"--classnames {where.classnames}", title)
         aliases = {new: (old,) for new, old in zip(given, own, strict=True) if new != old}
         twice = next((name for name in given if given.count(name) > 1), None)
         if aliases and twice is not None:
             raise DatasetError(
-                f"--classnames {asked.classnames} has '{twice}' twice, and {title} tells its "
+                f"--classnames {where.classnames} has '{twice}' twice, and {title} tells its "
                 "classes apart by their names: give each its own."
             )
         classnames = tuple(given)
@@ -161,74 +153,65 @@ def _check_names(given: Sequence[str], own: Sequence[str], option: str, title: s
             )
 
 
-def _made(spec_: DatasetSpec, find: Callable[[Path | None], Source]) -> type[SourcedDataModule]:
-    names = spec_.classnames
-    numbered = [
+def _dataset(spec: DatasetSpec, where: Where, find: Callable[[], Source]) -> Dataset:
+    """A dataset of the user's own, whose source is found when its images are asked for."""
+
+    def source() -> Source:
+        if where.source != "auto":
+            raise OptionError(
+                f"--source {where.source}: {spec.title} is a source itself; --source goes "
+                "with the name of a dataset."
+            )
+        return find()
+
+    names = spec.classnames
+    numbered = (
         f"its classes are called by numbers ({', '.join(names[:3])}, ...), which say nothing in a "
         "prompt; give their names with --classnames FILE"
-    ] * all(name.isdecimal() for name in names)
-
-    class Yours(SourcedDataModule):
-        """A dataset of the user's."""
-
-        spec = spec_
-
-        @property
-        def remarks(self) -> Sequence[str]:
-            return [*super().remarks, *numbered]
-
-        @classmethod
-        @cache
-        def _find(cls, where: Where) -> Source:
-            if where.source != "auto":
-                raise OptionError(
-                    f"--source {where.source}: {spec_.title} is a source itself; --source goes "
-                    "with the name of a dataset."
-                )
-            return find(where.split_file)
-
-    return Yours
+    )
+    remarks = [numbered] if all(name.isdecimal() for name in names) else []
+    return Dataset(spec, where, source, remarks)
 
 
-def _from_folder(folder: Path, asked: Where) -> type[SourcedDataModule]:
+def _from_folder(folder: Path, where: Where) -> Dataset:
     if not folder.is_dir():
         raise DatasetError(f"--dataset {folder}: there is no such folder.")
     name = folder.resolve().name
-    if asked.split_file and next(image_files(folder), None):
-        return _from_split_file(folder, name, asked.split_file, asked)
-    found = guess(folder)
-    if found is None and has_tables(folder):
-        copy = TableCopy(folder, name, asked)
-        spec = _spec(name, str(folder), copy.classnames, asked)
-        return _made(spec, lambda split_file: TableSource(copy, spec, split_file=split_file))
-    if found is None:
+    split_file = where.split_file
+    if split_file and next(image_files(folder), None):
+        return _from_split_file(folder, name, split_file, where)
+    layout = guess(folder)
+    if layout is None and has_tables(folder):
+        copy = TableCopy(folder, name, where)
+        spec = _spec(name, str(folder), copy.classnames, where)
+        return _dataset(spec, where, lambda: TableSource(copy, spec, split_file=split_file))
+    if layout is None:
         raise DatasetError(f"--dataset {folder}: no folder in it has an image. {advice(folder)}")
-    _refuse_columns(asked, f"{folder} has folders of images")
-    spec = _spec(name, str(folder), found.classnames, asked)
-    layout = ClassFolders(splits=found.splits, complete=False)
-    return _made(
-        spec,
-        lambda split_file: (
-            FolderSource(folder, spec, layout, split_file, () if split_file else found.remarks)
-            if split_file or found.splits
-            else UnsplitSource(folder, spec, found.classes, found.remarks)
-        ),
+    _refuse_columns(where, f"{folder} has folders of images")
+    spec = _spec(name, str(folder), layout.classnames, where)
+    folders = ClassFolders(splits=layout.splits, complete=False)
+    if layout.splits:
+        return _dataset(
+            spec, where, lambda: FolderSource(folder, spec, folders, remarks=layout.remarks)
+        )
+    return _dataset(
+        spec, where, lambda: UnsplitSource(folder, spec, layout.classes, layout.remarks)
     )
 
 
-def _from_split_file(
-    folder: Path, name: str, split_file: Path, asked: Where
-) -> type[SourcedDataModule]:
+def _from_split_file(folder: Path, name: str, split_file: Path, where: Where) -> Dataset:
     """Images of which a file says all there is to know, however they lie."""
-    spec = _spec(name, str(folder), split_file_classes(split_file, name), asked)
+    spec = _spec(name, str(folder), split_file_classes(split_file, name), where)
     layout = ClassFolders(splits={}, complete=False)
-    return _made(spec, lambda _: FolderSource(folder, spec, layout, split_file))
+    return _dataset(spec, where, lambda: FolderSource(folder, spec, layout, split_file))
 
 
-def _from_hub(name: str, asked: Where) -> type[SourcedDataModule]:
-    copy = hub_copy(copy_named(name), name.partition("@")[0], "", asked)
+def _from_hub(name: str, where: Where) -> Dataset:
+    copy = hub_copy(copy_named(name), name.partition("@")[0], "", where)
     own = name.partition("@")[0].replace("/", "-").replace(":", "-")
-    spec = _spec(own, f"hf:{name}", copy.classnames, asked)
-    return _made(
-        spec, lambda split_file: TableSource(copy, spec, state=pinned(copy), split_file=split_file)
+    spec = _spec(own, f"hf:{name}", copy.classnames, where)
+    return _dataset(
+        spec,
+        where,
+        lambda: TableSource(copy, spec, state=pinned(copy), split_file=where.split_file),
     )

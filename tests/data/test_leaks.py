@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from susx_bench.data.base import BenchDataModule
-from susx_bench.data.digits import Digits
-from susx_bench.data.listing import Place, copied_leaks, lacking, linked_leaks
+from susx_bench.data.custom import open_dataset
+from susx_bench.data.dataset import DatasetSplit
+from susx_bench.data.leaks import Place, copied_leaks, lacking, linked_leaks
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.yours import open_dataset
-from tests.data.made import write
+from tests.data.made import digits, write
 
 
 @pytest.fixture
@@ -26,9 +25,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def modules(folder: Path) -> list[BenchDataModule]:
+def splits(folder: Path) -> list[DatasetSplit]:
     dataset = open_dataset(str(folder))
-    return [dataset("train"), dataset("val"), dataset("test")]
+    return [dataset.split("train"), dataset.split("val"), dataset.split("test")]
 
 
 def test_classes_that_a_split_lacks_are_named() -> None:
@@ -43,10 +42,10 @@ def test_classes_that_a_split_lacks_are_named() -> None:
 
 
 def test_files_of_their_own_leak_nowhere(folder: Path) -> None:
-    assert linked_leaks(modules(folder)) == []
-    assert copied_leaks(modules(folder)) == []
-    assert linked_leaks([Digits("val"), Digits("test")]) == []
-    assert copied_leaks([Digits("val"), Digits("test")]) == []
+    assert linked_leaks(splits(folder)) == []
+    assert copied_leaks(splits(folder)) == []
+    assert linked_leaks([digits("val"), digits("test")]) == []
+    assert copied_leaks([digits("val"), digits("test")]) == []
 
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard", "folder"])
@@ -58,12 +57,12 @@ def test_a_file_in_two_splits_is_found_whatever_the_link(folder: Path, kind: str
         link.hardlink_to(original)
     else:
         (folder / "test/cat/more").symlink_to(folder / "train/cat", target_is_directory=True)
-    found = linked_leaks(modules(folder))
+    found = linked_leaks(splits(folder))
 
     at = "9.png" if kind != "folder" else "more/1.png"
     assert [Place("train", "train/cat/1.png"), Place("test", f"test/cat/{at}")] in found
     assert len(found) == (3 if kind == "folder" else 1)
-    assert copied_leaks(modules(folder)) == found
+    assert copied_leaks(splits(folder)) == found
 
 
 def test_copies_in_two_splits_are_found_and_no_others(folder: Path) -> None:
@@ -75,8 +74,8 @@ def test_copies_in_two_splits_are_found_and_no_others(folder: Path) -> None:
     write(folder / "val/cat/6.png", copy + b"x")  # all but the size
     write(folder / "val/cat/5.png", copy[:25_000] + b"x" + copy[25_001:])  # all but the middle
 
-    assert linked_leaks(modules(folder)) == []
-    assert copied_leaks(modules(folder)) == [
+    assert linked_leaks(splits(folder)) == []
+    assert copied_leaks(splits(folder)) == [
         [
             Place("train", "train/dog/0.png"),
             Place("val", "val/cat/8.png"),

@@ -1,0 +1,179 @@
+"""A dataset is its facts and a source of images; a split is a list of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from susx_bench.data.decode import BadImageError
+from susx_bench.data.images import Images
+from susx_bench.data.sources.base import File, Sample, Source
+from susx_bench.data.sources.find import find_source
+from susx_bench.data.spec import DatasetSpec, Split, Where
+from susx_bench.errors import DatasetError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Dataset:
+    """A dataset: its facts, and its images, which are looked for when first asked for.
+
+    Args:
+        spec: The facts.
+        where: Where its images are looked for.
+        find: Finds the source of the images; by default where the facts say that they lie.
+        remarks: What the user should know of the dataset, one line each.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        where: Where | None = None,
+        find: Callable[[], Source] | None = None,
+        remarks: Sequence[str] = (),
+    ) -> None:
+        self.spec = spec
+        self.where = where or Where()
+        self._find = find or (lambda: (spec.source or find_source)(spec, self.where))
+        self._remarks = tuple(remarks)
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the images come from; opened once for all splits, since a table is read whole.
+
+        Raises:
+            DatasetError: If the images are not found.
+        """
+        return self._find()
+
+    @property
+    def protocol(self) -> str:
+        """Whose split it is."""
+        return self.source.protocol
+
+    @property
+    def sizes(self) -> Mapping[Split, int]:
+        """Number of images each split must have; empty where nobody published it."""
+        return self.source.sizes
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that exist."""
+        return self.source.splits()
+
+    @property
+    def origin(self) -> str:
+        """Folder or repository the images come from, for messages."""
+        return self.source.where
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What users of this copy should know, one line each; listing a split may add some."""
+        return [*self.source.remarks, *self._remarks]
+
+    def split(self, name: Split) -> DatasetSplit:
+        """The images of a split, listed when first asked for."""
+        return DatasetSplit(self, name)
+
+
+class DatasetSplit(Images):
+    """The images of one split of a dataset, checked against the facts.
+
+    Args:
+        dataset: The dataset.
+        name: Which split.
+    """
+
+    def __init__(self, dataset: Dataset, name: Split) -> None:
+        self.dataset = dataset
+        self.spec = dataset.spec
+        self.split: Split = name
+        self.name = f"{dataset.spec.name}/{name}"
+        self.classnames = dataset.spec.classnames
+
+    @cached_property
+    def listed(self) -> Sequence[Sample]:
+        """The images of the split, also those that cannot be read.
+
+        Raises:
+            DatasetError: If there is no such split, it is empty, or the count or a label is not
+                what the facts say.
+        """
+        name, dataset = self.spec.name, self.dataset
+        if self.split not in dataset.splits:
+            raise DatasetError(
+                f"{name}: {dataset.origin} has no {self.split} split, only "
+                f"{', '.join(dataset.splits)}."
+            )
+        samples = dataset.source.index(self.split)
+        want, classes = dataset.sizes.get(self.split, len(samples)), len(self.classnames)
+        if len(samples) != want:
+            raise DatasetError(
+                f"{name}: {self.split} has {len(samples)} images in {dataset.origin}, the "
+                f"published split has {want}. If that is meant, give a split file of your own with "
+                "--split-file."
+            )
+        if not samples:
+            raise DatasetError(f"{name}: {self.split} has no images in {dataset.origin}.")
+        for key, label in samples:
+            if not 0 <= label < classes:
+                raise DatasetError(
+                    f"{name}: {self.split} image {key} has label {label}, but there are "
+                    f"{classes} classes."
+                )
+        return samples
+
+    @cached_property
+    def skipped(self) -> list[str]:
+        """Keys of the images left out because they cannot be decoded; only where asked for."""
+        if not self.dataset.where.skip_bad:
+            return []
+        return unreadable(self)
+
+    @cached_property
+    def samples(self) -> Sequence[Sample]:
+        bad = set(self.skipped)
+        return [sample for sample in self.listed if sample.key not in bad]
+
+    def image(self, sample: Sample) -> Image:
+        source = self.dataset.source
+        try:
+            return source.decode(source.read(sample))
+        except (BadImageError, OSError) as error:
+            raise DatasetError(
+                f"{self.spec.name}: {self.split} image {sample.key} in {source.where} cannot be "
+                f"read: {error}. Mend the file, or give --on-bad-image skip, which is recorded; "
+                f"`susx-bench data check {self.spec.name}` lists all such images."
+            ) from error
+
+    def files(self, samples: Sequence[Sample]) -> list[File]:
+        """Where some of the split's images are stored."""
+        return self.dataset.source.files(samples)
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        return self.dataset.source.state(samples)
+
+    @property
+    def pinned(self) -> bool:
+        return self.dataset.source.pinned
+
+    def content(self, sample: Sample) -> bytes:
+        return self.dataset.source.read(sample)
+
+
+def unreadable(split: DatasetSplit) -> list[str]:
+    """Keys of the images of a split that cannot be decoded, in its order."""
+
+    def fails(sample: Sample) -> bool:
+        try:
+            split.image(sample)
+        except DatasetError:
+            return True
+        return False
+
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        bad = list(pool.map(fails, split.listed))
+    return [sample.key for sample, wrong in zip(split.listed, bad, strict=True) if wrong]

@@ -1,0 +1,119 @@
+"""Lists of images: the samples, their labels, and how to read one image. No torch, no Trainer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from susx_bench.data.sources.base import Sample
+from susx_bench.records.files import sha256_json
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class Images(ABC):
+    """Labelled images in a fixed order: a split of a dataset, or a support set.
+
+    `susx_bench.features.datamodules.ImageDataModule` wraps one where a Trainer runs.
+
+    Attributes:
+        name: What the keys of the samples are keys of, such as ``digits/test``.
+        classnames: Canonical class names, in canonical order.
+        tolerant: Whether an image that cannot be read becomes a row of NaN; else it is an error.
+        features: Unit features ``(n, D)`` that replace the images; None where images exist.
+    """
+
+    name: str
+    classnames: tuple[str, ...]
+    tolerant: bool = False
+    features: Tensor | None = None
+
+    @property
+    @abstractmethod
+    def samples(self) -> Sequence[Sample]:
+        """The images and their labels."""
+
+    @abstractmethod
+    def image(self, sample: Sample) -> Image:
+        """Read one image, RGB.
+
+        Raises:
+            DatasetError: If it cannot be read.
+        """
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels of `samples`, ``(n,)``."""
+        return np.array([sample.label for sample in self.samples], dtype=np.int64)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of `samples`: where from, keys, labels and order."""
+        return self.list_sha256(self.samples)
+
+    def list_sha256(self, samples: Sequence[Sample]) -> str:
+        """Hash of a list of samples: where from, keys, labels and order."""
+        return sha256_json([self.name, [[sample.key, sample.label] for sample in samples]])
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        """Describe, without reading them, what the images of a list are now, as JSON.
+
+        It changes where their content does, as the sizes and times of files do; None for images
+        that never change under their names.
+        """
+        return None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether `state` already says what the images hold, as a commit or a hash does."""
+        return False
+
+    def content(self, sample: Sample) -> bytes:
+        """Read the bytes that an image is: its file, or its pixels where it is no file.
+
+        Raises:
+            OSError: If the file cannot be read.
+        """
+        return self.image(sample).tobytes()
+
+
+class Subset(Images):
+    """Some images of another list, in an order of their own.
+
+    Args:
+        whole: The list.
+        positions: Which images, as positions in it.
+    """
+
+    def __init__(self, whole: Images, positions: Sequence[int]) -> None:
+        self.whole = whole
+        self.name = whole.name
+        self.classnames = whole.classnames
+        self._samples = [whole.samples[i] for i in positions]
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return self._samples
+
+    def image(self, sample: Sample) -> Image:
+        return self.whole.image(sample)
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        return self.whole.state(samples)
+
+    @property
+    def pinned(self) -> bool:
+        return self.whole.pinned
+
+    def content(self, sample: Sample) -> bytes:
+        return self.whole.content(sample)

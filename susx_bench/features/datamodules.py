@@ -1,0 +1,203 @@
+"""LightningDataModules: datasets, support sets and features, wrapped where a Trainer runs.
+
+A dataset's split, a support set and a pool are plain lists of images (`susx_bench.data.images`).
+`ImageDataModule` wraps any of them, `FeatureDataModule` wraps features.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from susx_bench.data.images import Images
+from susx_bench.encoders.base import Towers
+from susx_bench.errors import DatasetError
+from susx_bench.features.blocks import BLOCK, Blocks, Rows, row_at
+from susx_bench.features.store import SHARD
+from susx_bench.features.views import augmented
+
+
+class BlockDataModule(LightningDataModule, ABC):
+    """Serves rows to `Trainer.predict`: every row once, in blocks that no option changes.
+
+    Attributes:
+        batch_size: Rows that travel together, rounded up to whole blocks.
+        workers: Processes that read rows.
+        block: Rows per block.
+        unit: Blocks that one rank computes, whatever the number of ranks.
+    """
+
+    batch_size: int = BLOCK
+    workers: int = 0
+    block: int = BLOCK
+    unit: int = 1
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    @abstractmethod
+    def row(self, position: int) -> Tensor:
+        """The row at a position."""
+
+    def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """This rank's share of the blocks: every ``world_size``-th unit."""
+        rank, world = 0, 1
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+        units = math.ceil(math.ceil(len(self) / self.block) / self.unit)
+        units = math.ceil(units / world) * world
+        mine = [
+            block
+            for first in range(rank, units, world)
+            for block in range(first * self.unit, (first + 1) * self.unit)
+        ]
+        return DataLoader(
+            Blocks(self.row, len(self), self.block, units * self.unit),
+            batch_size=math.ceil(self.batch_size / self.block),
+            sampler=mine,
+            num_workers=self.workers,
+            # A dataset need not survive pickling; only fork hands it on as it is.
+            multiprocessing_context="fork" if self.workers else None,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class FeatureDataModule(BlockDataModule):
+    """Features served to a `Classify` module.
+
+    Args:
+        features: In memory, ``(N, D)``.
+        patches: Features of each image's patches, N times ``(P, D)``; a row is then ``(1 + P, D)``,
+            the image's own feature first.
+    """
+
+    def __init__(self, features: Tensor, patches: Rows | None = None) -> None:
+        super().__init__()
+        self.features = features
+        self.patches = patches
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def row(self, position: int) -> Tensor:
+        return row_at(position, self.features, self.patches)
+
+
+class GroupDataModule(FeatureDataModule):
+    """Test features in groups, of which a method answers each on its own.
+
+    A group is what a block is elsewhere: rows that are computed together. Groups may differ in
+    size; what is padding, with position -1, is for `Classify` to leave out.
+
+    Args:
+        features: ``(N, D)``.
+        groups: Positions, each of the N in one.
+        patches: As in `FeatureDataModule`.
+    """
+
+    def __init__(
+        self, features: Tensor, groups: Sequence[Tensor], patches: Rows | None = None
+    ) -> None:
+        super().__init__(features, patches)
+        self.groups = groups
+
+    def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """This rank's share of the groups: every ``world_size``-th."""
+        rank, world = 0, 1
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+        size = max(len(group) for group in self.groups)
+        count = math.ceil(len(self.groups) / world) * world  # every rank has as many
+        return DataLoader(
+            _Groups(self, size, count),
+            batch_size=math.ceil(self.batch_size / size),
+            sampler=range(rank, count, world),
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class _Groups(Dataset[tuple[Tensor, Tensor]]):
+    """Item i is group i: ``(rows (size, ...), position (size,))``; past the last all padding."""
+
+    def __init__(self, data: GroupDataModule, size: int, count: int) -> None:
+        self._data = data
+        self._size = size
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        groups = self._data.groups
+        group = groups[index] if index < len(groups) else groups[0][:0]
+        position = torch.full((self._size,), -1)
+        position[: len(group)] = group
+        # Padding repeats a row, as in `Blocks`.
+        rows = torch.stack([self._data.row(i) for i in (group if len(group) else groups[0][:1])])
+        return torch.cat(
+            [rows, rows[-1:].expand(self._size - len(rows), *rows.shape[1:])]
+        ), position
+
+
+class ImageDataModule(BlockDataModule):
+    """Images as an encoder reads them: of a dataset's split, of a support set, or of a pool.
+
+    Args:
+        images: The images.
+        towers: The encoder they are prepared for.
+        views: 1 for the image as the encoder reads it, more for so many augmented views, rows
+            beside each other.
+        shards: Which shards of `SHARD` rows to serve, one after another; None for all rows.
+    """
+
+    unit = SHARD // BlockDataModule.block
+
+    def __init__(
+        self, images: Images, towers: Towers, views: int = 1, shards: Sequence[int] | None = None
+    ) -> None:
+        super().__init__()
+        self.images = images
+        self.towers = towers
+        self.views = views
+        self._total = len(images) * views
+        self._shards = range(-(-self._total // SHARD)) if shards is None else shards
+        self._last: tuple[int, Any] = (-1, None)
+
+    def __len__(self) -> int:
+        if not self._shards:
+            return 0
+        last = min((self._shards[-1] + 1) * SHARD, self._total) - self._shards[-1] * SHARD
+        return (len(self._shards) - 1) * SHARD + last
+
+    def row(self, position: int) -> Tensor:
+        """Prepare an image, or one view of it.
+
+        Returns:
+            ``(3, H, W)``; NaN for an image that cannot be read, where the list is tolerant.
+
+        Raises:
+            DatasetError: If the image cannot be read and the list is not tolerant.
+        """
+        row = self._shards[position // SHARD] * SHARD + position % SHARD
+        place, view = divmod(row, self.views)
+        sample = self.images.samples[place]
+        if self._last[0] != place:  # the views of an image follow each other: decode it once
+            try:
+                self._last = (place, self.images.image(sample))
+            except DatasetError:
+                if not self.images.tolerant:
+                    raise
+                return self.towers.transform(Image.new("RGB", (8, 8))) * math.nan
+        if self.views == 1:
+            return self.towers.transform(self._last[1])
+        seed = f"{self.images.name}/{sample.key}/{view}"
+        return augmented(self._last[1], seed, self.towers.preprocess_cfg)
