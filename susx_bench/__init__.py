@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
         Terms,
         UnfitError,
     )
+    from susx_bench.photos.classifier import Classifier
+    from susx_bench.photos.classify import Classified, classify
 
 __all__ = [
     "Axis",
+    "Classified",
+    "Classifier",
     "Context",
     "Follows",
     "Labelled",
@@ -33,12 +38,18 @@ __all__ = [
     "Setting",
     "Terms",
     "UnfitError",
+    "classify",
 ]
+
+_ELSEWHERE = {
+    "Classified": "susx_bench.photos.classify",
+    "Classifier": "susx_bench.photos.classifier",
+    "classify": "susx_bench.photos.classify",
+}
+"""Where the names are that `susx_bench.methods.base` does not have."""
 
 
 def __getattr__(name: str) -> Any:  # torch is imported when a method is, not with the package
     if name in __all__:
-        from susx_bench.methods import base
-
-        return getattr(base, name)
+        return getattr(import_module(_ELSEWHERE.get(name, "susx_bench.methods.base")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

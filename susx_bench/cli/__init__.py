@@ -9,6 +9,7 @@ import click
 
 from susx_bench import process
 from susx_bench.cli import (
+    classify,
     data,
     doctor,
     features,
@@ -39,6 +40,7 @@ def app() -> None:
 
 for _command in (
     run.run,
+    classify.classify,
     listing.list_,
     data.data,
     features.features,

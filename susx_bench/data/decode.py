@@ -23,7 +23,7 @@ RATIO = 100
 """Most times that an image may be as long as it is wide. Encoders scale the shorter side, so the
 longer one of a line of pixels would grow with it."""
 
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339  # tags of a TIFF or EXIF
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")  # which put a 1 into what was black
 _DARK = 16  # no number above this part of the range: it may have 4 bits less than its file
 _TOO_DARK = "nearly black for {}, so the numbers may be of fewer bits"
@@ -95,6 +95,36 @@ def decode(content: bytes) -> Image.Image:
         raise BadImageError(f"it is too large: {error}") from error
     except Exception as error:  # nobody has written down what broken bytes do to a decoder
         raise BadImageError(str(error) or type(error).__name__) from error
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes upright of each EXIF orientation but 1."""
+
+
+def decode_upright(content: bytes) -> Image.Image:
+    """Decode a photograph as `decode` does, and turn it by its EXIF orientation.
+
+    A benchmark's images are never turned; a camera's photographs are meant to be.
+
+    Raises:
+        BadImageError: As `decode`.
+    """
+    image = decode(content)
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as raw:
+            # Pillow turns a TIFF by itself.
+            turn = None if raw.format == "TIFF" else _TURNS.get(raw.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken EXIF says nothing, and the picture is whole
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def is_plain(image: Image.Image) -> bool:

@@ -157,6 +157,27 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
     return math.exp((low + high) / 2)
 
 
+def confidence(logits: Tensor, temperature: float = 1.0) -> float:
+    """The mean probability of the highest class of logits ``(N, K)``, in [1/K, 1]."""
+    return float((logits.double() / temperature).softmax(-1).amax(-1).mean())
+
+
+def matched(logits: Tensor, target: float) -> float:
+    """The temperature under which logits ``(N, K)`` are as sure as a target on average.
+
+    A method that looks at all images at once is surer than it is right: nothing but the encoder's
+    own confidence says how sure to be where no label is known. The answers stay as they are.
+    """
+    low, high = _LOW, _HIGH
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        if confidence(logits, math.exp(middle)) > target:
+            low = middle
+        else:
+            high = middle
+    return math.exp((low + high) / 2)
+
+
 def assess(logits: Tensor, labels: Tensor) -> Calibration:
     """How good the softmax of logits ``(M, K)`` is, given the labels ``(M,)``."""
     from torchmetrics.functional.classification import multiclass_calibration_error

@@ -132,11 +132,14 @@ class Classifier:
         parts = [self.method.logits(block)[:rows].float() for block, rows in _blocks(images)]
         return torch.cat(parts) if parts else images.new_zeros(0, len(self.classnames))
 
+    @property
+    def first_alike(self) -> Tensor:
+        """For each class the first one that the method cannot tell from it, ``(K,)``."""
+        return first_alike(self.context, self.method.needs)
+
     def predict(self, images: Tensor) -> Predictions:
         """Classify unit features ``(N, D)``."""
-        return answers(
-            self.logits(images), self.temperature, first_alike(self.context, self.method.needs)
-        )
+        return answers(self.logits(images), self.temperature, self.first_alike)
 
     def save(self, path: Path) -> None:
         """Write the classifier into a safetensors file; `load` fits it again.

@@ -32,6 +32,7 @@ class Pool(Images):
         where: Where they came from, for messages and the recipe.
         state: What pins their content, such as a commit; None looks at the files.
         config: Which of the configurations of a hub copy; None takes whatever holds images.
+        option: What it was named with, for messages.
 
     Attributes:
         where: Folder or repository.
@@ -46,19 +47,25 @@ class Pool(Images):
     classnames = ()
 
     def __init__(
-        self, folder: Path, where: str, state: str | None = None, config: str | None = None
+        self,
+        folder: Path,
+        where: str,
+        state: str | None = None,
+        config: str | None = None,
+        option: str = "--pool",
     ) -> None:
         self.where = where
         self.name = "pool"
         self.unused: Counter[str] = Counter()
         self._folder = folder
         self._state = state
+        self._option = option
         self._read: dict[str, Callable[[], bytes | None]] = {}
         self._used: list[Path] = []
         try:
             self._find(config)
         except (OSError, ValueError) as error:
-            raise DatasetError(f"--pool {where}: {reason(error)}") from error
+            raise DatasetError(f"{option} {where}: {reason(error)}") from error
         self._samples = [Sample(key, 0) for key in self._read]
 
     def _find(self, config: str | None) -> None:
@@ -66,7 +73,7 @@ class Pool(Images):
         images = {path.relative_to(self._folder).as_posix() for path in image_files(self._folder)}
         places = sorted({*images, *walk(self._folder)})
         if config:
-            images, places = set(), of_config(self._folder, config, "--pool", self.where)
+            images, places = set(), of_config(self._folder, config, self._option, self.where)
         for place in places:
             path = self._folder / place
             ending = path.suffix.lower()
@@ -122,7 +129,7 @@ class Pool(Images):
         if not self.unused:
             return ""
         each = ", ".join(f"{count:,} {ending}" for ending, count in self.unused.most_common())
-        return f"--pool {self.where}: not used, without an image: {each}"
+        return f"{self._option} {self.where}: not used, without an image: {each}"
 
 
 def _in_tar(path: Path, place: str) -> dict[str, Callable[[], bytes | None]]:
@@ -148,8 +155,12 @@ def _in_table(table: ArrowTable, place: str) -> dict[str, Callable[[], bytes | N
     return {f"{place}/{row}": partial(table.image, column, row) for row in range(len(table))}
 
 
-def open_pool(name: str) -> Pool:
+def open_pool(name: str, option: str = "--pool") -> Pool:
     """Open ``FOLDER`` (images, Parquet, Arrow, tars) or ``hf:ORG/NAME[:CONFIG][@REVISION]``.
+
+    Args:
+        name: What is named.
+        option: What it is named with, for messages.
 
     Raises:
         SupportError: If there is no such folder, or no image in it.
@@ -157,22 +168,22 @@ def open_pool(name: str) -> Pool:
     """
     if name.startswith("hf:"):
         hub = copy_named(name.removeprefix("hf:"))
-        folder = snapshot(hub, "--pool", "")
+        folder = snapshot(hub, option, "")
         config = f":{hub.config}" if hub.config else ""
         pool = Pool(
-            folder, f"hf:{hub.repo}{config}@{folder.name}", folder.name + config, hub.config
+            folder, f"hf:{hub.repo}{config}@{folder.name}", folder.name + config, hub.config, option
         )
     else:
         folder = Path(name).expanduser()
         if not folder.is_dir():
-            raise SupportError(f"--pool {name}: there is no such folder.")
-        pool = Pool(folder, name)
+            raise SupportError(f"{option} {name}: there is no such folder.")
+        pool = Pool(folder, name, option=option)
     if not len(pool):
         looked = (
             ", ".join(f"{n:,} {ending}" for ending, n in pool.unused.most_common()) or "nothing"
         )
         raise SupportError(
-            f"--pool {name}: it has no image, and none in a Parquet file, an Arrow file or a tar; "
-            f"it has {looked}."
+            f"{option} {name}: it has no image, and none in a Parquet file, an Arrow file or a "
+            f"tar; it has {looked}."
         )
     return pool

@@ -34,6 +34,10 @@ START: dict[tuple[str, ...], list[list[str]]] = {
         ["--method", "tip-adapter", "--setting", "name-only", "--dataset", "digits"],
         ["--suite", "suite.toml"],
     ],
+    ("classify",): [
+        ["images", "--classes", "cat,dog", "--encoder", "demo", "--out", "answers"],
+        ["--features=toy.safetensors", "--out", "answers"],
+    ],
     ("list",): [["datasets"]],
     ("data", "check"): [["digits"]],
     ("features", "import"): [

@@ -19,7 +19,7 @@ _LITTER = frozenset(
 )
 """Folders that systems leave, in lower case; hidden ones besides."""
 
-_UNREAD = frozenset(
+UNREAD = frozenset(
     {
         *(".avif", ".avifs", ".bpg", ".dib", ".heic", ".heif", ".hif", ".jxl", ".mpo", ".psd"),
         *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2", ".tga"),
@@ -46,7 +46,7 @@ class Tree(NamedTuple):
     @property
     def unread(self) -> list[str]:
         """Endings of photographs among what is left out."""
-        return sorted(_UNREAD & self.left.keys())
+        return sorted(UNREAD & self.left.keys())
 
 
 def is_image(name: str) -> bool:

@@ -1,0 +1,126 @@
+"""The classes that somebody names, and the prompts that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from susx_bench.data.classes import quoted, squash
+from susx_bench.data.spec import DatasetSpec
+from susx_bench.errors import OptionError
+from susx_bench.prompts.kinds import Say, class_prompts
+from susx_bench.records.paths import check_text
+from susx_bench.records.text import read_names
+
+_LONGEST = 300  # characters of a name
+_SLOT = "{}"
+
+
+def read_classes(asked: str | Path | Sequence[str]) -> tuple[str, ...]:
+    """Read class names: ``cat,dog``, a file with one a line, or a sequence.
+
+    Raises:
+        OptionError: If there are fewer than two, one is empty or there twice, or the file cannot
+            be read.
+    """
+    if isinstance(asked, Path) or (isinstance(asked, str) and _is_file(asked)):
+        where = f"--classes {asked}"
+        try:
+            names: Sequence[str] = read_names(Path(asked).expanduser())
+        except (OSError, ValueError) as error:
+            raise OptionError(f"{where}: {error}.") from error
+    elif isinstance(asked, str):
+        where = f"--classes {asked if len(asked) <= 60 else f'{asked[:57]}...'}"
+        names = [name.strip() for name in asked.split(",")]
+    else:
+        where, names = "classes", list(asked)
+    return _checked(names, where)
+
+
+def _is_file(asked: str) -> bool:
+    try:
+        return Path(asked).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
+    found: dict[str, str] = {}
+    for place, given in enumerate(names, 1):
+        name = " ".join(given.replace("_", " ").split())
+        try:
+            check_text(name)
+        except OptionError as error:
+            raise OptionError(f"{where}: name {place}: {error}") from error
+        if len(name) > _LONGEST:
+            raise OptionError(
+                f"{where}: name {place} has {len(name)} characters, at most {_LONGEST} are taken."
+            )
+        key = name.casefold()
+        if key in found:
+            raise OptionError(
+                f"{where}: '{name}' is name {list(found).index(key) + 1} and name {place}. Name "
+                "each class once."
+            )
+        found[key] = name
+    if len(found) < 2:
+        hint = ""
+        if len(names) == 1 and (names[0].endswith(".txt") or "/" in names[0]):
+            hint = f" There is no file {names[0]}."
+        raise OptionError(
+            f"{where}: {len(found)} class, and photographs are told apart between at least 2.{hint}"
+            " Add another, such as what else the photographs may show."
+        )
+    return tuple(found.values())
+
+
+def label_of(name: str, classnames: Sequence[str]) -> int | None:
+    """The class that a folder or a line of a file calls by name; None where it is none of them.
+
+    Case, accents, punctuation and underscores do not count where that leaves no doubt.
+    """
+    plain = " ".join(name.replace("_", " ").split())
+    if plain in classnames:
+        return list(classnames).index(plain)
+    alike = [i for i, known in enumerate(classnames) if squash(known) == squash(plain) != ""]
+    return alike[0] if len(alike) == 1 else None
+
+
+def spec_of(classnames: Sequence[str], name: str = "photos", prompts: str = "") -> DatasetSpec:
+    """The facts of classes that somebody named."""
+    return DatasetSpec(
+        name=name,
+        title="photographs",
+        classnames=tuple(classnames),
+        sizes={},
+        template=prompts if _SLOT in prompts else "a photo of a {}.",
+        photo="A photo of a {}.",
+        licence="yours to know",
+        protocol="custom",
+        bibtex_key="",
+    )
+
+
+def texts_of(
+    prompts: str, classnames: Sequence[str], folder: Path | None, say: Say
+) -> tuple[tuple[str, ...], ...]:
+    """The prompts of every class, by kind or by a template such as ``a sketch of a {}``.
+
+    Raises:
+        OptionError: If a template has another than one ``{}``.
+        UnknownNameError: If there is no such kind.
+        PromptsError: If its file is missing, or does not fit.
+    """
+    if "{" in prompts or "}" in prompts:
+        rest = prompts.replace(_SLOT, "", 1)
+        if rest == prompts or "{" in rest or "}" in rest:
+            raise OptionError(
+                f"--prompts '{prompts}': a template has one {{}}, where the class name stands."
+            )
+        return tuple((prompts.replace(_SLOT, name),) for name in classnames)
+    return tuple(map(tuple, class_prompts(prompts, spec_of(classnames), folder, say)))
+
+
+def unknown(names: Sequence[str], classnames: Sequence[str]) -> str:
+    """A part of a message: classes that are not among those named."""
+    return f"{quoted(names)}; the classes are {quoted(list(classnames))}"

@@ -1,0 +1,253 @@
+"""What a classification leaves behind: tables, the classifier, and copies sorted by class."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from susx_bench.errors import OptionError
+from susx_bench.photos.classify import COLUMNS, UNSURE, Classified
+from susx_bench.photos.photographs import Photo
+from susx_bench.photos.tables import as_csv, as_parquet, unescaped
+from susx_bench.records.files import make_folder, unwritable, write_atomic
+from susx_bench.records.paths import read_bytes
+from susx_bench.records.store import folder_name
+from susx_bench.records.text import read_json, read_text
+
+MARK = "classify.json"
+CSV, PARQUET, SKIPPED = "predictions.csv", "predictions.parquet", "skipped.csv"
+CLASSIFIER = "classifier.safetensors"
+COPIES = "copies.csv"
+_KIND = "susx-bench classify"
+
+
+def begin(folder: Path) -> None:
+    """Make the folder of a classification, or go on in that of an earlier one.
+
+    Raises:
+        OptionError: If it holds something else.
+        OutputError: If it cannot be written.
+    """
+    check(folder)
+    make_folder(folder)
+    if not (folder / MARK).exists():
+        _write_mark(folder, {"finished": False})
+
+
+def check(folder: Path) -> None:
+    """Check that a folder is empty, or holds what an earlier classification left.
+
+    Raises:
+        OptionError: If it holds something else.
+    """
+    if not folder.exists():
+        return
+    try:
+        there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise OptionError(f"--out {folder}: {error.strerror}.") from error
+    if not there:
+        return
+    try:
+        known = read_json(folder / MARK)
+    except (OSError, ValueError):
+        known = None
+    if not isinstance(known, dict) or known.get("made_by") != _KIND:
+        raise OptionError(
+            f"--out {folder} holds something else ({', '.join(there[:3])}"
+            f"{', ...' if len(there) > 3 else ''}), and no earlier result of classify. Give an "
+            "empty folder or a new one."
+        )
+
+
+def write(found: Classified, folder: Path, reject: float = 0.0) -> None:
+    """Write the tables and the classifier; what an earlier classification left is replaced.
+
+    Raises:
+        OptionError: If the folder holds something else.
+        OutputError: If it cannot be written.
+    """
+    begin(folder)
+    write_atomic(folder / CSV, as_csv(COLUMNS, found.rows()))
+    write_atomic(folder / PARQUET, as_parquet(found.table))
+    write_atomic(folder / SKIPPED, as_csv(("file", "reason"), found.skipped))
+    found.classifier.save(folder / CLASSIFIER)
+    classifier = found.classifier
+    _write_mark(
+        folder,
+        {
+            "finished": True,
+            "photographs": len(found.files),
+            "skipped": len(found.skipped),
+            "statuses": dict(Counter(found.statuses)),
+            "method": classifier.asked,
+            "why": found.why,
+            "tuned_on": classifier.tuned_on,
+            "hparams": dict(classifier.hparams),
+            "encoder": classifier.encoder,
+            "prompts": classifier.prompts,
+            "classes": list(classifier.classnames),
+            "temperature": classifier.temperature,
+            "calibration": asdict(classifier.calibration) if classifier.calibration else None,
+            "reject": reject,
+        },
+    )
+
+
+def _write_mark(folder: Path, says: dict[str, Any]) -> None:
+    whole = {"made_by": _KIND, "version": version("susx-bench")} | says
+    write_atomic(folder / MARK, (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What sorting into folders did.
+
+    Attributes:
+        made: Number of copies or links made now.
+        kept: Number that were there already.
+        renamed: Number that got another name, because theirs was taken.
+        left: Copies of an earlier run whose photograph is of another class now.
+    """
+
+    made: int
+    kept: int
+    renamed: int
+    left: tuple[str, ...]
+
+
+def copy_to(found: Classified, folder: Path, *, link: bool = False) -> Copied:
+    """Copy every photograph into a folder of its class, or into ``unsure``.
+
+    Nothing is moved, overwritten or removed: a name that is taken by another file gets a number.
+    What was copied is noted in ``copies.csv`` there, so that a second run adds what is new.
+
+    Args:
+        found: The answers; their photographs are files or in tables.
+        folder: Where the folders go.
+        link: Whether to make symbolic links in the place of copies, of what is a file.
+
+    Raises:
+        OptionError: If there are only features.
+        OutputError: If the folder cannot be written.
+    """
+    if found.photos is None:
+        raise OptionError("--copy-to needs photographs, and a bundle has only features.")
+    make_folder(folder)
+    names = _folder_names(found.classifier.classnames)
+    before = _noted(folder)
+    noted: dict[str, str] = {}
+    used: set[str] = set()
+    made = kept = renamed = 0
+    for file, label, status in zip(found.files, found.labels.tolist(), found.statuses, strict=True):
+        photo = found.photos.photo(file)
+        assert photo is not None
+        place = folder / ("unsure" if status == UNSURE else names[label])
+        wanted = _file_name(photo)
+        for name in _numbered(wanted):
+            if f"{place.name}/{name}".casefold() in used:
+                continue
+            there = os.path.lexists(place / name)
+            if not there or _is(photo, place / name):
+                break
+        used.add(f"{place.name}/{name}".casefold())
+        noted[file] = f"{place.name}/{name}"
+        if there:
+            kept += 1
+            continue
+        _copy(photo, place / name, link=link)
+        made += 1
+        renamed += name != wanted
+    lines = sorted({**before, **noted}.items())
+    write_atomic(folder / COPIES, as_csv(("file", "copy"), lines))
+    left = tuple(
+        copy
+        for file, copy in before.items()
+        if file in noted and noted[file] != copy and (folder / copy).exists()
+    )
+    return Copied(made, kept, renamed, left)
+
+
+def _noted(folder: Path) -> dict[str, str]:
+    """What was copied here before: the photograph's name, and the copy's."""
+    try:
+        rows = list(csv.reader(read_text(folder / COPIES).splitlines()))
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return {unescaped(row[0]): unescaped(row[1]) for row in rows[1:] if len(row) == 2}
+
+
+def _folder_names(classnames: Sequence[str]) -> list[str]:
+    """A folder for each class, no two of one name on any file system, none called ``unsure``."""
+    taken, names = {"unsure", COPIES}, []
+    for name in classnames:
+        names.append(next(n for n in _numbered(_readable(name)) if n.casefold() not in taken))
+        taken.add(names[-1].casefold())
+    return names
+
+
+def _readable(name: str) -> str:
+    """A class name as the name of a folder: what file systems do not take becomes a dash."""
+    plain = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "-" for c in name)
+    plain = plain.strip(" .")[:80]
+    return plain or folder_name(name)
+
+
+def _file_name(photo: Photo) -> str:
+    if photo.path is not None:
+        return photo.path.name
+    content = photo.read() or b""
+    ending = next((e for start, e in _STARTS if content.startswith(start)), ".img")
+    return f"{folder_name(photo.name)}{'' if photo.name.lower().endswith(ending) else ending}"
+
+
+_STARTS = (
+    *((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"RIFF", ".webp")),
+    *((b"BM", ".bmp"), (b"II*\0", ".tif"), (b"MM\0*", ".tif")),
+)
+
+
+def _numbered(wanted: str) -> Iterator[str]:
+    """A name, and names like it: ``cat.jpg``, ``cat-2.jpg``, ``cat-3.jpg``, ..."""
+    stem, ending = os.path.splitext(wanted)  # noqa: PTH122 - of a name, not of a path
+    yield wanted
+    for number in itertools.count(2):
+        yield f"{stem}-{number}{ending}"
+
+
+def _is(photo: Photo, path: Path) -> bool:
+    """Whether a file or link is a copy of a photograph: the same bytes."""
+    try:
+        if path.is_symlink():
+            return photo.path is not None and path.resolve() == photo.path.resolve()
+        if photo.path is not None and photo.path.stat().st_size != path.stat().st_size:
+            return False
+        return read_bytes(path) == photo.read()
+    except OSError:
+        return False
+
+
+def _copy(photo: Photo, target: Path, *, link: bool) -> None:
+    make_folder(target.parent)
+    temporary = target.with_name(f".{uuid.uuid4().hex}.unfinished")
+    try:
+        if photo.path is None:
+            write_atomic(target, photo.read() or b"")
+        elif link:
+            target.symlink_to(photo.path.resolve())
+        else:
+            shutil.copy2(photo.path, temporary)
+            temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(target, error) from error
