@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from susx_bench.cli.run import ON_THE_DEMO
 from susx_bench.data.names import names_one_of
+from susx_bench.options.run import ON_THE_DEMO
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.suite import Suite, packaged
 

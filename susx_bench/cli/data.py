@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from susx_bench.cli.shared import DATA_ROOT, SOURCE, SPLIT_FILE, own_data
+from susx_bench.cli.shared import DATA_ROOT
 from susx_bench.console import print_whole, stderr, stdout
 from susx_bench.errors import CheckError
 from susx_bench.options import NAME, Group
+from susx_bench.options.run import OWN_DATA, RunOptions
 
 
 @click.group(cls=Group)
@@ -21,9 +22,7 @@ def data() -> None:
 @data.command("check")
 @click.argument("dataset", type=NAME)
 @DATA_ROOT
-@SOURCE
-@SPLIT_FILE
-@own_data
+@RunOptions.click_options("source", "split_file", *OWN_DATA, group="")
 def check_data(dataset: str, data_root: Path | None, **asked: Any) -> None:
     """Read every image of a dataset; exit 3 where something is wrong."""
     from susx_bench.data.check import check as check_images

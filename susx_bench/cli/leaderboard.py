@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from susx_bench.cli.shared import DEMO, print_all
+from susx_bench.cli.shared import print_all
 from susx_bench.console import counted, printable_lines, stdout
 from susx_bench.options import ANY_PATH, FOLDER_PATH, NAME, Group
+from susx_bench.options.run import DEMO
 
 
 @click.group(cls=Group)

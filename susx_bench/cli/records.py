@@ -9,20 +9,10 @@ from typing import Any
 
 import click
 
-from susx_bench.cli.shared import (
-    ACCELERATOR,
-    DATA_ROOT,
-    DEVICES,
-    NUM_NODES,
-    PROMPTS_DIR,
-    SOURCE,
-    SPLIT_FILE,
-    WORKERS,
-    own_data,
-)
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import CheckError
 from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, Group
+from susx_bench.options.run import OWN_DATA, RunOptions
 
 
 @click.group(cls=Group)
@@ -61,17 +51,10 @@ Try:
     multiple=True,
     help="local-dir:FOLDER, of an encoder in a folder; repeatable.",
 )
-@DATA_ROOT
-@SOURCE
-@SPLIT_FILE
-@own_data
-@PROMPTS_DIR
+@RunOptions.click_options("data_root", "source", "split_file", *OWN_DATA, "prompts_dir", group="")
 @click.option("--support", type=NAME, help="PATH of a support set that lies elsewhere.")
 @click.option("--shots-file", type=FILE_PATH, help="The list of labelled images.")
-@DEVICES
-@NUM_NODES
-@ACCELERATOR
-@WORKERS
+@RunOptions.click_options("devices", "num_nodes", "accelerator", "workers", group="")
 @click.option("--fetch", is_flag=True, help="Download what a record names, from the hub.")
 def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
     """Measure RECORDs, files or folders, again and compare every prediction.

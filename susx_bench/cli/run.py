@@ -10,44 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from susx_bench.cli.shared import (
-    ACCELERATOR,
-    DATA_ROOT,
-    DEMO,
-    DEVICES,
-    NUM_NODES,
-    OWN_DATA,
-    PRECISION,
-    PROMPTS_DIR,
-    SEEDS,
-    SHOTS,
-    SOURCE,
-    SPLIT_FILE,
-    WORKERS,
-    is_given,
-    own_data,
-    print_all,
-)
+from susx_bench.cli.shared import is_given, print_all, said
 from susx_bench.cli.support import build_support
 from susx_bench.console import counted, own_rank, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, OptionError, OutputError, RetrievalError
-from susx_bench.options import (
-    ANY_PATH,
-    FILE_PATH,
-    FOLDER_PATH,
-    IMAGES,
-    NAME,
-    NAMES,
-    ORDER_LIST,
-    SEED_LIST,
-    SHARD,
-    SHOT_LIST,
-    TRAVEL,
-    WORDS,
-    Command,
-    Count,
-    Number,
-    checked,
+from susx_bench.options import ANY_PATH, SHARD, Command, Grouped, checked
+from susx_bench.options.run import (
+    BASELINES,
+    MEASURED,
+    ON_THE_DEMO,
+    OUTPUT,
+    OWN_DATA,
+    PLACE,
+    RunOptions,
 )
 
 if TYPE_CHECKING:
@@ -56,31 +31,6 @@ if TYPE_CHECKING:
     from susx_bench.runner.cell import Cell
     from susx_bench.runner.plan import Request
     from susx_bench.runner.run import Outcome
-
-BASELINES = ("zero-shot", "tip-adapter")
-ON_THE_DEMO = (
-    "zero-shot",
-    "calip",
-    "clip-dn",
-    "waffle",
-    "tip-adapter",
-    "gda",
-    "ape",
-    "timo",
-    "tag",
-    "tipx",
-)
-"""Beside what is asked for where no data is: the inductive methods, without variants of one and
-those that read prompt files."""
-
-
-SUITE_SAYS = (
-    *("method", "setting", "dataset", "encoder", "prompts", "support", "shots", "seed", "tune"),
-    *("features", "val_shots", "allow_test_tuning", "logit_scale", "classnames", "official"),
-    *("precision", "source", "split_file", "on_bad_image", "views", "draw", "shots_file"),
-    *("image_column", "label_column"),
-    *("order", "batches"),
-)
 
 
 @click.command(
@@ -92,131 +42,39 @@ Try:
   susx-bench run --method tipx --setting few-shot --features FILE.safetensors --json""",
 )
 @click.option(
-    "--method",
-    type=NAMES,
-    multiple=True,
-    callback=NAMES.join,
-    help="Methods, or ./file.py:Class; repeatable.",
-)
-@click.option(
-    "--setting",
-    type=click.Choice(["name-only", "few-shot"]),
-    help="What the support set may be built from.",
-)
-@click.option(
     "--suite",
+    cls=Grouped,
+    group=MEASURED,
     type=ANY_PATH,
-    help="A suite, by file or by name, in place of the options above and below that decide a "
-    "number. A cell that fails is marked, and the others are measured.",
+    help="A suite, by file or by name, in place of the options that decide a number. A cell that "
+    "fails is marked, and the others are measured.",
 )
 @click.option(
-    "--shard", type=SHARD, help="Of a suite, one part of N: 1/N to N/N together are all its cells."
+    "--shard",
+    cls=Grouped,
+    group=PLACE,
+    type=SHARD,
+    help="Of a suite, one part of N: 1/N to N/N together are all its cells.",
 )
-@DATA_ROOT
+@RunOptions.click_options()
 @click.option(
-    "--dataset",
-    type=NAMES,
-    multiple=True,
-    callback=NAMES.join,
-    help=f"Datasets, ./FOLDER or hf:ORG/NAME[:CONFIG][@COMMIT]; repeatable, as for a folder whose "
-    f"name has a comma. [default: {DEMO}, embedded] Names a bundle's data.",
-)
-@SOURCE
-@SPLIT_FILE
-@own_data
-@click.option(
-    "--on-bad-image",
-    type=click.Choice(["error", "skip"]),
-    default="error",
-    show_default=True,
-    help="What to do with an image that cannot be read; what is skipped is recorded.",
+    "--json",
+    "as_json",
+    cls=Grouped,
+    group=OUTPUT,
+    is_flag=True,
+    help="One record a line on stdout, no table.",
 )
 @click.option(
-    "--encoder",
-    type=NAME,
-    help="Encoder. [default: demo, for digits alone] Names a bundle's encoder.",
+    "--heat-map",
+    cls=Grouped,
+    group=OUTPUT,
+    is_flag=True,
+    help="Draw each search beside its record.",
 )
-@PRECISION
-@click.option(
-    "--prompts", type=NAME, default="single", show_default=True, help="What the text encoder reads."
-)
-@PROMPTS_DIR
-@click.option(
-    "--support", type=NAME, help="Support set in the name-only setting. [default: the dataset's]"
-)
-@click.option(
-    "--shots", type=SHOT_LIST, help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]"
-)
-@click.option("--seed", type=SEED_LIST, help="Which draws. [default: 1,2,3]")
-@click.option(
-    "--draw",
-    type=click.Choice(["balanced", "coop"]),
-    default="balanced",
-    show_default=True,
-    help="How labelled images are drawn: ours, nested over shots, or by CoOp's rule.",
-)
-@click.option(
-    "--shots-file",
-    type=FILE_PATH,
-    help="Which labelled images to use: a JSON list of file names or positions.",
-)
-@click.option(
-    "--views",
-    type=Count(1, 1000),
-    help="Augmented views a labelled image is averaged over; 1 for the image itself. "
-    "[default: 10; the demo 1]",
-)
-@click.option(
-    "--tune",
-    type=NAME,
-    help="Which labels choose hyper-parameters: fixed, published, support, few-val, val, test. "
-    "[default: few-shot val, or support without val; name-only fixed]",
-)
-@click.option("--val-shots", type=IMAGES, help="Images a class for few-val.")
-@click.option("--allow-test-tuning", is_flag=True, help="Let --tune test see the test labels.")
-@click.option(
-    "--features",
-    type=FILE_PATH,
-    help="A feature bundle, in place of a dataset and an encoder.",
-)
-@click.option("--logit-scale", type=Number(1e-3, 1e6), help="Of a bundle.")
-@click.option(
-    "--order",
-    type=ORDER_LIST,
-    help="Seeds of the order in which streaming methods meet the test images, and of batches; 0 "
-    "for the order of the split. [default: 1]",
-)
-@click.option(
-    "--batches",
-    type=WORDS,
-    help="How transductive methods get the test set: all, or SIZE:CLASSES, batches of up to SIZE "
-    "images of up to CLASSES classes. [default: all]",
-)
-@click.option("--official", is_flag=True, help="Reproduce the authors' code, its faults included.")
-@DEVICES
-@NUM_NODES
-@ACCELERATOR
-@click.option(
-    "--batch-size",
-    type=TRAVEL,
-    default=256,
-    show_default=True,
-    help="Images that travel together. Changes no prediction.",
-)
-@WORKERS
-@click.option(
-    "--out",
-    type=FOLDER_PATH,
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the records.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One record a line on stdout, no table.")
-@click.option("--heat-map", is_flag=True, help="Draw each search beside its record.")
-@click.option(
-    "--force", is_flag=True, help="Measure again what has a record, and read all images for it."
-)
-def run(**options: Any) -> None:
+def run(
+    suite: Path | None, shard: tuple[int, int] | None, as_json: bool, heat_map: bool, **_: Any
+) -> None:
     """Measure methods and print them side by side with zero-shot and tip-adapter.
 
     Where no data is asked for, on the demo, all other inductive methods stand there too.
@@ -227,17 +85,15 @@ def run(**options: Any) -> None:
         from susx_bench.runner.run import mark_parts
         from susx_bench.runner.run import run as run_cells
 
-    as_json, heat_map = options.pop("as_json"), options.pop("heat_map")
-    suite, shard = options.pop("suite"), options.pop("shard")
-    requests = _requests(options, suite, shard, notes)
+    requests = _requests(suite, shard, notes)
     request = requests[0]
     if suite:
-        cells, parts = plan_suite(requests, DEMO, SHOTS, SEEDS, notes)
+        cells, parts = plan_suite(requests, notes)
         cells = _share(cells, shard)
         lost = mark_parts(parts, request.out, request.launch)
     else:
         beside = BASELINES if request.dataset or request.features else ON_THE_DEMO
-        cells = plan(request, () if as_json else beside, DEMO, SHOTS, SEEDS, notes)
+        cells = plan(request, () if as_json else beside, notes)
         lost = []
     with redirect_stdout(sys.stderr):  # stdout is for results, whatever a method prints
         outcomes = run_cells(
@@ -283,53 +139,60 @@ def _raise_failures(outcomes: list[Outcome], lost: list[str], out: Path) -> None
         raise CheckError(f"{ends}. See the *.failed.txt in {out}; a further run tries them again.")
 
 
-def _requests(
-    options: dict[str, Any], path: Path | None, shard: tuple[int, int] | None, notes: Console
-) -> list[Request]:
+def _requests(path: Path | None, shard: tuple[int, int] | None, notes: Console) -> list[Request]:
+    """What the command line asks for; a suite's support sets are built."""
     from susx_bench.runner.plan import Request, check_encoders
     from susx_bench.runner.suite import Suite
-    from susx_bench.support.build import Request as Build
-    from susx_bench.support.build import build
-    from susx_bench.support.places import BLOCK
 
+    options = said(RunOptions)
     if path is None:
-        if options["features"] and not is_given("prompts_dir"):
-            options["prompts_dir"] = None  # the variable is for other runs
-        if options["features"] and is_given("prompts"):
-            raise OptionError("--prompts does not go with --features: a bundle has its text.")
-        for name in ("method", "setting"):
-            if options[name] is None:
+        if "features" in options and not is_given("prompts_dir"):
+            options.pop("prompts_dir", None)  # the variable is for other runs
+        for name, option in RunOptions.declared().items():
+            if option.required and name not in options:
                 raise OptionError(f"Missing option '--{name}'.")
         if shard:
             raise OptionError("--shard goes with --suite only.")
         return [Request(**options)]
-    for name in SUITE_SAYS:
-        if is_given(name):
-            flag = name.replace("_", "-")
-            raise OptionError(f"--{flag} does not go with --suite: the suite says it.")
+    for name in options:
+        option = RunOptions.declared()[name]
+        if option.decides and is_given(name):
+            why = "the suite says it" if option.suite else "it is for a single run"
+            raise OptionError(f"{option.spelling(name)} does not go with --suite: {why}.")
     suite = Suite.read(path)
-    requests = [
-        Request(**(options | checked(run, each, f"{path}: run")))
-        for each in suite.options(options["data_root"])
-    ]
+    requests = []
+    for each in suite.options(options.get("data_root")):
+        unread = {"prompts_dir"} if "features" in each else set()
+        shared = {name: value for name, value in options.items() if name not in unread}
+        requests.append(Request(**shared, **each))
     check_encoders(requests)
-    for each in suite.supports(options["data_root"]):
+    _build_supports(path, suite.supports(options.get("data_root")), requests[0], notes)
+    return requests
+
+
+def _build_supports(
+    path: Path, supports: list[dict[str, Any]], request: Request, notes: Console
+) -> None:
+    """Build the support sets of a suite; one that cannot be had takes only its own cells away."""
+    from susx_bench.support.build import Request as Build
+    from susx_bench.support.build import build
+    from susx_bench.support.places import BLOCK
+
+    launch = replace(request.launch, batch_size=BLOCK)
+    for each in supports:
         support = checked(build_support, each, f"{path}: support")
-        launch = replace(requests[0].launch, batch_size=BLOCK)
         own = {name: support.pop(name) for name in OWN_DATA}
-        given = {
-            "where": replace(requests[0].where, **own),
-            "prompts_dir": options["prompts_dir"],
-        }
+        where = replace(request.where, **own)
         try:
-            build(Build(**support, **given, launch=launch), notes)
+            build(
+                Build(**support, where=where, prompts_dir=request.prompts_dir, launch=launch), notes
+            )
         except OptionError:
             raise
         except BenchError as error:  # only the cells that look at it are lost
             if launch.processes > 1 and isinstance(error, (OutputError, RetrievalError)):
                 raise  # met by this rank alone, and the others wait for it
             notes.print(f"{support['dataset']}: {error}", style="yellow")
-    return requests
 
 
 def _draw_searches(outcomes: list[Outcome], notes: Console) -> list[Path]:

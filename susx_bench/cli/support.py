@@ -9,21 +9,7 @@ from typing import Any
 
 import click
 
-from susx_bench.cli.shared import (
-    ACCELERATOR,
-    DATA_ROOT,
-    DEMO,
-    DEVICES,
-    NUM_NODES,
-    OWN_DATA,
-    PRECISION,
-    PROMPTS_DIR,
-    SOURCE,
-    SPLIT_FILE,
-    WORKERS,
-    is_given,
-    own_data,
-)
+from susx_bench.cli.shared import is_given, own_data
 from susx_bench.console import own_rank, print_whole, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
 from susx_bench.options import (
@@ -38,6 +24,7 @@ from susx_bench.options import (
     Number,
     Url,
 )
+from susx_bench.options.run import DEMO, OWN_DATA, RunOptions
 
 
 @click.group(cls=Group)
@@ -74,7 +61,7 @@ Try:
     show_default=True,
     help="What is drawn or looked for: photo, cupl, or another kind.",
 )
-@PROMPTS_DIR
+@RunOptions.click_options("prompts_dir", group="")
 @click.option(
     "--per-class",
     type=Count(1, 10_000),
@@ -123,19 +110,13 @@ Try:
     show_default=True,
     help="Leave out copies of the dataset's test images, which must be here.",
 )
-@PRECISION
-@DATA_ROOT
-@SOURCE
-@SPLIT_FILE
-@own_data
+@RunOptions.click_options("precision", "data_root", "source", "split_file", *OWN_DATA, group="")
 @click.option(
     "--recipe",
     type=FILE_PATH,
     help="Build again what a recipe.json says, in place of the options that decide the images.",
 )
-@DEVICES
-@NUM_NODES
-@ACCELERATOR
+@RunOptions.click_options("devices", "num_nodes", "accelerator", group="")
 @click.option(
     "--batch-size",
     type=TRAVEL,
@@ -143,7 +124,7 @@ Try:
     show_default=True,
     help="Images that travel together. Changes no pixel.",
 )
-@WORKERS
+@RunOptions.click_options("workers", group="")
 @click.option("--force", is_flag=True, help="Build in the place of a set that is there.")
 def build_support(**options: Any) -> None:
     """Build a support set, or complete one; a second build of the same does nothing."""

@@ -19,7 +19,7 @@ from susx_bench.data.sources.table import TableCopy, TableSource, read_classname
 from susx_bench.data.sources.tree import image_files
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Where
 from susx_bench.errors import DatasetError, OptionError
-from susx_bench.records.command import OWN
+from susx_bench.options.run import OWN
 from susx_bench.records.text import trimmed
 from susx_bench.registry import DATASETS
 

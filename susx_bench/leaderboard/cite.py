@@ -68,7 +68,9 @@ def cite(suite: Suite, records: Sequence[Record], demo: str) -> str:
     supports = _once(
         [name for run in runs for name in run.support or ()] + [r.support for r in records]
     )
-    prompts = _once([name for run in free for name in run.prompts] + [r.prompts for r in records])
+    prompts = _once(
+        [name for run in free for name in run.prompts or ("single",)] + [r.prompts for r in records]
+    )
     found: dict[str, str] = {}
     silent: list[str] = []
     for name in methods:

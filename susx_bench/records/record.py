@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from susx_bench.errors import DriftError, RecordError
+from susx_bench.options.recorded import Extras, Setting, Tuning
 from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import read_bytes
 
@@ -25,7 +26,6 @@ Duration = Annotated[float, Field(ge=0, le=10**10)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Said = Annotated[str, Field(max_length=1000)]
-Tuning = Literal["fixed", "published", "support", "few-val", "val", "test"]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Magnitude = Annotated[float, Field(ge=-1e12, le=1e12)]
 
@@ -87,8 +87,10 @@ class Search(BaseModel):
     ranges: dict[Name, tuple[Magnitude, Magnitude]] = {}
 
 
-class Record(BaseModel):
+class Record(Extras):
     """A cell of a table, written once. Accuracies are percent, unrounded.
+
+    It also has the fields of `Extras`, which its file has where they are not at their default.
 
     Attributes:
         input_sha256: Hash of everything that decides the predictions and the score; part of the
@@ -102,6 +104,8 @@ class Record(BaseModel):
         dataset: Name of the dataset; of a folder its last part.
         dataset_given: The dataset as it was asked for: a name, a path or ``hf:ORG/NAME``; empty
             for a feature bundle. It decides nothing: the same data under two paths is one record.
+        given: Options that say where data of the user's lies, or how to read it, as they were
+            given; none is left out of the file. They decide nothing either.
         draw: How the support was drawn: ``balanced``, ``coop``, ``file``; empty for a whole one.
         views: Augmented views a support image is averaged over; 1 for the image itself, 0 without
             support.
@@ -139,8 +143,9 @@ class Record(BaseModel):
 
     dataset: Name
     dataset_given: Said
+    given: dict[Name, Said] = Field(default={})
     encoder: Name
-    setting: Literal["name-only", "few-shot"]
+    setting: Setting
     prompts: Said
     support: Said
     support_images: Count
@@ -185,7 +190,12 @@ class Record(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, with ``schema`` under its own name."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json", by_alias=True, exclude=self._unset())
+
+    def _unset(self) -> set[str]:
+        """Fields that the file is written without: options that were not given."""
+        unset = Extras.model_fields.keys() - self.extras().keys()
+        return {*unset, *(() if self.given else ("given",))}
 
     def to_json(self) -> str:
         """The file's text."""
@@ -198,7 +208,8 @@ class Record(BaseModel):
             "search": vars(self.search),
             "seconds": vars(self.seconds),
         }
-        del values["record_schema"], values["checksum"]
+        for name in ("record_schema", "checksum", *self._unset()):
+            del values[name]
         return sha256_json(values)
 
     @classmethod

@@ -22,12 +22,12 @@ from susx_bench.features.blocks import BLOCK, row_at
 from susx_bench.features.launch import Launch
 from susx_bench.features.task import Features, Task
 from susx_bench.methods.base import Context, Labelled, Method, Setting
-from susx_bench.records.command import FEW_VAL, PACKAGES
+from susx_bench.options.batches import Batches
+from susx_bench.options.run import FEW_VAL, PACKAGES
 from susx_bench.records.files import sha256_arrays, sha256_json
 from susx_bench.records.record import SCHEMA, Record, Search, Seconds, pack
 from susx_bench.records.store import Predictions
 from susx_bench.registry import DATASETS
-from susx_bench.runner.batches import Batches
 from susx_bench.runner.together import compose, in_order
 from susx_bench.support.fewshot import DrawRule, Pool, draw, draw_coop, tiers
 from susx_bench.tuning.choose import Choice, Tune, choose
@@ -59,6 +59,9 @@ class Cell:
         plugins: Packages that the method comes from, where it is not ours, and their versions.
         wordless: Why there are no such prompts as the method brings; empty where there are, or it
             brings none. The task has others then.
+        extras: `susx_bench.options.recorded.Extras` that are set: the input hash and the record
+            have them.
+        given: `Record.given`.
     """
 
     task: Task
@@ -76,6 +79,8 @@ class Cell:
     batches: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
     wordless: str = ""
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _pool(self) -> Pool:
@@ -218,6 +223,7 @@ class Cell:
             **({"order": self.order} if self.order or self.batches else {}),
             **({"batches": self.batches} if self.batches else {}),
             **({"plugins": packages} if packages else {}),
+            **self.extras,
         }
 
     @cached_property
@@ -328,6 +334,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     scores = score(joined["top1"], task.test_labels, task.classnames)
     record = Record(
         **scores,
+        **cell.extras,
         method=method.name,
         method_version=method.version,
         method_source=cell.method_source,
@@ -340,6 +347,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         chosen_here=names_one_of(task.dataset, choice.seen, DATASETS.names()),
         dataset=task.dataset,
         dataset_given=task.given,
+        given=dict(cell.given),
         encoder=task.encoder,
         setting=cell.setting,
         prompts=task.prompts,

@@ -29,19 +29,19 @@ from susx_bench.errors import (
     PromptsError,
     ShotsError,
     SupportError,
-    UnknownNameError,
 )
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.contents import Contents
 from susx_bench.features.launch import Launch
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
-from susx_bench.methods.base import Method, Setting, fault
+from susx_bench.methods.base import Method, fault
+from susx_bench.options.batches import ALL, Batches
+from susx_bench.options.run import DEMO, ORDER, SEEDS, SHOTS, RunOptions
 from susx_bench.prompts.kinds import Say, class_prompts
 from susx_bench.records.files import sha256_json
 from susx_bench.records.text import read_names
 from susx_bench.registry import DATASETS, ENCODERS, METHODS, load_method
-from susx_bench.runner.batches import ALL, Batches
 from susx_bench.runner.cell import Cell
 from susx_bench.support.build import Request as Build
 from susx_bench.support.build import build
@@ -52,49 +52,10 @@ from susx_bench.support.places import BLOCK
 from susx_bench.tuning.choose import TUNES, Tune
 
 FEW_SHOT = "few-shot"
-ORDER = 1
-"""Seed of the order in which a streaming method meets the test images, unless told otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The options of ``run``, as they came; None where one was not given."""
-
-    method: Sequence[str]
-    setting: Setting
-    dataset: Sequence[str] | None = None
-    encoder: str | None = None
-    precision: str = "fp32"
-    data_root: Path | None = None
-    source: str = "auto"
-    split_file: Path | None = None
-    image_column: str | None = None
-    label_column: str | None = None
-    on_bad_image: str = "error"
-    views: int | None = None
-    draw: DrawRule = "balanced"
-    shots_file: Path | None = None
-    prompts: str = "single"
-    prompts_dir: Path | None = None
-    support: str | None = None
-    shots: Sequence[int] | None = None
-    seed: Sequence[int] | None = None
-    tune: str | None = None
-    val_shots: int | None = None
-    allow_test_tuning: bool = False
-    features: Path | None = None
-    logit_scale: float | None = None
-    classnames: Path | None = None
-    official: bool = False
-    order: Sequence[int] | None = None
-    batches: Sequence[str] | None = None
-    devices: int = 1
-    num_nodes: int = 1
-    accelerator: str = "auto"
-    batch_size: int = 256
-    force: bool = False
-    workers: int | None = None
-    out: Path = Path("results")
+class Request(RunOptions):
+    """The options of ``run``, and what they say of where to run and where images lie."""
 
     @property
     def launch(self) -> Launch:
@@ -113,6 +74,11 @@ class Request:
             self.label_column,
             self.classnames,
         )
+
+    def given(self) -> dict[str, str]:
+        """What a record keeps of where data lies and how to read it, as it was given."""
+        values = {name: getattr(self, name) for name, o in self.declared().items() if o.given}
+        return {name: as_given(str(value)) for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -137,22 +103,13 @@ class Opened:
 
 
 def plan(
-    request: Request,
-    baselines: Sequence[str],
-    demo: str,
-    shots: Sequence[int],
-    seeds: Sequence[int],
-    notes: Console,
-    opened: Opened | None = None,
+    request: Request, baselines: Sequence[str], notes: Console, opened: Opened | None = None
 ) -> list[Cell]:
     """List the cells of a request: tasks, then methods, then shots, then seeds.
 
     Args:
         request: What was asked.
         baselines: Methods to put beside the ones asked for.
-        demo: Dataset where none was asked for.
-        shots: Shots where none were asked for; a bundle is then used whole.
-        seeds: Draws where none were asked for.
         notes: Console for notes.
         opened: What other requests have opened already.
 
@@ -169,25 +126,22 @@ def plan(
         raise PluginError(f"two of the methods asked for are called '{twice}'. Rename one.")
     opened = opened or Opened()
     say = partial(opened.say, notes)
-    tasks = _tasks(request, demo, notes, opened)
+    tasks = _tasks(request, notes, opened)
     if request.shots is None and (request.features or request.setting != FEW_SHOT):
         if request.seed:
             notes.print("--seed has no effect: without --shots the support set is used whole.")
         whole = True
     else:
         whole = request.shots_file is not None
-
-    if request.shots_file and (request.shots or request.seed or request.draw != "balanced"):
-        raise OptionError("--shots-file says which images: not with --shots, --seed or --draw.")
-    if request.shots_file and request.setting != FEW_SHOT:
-        raise OptionError("--shots-file goes with --setting few-shot only.")
+    drawn = not whole and any("support" in method.needs for method, _ in methods)
+    given = request.given()
     cells = []
     for task in tasks:
         tune = _tune(request, task)
         draws: list[tuple[int | None, int]] = [(None, 0)]
-        if not whole and len(task.pool_labels):
-            each = request.shots or _shots_there_are(task, shots, request.draw, notes)
-            draws = [(s, seed) for s in each for seed in request.seed or seeds]
+        if drawn and len(task.pool_labels):
+            each = request.shots or _shots_there_are(task, request.draw, notes)
+            draws = [(s, seed) for s in each for seed in request.seed or SEEDS]
         worded: dict[str, tuple[Task, str]] = {"": (task, ""), task.prompts: (task, "")}
         chosen = None
         if request.shots_file:
@@ -203,8 +157,8 @@ def plan(
             if method.prompts not in worded:
                 worded[method.prompts] = _worded(task, method.prompts, request.prompts_dir, say)
             own, wordless = worded[method.prompts]
-            drawn = draws if needs_support else [(None, 0)]
-            for (draw_shots, seed), (order, batches) in product(drawn, _shown(method, request)):
+            own_draws = draws if needs_support else [(None, 0)]
+            for (draw_shots, seed), (order, batches) in product(own_draws, _shown(method, request)):
                 cell = Cell(
                     task=own,
                     method=method,
@@ -221,9 +175,10 @@ def plan(
                     batches=batches,
                     plugins=METHODS.package(asked),
                     wordless=wordless,
+                    extras=request.extras(),
+                    given=given,
                 )
-                # Hashing draws the images, so that too many shots stop here.
-                assert cell.input_sha256
+                _ = cell.input_sha256  # draws the images, so that too many shots stop here
                 cells.append(cell)
     return cells
 
@@ -249,13 +204,7 @@ UNAVAILABLE = (BundleError, DatasetError, EncoderError, PromptsError, SupportErr
 """Errors that are about some data, and leave the rest of a suite as it is."""
 
 
-def plan_suite(
-    requests: Sequence[Request],
-    demo: str,
-    shots: Sequence[int],
-    seeds: Sequence[int],
-    notes: Console,
-) -> tuple[list[Cell], list[Part]]:
+def plan_suite(requests: Sequence[Request], notes: Console) -> tuple[list[Cell], list[Part]]:
     """List the cells of a suite, each once, and which of its data can be had.
 
     Data that cannot be had takes its own cells with it and no others. What is wrong with the
@@ -263,9 +212,6 @@ def plan_suite(
 
     Args:
         requests: What the suite asks for.
-        demo: Dataset where none is asked for.
-        shots: Shots where none are asked for; a bundle is then used whole.
-        seeds: Draws where none are asked for.
         notes: Console for notes.
 
     Raises:
@@ -275,21 +221,21 @@ def plan_suite(
     parts: dict[Request, Part] = {}
     opened = Opened()
     asked = [
-        replace(request, dataset=names)
+        request.changed(dataset=names)
         for request in requests
         for names in (
-            [request.dataset] if request.features else [(n,) for n in request.dataset or (demo,)]
+            [request.dataset] if request.features else [(n,) for n in request.dataset or (DEMO,)]
         )
     ]
     while asked:
         request = asked.pop(0)
-        each = request.shots or shots
+        each = request.shots or SHOTS
         data = _data_of(request)
-        keys = [replace(data, shots=(s,)) for s in each]
+        keys = [data.changed(shots=(s,)) for s in each]
         if any(key in parts and parts[key].error for key in (data, *keys[:1])):
             continue  # told once; nothing is downloaded or read a second time
         try:
-            for cell in plan(request, (), demo, shots, seeds, notes, opened):
+            for cell in plan(request, (), notes, opened):
                 # A suite's runs may share cells, such as zero-shot's.
                 cells.setdefault(cell.input_sha256, cell)
             for key in (data, *keys):
@@ -297,7 +243,7 @@ def plan_suite(
         except ShotsError as error:
             if len(each) > 1:
                 # Fewer images than the most shots ask for still serve the fewer shots.
-                asked = [replace(request, shots=(s,)) for s in each] + asked
+                asked = [request.changed(shots=(s,)) for s in each] + asked
             else:
                 parts[keys[0]] = _part(request, keys[0], error)
         except UNAVAILABLE as error:
@@ -315,30 +261,17 @@ def _part(request: Request, key: Request, error: BenchError | None = None) -> Pa
     else:
         where = dataset = (request.dataset or ("",))[0]
         encoder = encoder_name(request.encoder, own_encoder(dataset), dataset)
-    names = (
-        *("setting", "precision", "source", "views", "prompts", "support", "shots"),
-        *("image_column", "label_column", "classnames"),
-    )
-    said = [where, encoder, *(str(getattr(key, name)) for name in names)]
+    names = [name for name, option in Request.declared().items() if option.data]
+    said = [where, encoder, *(str(getattr(key, name)) for name in (*names, "shots"))]
     return Part(dataset, encoder, sha256_json(said), error)
 
 
 def _data_of(request: Request) -> Request:
-    """The request without what does not say which data it is about."""
-    return replace(
-        request,
-        method=(),
-        shots=None,
-        seed=None,
-        draw="balanced",
-        shots_file=None,
-        tune=None,
-        val_shots=None,
-        allow_test_tuning=False,
-        official=False,
-        order=None,
-        batches=None,
-    )
+    """The request without what decides a number and does not say which data it is about."""
+    others = [
+        n for n, o in Request.declared().items() if o.decides and not o.data and n != "method"
+    ]
+    return request.changed(method=(), **{name: Request.default(name) for name in others})
 
 
 def _shown(method: type[Method], request: Request) -> list[tuple[int, str]]:
@@ -382,21 +315,19 @@ def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task,
         return task, str(error)
 
 
-def _shots_there_are(
-    task: Task, shots: Sequence[int], rule: DrawRule, notes: Console
-) -> Sequence[int]:
+def _shots_there_are(task: Task, rule: DrawRule, notes: Console) -> Sequence[int]:
     """The default shots that the task has images for; what is left out is said."""
     if rule == "coop":  # a class with fewer images gives all it has
-        return shots
+        return SHOTS
     label, count = scarcest(Pool(task.pool_labels, task.classnames, task.where))
-    more = [s for s in shots if s > count]
-    if not more or len(more) == len(shots):  # where no draw is possible, drawing says so
-        return shots
+    more = [s for s in SHOTS if s > count]
+    if not more or len(more) == len(SHOTS):  # where no draw is possible, drawing says so
+        return SHOTS
     notes.print(
         f"{task.where}: class {label} ('{task.classnames[label]}') has {count} labelled images, "
         f"so S = {', '.join(map(str, more))} is left out.",
     )
-    return [s for s in shots if s <= count]
+    return [s for s in SHOTS if s <= count]
 
 
 def _tune(request: Request, task: Task) -> Tune:
@@ -404,8 +335,6 @@ def _tune(request: Request, task: Task) -> Tune:
     name = request.tune
     if name is None:
         name = ("val" if has_val else "support") if request.setting == FEW_SHOT else "fixed"
-    if name not in TUNES:
-        raise UnknownNameError("tuning", name, TUNES)
     tune: Tune = next(known for known in TUNES if known == name)
     if tune in ("val", "few-val") and task.val_is_test:
         raise OptionError(
@@ -418,30 +347,14 @@ def _tune(request: Request, task: Task) -> Tune:
             f"--tune {tune}: {task.where} comes without a val split ('val' and 'val_labels'). "
             "Use --tune support or --tune fixed."
         )
-    if tune == "test" and not request.allow_test_tuning:
-        raise OptionError(
-            "--tune test chooses on the test labels, which makes its accuracy an upper bound and "
-            "no result. Add --allow-test-tuning if that is what you want."
-        )
     if task.test_labels is None and (tune == "test" or request.batches):
         asked = "--tune test" if tune == "test" else "--batches"
         raise OptionError(f"{asked} looks at the test labels, which {task.dataset} has none of.")
-    if tune == "few-val" and request.setting != FEW_SHOT and not request.val_shots:
-        raise OptionError("--tune few-val in the name-only setting needs --val-shots.")
-    if request.val_shots and tune != "few-val":
-        raise OptionError("--val-shots goes with --tune few-val only.")
     return tune
 
 
 def _bundle(request: Request, notes: Console) -> Task:
     assert request.features is not None
-    if request.support:
-        raise OptionError("--support does not go with --features: the bundle has its own support.")
-    for option in ("views", "split_file", "image_column", "label_column", "prompts_dir"):
-        if getattr(request, option) is not None:
-            raise OptionError(f"--{option.replace('_', '-')} does not go with --features.")
-    if request.dataset and len(request.dataset) > 1:
-        raise OptionError(f"--features is one dataset, --dataset names {len(request.dataset)}.")
     names = None
     if request.classnames:
         try:
@@ -461,15 +374,14 @@ def _bundle(request: Request, notes: Console) -> Task:
     return task
 
 
-def _tasks(request: Request, demo: str, notes: Console, opened: Opened) -> list[Task]:
+def _tasks(request: Request, notes: Console, opened: Opened) -> list[Task]:
     """The tasks of a request; one that was opened before is the same one again."""
     if request.features:
         keys = [_data_of(request)]
     else:
-        _check_flags(request)
         check_encoders([request])
-        names = request.dataset or (demo,)
-        keys = [replace(_data_of(request), dataset=(name,)) for name in names]
+        names = request.dataset or (DEMO,)
+        keys = [_data_of(request).changed(dataset=(name,)) for name in names]
     for key in keys:
         if key in opened.tasks:
             continue
@@ -501,12 +413,7 @@ def check_encoders(requests: Sequence[Request]) -> None:
     for request in requests:
         if not request.features:
             for name in request.dataset or ():
-                assert encoder_name(request.encoder, own_encoder(name), name)
-
-
-def _check_flags(request: Request) -> None:
-    if request.logit_scale is not None:
-        raise OptionError("--logit-scale goes with --features only.")
+                encoder_name(request.encoder, own_encoder(name), name)
 
 
 def _task(
@@ -551,11 +458,6 @@ def _pool(
 ) -> tuple[Images, str]:
     spec = dataset.spec
     if request.setting == FEW_SHOT:
-        if request.support:
-            raise OptionError(
-                "--support goes with --setting name-only; in few-shot the support is drawn from "
-                "the train split."
-            )
         if "train" not in dataset.splits:
             raise OptionError(
                 f"{spec.name}: it has no train split, so there is no few-shot setting. Use "

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterable
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,14 +18,17 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    create_model,
 )
 
 from susx_bench.data.spec import SupportKind
 from susx_bench.errors import OptionError, SuiteError, UnknownNameError
+from susx_bench.options.batches import ALL, Batches
+from susx_bench.options.declare import suite_fields
+from susx_bench.options.run import RunOptions
 from susx_bench.prompts.kinds import KINDS
 from susx_bench.records.text import read_text
 from susx_bench.registry import DATASETS, METHODS
-from susx_bench.runner.batches import ALL, Batches
 from susx_bench.tuning.names import TUNES
 
 
@@ -47,25 +50,28 @@ class _OwnData(BaseModel):
     classnames: Path | None = None
 
 
-class SuiteRun(_OwnData):
-    """One ``[[run]]`` of a suite: the options of ``susx-bench run`` that decide a number."""
+class _SuiteRun(BaseModel):
+    """One ``[[run]]`` of a suite: the options of ``susx-bench run`` that a suite may say.
 
-    method: Annotated[tuple[str, ...], Field(min_length=1)]
-    setting: Literal["name-only", "few-shot"] = "few-shot"
+    An option that stands for a run with each of its values has a tuple of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: tuple[str, ...]
     dataset: tuple[str, ...] | None = None
-    features: tuple[Path, ...] = ()
-    encoder: OneOrMore | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    views: PositiveInt | None = None
-    draw: Literal["balanced", "coop"] = "balanced"
-    prompts: OneOrMore = ("single",)
-    support: OneOrMore | None = None
-    shots: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
-    seed: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
-    tune: tuple[str, ...] = ()
-    official: bool = False
-    order: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
-    batches: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    features: tuple[Path, ...] | None = None
+    encoder: tuple[str, ...] | None = None
+    prompts: tuple[str, ...] | None = None
+    support: tuple[str, ...] | None = None
+    tune: tuple[str, ...] | None = None
+    batches: tuple[str, ...] | None = None
+
+
+if TYPE_CHECKING:
+    SuiteRun = _SuiteRun
+else:
+    SuiteRun = create_model("SuiteRun", __base__=_SuiteRun, **suite_fields(RunOptions))
 
 
 class SuiteSupport(_OwnData):
@@ -144,8 +150,8 @@ class Suite(BaseModel):
             if not run.features:  # a bundle's dataset may have any name
                 datasets = run.dataset or ()
                 _check("dataset", datasets, DATASETS.names(), f"{place}.dataset", _yours)
-            _check("prompt kind", run.prompts, KINDS, f"{place}.prompts")
-            _check("tuning", run.tune, TUNES, f"{place}.tune")
+            _check("prompt kind", run.prompts or (), KINDS, f"{place}.prompts")
+            _check("tuning", run.tune or (), TUNES, f"{place}.tune")
             for batches in run.batches or ():
                 try:
                     _ = batches == ALL or Batches.read(batches)
@@ -172,27 +178,24 @@ class Suite(BaseModel):
         return found
 
     def options(self, data_root: Path | None) -> list[dict[str, Any]]:
-        """The options of each ``susx-bench run`` the suite stands for.
+        """The options of each ``susx-bench run`` the suite stands for: those that it says.
 
         Args:
             data_root: Folder that relative paths of bundles and class names start from.
         """
         found = []
-        lists = ("features", "encoder", "prompts", "support", "tune")
         for run in self.run:
-            shared = run.model_dump(exclude=set(lists))
-            each = [getattr(run, name) or (None,) for name in lists]
-            for features, encoder, prompts, support, tune in product(*each):
-                found.append(
-                    shared
-                    | {"classnames": _below(data_root, run.classnames)}
-                    | {
-                        "features": _below(data_root, features),
-                        "encoder": encoder,
-                        "prompts": prompts,
-                    }
-                    | {"support": support, "tune": tune, "allow_test_tuning": tune == "test"}
-                )
+            said = {name: value for name, value in dict(run).items() if value is not None}
+            each = {}
+            for name, value in said.items():
+                option = RunOptions.declared()[name]
+                several = value if option.suite == "each" else (value,)
+                each[name] = [_below(data_root, v) if option.below else v for v in several]
+            for values in product(*each.values()):
+                options = dict(zip(each, values, strict=True))
+                if options.get("tune") == "test":
+                    options["allow_test_tuning"] = True
+                found.append(options)
         return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from susx_bench.runner.batches import Batches
+from susx_bench.options.batches import Batches
 
 
 def compose(labels: Tensor, batches: Batches, seed: int) -> list[Tensor]:

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from susx_bench.errors import OptionError, RecordError
 from susx_bench.hub import downloads
-from susx_bench.records.command import METHOD, command, options
+from susx_bench.options.run import METHOD
+from susx_bench.records.command import command, options
 from susx_bench.records.record import Record, unpack
 from susx_bench.records.store import predictions_path, read, read_predictions
 from susx_bench.registry import DATASETS, METHODS
@@ -21,8 +22,6 @@ from susx_bench.runner.cell import Cell, measure
 from susx_bench.runner.plan import Opened, Request, plan
 from susx_bench.runner.run import need_of, unmet_need
 from susx_bench.tuning.choose import TUNES
-
-_LISTS = ("shots", "seed", "order", "batches")
 
 
 @dataclass(frozen=True)
@@ -123,26 +122,28 @@ def _find(
     given = {name: value for name, value in named.options.items() if value is not None}
     asked = options(record)
     _check_named(path, asked, given)
-    asked.pop("split_file", None)  # the data may have come with that split
     elsewhere = {"support", "shots_file"} - set(asked)  # named for other records
     if "features" in asked:
         elsewhere |= {"split_file", "prompts_dir", "image_column", "label_column"}
-    asked |= {name: value for name, value in given.items() if name not in elsewhere}
     each = _candidates(path, record, asked, named)
+    # What a record says of the user's files is opened only if the user names it too; data may have
+    # come with the split that it says.
+    files = {name for name, option in Request.declared().items() if option.file}
+    asked = {name: value for name, value in asked.items() if name not in files}
+    asked |= {name: value for name, value in given.items() if name not in elsewhere}
     nearest: tuple[str, ...] | None = None
     refused: OptionError | None = None
     for choice in product(*each.values()):
         # A method with nothing to choose on its support is on record as fixed, whoever was asked.
         tunes = (record.tuned_on, *TUNES) if record.tuned_on == "fixed" else (record.tuned_on,)
         for tune in dict.fromkeys(tunes):
-            request = Request(
-                **asked
-                | dict(zip(each, choice, strict=True))
-                | {"tune": tune, "allow_test_tuning": True}
-                | {name: (asked[name],) for name in _LISTS if name in asked}
-            )
             try:
-                cells = plan(request, (), record.dataset, (), (), notes, opened)
+                request = Request(
+                    **asked
+                    | dict(zip(each, choice, strict=True))
+                    | {"tune": tune, "allow_test_tuning": True}
+                )
+                cells = plan(request, (), notes, opened)
             except OptionError as error:
                 refused = refused or error
                 continue
@@ -155,8 +156,10 @@ def _find(
     if nearest is None and refused is not None:
         raise refused
     what = ", ".join(nearest or ()) or "its inputs"
-    custom = record.protocol == "custom" and "split_file" not in given
-    hint = " If it was measured with a --split-file, name it." if custom else ""
+    known = options(record)
+    unnamed = [name for name in known if name in files - {"features"} and name not in given]
+    words = [f"{Request.declared()[name].spelling(name)} {known[name]}" for name in unnamed]
+    hint = f" It was measured with {' and '.join(words)}: name it too." if words else ""
     raise RecordError(
         f"{path}: the inputs cannot be found again: {what} differs from the record. It was "
         f"measured by `{command(record)}`.{hint}"

@@ -22,7 +22,7 @@ from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.formats.sheet import arrow, number
 from susx_bench.leaderboard.make import make
 from susx_bench.leaderboard.page.build import INDEX, Shown, differences, files
-from susx_bench.records.command import BUNDLE
+from susx_bench.options.run import BUNDLE
 from susx_bench.records.command import command as command_of
 from susx_bench.records.record import Record
 from tests.conftest import Bundle, Command

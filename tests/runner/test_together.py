@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from susx_bench.errors import OptionError
+from susx_bench.options.batches import Batches
 from susx_bench.records.store import read_predictions
-from susx_bench.runner.batches import Batches
 from susx_bench.runner.suite import Suite
 from susx_bench.runner.together import compose
 from susx_bench.testing.task import clustered

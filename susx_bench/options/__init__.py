@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,6 +120,8 @@ class Count(click.IntRange):
             number = int(value)
         except (ValueError, OverflowError):
             self.fail(f"'{_short(value)}' is not a valid integer.", param, ctx)
+        if isinstance(value, float) and value != number:
+            self.fail(f"{value} is not a valid integer.", param, ctx)
         if not self.least <= number <= self.most:
             shown = _short(value)
             self.fail(f"{shown} is not in the range {self._describe_range()}.", param, ctx)
@@ -180,8 +183,11 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
         """Split, convert and drop repeats, in the order given."""
-        parts = value if isinstance(value, tuple) else [p.strip() for p in str(value).split(",")]
-        if not all(part != "" for part in parts):
+        whole = isinstance(value, str) or not isinstance(value, Sequence)
+        parts = [part.strip() for part in str(value).split(",")] if whole else value
+        if not parts:
+            self.fail("the list is empty.", param, ctx)
+        if any(part == "" for part in parts):
             self.fail(f"'{_short(value)}' has an empty item.", param, ctx)
         return tuple(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
 
@@ -199,11 +205,10 @@ class NameList(CommaList):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
         """Split, unless there is such a path, or such a file before ``:CLASS``."""
-        text = str(value)
-        paths = (text, text.rpartition(":")[0])
-        whole = any("," in path and _is_there(path) for path in paths)
-        if whole and not isinstance(value, tuple):
-            value = (text,)
+        if isinstance(value, str):
+            paths = (value, value.rpartition(":")[0])
+            if any("," in path and _is_there(path) for path in paths):
+                value = (value,)
         return super().convert(value, param, ctx)
 
     @staticmethod
@@ -239,11 +244,40 @@ class Shard(click.ParamType[tuple[int, int]]):
         return part, parts
 
 
-class Command(click.Command):
-    """A command that refuses a list given twice, of which click would take the last in silence.
+GROUPS = ("What to measure", "Data", "Encoder", "Support", "Tuning", "Where it runs", "Output")
+"""Headings of ``--help``, in their order."""
 
-    The lists of an option that may be repeated add up.
+
+class Grouped(click.Option):
+    """An option that ``--help`` lists under a heading.
+
+    Args:
+        group: One of `GROUPS`; empty for the options under no heading.
     """
+
+    def __init__(self, *args: Any, group: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose ``--help`` lists options under headings, and which refuses a repeated list.
+
+    Click would take the last of two lists in silence. The lists of an option that may be repeated
+    add up.
+    """
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options by group, those without one last."""
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in (*GROUPS, "")}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (line := param.get_help_record(ctx)):
+                groups[getattr(param, "group", "")].append(line)
+        several = any(groups[name] for name in GROUPS)
+        for name, lines in groups.items():
+            if lines:
+                with formatter.section(name or ("Other options" if several else "Options")):
+                    formatter.write_dl(lines)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, as click does, but for repeats."""

@@ -1,0 +1,217 @@
+"""An option is declared once: one field of a model. All that knows the option reads it here.
+
+A field of an `Options` model is annotated with an `Option`. From it follow the click option, the
+key of a suite, the request of a Python call, the value in the input hash and in the record, the
+words of the command that a record prints, and what a table says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import click
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from susx_bench.errors import OptionError
+from susx_bench.options import Grouped, NameList
+
+if TYPE_CHECKING:
+    from susx_bench.records.record import Record
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Option:
+    """What is to be known about an option, beside its name, its Python type and its default.
+
+    Attributes:
+        type: Checks and converts a value: of the command line, of a suite or of a Python call.
+        help: One or two sentences for ``--help``.
+        group: Heading under which ``--help`` lists it, one of
+            `susx_bench.options.GROUPS`.
+        flag: The words of the command line, where they are not ``--`` and the name.
+        variable: Environment variable that says it where the command line does not.
+        required: Whether the command line must say it, unless a file says it.
+        decides: Whether it decides a number. Next to ``--suite`` such an option is refused.
+        data: Whether it decides which images, texts and features a method gets.
+        suite: How a suite may say it: ``one`` value for a run, or ``each`` of a list, which stands
+            for a run with each. Empty where a suite may not.
+        below: Whether a relative path in a suite starts from the data folder.
+        given: Whether it says where data of the user's lies or how to read it. The record keeps it
+            in `Record.given` as it was given, if it was; the hashes of the data tell what was read.
+        file: Whether it names a file that ``records verify`` opens only if the user names it too.
+        asked: What a record's cell was asked with; None where the option is not needed. Where this
+            is not given, the option's field of the record, if that is not the default.
+        words: How a table says a value, with ``{}`` in its place.
+        quick: Whether a number that was measured with it is a quick look, which no leaderboard
+            takes.
+    """
+
+    type: click.ParamType[Any]
+    help: str
+    group: str
+    flag: str = ""
+    variable: str = ""
+    required: bool = False
+    decides: bool = False
+    data: bool = False
+    suite: Literal["", "one", "each"] = ""
+    below: bool = False
+    given: bool = False
+    file: bool = False
+    asked: Callable[[Record], Any] | None = None
+    words: str = ""
+    quick: bool = False
+
+    def spelling(self, name: str) -> str:
+        """The option's words on the command line, without the second of ``--on/--off``."""
+        return (self.flag or f"--{name.replace('_', '-')}").partition("/")[0]
+
+
+class Options(BaseModel):
+    """The options of a command: every field has an `Option`.
+
+    It is built from keywords, without click. Values pass through the options' types, and the rules
+    between options are the model's validators.
+
+    Raises:
+        OptionError: If a value is refused, or two options do not fit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0]) if first["loc"] else ""
+            option = self.declared().get(name)
+            place = f"{option.spelling(name)}: " if option else f"{name}: " if name else ""
+            raise OptionError(f"{place}{first['msg'].rstrip('.')}.") from error
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _converted(cls, value: Any, info: ValidationInfo) -> Any:
+        option = cls.declared().get(str(info.field_name))
+        return value if option is None or value is None else convert(option, value)
+
+    @classmethod
+    def declared(cls) -> Mapping[str, Option]:
+        """The options by name, in the order in which they are declared."""
+        return _declared(cls)
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        """What an option is where nobody says it."""
+        field = cls.model_fields[name]
+        return None if field.is_required() else field.get_default(call_default_factory=True)
+
+    def changed(self, **values: Any) -> Self:
+        """The same options with other values for some, which are taken as they are."""
+        return self.model_copy(update=values)
+
+    @classmethod
+    def click_options(cls, *names: str, **changes: Any) -> Callable[[Any], Any]:
+        """A decorator that adds these options to a click command; all where none is named.
+
+        Args:
+            names: Which, in the order in which they are to stand.
+            changes: Arguments of `click.Option` in place of what is declared.
+        """
+        params = [_param(cls, name, changes) for name in names or cls.declared()]
+
+        def add(command: Any) -> Any:
+            for param in reversed(params):
+                command = param(command)
+            return command
+
+        return add
+
+    @classmethod
+    def asked(cls, record: Record) -> dict[str, Any]:
+        """The options that ask for a record's cell, by name."""
+        found = {}
+        for name, option in cls.declared().items():
+            if option.asked:
+                value = option.asked(record)
+            elif option.given:
+                value = record.given.get(name)
+            else:
+                value = getattr(record, name, None)
+                value = None if value == cls.default(name) else value
+            if value is not None:
+                found[name] = value
+        return found
+
+
+@cache
+def _declared(model: type[Options]) -> Mapping[str, Option]:
+    found = {}
+    inherited = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", ())}
+    for name in sorted(model.model_fields, key=inherited.__contains__):  # a model's own ones first
+        metadata = model.model_fields[name].metadata
+        if option := next((each for each in metadata if isinstance(each, Option)), None):
+            found[name] = option
+    return found
+
+
+def convert(option: Option, value: Any) -> Any:
+    """A value as the option's type has it.
+
+    Raises:
+        PydanticCustomError: If the type refuses it; a validator turns it into a line.
+    """
+    try:
+        return option.type.convert(value, None, None)
+    except click.UsageError as error:
+        # Braces would be read as fields of the message.
+        raise PydanticCustomError("option", "{line}", {"line": error.message}) from error
+    except (TypeError, AttributeError) as error:  # a value that no command line can have
+        raise PydanticCustomError(
+            "option", "{line}", {"line": f"'{value}' is no {option.type.name}"}
+        ) from error
+
+
+def _param(model: type[Options], name: str, changes: dict[str, Any]) -> Callable[[Any], Any]:
+    option, default = model.declared()[name], model.default(name)
+    flag = option.flag or option.spelling(name)
+    how: dict[str, Any] = {"type": option.type, "help": option.help, "group": option.group}
+    if isinstance(default, bool):
+        how |= {"is_flag": True, "default": default, "show_default": "/" in flag}
+    elif default is not None and not option.required:
+        how |= {"default": default, "show_default": True}
+    if isinstance(option.type, NameList):
+        how |= {"multiple": True, "callback": option.type.join}
+    if option.variable:
+        how |= {"envvar": option.variable, "show_envvar": True}
+    return click.option(flag, name, cls=Grouped, **how | changes)
+
+
+def suite_fields(model: type[Options]) -> dict[str, Any]:
+    """What a suite may say of a command's options: fields for `pydantic.create_model`."""
+    fields: dict[str, Any] = {}
+    for name, option in model.declared().items():
+        if option.suite:
+            kind = Annotated[Any, BeforeValidator(partial(_from_suite, option))]
+            fields[name] = (kind, ... if model.model_fields[name].is_required() else None)
+    return fields
+
+
+def _from_suite(option: Option, value: Any) -> Any:
+    if option.suite == "one":
+        return convert(option, value)
+    each = value if isinstance(value, list) else [value]
+    if not each:
+        raise PydanticCustomError("option", "the list is empty")
+    return tuple(convert(option, item) for item in each)

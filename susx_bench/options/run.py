@@ -1,0 +1,570 @@
+"""The options of ``susx-bench run`` that a request has, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import click
+from pydantic import model_validator
+
+from susx_bench.errors import OptionError, UnknownNameError
+from susx_bench.options import (
+    FILE_PATH,
+    FOLDER_PATH,
+    IMAGES,
+    NAME,
+    NAMES,
+    ORDER_LIST,
+    SEED_LIST,
+    SHOT_LIST,
+    TRAVEL,
+    WORDS,
+    Count,
+    Number,
+)
+from susx_bench.options.batches import ALL, Batches
+from susx_bench.options.declare import Option, Options
+from susx_bench.options.recorded import Extras, Precision, Setting, Tuning
+
+if TYPE_CHECKING:
+    from susx_bench.records.record import Record
+
+DEMO = "digits"
+"""Dataset where none is asked for: it is embedded."""
+
+SHOTS = (1, 2, 4, 8, 16)
+"""Labelled images per class where nobody says how many; a bundle is then used whole."""
+
+SEEDS = (1, 2, 3)
+"""Draws where nobody says which."""
+
+ORDER = 1
+"""Seed of the order of the test images where nobody says which."""
+
+BASELINES = ("zero-shot", "tip-adapter")
+"""Methods that stand beside those asked for."""
+
+ON_THE_DEMO = (
+    "zero-shot",
+    "calip",
+    "clip-dn",
+    "waffle",
+    "tip-adapter",
+    "gda",
+    "ape",
+    "timo",
+    "tag",
+    "tipx",
+)
+"""Those where no data is asked for: the inductive methods, without variants of one and those that
+read prompt files."""
+
+FEW_VAL = 4
+"""Most images a class that ``few-val`` looks at unless told otherwise, as in CoOp."""
+
+BUNDLE, METHOD, SPLIT, LIST = "FILE.safetensors", "./FILE.py:CLASS", "SPLIT.json", "SHOTS.json"
+"""What stands in a printed command for a file that a record does not name."""
+
+OWN = (".", "/", "~", "hf:")
+"""What the name of a folder or a repository starts with, instead of a dataset's."""
+
+PACKAGES = ("susx-bench", "torch", "lightning", "open_clip_torch", "safetensors")
+"""What the numbers depend on, whatever the method."""
+
+MEASURED, DATA, ENCODER, SUPPORT, TUNING, PLACE, OUTPUT = (
+    "What to measure",
+    "Data",
+    "Encoder",
+    "Support",
+    "Tuning",
+    "Where it runs",
+    "Output",
+)
+
+
+def _method(record: Record) -> str:
+    # A plugin's method is found by its name; its package is then among the versions.
+    from_file = record.method_source and set(record.versions) <= {*PACKAGES, "python"}
+    return METHOD if from_file else record.method
+
+
+def _is_bundle(record: Record) -> bool:
+    return record.protocol == "bundle"
+
+
+def _split_file(record: Record) -> str | None:
+    if name := record.given.get("split_file"):
+        return name
+    # Data of the user's own has its own split, if none is given.
+    own = (record.dataset_given or record.dataset).startswith(OWN)
+    return SPLIT if record.protocol == "custom" and not own else None
+
+
+def _support(record: Record) -> str | None:
+    named = record.setting == "name-only" and not _is_bundle(record) and record.support != "none"
+    return record.support if named else None
+
+
+def _views(record: Record) -> int | None:
+    few = record.setting == "few-shot" and not _is_bundle(record)
+    return record.views if few and record.views else None
+
+
+def _is_drawn(record: Record) -> bool:
+    return record.draw not in ("", "file")
+
+
+def _val_shots(record: Record) -> int | None:
+    if record.tuned_on != "few-val":
+        return None
+    each, rest = divmod(record.search.images, record.num_classes)
+    usual = min(record.shots or FEW_VAL, FEW_VAL) if record.setting == "few-shot" else None
+    return None if rest or each == usual else each
+
+
+def _order(record: Record) -> int | None:
+    return record.order if record.regime == "streaming" or record.batches else None
+
+
+# Options that several commands have.
+DataRoot = Annotated[
+    Path | None,
+    Option(
+        type=FOLDER_PATH,
+        help="Folder of local data, DIR/DATASET each, and of a suite's bundles.",
+        group=DATA,
+        variable="SUSX_BENCH_DATA",
+    ),
+]
+SourceName = Annotated[
+    str,
+    Option(
+        type=NAME,
+        help="Where images come from: folder, hub, hf:ORG/NAME[:CONFIG][@COMMIT]; auto: the "
+        "folder, else the hub.",
+        group=DATA,
+        decides=True,
+        data=True,
+    ),
+]
+SplitFile = Annotated[
+    Path | None,
+    Option(
+        type=FILE_PATH,
+        help="A split file in place of the published one; joined with a hub copy by file name.",
+        group=DATA,
+        decides=True,
+        data=True,
+        given=True,
+        file=True,
+        asked=_split_file,
+    ),
+]
+ImageColumn = Annotated[
+    str | None,
+    Option(
+        type=NAME,
+        help="Column of a table's images, or their ending in webdataset shards. [default: image, "
+        "img, jpg, ...]",
+        group=DATA,
+        decides=True,
+        data=True,
+        suite="one",
+        given=True,
+    ),
+]
+LabelColumn = Annotated[
+    str | None,
+    Option(
+        type=NAME,
+        help="Column of its labels, likewise. [default: label, labels, cls, fine_label, class]",
+        group=DATA,
+        decides=True,
+        data=True,
+        suite="one",
+        given=True,
+    ),
+]
+Classnames = Annotated[
+    Path | None,
+    Option(
+        type=FILE_PATH,
+        help="Names of the classes in their order, one a line, of a bundle or of data of yours.",
+        group=DATA,
+        decides=True,
+        data=True,
+        suite="one",
+        below=True,
+        given=True,
+        file=True,
+    ),
+]
+PromptsDir = Annotated[
+    Path | None,
+    Option(
+        type=FOLDER_PATH,
+        help="Folder of prompt files: CuPL_prompts_DATASET.json for cupl and combined, "
+        "descriptors_DATASET.json for visdesc.",
+        group=ENCODER,
+        variable="SUSX_BENCH_PROMPTS",
+        data=True,
+    ),
+]
+Devices = Annotated[int, Option(type=Count(1, 1024), help="Devices per node.", group=PLACE)]
+NumNodes = Annotated[int, Option(type=Count(1, 10_000), help="Nodes.", group=PLACE)]
+Accelerator = Annotated[str, Option(type=NAME, help="cpu, gpu, ...", group=PLACE)]
+Workers = Annotated[
+    int | None,
+    Option(
+        type=Count(0, 256),
+        help="Processes that read images. [default: as many as cores]",
+        group=PLACE,
+    ),
+]
+PrecisionName = Annotated[
+    Precision,
+    Option(
+        type=click.Choice(get_args(Precision)),
+        help="What models compute in.",
+        group=ENCODER,
+        decides=True,
+        data=True,
+        suite="one",
+        asked=lambda r: None if _is_bundle(r) or r.precision == "fp32" else r.precision,
+    ),
+]
+
+OWN_DATA = ("image_column", "label_column", "classnames")
+"""Options that say how data is to be read of which no facts are known."""
+
+LAUNCH = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
+"""Options that say where to run, and change no number."""
+
+
+class RunOptions(Options, Extras):
+    """What ``susx-bench run`` measures, and where; None where an option is not given."""
+
+    method: Annotated[
+        tuple[Any, ...],  # names, and classes in a Python call
+        Option(
+            type=NAMES,
+            help="Methods, or ./file.py:Class; repeatable.",
+            group=MEASURED,
+            required=True,
+            decides=True,
+            suite="one",
+            asked=_method,
+        ),
+    ]
+    setting: Annotated[
+        Setting,
+        Option(
+            type=click.Choice(get_args(Setting)),
+            help="What the support set may be built from.",
+            group=MEASURED,
+            required=True,
+            decides=True,
+            data=True,
+            suite="one",
+            asked=lambda r: r.setting,
+        ),
+    ] = "few-shot"
+    features: Annotated[
+        Path | None,
+        Option(
+            type=FILE_PATH,
+            help="A feature bundle, in place of a dataset and an encoder.",
+            group=DATA,
+            decides=True,
+            data=True,
+            suite="each",
+            below=True,
+            file=True,
+            asked=lambda r: BUNDLE if _is_bundle(r) else None,
+        ),
+    ] = None
+    dataset: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            type=NAMES,
+            help="Datasets, ./FOLDER or hf:ORG/NAME[:CONFIG][@COMMIT]; repeatable, as for a folder "
+            f"whose name has a comma. [default: {DEMO}, embedded] Names a bundle's data.",
+            group=DATA,
+            decides=True,
+            data=True,
+            suite="one",
+            asked=lambda r: r.dataset_given or r.dataset,
+        ),
+    ] = None
+    data_root: DataRoot = None
+    source: SourceName = "auto"
+    encoder: Annotated[
+        str | None,
+        Option(
+            type=NAME,
+            help="Encoder. [default: demo, for digits alone] Names a bundle's encoder.",
+            group=ENCODER,
+            decides=True,
+            data=True,
+            suite="each",
+            asked=lambda r: r.encoder,
+        ),
+    ] = None
+    logit_scale: Annotated[
+        float | None,
+        Option(
+            type=Number(1e-3, 1e6),
+            help="Of a bundle.",
+            group=ENCODER,
+            decides=True,
+            data=True,
+            asked=lambda r: r.logit_scale if _is_bundle(r) else None,
+        ),
+    ] = None
+    prompts: Annotated[
+        str,
+        Option(
+            type=NAME,
+            help="What the text encoder reads.",
+            group=ENCODER,
+            decides=True,
+            data=True,
+            suite="each",
+            asked=lambda r: None if _is_bundle(r) else r.prompts,
+            words="prompts {}",
+        ),
+    ] = "single"
+    prompts_dir: PromptsDir = None
+    precision: PrecisionName = "fp32"
+    split_file: SplitFile = None
+    image_column: ImageColumn = None
+    label_column: LabelColumn = None
+    classnames: Classnames = None
+    on_bad_image: Annotated[
+        Literal["error", "skip"],
+        Option(
+            type=click.Choice(["error", "skip"]),
+            help="What to do with an image that cannot be read; what is skipped is recorded.",
+            group=DATA,
+            decides=True,
+            data=True,
+            asked=lambda r: "skip" if r.skipped and not _is_bundle(r) else None,
+        ),
+    ] = "error"
+    views: Annotated[
+        int | None,
+        Option(
+            type=Count(1, 1000),
+            help="Augmented views a labelled image is averaged over; 1 for the image itself. "
+            "[default: 10; the demo 1]",
+            group=SUPPORT,
+            decides=True,
+            data=True,
+            suite="one",
+            asked=_views,
+            words="{} views",
+        ),
+    ] = None
+    support: Annotated[
+        str | None,
+        Option(
+            type=NAME,
+            help="Support set in the name-only setting. [default: the dataset's]",
+            group=SUPPORT,
+            decides=True,
+            data=True,
+            suite="each",
+            asked=_support,
+            words="support {}",
+        ),
+    ] = None
+    shots_file: Annotated[
+        Path | None,
+        Option(
+            type=FILE_PATH,
+            help="Which labelled images to use: a JSON list of file names or positions.",
+            group=SUPPORT,
+            decides=True,
+            given=True,
+            file=True,
+            asked=lambda r: r.given.get("shots_file", LIST) if r.draw == "file" else None,
+        ),
+    ] = None
+    shots: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            type=SHOT_LIST,
+            help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]",
+            group=SUPPORT,
+            decides=True,
+            suite="one",
+            asked=lambda r: r.shots if _is_drawn(r) else None,
+            words="S = {}",
+        ),
+    ] = None
+    seed: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            type=SEED_LIST,
+            help="Which draws. [default: 1,2,3]",
+            group=SUPPORT,
+            decides=True,
+            suite="one",
+            asked=lambda r: r.seed if _is_drawn(r) else None,
+        ),
+    ] = None
+    draw: Annotated[
+        Literal["balanced", "coop"],
+        Option(
+            type=click.Choice(["balanced", "coop"]),
+            help="How labelled images are drawn: ours, nested over shots, or by CoOp's rule.",
+            group=SUPPORT,
+            decides=True,
+            suite="one",
+            asked=lambda r: r.draw if _is_drawn(r) and r.draw != "balanced" else None,
+            words="drawn by {}",
+        ),
+    ] = "balanced"
+    tune: Annotated[
+        str | None,
+        Option(
+            type=NAME,
+            help="Which labels choose hyper-parameters: fixed, published, support, few-val, val, "
+            "test. [default: few-shot val, or support without val; name-only fixed]",
+            group=TUNING,
+            decides=True,
+            suite="each",
+            asked=lambda r: r.tuned_on,
+        ),
+    ] = None
+    val_shots: Annotated[
+        int | None,
+        Option(
+            type=IMAGES,
+            help="Images a class for few-val.",
+            group=TUNING,
+            decides=True,
+            asked=_val_shots,
+        ),
+    ] = None
+    allow_test_tuning: Annotated[
+        bool,
+        Option(
+            type=click.BOOL,
+            help="Let --tune test see the test labels.",
+            group=TUNING,
+            decides=True,
+            asked=lambda r: True if r.tuned_on == "test" else None,
+        ),
+    ] = False
+    order: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            type=ORDER_LIST,
+            help="Seeds of the order in which streaming methods meet the test images, and of "
+            "batches; 0 for the order of the split. [default: 1]",
+            group=MEASURED,
+            decides=True,
+            suite="one",
+            asked=_order,
+        ),
+    ] = None
+    batches: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            type=WORDS,
+            help="How transductive methods get the test set: all, or SIZE:CLASSES, batches of up "
+            "to SIZE images of up to CLASSES classes. [default: all]",
+            group=MEASURED,
+            decides=True,
+            suite="one",
+            asked=lambda r: r.batches or None,
+        ),
+    ] = None
+    official: Annotated[
+        bool,
+        Option(
+            type=click.BOOL,
+            help="Reproduce the authors' code, its faults included.",
+            group=MEASURED,
+            decides=True,
+            suite="one",
+            asked=lambda r: r.official or None,
+        ),
+    ] = False
+    devices: Devices = 1
+    num_nodes: NumNodes = 1
+    accelerator: Accelerator = "auto"
+    batch_size: Annotated[
+        int,
+        Option(
+            type=TRAVEL,
+            help="Images that travel together. Changes no prediction.",
+            group=PLACE,
+        ),
+    ] = 256
+    workers: Workers = None
+    out: Annotated[Path, Option(type=FOLDER_PATH, help="Folder of the records.", group=OUTPUT)] = (
+        Path("results")
+    )
+    force: Annotated[
+        bool,
+        Option(
+            type=click.BOOL,
+            help="Measure again what has a record, and read all images for it.",
+            group=OUTPUT,
+        ),
+    ] = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> RunOptions:
+        """Refuse options that do not go together, whatever the data is."""
+        self._tuning_fits()
+        self._support_fits()
+        if self.features:
+            self._bundle_fits()
+        elif self.logit_scale is not None:
+            raise OptionError("--logit-scale goes with --features only.")
+        for batches in self.batches or ():
+            if batches != ALL:
+                Batches.read(batches)
+        return self
+
+    def _tuning_fits(self) -> None:
+        if self.tune not in (None, *get_args(Tuning)):
+            raise UnknownNameError("tuning", str(self.tune), get_args(Tuning))
+        if self.tune == "test" and not self.allow_test_tuning:
+            raise OptionError(
+                "--tune test chooses on the test labels, which makes its accuracy an upper bound "
+                "and no result. Add --allow-test-tuning if that is what you want."
+            )
+        if self.tune == "few-val" and self.setting != "few-shot" and not self.val_shots:
+            raise OptionError("--tune few-val in the name-only setting needs --val-shots.")
+        if self.val_shots and self.tune != "few-val":
+            raise OptionError("--val-shots goes with --tune few-val only.")
+
+    def _support_fits(self) -> None:
+        if self.shots_file and (self.shots or self.seed or self.draw != "balanced"):
+            raise OptionError("--shots-file says which images: not with --shots, --seed or --draw.")
+        if self.shots_file and self.setting != "few-shot":
+            raise OptionError("--shots-file goes with --setting few-shot only.")
+        if self.support and self.features:
+            raise OptionError(
+                "--support does not go with --features: the bundle has its own support."
+            )
+        if self.support and self.setting == "few-shot":
+            raise OptionError(
+                "--support goes with --setting name-only; in few-shot the support is drawn from "
+                "the train split."
+            )
+
+    def _bundle_fits(self) -> None:
+        if "prompts" in self.model_fields_set:
+            raise OptionError("--prompts does not go with --features: a bundle has its text.")
+        for name in ("views", "split_file", "image_column", "label_column", "prompts_dir"):
+            if getattr(self, name) is not None:
+                flag = self.declared()[name].spelling(name)
+                raise OptionError(f"{flag} does not go with --features.")
+        if self.dataset and len(self.dataset) > 1:
+            raise OptionError(f"--features is one dataset, --dataset names {len(self.dataset)}.")
