@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from operator import attrgetter
 from typing import NamedTuple
 
 from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.sources.base import File, Sample
 from susx_bench.data.spec import Split
-from susx_bench.records.files import sha256_file
+from susx_bench.errors import DatasetError
+from susx_bench.records.files import sha256_bytes, sha256_file
 
 _SHOWN = 5  # things named in a line
 
@@ -51,22 +51,32 @@ def lacking(split: Split, samples: Sequence[Sample], classnames: Sequence[str]) 
 
 def linked_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
     """Files that several splits list, under whatever links."""
-    return leaks(_grouped(_files(splits), lambda file: file.identity))
+    files = dict(_files(splits))
+    return leaks(_grouped(list(files), lambda place: files[place].identity))
 
 
 def copied_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
-    """Files of several splits that have the same bytes.
+    """Images of several splits that have the same bytes.
 
-    Only files of the same size are read.
+    Of files, only those of the same size are read; of rows of a table, every one.
     """
-    there = [(place, file) for place, file in _files(splits) if file.path]
-    suspects: list[list[Place]] = []
-    keys: tuple[Callable[[File], Hashable], ...] = (attrgetter("size"), _content)
-    for key in keys:
-        suspects = leaks(_grouped(there, key))
-        kept = {place for group in suspects for place in group}
-        there = [(place, file) for place, file in there if place in kept]
-    return suspects
+    there = _files(splits)
+    files = {place: file.path for place, file in there if file.path}
+    sizes = {place: file.size for place, file in there if file.path}
+    rows = {
+        Place(split.split, sample.key): (split, sample)
+        for split in splits
+        for sample in split.listed
+    }
+
+    def content(place: Place) -> Hashable:
+        if path := files.get(place):
+            return _unless_unreadable(place, lambda: sha256_file(path))
+        split, sample = rows[place]
+        return _unless_unreadable(place, lambda: sha256_bytes(split.content(sample)))
+
+    suspects = leaks(_grouped(list(rows), sizes.get))
+    return leaks(_grouped([place for group in suspects for place in group], content))
 
 
 def _files(splits: Sequence[DatasetSplit]) -> list[tuple[Place, File]]:
@@ -77,21 +87,18 @@ def _files(splits: Sequence[DatasetSplit]) -> list[tuple[Place, File]]:
     ]
 
 
-def _grouped(
-    files: Sequence[tuple[Place, File]], key: Callable[[File], Hashable]
-) -> list[list[Place]]:
-    """Places of files of which something is the same."""
+def _grouped(places: Sequence[Place], key: Callable[[Place], Hashable]) -> list[list[Place]]:
+    """Places of which something is the same."""
     groups: dict[Hashable, list[Place]] = defaultdict(list)
     with ThreadPoolExecutor() as pool:  # reading waits for the disk
-        values = pool.map(lambda item: key(item[1]), files)
-        for (place, _), value in zip(files, values, strict=True):
+        for place, value in zip(places, pool.map(key, places), strict=True):
             groups[value].append(place)
     return list(groups.values())
 
 
-def _content(file: File) -> Hashable:
-    assert file.path
+def _unless_unreadable(place: Place, read: Callable[[], str]) -> Hashable:
+    """What was read, or the place itself, which nothing else is equal to."""
     try:
-        return sha256_file(file.path)
-    except OSError:
-        return file.path
+        return read()
+    except (OSError, DatasetError):  # told where the image is used
+        return place

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.decode import DECODING
 from susx_bench.data.images import Images
+from susx_bench.data.leaks import Place, copied_leaks
 from susx_bench.data.sources.base import Sample
 from susx_bench.errors import DatasetError
 from susx_bench.features.store import FeatureStore
@@ -46,6 +49,19 @@ class Contents:
         content = sha256_json([images.sha256, each, DECODING])
         self._store.keep_note(key, content)
         return content
+
+    def copies(self, splits: Sequence[DatasetSplit]) -> list[list[Place]]:
+        """Images that are in more than one of some splits, byte for byte.
+
+        They are looked for once, and again when a file changes.
+        """
+        states = [[images.sha256, images.state(images.samples)] for images in splits]
+        key = sha256_json(["copies", *states])
+        if self._believe and (kept := self._store.note(key)) is not None:
+            return [[Place(*place) for place in group] for group in kept]
+        found = copied_leaks(splits)
+        self._store.keep_note(key, found)
+        return found
 
     def _one(self, images: Images, sample: Sample) -> str:
         """Hash of one image, which several lists may hold."""

@@ -131,7 +131,15 @@ class FeatureStore:
     def _write(self, path: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
         if self._local:
-            write_atomic(Path(path), content)
+            try:
+                write_atomic(Path(path), content)
+            except OutputError as error:
+                cause = error.__cause__
+                why = cause.strerror if isinstance(cause, OSError) else str(error)
+                raise OutputError(
+                    f"the feature cache {self._root} cannot be written: {why}. Set "
+                    f"{CACHE_VARIABLE} to another folder, or make room; what was done is kept."
+                ) from error
             return
         try:
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)

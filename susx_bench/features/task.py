@@ -17,7 +17,7 @@ from torch import Tensor
 
 from susx_bench.data.dataset import Dataset, DatasetSplit
 from susx_bench.data.images import Images, Subset
-from susx_bench.data.leaks import as_text, copied_leaks, lacking, linked_leaks
+from susx_bench.data.leaks import as_text, lacking, linked_leaks
 from susx_bench.data.spec import SPLITS, DatasetSpec
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, OptionError
@@ -272,7 +272,9 @@ class DatasetTask(Task):
         if "val" in self._splits:
             self.val_labels = torch.from_numpy(self._splits["val"].labels)
         splits = [*self._splits.values(), *([pool] if isinstance(pool, DatasetSplit) else [])]
-        self.remarks = _listing(sorted(splits, key=lambda split: SPLITS.index(split.split)))
+        self.remarks = _listing(
+            sorted(splits, key=lambda split: SPLITS.index(split.split)), contents
+        )
         self.skipped = tuple(f"{s.split}/{key}" for s in splits for key in s.skipped)
         self.protocol = dataset.protocol
         self.val_is_test = spec.val_is_test
@@ -474,11 +476,11 @@ class _Encoded:
         return cls(rows, norms.view(-1, views).mean(1), unit.view(len(rows), views, -1))
 
 
-def _listing(splits: Sequence[DatasetSplit]) -> list[str]:
+def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
     """What to tell of the splits that are used.
 
     Raises:
-        DatasetError: If two of them share a file.
+        DatasetError: If two of them share an image.
     """
     dataset = splits[0].dataset
     remarks = list(dataset.remarks)
@@ -492,10 +494,11 @@ def _listing(splits: Sequence[DatasetSplit]) -> list[str]:
             f"{name}: {dataset.origin} has one file in several splits, by a link: "
             f"{as_text(groups)}. Take it out of one of them."
         )
-    if groups := copied_leaks(splits):
-        remarks.append(
-            f"one image is in several splits, so that accuracies are too high: {as_text(groups)}; "
-            "`susx-bench data check` calls that wrong"
+    if groups := contents.copies(splits):
+        raise DatasetError(
+            f"{name}: {dataset.origin} has the same image, byte for byte, in several splits, "
+            f"{len(groups)} in all, so that accuracies would be too high: {as_text(groups)}. Remove "
+            "them from one split, or give a --split-file; `susx-bench data check` lists them."
         )
     return remarks
 

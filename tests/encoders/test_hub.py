@@ -147,3 +147,14 @@ def test_why_there_is_no_encoder(hub: Hub, demo: dict[str, bytes], tmp_path: Pat
     (why,) = ask(hub, tmp_path, "hf-hub:org/gated", HF_TOKEN="hf_wrong").values()
     assert "HF_TOKEN" in why
     assert "granted" not in why
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    hub: Hub, demo: dict[str, bytes], tmp_path: Path
+) -> None:
+    hub.add("model", "org/demo", demo)
+    (tmp_path / "hub").write_text("a file in the cache's place")
+
+    (why,) = ask(hub, tmp_path, "hf-hub:org/demo").values()
+    assert f"the cache of the Hugging Face hub, {tmp_path / 'hub'}, cannot be written: " in why
+    assert "Set HF_HOME to another folder" in why

@@ -142,3 +142,15 @@ def test_a_service_that_fails_later_is_one_line(monkeypatch: pytest.MonkeyPatch)
         store.get(RECIPE, 0)
     with pytest.raises(OutputError, match=r"cannot be written: no credentials"):
         store.put(RECIPE, 0, unit(5, 4, seed=1))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = FeatureStore(str(tmp_path / "file/cache"))
+
+    with pytest.raises(OutputError) as caught:
+        store.put(RECIPE, 0, unit(5, 4, seed=1))
+    assert str(caught.value) == (
+        f"the feature cache {tmp_path / 'file/cache'} cannot be written: Not a directory. Set "
+        "SUSX_BENCH_CACHE to another folder, or make room; what was done is kept."
+    )

@@ -94,12 +94,14 @@ def test_a_file_of_two_splits_is_refused_by_both(tmp_path: Path, command: Comman
     assert ran(command, folder).code == 0  # which uses no train split
 
 
-def test_a_copy_in_two_splits_is_told(tmp_path: Path, command: Command) -> None:
+def test_a_copy_in_two_splits_is_refused(tmp_path: Path, command: Command) -> None:
     places = [f"{split}/{name}/1.png" for split in ("train", "test") for name in ("cat", "dog")]
     folder = photos(tmp_path / "pets", *places)
     write(folder / "test/cat/2.png", (folder / "train/cat/1.png").read_bytes())
 
     done = ran(command, folder, *FEW_SHOT, "--shots", 1)
-    assert done.code == 0
-    assert "one image is in several splits, so that accuracies are too high" in said(done)
+    assert done.code == 2
+    assert "the same image, byte for byte, in several splits, 1 in all" in said(done)
+    assert "train/cat/1.png (train) = test/cat/2.png (test)" in said(done)
     assert command("data", "check", folder).code == 3
+    assert ran(command, folder).code == 0  # which uses no train split
