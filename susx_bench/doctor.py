@@ -31,6 +31,8 @@ VARIABLES = (
     "HF_HUB_OFFLINE",
     "HF_ENDPOINT",
 )
+READ = ("SUSX_BENCH_DATA", "SUSX_BENCH_PROMPTS")
+"""Those of folders that are read and never made."""
 SECRETS = ("HF_TOKEN", "OPENAI_BASE_URL", "OPENAI_API_KEY")
 """Told to be set or not, never shown."""
 
@@ -125,6 +127,9 @@ def _folders(report: Report, data_root: Path | None) -> None:
     )
     for name, place in places:
         report.rows.append((name, _folder(place) if place else "no --data-root"))
+    for name in READ:
+        if (place := os.environ.get(name, "")) and not Path(place).expanduser().is_dir():
+            report.wrong.append(f"{name} is {place}, and there is no such folder")
     for name, place in places[:2]:
         if "://" in place:
             report.wrong += _unknown_protocols(name, place)

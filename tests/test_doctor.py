@@ -52,6 +52,18 @@ def test_what_keeps_a_run_from_working_is_exit_3(
     assert len(done.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["SUSX_BENCH_DATA", "SUSX_BENCH_PROMPTS"])
+def test_a_folder_that_is_not_there_is_wrong(
+    name: str, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+
+    done = command("doctor")
+
+    assert done.code == 3
+    assert f"{name} is {tmp_path / 'nowhere'}, and there is no such folder" in done.err
+
+
 def test_a_missing_package_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     version = importlib.metadata.version
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from susx_bench.data.dataset import Dataset, DatasetSplit
 from susx_bench.data.decode import BadImageError, is_plain
 from susx_bench.data.duplicates import perceptual_hash
-from susx_bench.data.leaks import Place, as_text, lacking, leaks, some
+from susx_bench.data.leaks import Place, alike, as_text, lacking, leaks, some
 from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 
@@ -139,7 +139,7 @@ def check(
         dataset.origin,
         dataset.protocol,
         [_split(split, samples) for split, samples in listed],
-        [*dataset.remarks, *chain(*absent)],
+        [*dataset.remarks, *alike(spec.classnames), *chain(*absent)],
     )
     begin(sum(len(samples) for _, samples in listed))
 

@@ -117,7 +117,10 @@ class DatasetSplit(Images):
                 "--split-file."
             )
         if not samples:
-            raise DatasetError(f"{name}: {self.split} has no images in {dataset.origin}.")
+            raise DatasetError(
+                f"{name}: {self.split} has no images in {dataset.origin}. Add some, or take the "
+                "split out of the split file or the folder."
+            )
         for key, label in samples:
             if not 0 <= label < classes:
                 raise DatasetError(

@@ -49,6 +49,21 @@ def lacking(split: Split, samples: Sequence[Sample], classnames: Sequence[str]) 
     return [f"{split} has no image of {some(absent)}"] if absent and there else []
 
 
+def alike(classnames: Sequence[str]) -> list[str]:
+    """A line that names the classes whose names differ in upper and lower case alone, if any."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in classnames:
+        groups[name.casefold()].append(name)
+    pairs = [
+        " and ".join(f"'{name}'" for name in group)
+        for group in groups.values()
+        if len(set(group)) > 1
+    ]
+    if not pairs:
+        return []
+    return [f"{some(pairs)} differ in upper and lower case alone and are classes of their own"]
+
+
 def linked_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
     """Files that several splits list, under whatever links."""
     files = dict(_files(splits))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from susx_bench.data.dataset import Dataset, DatasetSplit
 from susx_bench.data.images import Images, Subset
-from susx_bench.data.leaks import as_text, lacking, linked_leaks
+from susx_bench.data.leaks import alike, as_text, lacking, linked_leaks
 from susx_bench.data.spec import SPLITS, DatasetSpec
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, OptionError
@@ -483,7 +483,7 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
         DatasetError: If two of them share an image.
     """
     dataset = splits[0].dataset
-    remarks = list(dataset.remarks)
+    remarks = [*dataset.remarks, *alike(dataset.spec.classnames)]
     for split in splits:
         remarks += lacking(split.split, split.samples, split.classnames)
     name = dataset.spec.name
@@ -497,8 +497,8 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
     if groups := contents.copies(splits):
         raise DatasetError(
             f"{name}: {dataset.origin} has the same image, byte for byte, in several splits, "
-            f"{len(groups)} in all, so that accuracies would be too high: {as_text(groups)}. Remove "
-            "them from one split, or give a --split-file; `susx-bench data check` lists them."
+            f"{len(groups)} in all, so that accuracies would be too high: {as_text(groups)}. "
+            "Remove them from one split, or give a --split-file; `susx-bench data check` lists them."
         )
     return remarks
 

@@ -105,3 +105,11 @@ def test_a_copy_in_two_splits_is_refused(tmp_path: Path, command: Command) -> No
     assert "train/cat/1.png (train) = test/cat/2.png (test)" in said(done)
     assert command("data", "check", folder).code == 3
     assert ran(command, folder).code == 0  # which uses no train split
+
+
+def test_names_that_differ_in_case_alone_are_told_by_both(tmp_path: Path, command: Command) -> None:
+    folder = photos(tmp_path / "pets", "Cat/1.png", "cat/1.png", "dog/1.png")
+
+    line = "'Cat' and 'cat' differ in upper and lower case alone and are classes of their own"
+    assert line in said(ran(command, folder))
+    assert line in command("data", "check", folder).out
