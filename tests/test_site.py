@@ -27,8 +27,7 @@ def test_the_site_builds_without_a_warning_and_asks_nobody(tmp_path: Path) -> No
     pages = {path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*.html")}
     sources = {path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")}
     assert {page.parent for page in pages if page.name == "index.html"} == {
-        source.parent if source.name == "index.md" else source.with_suffix("")
-        for source in sources
+        source.parent if source.name == "index.md" else source.with_suffix("") for source in sources
     }
     home = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert 'src="http' not in home

@@ -498,7 +498,8 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
         raise DatasetError(
             f"{name}: {dataset.origin} has the same image, byte for byte, in several splits, "
             f"{len(groups)} in all, so that accuracies would be too high: {as_text(groups)}. "
-            "Remove them from one split, or give a --split-file; `susx-bench data check` lists them."
+            "Remove them from one split, or give a --split-file; `susx-bench data check` lists "
+            "them."
         )
     return remarks
 
