@@ -89,7 +89,7 @@ def run(
     request = requests[0]
     if suite:
         cells, parts = plan_suite(requests, notes)
-        cells = _share(cells, shard)
+        cells = _share(cells, shard, notes)
         lost = mark_parts(parts, request.out, request.launch)
     else:
         beside = BASELINES if request.dataset or request.features else ON_THE_DEMO
@@ -116,12 +116,18 @@ def run(
     _raise_failures(outcomes, lost, request.out)
 
 
-def _share(cells: list[Cell], shard: tuple[int, int] | None) -> list[Cell]:
+def _share(cells: list[Cell], shard: tuple[int, int] | None, notes: Console) -> list[Cell]:
     """The cells of one shard: by input hash, so that nothing else decides who measures a cell."""
     if shard is None:
         return cells
     part, parts = shard
-    return [cell for cell in cells if int(cell.input_sha256[:16], 16) % parts == part - 1]
+    mine = [cell for cell in cells if int(cell.input_sha256[:16], 16) % parts == part - 1]
+    if cells and not mine:
+        notes.print(
+            f"--shard {part}/{parts}: none of the suite's {counted(len(cells), 'cell')} falls into "
+            "this part, since their hashes decide; the other parts measure them. Nothing to do."
+        )
+    return mine
 
 
 def _raise_failures(outcomes: list[Outcome], lost: list[str], out: Path) -> None:

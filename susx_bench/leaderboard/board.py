@@ -48,6 +48,7 @@ def saw(regime: str, batches: str) -> str:
 class Task(NamedTuple):
     """What the numbers of one column have in common.
 
+    `also` says the options of `susx_bench.options.recorded.Extras` that are set; empty for none.
     `dataset` is the name by which `dataset_names` tells it from the others, and `data` is its
     `data_of`.
     """
@@ -63,6 +64,7 @@ class Task(NamedTuple):
     dataset: str
     protocol: str
     n_test: int
+    also: str
     data: str
 
 

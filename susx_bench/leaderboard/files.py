@@ -59,7 +59,14 @@ def read(suite: Suite, folder: Path) -> dict[str, Record]:
         raise RecordError(
             f"no records in {root}. Run `susx-bench run --suite FILE --out {root}` first."
         )
-    return {path.relative_to(folder).as_posix(): Record.read(path) for path in paths}
+    found = {path.relative_to(folder).as_posix(): Record.read(path) for path in paths}
+    for path, record in found.items():
+        if flags := record.quick_flags():
+            raise RecordError(
+                f"{folder / path} was measured with {' '.join(flags)}: a quick look, and no number "
+                "of a leaderboard. Move it away, and measure its cell without."
+            )
+    return found
 
 
 def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = None) -> Board:

@@ -64,14 +64,16 @@ def said_by_rows(records: Iterable[Record]) -> Said:
     return Said(usual, frozenset(s for s, names in support.items() if len(names) > 1))
 
 
-_FIELDS = attrgetter(*Task._fields[:-1])  # `data` is no field of a record
+_FIELDS = attrgetter(*Task._fields[:-2])  # `also` and `data` are no fields of a record
 
-_BASE = attrgetter("encoder", "precision", "setting", "prompts", "dataset", "protocol", "data")
+_BASE = attrgetter(
+    *("encoder", "precision", "setting", "prompts", "dataset", "protocol", "also", "data")
+)
 
 
 def _task_of(r: Record, split: Said) -> Task:
     """The column of a record that has support."""
-    task = Task._make((*_FIELDS(r), data_of(r)))
+    task = Task._make((*_FIELDS(r), ", ".join(r.extra_words()), data_of(r)))
     if r.setting in split.prompts:
         task = task._replace(prompts=split.prompts[r.setting])
     if r.setting in split.support and r.support_images:

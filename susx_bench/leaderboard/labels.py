@@ -6,25 +6,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from susx_bench.leaderboard.board import Group, Task
+from susx_bench.options.run import RunOptions
 
 PUBLISHED_SPLITS = frozenset({"susx", "susx-bench", "bundle"})
 """Split protocols without a mark: SuS-X's, the demo's own, and whatever a bundle brought."""
 
+_OPTIONS = (
+    *("dataset", "encoder", "precision", "setting", "support", "prompts"),
+    *("draw", "views", "shots"),
+)
+
 WORDS = {
-    "dataset": "{}",
-    "encoder": "{}",
-    "precision": "{}",
-    "setting": "{}",
-    "support": "{}",
-    "prompts": "prompts {}",
-    "draw": "drawn by {}",
-    "views": "{} views",
-    "shots": "S = {}",
+    **{name: RunOptions.declared()[name].words or "{}" for name in _OPTIONS},
+    "also": "{}",
     "protocol": "split {}",
     "n_test": "n = {}",
     "data": "data {:.6}",
 }
-"""How a field of `Task` is read out."""
+"""How a field of `Task` is read out; of an option as it is declared."""
 
 
 def _varying(tasks: Sequence[Task]) -> list[str]:
@@ -59,7 +58,7 @@ def groups_of(tasks: Sequence[Task]) -> list[Group]:
     """Columns that an average goes over: they differ in the dataset only."""
     found: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, task in enumerate(tasks):
-        found[task[:8]].append(i)
+        found[*task[:8], task.also].append(i)
     split: list[list[int]] = []
     for places in found.values():
         if len({tasks[i].dataset for i in places}) == len(places):
@@ -88,6 +87,7 @@ def common_facts(tasks: Sequence[Task]) -> tuple[tuple[str, str], ...]:
         "draw",
         "views",
         "shots",
+        "also",
         "protocol",
     ):
         values = {getattr(task, name) for task in tasks}

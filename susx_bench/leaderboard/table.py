@@ -47,7 +47,7 @@ def results(
     tasks: dict[tuple[tuple[str, ...], _Kind], list[Record]] = {}
     for r in sorted(records, key=lambda r: _kind(r, worded).count(None)):
         name = names[r.dataset, data_of(r)]
-        data = name, r.encoder, r.setting, r.protocol, r.precision, data_of(r)
+        data = (name, r.encoder, r.setting, r.protocol, r.precision, data_of(r), *r.extra_words())
         kind = _kind(r, worded)
         beside = [
             group
@@ -97,6 +97,7 @@ def _task(
         *(f"drawn by {rule}" for rule in sorted({r.draw for r in records} - {"", "balanced"})),
         *(f"{n} views" for n in sorted({r.views for r in records} - {0, 1})),
         *([first.precision] if first.precision != "fp32" else []),
+        *first.extra_words(),
     ]
     alike = _alike(records)
     if first.skipped:

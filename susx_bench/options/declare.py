@@ -109,7 +109,7 @@ class Options(BaseModel):
     @classmethod
     def declared(cls) -> Mapping[str, Option]:
         """The options by name, in the order in which they are declared."""
-        return _declared(cls)
+        return options_of(cls)
 
     @classmethod
     def default(cls, name: str) -> Any:
@@ -156,10 +156,11 @@ class Options(BaseModel):
 
 
 @cache
-def _declared(model: type[Options]) -> Mapping[str, Option]:
+def options_of(model: type[BaseModel]) -> Mapping[str, Option]:
+    """The options that the fields of a model declare, the model's own fields first."""
     found = {}
     inherited = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", ())}
-    for name in sorted(model.model_fields, key=inherited.__contains__):  # a model's own ones first
+    for name in sorted(model.model_fields, key=inherited.__contains__):
         metadata = model.model_fields[name].metadata
         if option := next((each for each in metadata if isinstance(each, Option)), None):
             found[name] = option

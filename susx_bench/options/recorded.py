@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
+
+from susx_bench.options.declare import Option, convert, options_of
 
 Setting = Literal["name-only", "few-shot"]
 Tuning = Literal["fixed", "published", "support", "few-val", "val", "test"]
@@ -20,6 +23,12 @@ class Extras(BaseModel):
     what was measured without it stays what it was.
     """
 
+    @model_validator(mode="after")
+    def _extras_in_range(self) -> Self:
+        for _, option, value in self._extra_options():
+            convert(option, value)
+        return self
+
     def extras(self) -> dict[str, Any]:
         """Those that are not at their default, by name."""
         return {
@@ -27,3 +36,22 @@ class Extras(BaseModel):
             for name, field in Extras.model_fields.items()
             if (value := getattr(self, name)) != field.default
         }
+
+    def extra_words(self) -> list[str]:
+        """What a table says of those that are not at their default."""
+        return [
+            option.words.format(value) if option.words else f"{name.replace('_', ' ')} {value}"
+            for name, option, value in self._extra_options()
+        ]
+
+    def quick_flags(self) -> list[str]:
+        """Those of them that make the number a quick look, as words of the command line."""
+        return [
+            f"{option.spelling(name)} {value}"
+            for name, option, value in self._extra_options()
+            if option.quick
+        ]
+
+    def _extra_options(self) -> Iterator[tuple[str, Option, Any]]:
+        declared = options_of(Extras)
+        return ((name, declared[name], value) for name, value in self.extras().items())

@@ -376,7 +376,6 @@ class RunOptions(Options, Extras):
             data=True,
             suite="each",
             asked=_support,
-            words="support {}",
         ),
     ] = None
     shots_file: Annotated[

@@ -47,6 +47,7 @@ def cell_of(record: Record) -> tuple[Hashable, ...]:
         *(r.method, r.official, r.tuned_on, r.regime, r.trained, r.batches),
         *(r.dataset, data_of(r), r.protocol, r.encoder, r.precision, r.setting, r.prompts),
         *(r.support, r.draw, r.views, shots_of(r)),
+        *r.extras().items(),
     )
 
 

@@ -48,6 +48,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
 
     Raises:
         RecordError: If a folder is missing, a JSON file in one is no record that can be believed,
+            one is a quick look,
             or two records of the same inputs have other predictions or scores.
         OutputError: If `into` cannot be written.
     """
@@ -59,6 +60,11 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
     for folder in dict.fromkeys([into, *folders]):
         for path in sorted(folder.rglob("*.json")):
             record = read(path) if predictions_path(path).exists() else Record.read(path)
+            if flags := record.quick_flags():
+                raise RecordError(
+                    f"{path} was measured with {' '.join(flags)}: a quick look, which is not "
+                    "merged with whole runs. Move it away."
+                )
             cell = record.input_sha256
             same = cells.setdefault(cell, [])
             if same:

@@ -31,7 +31,7 @@ COLUMNS = (
     *("baseline", "gain", "p", "p_holm"),
     *("published", "difference", "inside", "source", "records"),
 )
-"""Names of the CSV's columns."""
+"""Names of the CSV's columns; one more, ``also``, where options are set that have no column."""
 
 
 def as_csv(board: Board) -> str:
@@ -42,13 +42,14 @@ def as_csv(board: Board) -> str:
     spreadsheet would take for a formula begins with an apostrophe, by which it takes it for a text.
     """
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    also = ("also",) if any(column.task.also for column in board.columns) else ()
+    writer = csv.DictWriter(out, COLUMNS + also, lineterminator="\n")
     writer.writeheader()
     labels = {place: part.label for part in board.sections for place in part.rows}
     for place, row in enumerate(board.rows):
         base = board.rows[row.baseline] if row.baseline is not None else None
         for column, cell in zip(board.columns, row.cells, strict=True):
-            line = {name: getattr(column.task, name) for name in COLUMNS[6:17]}
+            line = {name: getattr(column.task, name) for name in (*COLUMNS[6:17], *also)}
             line |= {name: getattr(row, name) for name in COLUMNS[:6]}
             line["section"] = labels[place]
             line["support"] = row.support or line["support"]
