@@ -106,6 +106,7 @@ class APE(LinearMethod):
     """
 
     name: ClassVar[str] = "ape"
+    nonlinear: ClassVar[str] = "its cache has exponentials of the affinities on chosen channels"
     reference: ClassVar[str] = "zhu2023ape"
     seen: ClassVar[frozenset[str]] = frozenset({"imagenet"})
     seen_always: ClassVar[bool] = True  # no search chooses the channels

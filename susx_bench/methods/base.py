@@ -293,6 +293,9 @@ class Method(ABC):
     `logits`, so `fit` does not read the ones that `space` lists. Their defaults are the one
     setting that `fixed` gives, see `Follows` where that depends on the task.
 
+    A method whose logits are no linear function of the image's feature may say with `nonlinear`
+    what in them bends; the message of a failed export repeats it.
+
     `seen` names the datasets with an eye on which a constant of the method was chosen; the
     docstring says by whom. There its number is no independent evidence: tables mark it and do not
     rank it. This concerns ``fixed``, and ``support`` which begins there, and with `seen_always`
@@ -309,6 +312,7 @@ class Method(ABC):
     uses: ClassVar[frozenset[Need]] = frozenset()
     prompts: ClassVar[str] = ""
     trained: ClassVar[bool] = False
+    nonlinear: ClassVar[str] = ""
     seen: ClassVar[frozenset[str]] = frozenset()
     seen_always: ClassVar[bool] = False
     regime: Regime = "inductive"

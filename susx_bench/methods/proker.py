@@ -81,6 +81,7 @@ class ProKeR(Method):
     """
 
     name: ClassVar[str] = "proker"
+    nonlinear: ClassVar[str] = "its kernel has exponentials of the affinities to the support"
     reference: ClassVar[str] = "bendou2025proker"
     seen: ClassVar[frozenset[str]] = frozenset({"imagenet"})
 

@@ -114,6 +114,7 @@ class TAG(LinearMethod):
 
     name: ClassVar[str] = "tag"
     version: ClassVar[str] = "2"
+    nonlinear: ClassVar[str] = "its kernel regression bends, wherever gamma is not 0"
     reference: ClassVar[str] = "susxbench"
     seen: ClassVar[frozenset[str]] = frozenset(
         {"ucf101", "caltech101", "stanfordcars", "whurs19", "imagenet", "dtd"}

@@ -61,6 +61,7 @@ class TipAdapter(LinearMethod):
     """
 
     name: ClassVar[str] = "tip-adapter"
+    nonlinear: ClassVar[str] = "its cache has exponentials of the affinities to the support"
     reference: ClassVar[str] = "zhang2022tip"
     seen: ClassVar[frozenset[str]] = frozenset({"ucf101", "caltech101", "digits"})
 

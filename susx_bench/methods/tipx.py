@@ -80,6 +80,9 @@ class TipX(LinearMethod):
 
     name: ClassVar[str] = "tipx"
     needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
+    nonlinear: ClassVar[str] = (
+        "its cache has exponentials of the affinities, and its third term divergences"
+    )
     reference: ClassVar[str] = "udandarao2023susx"
     seen: ClassVar[frozenset[str]] = frozenset({"ucf101", "caltech101", "digits"})
 
