@@ -14,10 +14,12 @@ from susx_bench.data.sources.find import hub_copy, pinned
 from susx_bench.data.sources.folder import FolderSource, UnsplitSource
 from susx_bench.data.sources.guess import advice, guess
 from susx_bench.data.sources.hub import copy_named
+from susx_bench.data.sources.listed import SUFFIXES, ListedSource, read_listed
 from susx_bench.data.sources.splits import split_file_classes
 from susx_bench.data.sources.table import TableCopy, TableSource, read_classnames
 from susx_bench.data.sources.tree import image_files
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Where
+from susx_bench.data.wording import wording_hints
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.options.run import OWN
 from susx_bench.records.text import trimmed
@@ -25,7 +27,7 @@ from susx_bench.registry import DATASETS
 
 
 def open_dataset(name: str, where: Where | None = None) -> Dataset:
-    """Open ``./folder``, ``hf:ORG/NAME[:CONFIG][@REVISION]`` or a registered dataset.
+    """Open ``./folder``, ``./list.csv``, ``hf:ORG/NAME[:CONFIG][@REVISION]`` or a known name.
 
     Args:
         name: The name.
@@ -153,8 +155,17 @@ def _check_names(given: Sequence[str], own: Sequence[str], option: str, title: s
             )
 
 
-def _dataset(spec: DatasetSpec, where: Where, find: Callable[[], Source]) -> Dataset:
-    """A dataset of the user's own, whose source is found when its images are asked for."""
+def _dataset(
+    spec: DatasetSpec, own: Sequence[str], where: Where, find: Callable[[], Source]
+) -> Dataset:
+    """A dataset of the user's own, whose source is found when its images are asked for.
+
+    Args:
+        spec: The facts.
+        own: The names of the classes as the data has them.
+        where: What the user says of it.
+        find: Finds its images.
+    """
 
     def source() -> Source:
         if where.source != "auto":
@@ -164,16 +175,13 @@ def _dataset(spec: DatasetSpec, where: Where, find: Callable[[], Source]) -> Dat
             )
         return find()
 
-    names = spec.classnames
-    numbered = (
-        f"its classes are called by numbers ({', '.join(names[:3])}, ...), which say nothing in a "
-        "prompt; give their names with --classnames FILE"
-    )
-    remarks = [numbered] if all(name.isdecimal() for name in names) else []
-    return Dataset(spec, where, source, remarks)
+    hints = wording_hints(spec.classnames if where.classnames else own)
+    return Dataset(spec, where, source, hints)
 
 
 def _from_folder(folder: Path, where: Where) -> Dataset:
+    if folder.suffix.lower() in SUFFIXES and not folder.is_dir():
+        return _from_list(folder, where)
     if not folder.is_dir():
         raise DatasetError(f"--dataset {folder}: there is no such folder.")
     name = folder.resolve().name
@@ -184,7 +192,9 @@ def _from_folder(folder: Path, where: Where) -> Dataset:
     if layout is None and has_tables(folder):
         copy = TableCopy(folder, name, where)
         spec = _spec(name, str(folder), copy.classnames, where)
-        return _dataset(spec, where, lambda: TableSource(copy, spec, split_file=split_file))
+        return _dataset(
+            spec, copy.classnames, where, lambda: TableSource(copy, spec, split_file=split_file)
+        )
     if layout is None:
         raise DatasetError(f"--dataset {folder}: no folder in it has an image. {advice(folder)}")
     _refuse_columns(where, f"{folder} has folders of images")
@@ -192,18 +202,39 @@ def _from_folder(folder: Path, where: Where) -> Dataset:
     folders = ClassFolders(splits=layout.splits, complete=False)
     if layout.splits:
         return _dataset(
-            spec, where, lambda: FolderSource(folder, spec, folders, remarks=layout.remarks)
+            spec,
+            layout.classnames,
+            where,
+            lambda: FolderSource(folder, spec, folders, remarks=layout.remarks),
         )
     return _dataset(
-        spec, where, lambda: UnsplitSource(folder, spec, layout.classes, layout.remarks)
+        spec,
+        layout.classnames,
+        where,
+        lambda: UnsplitSource(folder, spec, layout.classes, layout.remarks),
     )
+
+
+def _from_list(path: Path, where: Where) -> Dataset:
+    """Images that a table of file names and labels lists."""
+    if not path.is_file():
+        raise DatasetError(f"--dataset {path}: there is no such file.")
+    if where.split_file:
+        raise OptionError(f"--split-file does not go with {path}, which may have a column 'split'.")
+    rows = read_listed(path, where)
+    names = sorted({row.label for row in rows})
+    if len(names) < 2:
+        raise DatasetError(f"--dataset {path}: all images are of class '{names[0]}', 2 are needed.")
+    spec = _spec(path.stem, str(path), names, where)
+    return _dataset(spec, names, where, lambda: ListedSource(path, spec, rows))
 
 
 def _from_split_file(folder: Path, name: str, split_file: Path, where: Where) -> Dataset:
     """Images of which a file says all there is to know, however they lie."""
-    spec = _spec(name, str(folder), split_file_classes(split_file, name), where)
+    names = split_file_classes(split_file, name)
+    spec = _spec(name, str(folder), names, where)
     layout = ClassFolders(splits={}, complete=False)
-    return _dataset(spec, where, lambda: FolderSource(folder, spec, layout, split_file))
+    return _dataset(spec, names, where, lambda: FolderSource(folder, spec, layout, split_file))
 
 
 def _from_hub(name: str, where: Where) -> Dataset:
@@ -212,6 +243,7 @@ def _from_hub(name: str, where: Where) -> Dataset:
     spec = _spec(own, f"hf:{name}", copy.classnames, where)
     return _dataset(
         spec,
+        copy.classnames,
         where,
         lambda: TableSource(copy, spec, state=pinned(copy), split_file=where.split_file),
     )

@@ -731,5 +731,5 @@ def test_classes_called_by_numbers_are_told(tmp_path: Path, command: Command) ->
     numbers = command("data", "check", "./mine")
     named = command("data", "check", "./mine", "--classnames", names)
 
-    assert "its classes are called by numbers (0, 1, ...)" in numbers.out
+    assert "its 2 classes are called by numbers (0, 1), which say nothing" in numbers.out
     assert "called by numbers" not in named.out

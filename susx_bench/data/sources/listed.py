@@ -1,0 +1,177 @@
+"""A table of file names and labels: CSV, TSV or JSON lines, a row per image."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from susx_bench.data.classes import match
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.sources.folder import FolderSource
+from susx_bench.data.sources.splits import UNSPLIT, divide, labelled
+from susx_bench.data.sources.tree import is_image
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Split, Where
+from susx_bench.data.splitnames import guess_splits, split_remarks
+from susx_bench.errors import DatasetError
+from susx_bench.records.text import read_text
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_LINES = (".jsonl", ".ndjson")
+SUFFIXES = (*_DELIMITERS, *_LINES)
+
+_FILE = ("file", "filename", "file_name", "path", "filepath", "image", "image_path", "img")
+_LABEL = ("label", "class", "classname", "class_name", "category", "target")
+_SPLIT = ("split", "set", "subset", "partition")
+
+
+class ListedRow(NamedTuple):
+    """An image: its file, from the folder of the table, its class, and its split if one is said."""
+
+    file: str
+    label: str
+    split: str
+
+
+def read_listed(path: Path, where: Where) -> list[ListedRow]:
+    """Read a table of ``file,label[,split]``.
+
+    A CSV file may begin with the names of its columns; without them the columns are file, label
+    and split in this order. JSON lines are objects.
+
+    Args:
+        path: The table.
+        where: Which columns hold what, where they have no usual name.
+
+    Raises:
+        DatasetError: If it cannot be read, lacks a column, or a row lacks a value.
+    """
+    try:
+        text = read_text(path)
+        rows = _json_rows(text) if path.suffix.lower() in _LINES else _csv_rows(text, path)
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
+        raise DatasetError(f"--dataset {path} cannot be read: {error}.") from error
+    if not rows:
+        raise DatasetError(f"--dataset {path}: it has no row.")
+    columns = list(rows[0][1])
+    file = _column(path, columns, where.image_column, _FILE, "--image-column")
+    label = _column(path, columns, where.label_column, _LABEL, "--label-column")
+    split = next((name for name in columns if name.strip().casefold() in _SPLIT), None)
+    return [
+        ListedRow(
+            _text(path, number, row, file),
+            _text(path, number, row, label),
+            "" if split is None else _text(path, number, row, split),
+        )
+        for number, row in rows
+    ]
+
+
+Rows = list[tuple[int, Mapping[str, Any]]]
+"""The rows of a table, each with the number of its line."""
+
+
+def _csv_rows(text: str, path: Path) -> Rows:
+    reader = csv.reader(text.split("\n"), delimiter=_DELIMITERS[path.suffix.lower()], strict=True)
+    rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    if not rows:
+        return []
+    head = rows[0][1]
+    if is_image(head[0].strip()):
+        head = ["file", "label", "split"][: len(head)]
+    else:
+        rows = rows[1:]
+    for number, cells in rows:
+        if len(cells) != len(head):
+            raise ValueError(f"line {number} has {len(cells)} columns, and {len(head)} are named")
+    return [(number, dict(zip(head, cells, strict=True))) for number, cells in rows]
+
+
+def _json_rows(text: str) -> Rows:
+    rows: Rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"line {number} is no object")
+        rows.append((number, value))
+    return rows
+
+
+def _column(
+    path: Path, columns: Sequence[str], asked: str | None, usual: Sequence[str], option: str
+) -> str:
+    """The column that is asked for, or one of a usual name."""
+    if asked is not None:
+        if asked in columns:
+            return asked
+        raise DatasetError(f"--dataset {path}: no column '{asked}'. It has {', '.join(columns)}.")
+    found = [name for name in columns if name.strip().casefold() in usual]
+    if len(found) != 1:
+        has = "several" if found else "none"
+        raise DatasetError(
+            f"--dataset {path}: of its columns {', '.join(columns)} {has} of {', '.join(usual)} "
+            f"may be meant. Say which with {option} NAME."
+        )
+    return found[0]
+
+
+def _text(path: Path, number: int, row: Mapping[str, Any], column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise DatasetError(
+            f"--dataset {path}: line {number} has no {column} that is a name or a whole number."
+        )
+    return str(value).strip()
+
+
+class ListedSource(FolderSource):
+    """Images that a table lists, beside it or below.
+
+    Args:
+        path: The table.
+        spec: The dataset's facts.
+        rows: Its rows.
+    """
+
+    def __init__(self, path: Path, spec: DatasetSpec, rows: Sequence[ListedRow]) -> None:
+        super().__init__(path.parent, spec, ClassFolders(splits={}, complete=False))
+        self.where = str(path)
+        self.protocol = "custom" if rows[0].split else UNSPLIT
+        self._path = path
+        self._rows = rows
+
+    @property
+    def _folders(self) -> Mapping[Split, str]:
+        return {}
+
+    @cached_property
+    def _listed(self) -> Mapping[Split, list[Sample]]:
+        names = sorted({row.label for row in self._rows})
+        labels = dict(zip(names, match(names, self._spec, str(self._path)), strict=True))
+        where = f"--dataset {self._path}"
+        if not self._rows[0].split:
+            files: dict[Split, list[tuple[str, str]]] = {
+                "test": [(row.file, row.label) for row in self._rows]
+            }
+            return divide(labelled(files, labels, self._spec, where)["test"])
+        theirs = list(dict.fromkeys(row.split for row in self._rows))
+        splits = guess_splits(theirs, where)
+        if "test" not in splits:
+            train = [(row.file, row.label) for row in self._rows if row.split == splits["train"]]
+            self.remarks.append(f"there is only '{splits['train']}', which is divided into splits")
+            return divide(labelled({"test": train}, labels, self._spec, where)["test"])
+        self.remarks += split_remarks(theirs, splits)
+        known = {name: split for split, name in splits.items()}
+        rows: dict[Split, list[tuple[str, str]]] = {split: [] for split in splits}
+        for row in self._rows:
+            if row.split in known:
+                rows[known[row.split]].append((row.file, row.label))
+        return labelled(rows, labels, self._spec, where)
