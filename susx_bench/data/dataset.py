@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,11 @@ class DatasetSplit(Images):
     @cached_property
     def samples(self) -> Sequence[Sample]:
         bad = set(self.skipped)
-        return [sample for sample in self.listed if sample.key not in bad]
+        samples = [sample for sample in self.listed if sample.key not in bad]
+        if self.dataset.where.limit is None or self.split != "test":
+            return samples
+        kept = first_of_each([sample.label for sample in samples], self.dataset.where.limit)
+        return [samples[place] for place in kept]
 
     def image(self, sample: Sample) -> Image:
         source = self.dataset.source
@@ -165,6 +170,17 @@ class DatasetSplit(Images):
 
     def content(self, sample: Sample) -> bytes:
         return self.dataset.source.read(sample)
+
+
+def first_of_each(labels: Iterable[int], count: int) -> list[int]:
+    """Places of the first `count` labels of each class, in their order."""
+    seen: Counter[int] = Counter()
+    places = []
+    for place, label in enumerate(labels):
+        seen[label] += 1
+        if seen[label] <= count:
+            places.append(place)
+    return places
 
 
 def unreadable(split: DatasetSplit) -> list[str]:

@@ -108,6 +108,7 @@ class Where:
         image_column: Column of a table's images; where None, one of the usual names.
         label_column: Column of its labels, likewise.
         classnames: File of class names, one a line, for data of the user's own.
+        limit: Test images per class that are looked at, the first ones; None for all.
     """
 
     root: Path | None = None
@@ -117,6 +118,7 @@ class Where:
     image_column: str | None = None
     label_column: str | None = None
     classnames: Path | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from susx_bench.data.dataset import first_of_each
 from susx_bench.errors import BundleError
 from susx_bench.features.launch import Launch
 from susx_bench.features.task import Advance, Features, Need, Norms, Task, part_key
@@ -40,6 +41,7 @@ class BundleTask(Task):
         encoder: See above.
         logit_scale: See above; 100 where neither says.
         classnames: See above.
+        limit: Test images per class to look at, the first ones; None for all.
 
     Attributes:
         unread: What is in the file that a bundle has no place for: tensors, and words of the
@@ -58,6 +60,7 @@ class BundleTask(Task):
         encoder: str | None = None,
         logit_scale: float | None = None,
         classnames: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> None:
         tensors, meta, self.unread = _read(path)
         self.path = path
@@ -75,6 +78,15 @@ class BundleTask(Task):
             if labels_name in tensors:
                 given, rows = tensors[labels_name], len(features[name])
                 labels[name] = _labels(path, labels_name, given, rows, classes)
+        if limit:
+            if "test" not in labels:
+                raise BundleError(f"--limit {limit}: {path} has no test labels to count by.")
+            kept = first_of_each(labels["test"].tolist(), limit)
+            whole = features["test"].shape[:1]
+            features["test"], labels["test"] = features["test"][kept], labels["test"][kept]
+            for own in (_PATCHES["test"], _NORMS["test"]):
+                if own in tensors and tensors[own].shape[:1] == whole:  # else it is refused below
+                    tensors[own] = tensors[own][kept]
 
         self.dataset = _text(path, "dataset", dataset or meta.get("dataset") or path.stem)
         self.encoder = _text(path, "encoder", encoder or meta.get("encoder") or "unknown")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, model_validator
 
+from susx_bench.options import IMAGES
 from susx_bench.options.declare import Option, convert, options_of
 
 Setting = Literal["name-only", "few-shot"]
@@ -22,6 +23,20 @@ class Extras(BaseModel):
     the record and of the input hash, and stands in the printed command and in every table, and
     what was measured without it stays what it was.
     """
+
+    limit: Annotated[
+        int | None,
+        Option(
+            type=IMAGES,
+            help="Score only the first N test images of each class, for a quick look: tables say "
+            "so, and no leaderboard takes the number.",
+            group="Data",
+            decides=True,
+            data=True,
+            words="only the first {} test images per class",
+            quick=True,
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _extras_in_range(self) -> Self:

@@ -73,6 +73,7 @@ class Request(RunOptions):
             self.image_column,
             self.label_column,
             self.classnames,
+            self.limit,
         )
 
     def given(self) -> dict[str, str]:
@@ -367,6 +368,7 @@ def _bundle(request: Request, notes: Console) -> Task:
         encoder=request.encoder,
         logit_scale=request.logit_scale,
         classnames=names,
+        limit=request.limit,
     )
     if task.unread:
         named = ", ".join(task.unread)
