@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -97,6 +98,11 @@ Try:
     "overwritten.",
 )
 @click.option("--link", is_flag=True, help="Make symbolic links for --copy-to, not copies.")
+@click.option(
+    "--page",
+    is_flag=True,
+    help="Write OUT/index.html, to look at the answers in a browser and to correct them.",
+)
 @DEVICES
 @NUM_NODES
 @ACCELERATOR
@@ -119,19 +125,21 @@ def classify(**options: Any) -> None:
     with notes.status("loading"):
         from susx_bench.features.launch import Launch
         from susx_bench.photos.classify import classify as classify_photos
-        from susx_bench.photos.output import begin, check, copy_to, write
+        from susx_bench.photos.output import begin, check, copy_to, write, write_gallery
 
     names = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
     launch = Launch(**{name: options.pop(name) for name in names})
     out, copies, link = options.pop("out"), options.pop("copy_to"), options.pop("link")
+    page = options.pop("page")
     if link and copies is None:
         raise OptionError("--link goes with --copy-to.")
     if options["features"]:
         for name in ("encoder", "prompts", "precision"):
             if is_given(name):
                 raise OptionError(f"--{name} does not go with --features.")
-        if copies:
-            raise OptionError("--copy-to needs photographs, and a bundle has only features.")
+        for name, asked in (("--copy-to", copies), ("--page", page)):
+            if asked:
+                raise OptionError(f"{name} needs photographs, and a bundle has only features.")
     check(out)
     with redirect_stdout(sys.stderr), _Bars() as bars:  # stdout is for results
         found = classify_photos(
@@ -140,12 +148,25 @@ def classify(**options: Any) -> None:
             launch=launch,
             watch=bars.watch,
         )
-    if not launch.is_main:
-        return
-    begin(out)
-    write(found, out, options["reject"])
+        if not launch.is_main:
+            return
+        begin(out)
+        write(found, out, options["reject"])
+        if page:
+            made = bars.watch.count("thumbnails", len(found.files), "photographs")
+            write_gallery(found, out, _again(), options["reject"], made)
     copied = copy_to(found, copies, link=link) if copies else None
     _print(found, out, copies, copied)
+    if page:
+        stdout().print(f"look at {out / 'index.html'} in a browser", soft_wrap=True)
+
+
+def _again() -> str:
+    """The command that was given, with the labels that the page saves."""
+    words = [word for word in sys.argv[1:]]
+    if not any(word.startswith("--labelled") for word in words):
+        words += ["--labelled", "labels.csv"]
+    return shlex.join(["susx-bench", *words])
 
 
 class _Bars:

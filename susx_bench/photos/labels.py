@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
+from susx_bench.console import printable
 from susx_bench.data.sources.tree import class_folders, image_files
 from susx_bench.errors import OptionError
 from susx_bench.photos.names import label_of, unknown
@@ -43,7 +44,9 @@ class _Places:
 
     def __init__(self, photos: Photos) -> None:
         self._photos = photos
-        self.by_name = {photo.name: place for place, photo in enumerate(photos.photos)}
+        # As it is, or as a table shows it.
+        self.by_name = {printable(photo.name): i for i, photo in enumerate(photos.photos)}
+        self.by_name |= {photo.name: i for i, photo in enumerate(photos.photos)}
 
     @cached_property
     def by_file(self) -> Mapping[str, int]:

@@ -9,14 +9,16 @@ import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from susx_bench.data.sources.base import Sample
 from susx_bench.errors import OptionError
-from susx_bench.photos.classify import COLUMNS, UNSURE, Classified
+from susx_bench.photos.classify import COLUMNS, GIVEN, UNSURE, Classified
+from susx_bench.photos.page.build import Gallery, Item, write_page
 from susx_bench.photos.photographs import Photo
 from susx_bench.photos.tables import as_csv, as_parquet, unescaped
 from susx_bench.records.files import make_folder, unwritable, write_atomic
@@ -102,6 +104,72 @@ def write(found: Classified, folder: Path, reject: float = 0.0) -> None:
             "reject": reject,
         },
     )
+
+
+def write_gallery(
+    found: Classified,
+    folder: Path,
+    again: str,
+    reject: float = 0.0,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Path:
+    """Write a page on which a person looks at the answers and corrects them.
+
+    Args:
+        found: The answers.
+        folder: That of the tables.
+        again: The command that classifies again with the labels that the page saves.
+        reject: Probability below which a photograph is unsure.
+        advance: Told how many photographs are done.
+
+    Returns:
+        The page.
+
+    Raises:
+        OptionError: If there are only features, which nobody can look at.
+        OutputError: If the folder cannot be written.
+    """
+    if found.photos is None:
+        raise OptionError("--page needs photographs, and a bundle has only features.")
+    begin(folder)
+    items, samples = [], []
+    for file, label, second, (p, q, _), status in zip(
+        found.files,
+        found.labels.tolist(),
+        found.seconds.tolist(),
+        found.probabilities.tolist(),
+        found.statuses,
+        strict=True,
+    ):
+        photo = found.photos.photo(file)
+        known = status != GIVEN
+        items.append(
+            Item(
+                name=file,
+                label=label,
+                probability=p if known else None,
+                second=second,
+                second_probability=q if known else None,
+                status=status,
+                path=photo.path if photo else None,
+            )
+        )
+        samples.append(Sample(file, 0))
+    classifier = found.classifier
+    why = f" ({found.why})" if found.why else ""
+    gallery = Gallery(
+        title=f"{len(items):,} photographs of {len(classifier.classnames)} classes",
+        facts=(
+            f"{classifier.asked}{why} · {classifier.encoder} · prompts {classifier.prompts}",
+            found.calibration,
+            *([f"{len(found.skipped):,} could not be read, see {SKIPPED}"] * bool(found.skipped)),
+        ),
+        classnames=classifier.classnames,
+        items=items,
+        reject=reject,
+        again=again,
+    )
+    return write_page(gallery, found.photos, samples, folder, advance)
 
 
 def _write_mark(folder: Path, says: dict[str, Any]) -> None:

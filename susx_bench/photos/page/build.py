@@ -1,0 +1,229 @@
+"""A page of photographs and answers: one HTML file and thumbnails, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from susx_bench.data.images import Images
+from susx_bench.data.sources.base import Sample
+from susx_bench.errors import DatasetError
+from susx_bench.records.files import make_folder, sha256_json, unwritable, write_atomic
+
+INDEX, THUMBS = "index.html", "thumbs"
+SIDE = 256
+"""Pixels of the longer side of a thumbnail."""
+_QUALITY = 80
+_STATUS = {"predicted": 0, "unsure": 1, "given": 2}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A photograph on the page.
+
+    Attributes:
+        name: What it is called.
+        label: The class it was taken for, or that was given.
+        probability: Of that class; None where nobody knows.
+        second: The next class; -1 for none.
+        second_probability: Of that one, or None.
+        status: ``predicted``, ``unsure`` or ``given``.
+        truth: Its label in a benchmark; -1 where nobody labelled it.
+        path: The file, for a link to it.
+    """
+
+    name: str
+    label: int
+    probability: float | None = None
+    second: int = -1
+    second_probability: float | None = None
+    status: str = "predicted"
+    truth: int = -1
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What the page shows.
+
+    Attributes:
+        title: Its heading.
+        facts: Lines below it.
+        classnames: Names of the classes.
+        items: The photographs.
+        reject: Probability below which they are unsure.
+        again: The command that classifies again with what the page saves; empty for a benchmark,
+            whose photographs are only looked at.
+    """
+
+    title: str
+    facts: Sequence[str]
+    classnames: Sequence[str]
+    items: Sequence[Item]
+    reject: float = 0.0
+    again: str = ""
+
+
+def write_page(
+    gallery: Gallery,
+    images: Images,
+    samples: Sequence[Sample],
+    folder: Path,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Path:
+    """Write the page and the thumbnails that are not there yet.
+
+    Args:
+        gallery: What to show.
+        images: Reads the photographs.
+        samples: The photograph of each item.
+        folder: Where the page goes.
+        advance: Told how many thumbnails were just made or found.
+
+    Returns:
+        The page.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    thumbs = thumbnails(images, samples, folder, advance)
+    path = folder / INDEX
+    write_atomic(path, page(gallery, thumbs, folder))
+    return path
+
+
+def page(gallery: Gallery, thumbs: Sequence[str], folder: Path) -> bytes:
+    """The page as HTML.
+
+    Args:
+        gallery: What to show.
+        thumbs: Path of each item's thumbnail from the page; empty where there is none.
+        folder: Where the page lies, from which links lead.
+    """
+    rows = [
+        [
+            item.name, thumb, item.label, _rounded(item.probability), item.second,
+            _rounded(item.second_probability), _STATUS[item.status], item.truth,
+            _link(item.path, folder),
+        ]
+        for item, thumb in zip(gallery.items, thumbs, strict=True)
+    ]  # fmt: skip
+    content: dict[str, Any] = {
+        "title": gallery.title,
+        "facts": list(gallery.facts),
+        "classes": list(gallery.classnames),
+        "reject": gallery.reject,
+        "again": gallery.again,
+        "truth": not gallery.again,
+        # Marks that a browser keeps are those of these photographs and classes.
+        "id": sha256_json([list(gallery.classnames), [item.name for item in gallery.items]])[:16],
+        "items": rows,
+    }
+    data = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+    style, script = _asset("page.css"), _asset("page.js")
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            "img-src 'self' file:",
+            f"style-src {_source(style)}",
+            f"script-src {_source(script)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    # The data come last: what stands in them is not looked through for the places of others.
+    head, tail = _asset("page.html").split("@DATA@")
+    head = head.replace("@POLICY@", policy).replace("@STYLE@", style)
+    head = head.replace("@TITLE@", html.escape(gallery.title))
+    return "".join([head, data, tail.replace("@SCRIPT@", script)]).encode()
+
+
+def thumbnails(
+    images: Images,
+    samples: Sequence[Sample],
+    folder: Path,
+    advance: Callable[[int], object] = lambda _: None,
+) -> list[str]:
+    """Make a small JPEG of every photograph, but for what is there; remove what is of no use.
+
+    A thumbnail's name follows from the photograph's name and the state of its file, so that a
+    photograph that was changed gets a new one.
+
+    Returns:
+        The path of each from the folder; empty for a photograph that cannot be read.
+    """
+    digests = [
+        sha256_json([images.name, sample.key, images.state([sample]), SIDE]) for sample in samples
+    ]
+    names = [f"{THUMBS}/{digest[:2]}/{digest[2:18]}.jpg" for digest in digests]
+    for name in sorted({name.rpartition("/")[0] for name in names}):
+        make_folder(folder / name)
+
+    def one(work: tuple[Sample, str]) -> str:
+        sample, name = work
+        path = folder / name
+        if not path.is_file():
+            try:
+                content = _small(images, sample)
+            except DatasetError:
+                return ""
+            temporary = path.with_suffix(f".{os.getpid()}.unfinished")
+            try:
+                temporary.write_bytes(content)
+                temporary.replace(path)
+            except OSError as error:
+                raise unwritable(path, error) from error
+        return name
+
+    found = []
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        for name in pool.map(one, zip(samples, names, strict=True)):
+            found.append(name)
+            advance(1)
+    kept = set(names)
+    for path in (folder / THUMBS).glob("*/*"):
+        if path.relative_to(folder).as_posix() not in kept:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def _small(images: Images, sample: Sample) -> bytes:
+    image = images.image(sample)
+    image.thumbnail((SIDE, SIDE))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=_QUALITY)
+    return out.getvalue()
+
+
+def _rounded(p: float | None) -> float | None:
+    return None if p is None or p != p else round(p, 4)
+
+
+def _link(path: Path | None, folder: Path) -> str:
+    if path is None:
+        return ""
+    try:
+        there = os.path.relpath(path.absolute(), folder.absolute())
+    except ValueError:  # on another drive
+        return ""
+    return quote(Path(there).as_posix())
+
+
+def _asset(name: str) -> str:
+    return (package_files("susx_bench.photos.page") / name).read_text(encoding="utf-8")
+
+
+def _source(text: str) -> str:
+    """The one inline style or script that the policy allows."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,258 @@
+"""The page of photographs as files, and in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from susx_bench.data.decode import decode
+from susx_bench.photos.labels import read_labels
+from susx_bench.photos.page.build import INDEX, SIDE, Gallery, Item, write_page
+from susx_bench.photos.photographs import Photos, open_photos
+from tests.conftest import Command
+from tests.data.made import encoded, photo
+from tests.leaderboard.test_page import Visit, browser  # noqa: F401 - a fixture
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+EVIL = "</script><script>alert(2)</script>"
+CLASSES = ("cat", "dog", f"owl {EVIL}")
+FILES = ("=1+1.png", "a b.png", "c,d.png", 'e"f.png', "g.png", "h#i?.png", "z/j.png")
+ANSWERS = ((0, 0.9), (0, 0.4), (1, 0.8), (2, 0.6), (2, 0.99), (1, 0.3), (0, 0.7))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    folder = tmp_path_factory.mktemp("pictures")
+    for place, name in enumerate(FILES):
+        (folder / name).parent.mkdir(exist_ok=True)
+        content = photo(place).resize((600, 300)) if place else photo(0)
+        (folder / name).write_bytes(encoded(content))
+    return open_photos([str(folder)])
+
+
+def gallery(photos: Photos, *, truth: bool = False) -> Gallery:
+    items = [
+        Item(
+            sample.key,
+            label,
+            p,
+            second=(label + 1) % 3,
+            second_probability=(1 - p) / 2,
+            status="given" if place == 4 and not truth else "predicted",
+            truth=place % 3 if truth else -1,
+            path=photos.photos[place].path,
+        )
+        for place, (sample, (label, p)) in enumerate(zip(photos.samples, ANSWERS, strict=True))
+    ]
+    return Gallery(
+        "7 photographs",
+        ["made up", f"by {EVIL}"],
+        CLASSES,
+        items,
+        reject=0.5,
+        again="" if truth else "susx-bench classify . --labelled labels.csv",
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("answers")
+    write_page(gallery(photos), photos, photos.samples, root)
+    return root
+
+
+@pytest.fixture
+def visit(browser: Browser, folder: Path) -> Iterator[Visit]:  # noqa: F811
+    visit = Visit(browser, folder)
+    yield visit
+    visit.close()
+
+
+@pytest.fixture
+def judged(
+    browser: Browser,  # noqa: F811
+    photos: Photos,
+    tmp_path: Path,
+) -> Iterator[Visit]:
+    write_page(gallery(photos, truth=True), photos, photos.samples, tmp_path / "record")
+    visit = Visit(browser, tmp_path / "record")
+    yield visit
+    visit.close()
+
+
+def cards(page: Page, section: str = "") -> list[str]:
+    where = page.locator("section", has=page.locator("h2", has_text=section)) if section else page
+    return [card.locator(".file").inner_text() for card in where.locator(".card").all()]
+
+
+# ---- as files
+
+
+def test_thumbnails_are_small_and_kept(photos: Photos, folder: Path) -> None:
+    files = sorted((folder / "thumbs").glob("*/*.jpg"))
+    before = {path: path.stat().st_mtime_ns for path in files}
+
+    write_page(gallery(photos), photos, photos.samples, folder)
+
+    assert len(files) == len(FILES)
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    sizes = {decode(path.read_bytes()).size for path in files}
+    assert sizes == {(SIDE, SIDE // 2), (48, 48)}
+
+
+def test_what_is_of_no_use_goes_and_an_unreadable_photograph_has_none(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encoded(photo(1)))
+    (tmp_path / "in" / "b.png").write_bytes(b"no")
+    (tmp_path / "out" / "thumbs" / "00").mkdir(parents=True)
+    (tmp_path / "out" / "thumbs" / "00" / "old.jpg").write_bytes(b"old")
+    photos = open_photos([str(tmp_path / "in")])
+    items = [Item("a.png", 0, 0.5), Item("b.png", 1, 0.5)]
+
+    write_page(Gallery("x", [], CLASSES, items), photos, photos.samples, tmp_path / "out")
+
+    assert len(list((tmp_path / "out" / "thumbs").glob("*/*.jpg"))) == 1
+    text = (tmp_path / "out" / INDEX).read_text()
+    rows = json.loads(re.findall(r'id="data">([^<]*)<', text)[0])["items"]
+    assert [bool(row[1]) for row in rows] == [True, False]
+
+
+# ---- in a browser
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_unsure_photographs_come_first_then_classes(visit: Visit, width: int, scheme: str) -> None:
+    page = visit("", width, scheme)
+
+    heads = page.locator("main h2").all_inner_texts()
+    assert [head.split("\n")[0].rsplit(" ", 2)[0] for head in heads] == ["Unsure", *CLASSES]
+    assert cards(page, "Unsure") == ["h#i?.png", "a b.png"]
+    assert cards(page, "dog") == ["c,d.png"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    shown = page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth)")
+    assert all(shown)
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert light == (scheme == "light")
+
+
+def test_search_class_order_and_threshold(visit: Visit) -> None:
+    page = visit("")
+
+    page.fill("#search", "Z/")
+    page.wait_for_timeout(300)
+    assert len(cards(page)) == 1
+    page.fill("#search", "")
+    page.select_option("#class", "0")
+    page.wait_for_timeout(300)
+    assert len(cards(page)) == 3
+    page.select_option("#class", "")
+    page.select_option("#show", "least")
+    assert cards(page)[:2] == ["h#i?.png", "a b.png"]
+    page.select_option("#show", "classes")
+    page.fill("#below", "0.95")
+    page.wait_for_timeout(300)
+    assert page.locator("main h2 small").first.inner_text() == "6 photographs"
+
+
+def test_labels_are_set_by_keyboard_and_pointer_and_read_back(
+    visit: Visit, photos: Photos, tmp_path: Path
+) -> None:
+    """What the page saves is what classify reads, whatever the files are called."""
+    page = visit("")
+    page.locator(".card").first.focus()
+
+    page.keyboard.press("n")  # h#i?.png: the second class, and on to a b.png
+    page.keyboard.press("y")
+    page.locator(".card", has_text="=1+1.png").click()
+    page.fill("dialog input", "do")
+    page.keyboard.press("Enter")
+    page.locator(".card", has_text='e"f.png').click()
+    page.locator("dialog .choices button").first.click()
+    page.locator(".card", has_text="c,d.png").focus()
+    page.keyboard.press("y")
+    page.keyboard.press("ArrowLeft")
+    page.locator(".card", has_text="c,d.png").focus()
+    page.keyboard.press("u")
+    with page.expect_download() as saving:
+        page.keyboard.press("s")
+    saving.value.save_as(tmp_path / "labels.csv")
+
+    assert saving.value.suggested_filename == "labels.csv"
+    rows = list(csv.reader(io.StringIO((tmp_path / "labels.csv").read_text())))
+    assert rows[0] == ["file", "class"]
+    assert rows[1][0] == "'=1+1.png"
+    found = read_labels([tmp_path / "labels.csv"], CLASSES, photos)
+    told = {photos.photos[place].name: label for place, label in found.given.items()}
+    assert told == {"=1+1.png": 1, "a b.png": 0, 'e"f.png': 2, "g.png": 2, "h#i?.png": 2}
+    assert "susx-bench classify . --labelled labels.csv" in page.locator("#status").inner_text()
+
+
+def test_labels_outlive_the_page(browser: Browser, folder: Path) -> None:  # noqa: F811
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((folder / INDEX).as_uri())
+    page.locator(".card").first.focus()
+    page.keyboard.press("y")
+    page.reload()
+
+    assert page.locator(".card.marked").count() == 2
+    assert "1 new label" in page.locator("#marked").inner_text()
+    context.close()
+
+
+def test_a_record_is_looked_at_and_not_labelled(judged: Visit) -> None:
+    page = judged("")
+
+    # The surest mistake first: 0.99 of class 2 is of class 1.
+    assert cards(page)[0] == "g.png"
+    assert page.locator("#save").count() == 0
+    page.select_option("#show", "pairs")
+    assert page.locator("main h2").first.inner_text().startswith(f"{CLASSES[2]} taken for dog")
+    page.locator(".card").first.click()
+    assert page.locator("dialog .choices").count() == 0
+    page.locator("dialog button").click()
+
+
+def test_thousands_of_photographs_are_drawn_as_they_are_asked_for(
+    browser: Browser,  # noqa: F811
+    photos: Photos,
+    tmp_path: Path,
+) -> None:
+    items = [Item(f"{i}.png", i % 3, (i % 100) / 100) for i in range(9000)]
+    samples = [photos.samples[0]] * len(items)
+    write_page(
+        Gallery("9,000", [], CLASSES, items, 0.0, "again"), photos, samples, tmp_path / "many"
+    )
+    visit = Visit(browser, tmp_path / "many")
+    page = visit("")
+
+    first = page.locator(".card").count()
+    page.locator(".more").first.click()
+
+    assert first == 3 * 120
+    assert page.locator(".card").count() == first + 120
+    visit.close()
+
+
+def test_the_command_writes_the_page(command: Command, photos: Photos, tmp_path: Path) -> None:
+    assert photos.photos[0].path is not None
+    words = ("classify", photos.photos[0].path.parent, "--classes", "cat,dog", "--encoder", "demo")
+
+    done = command(*words, "--page", "--out", "answers")
+
+    assert done.code == 0, done.err
+    assert "look at answers/index.html" in done.out
+    text = (tmp_path / "answers" / INDEX).read_text()
+    data = json.loads(re.findall(r'id="data">([^<]*)<', text)[0])
+    assert data["again"].endswith("--labelled labels.csv")
+    assert all((tmp_path / "answers" / row[1]).is_file() for row in data["items"])
