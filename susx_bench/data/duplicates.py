@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -33,6 +32,8 @@ class Look(NamedTuple):
 
 def perceptual_hash(image: Image.Image) -> int:
     """64 bits of the image's low frequencies."""
+    import imagehash  # with SciPy, which takes long and few commands need
+
     return int(np.packbits(imagehash.phash(image).hash.flatten()).view(">u8")[0])
 
 

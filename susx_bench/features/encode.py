@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from susx_bench.encoders.base import Encoder, Towers
+from susx_bench.encoders.base import Towers
 from susx_bench.features.blocks import BLOCK
 from susx_bench.features.datamodules import ImageDataModule
 from susx_bench.features.launch import Launch
@@ -141,33 +141,3 @@ def fill(
         rows, lambda number, part: store.put(work.recipe, shards[number], part), advance
     )
     run_predict(Encode(towers, patches=work.patches), rows, launch, writer)
-
-
-def encode(
-    work: ImageRows,
-    found: Sequence[Tensor | None],
-    encoder: Encoder,
-    store: FeatureStore,
-    launch: Launch,
-    advance: Callable[[int], object],
-) -> Tensor:
-    """Encode what the store does not have, and give the whole list.
-
-    Args:
-        work: The images.
-        found: What the store has of each shard, the same on every rank.
-        encoder: The encoder, whose towers are loaded only where something is missing.
-        store: Where shards are kept.
-        launch: Where to run.
-        advance: Told about how many rows were just encoded, over all ranks.
-
-    Returns:
-        ``(rows, D)``, as long as the encoder makes them, the same on every rank.
-    """
-    if missing := [i for i, shard in enumerate(found) if shard is None]:
-        fill(work, missing, encoder.towers, store, launch, advance)
-    whole = [store.get(work.recipe, i) if s is None else s for i, s in enumerate(found)]
-    lost = [i for i, shard in enumerate(whole) if shard is None]
-    if lost:
-        raise RuntimeError(f"{store.path(work.recipe, lost[0])} is gone after it was written")
-    return torch.cat([shard for shard in whole if shard is not None])

@@ -24,7 +24,7 @@ from susx_bench.errors import DatasetError, OptionError
 from susx_bench.features.blocks import Rows
 from susx_bench.features.contents import Contents
 from susx_bench.features.launch import Launch
-from susx_bench.features.rows import ImageRows, encoder_recipe
+from susx_bench.features.rows import ImageRows, encode, encoder_recipe
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows
 from susx_bench.methods.base import Labelled
 from susx_bench.methods.base import Need as MethodNeed
@@ -381,8 +381,6 @@ class DatasetTask(Task):
         return {"images": images, "prompts": prompts}
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
-        from susx_bench.features.encode import encode, fill  # Lightning: planning needs none
-
         started = time.perf_counter()
         names = self._look(need)
         made = any(self.missing(need).values())
@@ -396,6 +394,8 @@ class DatasetTask(Task):
             self._found[name] = []
         for name in sorted(need.patches):
             if lacking := self._lacking[name]:
+                from susx_bench.features.encode import fill
+
                 towers = self._encoder.towers
                 fill(self._patches[name], lacking, towers, self._store, launch, told)
                 self._lacking[name] = []

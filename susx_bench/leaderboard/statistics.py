@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.signal import convolve
 from scipy.special import gammaln, ndtri, stdtrit
 
 LEVEL = 0.95
@@ -94,6 +92,8 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
         McNemar 1947; Fagerland, Lydersen and Laake, *The McNemar test for binary matched-pairs
         data: mid-p and asymptotic are better than exact conditional*, 2013.
     """
+    from scipy.signal import convolve  # as the next: slow to import, and few tables ask for it
+
     common = math.gcd(len(first), len(second))
     lead = first.sum(0, dtype=np.int64) * (len(second) // common)
     lead -= second.sum(0, dtype=np.int64) * (len(first) // common)
@@ -166,6 +166,8 @@ def ranking(accuracies: NDArray[np.float64]) -> Ranking:
     Source:
         Demšar, *Statistical comparisons of classifiers over multiple data sets*, JMLR 2006.
     """
+    from scipy import stats
+
     methods, datasets = accuracies.shape
     each = stats.rankdata(-np.round(accuracies, 9), axis=0)
     ranks = tuple(float(rank) for rank in each.mean(1))
@@ -184,5 +186,7 @@ def critical_difference(methods: int, datasets: int) -> float:
     Source:
         Demšar 2006, section 3.2.2.
     """
+    from scipy import stats
+
     q = float(stats.studentized_range.ppf(LEVEL, methods, math.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))

@@ -12,9 +12,8 @@ from torch import Tensor
 from susx_bench.data.images import Images
 from susx_bench.encoders.base import Encoder
 from susx_bench.features.contents import Contents
-from susx_bench.features.encode import encode
 from susx_bench.features.launch import Launch
-from susx_bench.features.rows import ImageRows, encoder_recipe
+from susx_bench.features.rows import ImageRows, encode, encoder_recipe
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.photos.photographs import Photos
 from susx_bench.records.files import sha256_json

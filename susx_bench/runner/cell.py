@@ -284,11 +284,6 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     Returns:
         The same on every rank, but for the seconds.
     """
-    # Lightning is imported where something is measured: planning needs none of it.
-    from susx_bench.features.datamodules import FeatureDataModule, GroupDataModule
-    from susx_bench.features.predict import predict
-    from susx_bench.runner.classify import Classify
-
     started = datetime.now().astimezone().isoformat(timespec="milliseconds")
     task = cell.task
     if "norms" in cell.method.needs:
@@ -317,6 +312,11 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     method.fit(context)
     fit_seconds = time.perf_counter() - clock
     choice = choose(method, context, cell.tune, labelled)
+
+    # Lightning is imported where something is predicted, and nowhere before.
+    from susx_bench.features.datamodules import FeatureDataModule, GroupDataModule
+    from susx_bench.features.predict import predict
+    from susx_bench.runner.classify import Classify
 
     clock = time.perf_counter()
     patches = features.patches["test"] if cell.patches else None

@@ -18,7 +18,7 @@ from susx_bench.data.spec import DatasetSpec
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, SupportError
 from susx_bench.features.launch import Launch
-from susx_bench.features.rows import ImageRows, encoder_recipe
+from susx_bench.features.rows import ImageRows, encode, encoder_recipe
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import read_bytes
@@ -116,8 +116,6 @@ class PoolOrigin(Origin):
 
     def _features(self, advance: Callable[[int], object]) -> Tensor:
         """Unit features of all images, ``(P, D)``, from the store or encoded now."""
-        from susx_bench.features.encode import encode  # Lightning: nothing else here needs it
-
         store = FeatureStore(cache_url())
         work = ImageRows(self._pool, 1, encoder_recipe(self._encoder))
         found = store.load(work.recipe, work.rows)

@@ -19,10 +19,10 @@ from susx_bench.data.sources.base import Sample
 from susx_bench.encoders.base import Towers
 from susx_bench.encoders.openclip import OpenClip
 from susx_bench.features.blocks import BLOCK
-from susx_bench.features.encode import STEP, encode
+from susx_bench.features.encode import STEP
 from susx_bench.features.encode import fill as fill_shards
 from susx_bench.features.launch import Launch
-from susx_bench.features.rows import ImageRows
+from susx_bench.features.rows import ImageRows, encode
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.features.views import augmented
 from tests.data.made import digits
@@ -179,8 +179,8 @@ import torch
 torch.set_num_threads(1)
 from tests.data.made import digits
 from susx_bench.encoders.openclip import OpenClip
-from susx_bench.features.encode import STEP, encode
-from susx_bench.features.rows import ImageRows
+from susx_bench.features.encode import STEP
+from susx_bench.features.rows import ImageRows, encode
 from susx_bench.features.launch import Launch
 from susx_bench.features.store import FeatureStore
 

@@ -5,8 +5,10 @@ UCI optical recognition of handwritten digits, 1797 images of 8 x 8 pixels.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from susx_bench.data.sources.base import Sample, Source
@@ -44,10 +46,15 @@ class Digits(Source):
 
     @cached_property
     def _table(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        from sklearn.datasets import load_digits  # slow to import, and only the demo needs it
+        import numpy as np
 
-        table = load_digits()
-        return table.images, table.target
+        # As sklearn.datasets.load_digits reads it, which takes longer to import than all the rest.
+        package = importlib.util.find_spec("sklearn")
+        assert package is not None
+        assert package.origin is not None
+        path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        table = np.loadtxt(path, delimiter=",")
+        return table[:, :-1].reshape(-1, _SIDE, _SIDE), table[:, -1].astype(np.int64)
 
     def splits(self) -> tuple[Split, ...]:
         return tuple(_SPLIT_OF_REMAINDER)
