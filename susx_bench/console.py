@@ -206,6 +206,7 @@ def _part(table: Table, names: Sequence[int], others: Sequence[int], wrap: bool)
         box=table.box,
         pad_edge=table.pad_edge,
         collapse_padding=table.collapse_padding,
+        show_edge=table.show_edge,
         title_justify=table.title_justify,
         caption_justify=table.caption_justify,
     )

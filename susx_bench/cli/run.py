@@ -247,13 +247,13 @@ def _print_json(outcomes: list[Outcome]) -> None:
 
 
 def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
-    from susx_bench.leaderboard.table import choices, results
+    from susx_bench.cli.next_step import next_step
+    from susx_bench.leaderboard.results import choices, terminal_table
 
     console = stdout()
     order = list(dict.fromkeys(outcome.cell.method.name for outcome in outcomes))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
-    worded = {outcome.cell.method.name for outcome in outcomes if outcome.cell.method.prompts}
-    print_all(results(records, order, worded), console)
+    print_all(terminal_table(records, order), console)
     new = [outcome for outcome in outcomes if outcome.fresh and outcome.record is not None]
     for line in choices(records, {outcome.cell.input_sha256 for outcome in new}):
         console.print(line)
@@ -269,3 +269,5 @@ def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
         console.print(
             f"{each} with the same inputs; nothing to do (--force to run again): {out}",
         )
+    if records:
+        console.print(next_step(records), soft_wrap=True)

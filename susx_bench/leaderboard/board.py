@@ -85,6 +85,12 @@ class Column:
     label: str
     marks: str
 
+    @property
+    def whole(self) -> str:
+        """The label with the dataset, also where all columns are of one."""
+        name = self.task.dataset
+        return self.label if self.label.startswith(name) else f"{name}, {self.label}"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -174,6 +180,7 @@ class Row:
         official: Whether it is the authors' public code.
         regime: ``inductive``, ``transductive`` or ``streaming``.
         trained: Whether it takes gradient steps.
+        own: Whether the method comes from a file or a package of the user's.
         batches: How a transductive method got the test set, as in `Record`.
         prompts: What its text encoder read; empty where it is what the columns say.
         support: Its support set; empty where the columns say it, or without one.
@@ -183,7 +190,8 @@ class Row:
         cells: One a column; None is a blank.
         averages: Mean over each group of `Board.groups`; None where a cell is missing.
         rank: Average rank over datasets within its section; None for a row that is not complete
-            or not ranked, and where the columns are of several settings.
+            or not ranked, where most others of the section are not, and where the columns are of
+            several settings.
     """
 
     method: str
@@ -192,6 +200,7 @@ class Row:
     official: bool
     regime: str
     trained: bool
+    own: bool
     batches: str
     prompts: str
     support: str
@@ -206,9 +215,15 @@ class Row:
         """The method as a person reads it."""
         parts = [self.method + (" (official code)" if self.official else "")]
         parts += [self.support] if self.support else []
-        parts += [f"prompts {self.prompts}"] if self.prompts else []
+        parts += [f"prompts {self.prompts}"] if self.prompts not in ("", self.method) else []
         parts += [f"sees {self.saw}"] if self.saw else []
         return ", ".join(parts)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether several columns show one and the same number, as of a method without support."""
+        cells = [cell for cell in self.cells if cell]
+        return len(cells) > 1 and len({cell.records for cell in cells}) == 1
 
     @property
     def saw(self) -> str:
@@ -263,10 +278,11 @@ class Board:
         baseline: Method that the others are compared with; empty where there is none.
         columns: Tasks, in groups that follow one another.
         groups: Groups of columns; every column is in one.
-        rows: Methods and tunings, section by section, in the suite's order.
+        rows: Methods and tunings, section by section, in the suite's order or `best_first`.
         sections: What is compared with one another. No rank, no bold number and no test of
             significance crosses them.
-        ranks: Average ranks of each section of two complete rows or more.
+        ranks: Average ranks of each section of which half or more of the ranked rows are
+            complete, and two or more.
         marks: Marks that occur.
         records: Number of records that are shown.
         left_out: Records that newer ones have replaced, a sentence for each reason.
@@ -285,3 +301,8 @@ class Board:
     marks: tuple[str, ...]
     records: int
     left_out: tuple[str, ...] = ()
+
+    @property
+    def zero_shot(self) -> int | None:
+        """Place in `rows` of the first row of zero-shot; None without one."""
+        return next((i for i, row in enumerate(self.rows) if row.method == "zero-shot"), None)

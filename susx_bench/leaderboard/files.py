@@ -14,6 +14,7 @@ from susx_bench.leaderboard import formats
 from susx_bench.leaderboard.board import Board
 from susx_bench.leaderboard.figures import pictures
 from susx_bench.leaderboard.make import make
+from susx_bench.leaderboard.order import best_first
 from susx_bench.leaderboard.page import listed
 from susx_bench.leaderboard.page.build import Shown
 from susx_bench.leaderboard.page.build import differences as page_differences
@@ -70,16 +71,16 @@ def read(suite: Suite, folder: Path) -> dict[str, Record]:
 
 
 def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = None) -> Board:
-    """The board of a suite.
+    """The board of a suite, the best rows first.
 
     Args:
-        suite: Whose titles, and order of methods and datasets.
+        suite: Whose titles, and order of datasets and of equally good rows.
         records: What was measured, by path.
         baseline: Method to compare with; the first of `board.BASELINES` that there is.
     """
     order = dict.fromkeys(method for run in suite.run for method in run.method)
     datasets = dict.fromkeys(dataset for run in suite.run for dataset in run.dataset or ())
-    return make(
+    board = make(
         suite.name,
         suite.title,
         suite.text,
@@ -89,6 +90,7 @@ def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = 
         read_published(),
         baseline,
     )
+    return best_first(board)
 
 
 @contextmanager

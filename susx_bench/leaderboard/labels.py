@@ -46,8 +46,15 @@ def _describe(task: Task, names: Iterable[str]) -> str:
 
 def labels_of(tasks: Sequence[Task]) -> list[str]:
     """For each task the shortest text that tells it from the others."""
-    names = ["dataset", *_varying(tasks)]
+    varying = _varying(tasks)
+    several = len({task.dataset for task in tasks}) > 1
+    names = varying if varying and not several else ["dataset", *varying]
+    if len(tasks) == 1:
+        names.append("shots")
     labels = [_describe(task, names) for task in tasks]
+    if "" in labels:
+        names = ["dataset", *varying]
+        labels = [_describe(task, names) for task in tasks]
     for more in ("n_test", "data"):
         if len(set(labels)) < len(labels):
             labels = [_describe(task, [*names, more]) for task in tasks]

@@ -60,6 +60,26 @@ def make(
         OptionError: If there is no record of the baseline.
     """
     kept, replaced = current(records)
+    left_out = tuple(each.line for each in replaced)
+    return arrange(name, title, text, order, datasets, kept, figures, baseline, left_out)
+
+
+def arrange(
+    name: str,
+    title: str,
+    text: str,
+    order: Sequence[str],
+    datasets: Sequence[str],
+    records: Mapping[str, Record],
+    figures: Sequence[Figure] = (),
+    baseline: str | None = None,
+    left_out: tuple[str, ...] = (),
+) -> Board:
+    """Make a leaderboard of records that all count.
+
+    The arguments are those of `make`, and what the table says of records that do not count.
+    """
+    kept = dict(records)
     names = dataset_names(kept.values())
     called = {(r.dataset_given, names[r.dataset, data_of(r)]): None for r in kept.values()}
     called |= {(r.dataset, names[r.dataset, data_of(r)]): None for r in kept.values()}
@@ -86,9 +106,7 @@ def make(
     runs = [[distinct_runs(grid[key].get(task, {})) for task in tasks] for key in keys]
     table = [[cell_of(*cell) for cell in row] for row in runs]
     fill_tests(table, [[distinct for distinct, _ in row] for row in runs], bases)
-    for section in sections:
-        for column in range(len(tasks)):
-            fill_ranks(table, section.rows, column)
+    fill_ranks(table, sections)
     columns = [
         Column(t, label, split_mark(t)) for t, label in zip(tasks, labels_of(tasks), strict=True)
     ]
@@ -105,6 +123,7 @@ def make(
                 official=first.official,
                 regime=first.regime,
                 trained=first.trained,
+                own=bool(first.method_source),
                 batches=first.batches,
                 prompts=key[1].prompts,
                 support=key[1].support,
@@ -132,5 +151,5 @@ def make(
         ranks=ranks,
         marks=tuple(mark for mark in MARKS if mark in shown),
         records=len(kept),
-        left_out=tuple(each.line for each in replaced),
+        left_out=left_out,
     )

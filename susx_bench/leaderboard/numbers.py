@@ -97,8 +97,14 @@ def _right(runs: Runs) -> NDArray[np.bool_]:
     return np.stack([unpack(r.right, r.n_test) for _, (_, r) in sorted(runs.items())])
 
 
-def fill_ranks(table: list[list[Cell | None]], section: Sequence[int], column: int) -> None:
-    """Fill in the ranks and places of one column, within a section."""
+def fill_ranks(table: list[list[Cell | None]], sections: Sequence[Section]) -> None:
+    """Fill in the ranks and places of all cells, within their column and section."""
+    for section in sections:
+        for column in range(len(table[0])):
+            _rank(table, section.rows, column)
+
+
+def _rank(table: list[list[Cell | None]], section: Sequence[int], column: int) -> None:
     here = {i: table[i][column] for i in section}
     ranked = {i: cell for i, cell in here.items() if cell is not None and cell.ranked}
     if not ranked:
@@ -149,8 +155,9 @@ def rank_over_datasets(
                 for i in section.rows
                 if all((cell := rows[i].cells[c]) and cell.ranked for c in columns)
             ]
-            if len(places) < 2:
-                continue
+            some = [i for i in section.rows if any(c and c.ranked for c in rows[i].cells)]
+            if len(places) < max(2, len(some) / 2):
+                continue  # ranks among the few rows that are complete say nothing of the others
             ranks = _over_datasets([rows[i] for i in places], columns, tasks)
             label = section.label + (f", {setting}" if len(settings) > 1 else "")
             found.append(Ranks(label, tuple(places), ranks))

@@ -10,7 +10,7 @@ from susx_bench.leaderboard.board import REGIMES, STRENGTH, Section, Task, saw
 from susx_bench.leaderboard.grid import RowKey, Runs, is_tunable
 
 SEEN = {
-    "support": "no labels but the support's",
+    "support": "support labels at most",
     "published": "constants that a paper chose for the dataset",
     "few-val": "tuned on a few val labels",
     "val": "tuned on the val labels",

@@ -38,7 +38,7 @@ from susx_bench.leaderboard.figures import pictures
 from susx_bench.leaderboard.make import make
 from susx_bench.leaderboard.page.build import INDEX, Shown, files
 from susx_bench.leaderboard.published import Figure
-from susx_bench.leaderboard.table import choices, results
+from susx_bench.leaderboard.results import choices, terminal_table
 from susx_bench.progress import Progress
 from susx_bench.records.failures import write_failure
 from susx_bench.records.record import Record
@@ -184,7 +184,7 @@ def on_terminal(name: str) -> str:
     print_whole(screen, render(report))
     if name.strip():
         r = record(name)
-        for each in [*results([r], [name]), *choices([r], set())]:
+        for each in [*terminal_table([r], [name]), *choices([r], set())]:
             print_whole(screen, each)
         for each in formats.terminal(board(name)[0]):
             print_whole(screen, each)

@@ -52,7 +52,7 @@ def test_markdown_reads_as_meant() -> None:
     assert heads == [
         "| *inductive; tuned on the val labels* |  |  |  |  |",
         "| *inductive; tuned on the test labels: upper bounds, not ranked* |  |  |  |  |",
-        "| *streaming (the test images before it); no labels but the support's* |  |  |  |  |",
+        "| *streaming (the test images before it); support labels at most* |  |  |  |  |",
     ]
     assert "| tipx | val | 1.00 |" in lines
     assert any("† chosen on the test labels" in line for line in lines)
@@ -85,7 +85,8 @@ def test_constants_chosen_on_a_dataset_are_marked_in_every_format() -> None:
     out = io.StringIO()
     for part in formats.terminal(made):
         print_whole(Console(file=out, width=200), part)
-    assert "fixed ¶" in out.getvalue()
+    assert "one fixed setting" in out.getvalue()
+    assert "tip-adapter ¶ " in out.getvalue()
     assert meaning in out.getvalue()
     assert "fixed ¶" in formats.html_tables(made)
 

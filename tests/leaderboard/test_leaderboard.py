@@ -59,7 +59,7 @@ def test_a_suite_runs_builds_and_checks(command: Command, suite: Path, tmp_path:
     table = (tmp_path / "leaderboards" / "toy.md").read_text()
     assert built.code == checked.code == 0
     rows = [line for line in table.splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + 3 + 2  # with the heads of two sections
+    assert len(rows) == 1 + 3 + 2 + 1  # with the heads of two sections, and zero-shot in each
     assert "| tipx | test † |" in table
     assert "upper bound" in table
     assert "upper bound" in built.out

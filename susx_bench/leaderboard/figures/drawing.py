@@ -7,6 +7,7 @@ same once more, for print without colour.
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -84,8 +85,9 @@ def drawing_style() -> Iterator[None]:
 
 
 def draw_heading(figure: Figure, text: str, **place: float) -> None:
-    """A heading, each line of it no wider than its figure."""
-    lines = [shortened(line, int(8 * figure.get_figwidth())) for line in text.split("\n")]
+    """A heading, folded where it is wider than its figure."""
+    width = int(8 * figure.get_figwidth())
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, width)]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", **place)
 
 

@@ -20,9 +20,9 @@ from susx_bench.leaderboard.figures.rows import (
     best_columns,
     chosen_rows,
     column_title,
+    floor_of,
     headed,
     look_of,
-    zero_shot_row,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def gain_pictures(
     slug: str,
 ) -> list[Picture]:
     """Points over zero-shot at the most shots of each dataset; none without zero-shot."""
-    base = zero_shot_row(board)
+    base = board.zero_shot
     if base is None:
         return []
     zero = board.rows[base].cells
@@ -120,14 +120,18 @@ def _draw_gain_of_few(figure: Figure, data: Any) -> None:
     entries = data["entries"][::-1]
     axes = draw_panels(figure, len(entries), 1)
     reach = [gain for _, _, gains in entries for gain in gains.values()]
+    lowest = floor_of(reach)
+    reach = [max(gain, lowest) for gain in reach]  # what lies below ends at the edge
     span = max(0, *reach) - min(0, *reach) or 1.0
     for ax, (label, start, gains) in zip(axes, entries, strict=True):
         for y, (name, gain) in enumerate(gains.items()):
             look = data["looks"][name]
-            ax.plot([0, gain], [y, y], color=look.colour, lw=1.6, linestyle=look.line)
-            ax.plot(gain, y, linestyle="None", **marker_style(look, 6))
+            end = max(gain, lowest)
+            ax.plot([0, end], [y, y], color=look.colour, lw=1.6, linestyle=look.line)
+            style = marker_style(look, 6) | ({"marker": "<"} if gain < lowest else {})
+            ax.plot(end, y, linestyle="None", **style)
             ax.annotate(
-                f"{gain:+.1f}", (gain, y), xytext=(7 if gain >= 0 else -7, 0),
+                f"{gain:+.1f}", (end, y), xytext=(7 if gain >= 0 else -7, 0),
                 textcoords="offset points", va="center", ha="left" if gain >= 0 else "right",
                 fontsize=8,
             )  # fmt: skip

@@ -13,7 +13,6 @@ from susx_bench.leaderboard.figures.rows import (
     best_columns,
     column_title,
     section_note,
-    zero_shot_row,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def best_rows(board: Board, section: Section, families: Sequence[Family]) -> tup
     Returns:
         At most `PANELS`, the largest change first, and a note on which columns and rows they are.
     """
-    base = zero_shot_row(board)
+    base = board.zero_shot
     if base is None:
         return [], ""
     changed: list[tuple[float, int, Best]] = []

@@ -79,16 +79,31 @@ def is_ranked(row: Row) -> bool:
 
 
 def largest_section(board: Board) -> Section:
-    """The section that the pictures are of: the one with most ranked rows, the first of several.
+    """The section that the pictures are of: the one with most ranked numbers, the first of several.
 
     What is in different sections has not seen the same, so it is not drawn side by side.
     """
-    return max(board.sections, key=lambda part: sum(is_ranked(board.rows[i]) for i in part.rows))
+
+    def numbers(part: Section) -> int:
+        return sum(cell.ranked for i in part.rows for cell in measured(board.rows[i].cells))
+
+    return max(board.sections, key=numbers)
+
+
+def floor_of(values: Iterable[float]) -> float:
+    """The lowest value that a picture shows: what lies further below would flatten the others.
+
+    It is the smallest that is no further below the lower quartile than the largest is above it.
+    """
+    ordered = sorted(values)
+    quartile = ordered[len(ordered) // 4]
+    reach = max(ordered[-1] - quartile, 1.0)
+    return next(value for value in ordered if value >= quartile - reach)
 
 
 def with_zero_shot(board: Board, section: Section) -> list[int]:
     """Rows of a section, and zero-shot, from which all start."""
-    zero = zero_shot_row(board)
+    zero = board.zero_shot
     return sorted({*section.rows, *([zero] if zero is not None else [])})
 
 
@@ -103,7 +118,10 @@ def headed(heading: str, board: Board, section: Section) -> str:
 
 
 def chosen_rows(board: Board, section: Section, places: Sequence[int]) -> tuple[list[int], str]:
-    """Rows of a section to draw, and zero-shot: at most `SERIES`, those of the best average rank.
+    """Rows of a section to draw, and zero-shot: at most `SERIES`.
+
+    Methods that do not come with this package always stand in it: whoever measured them looks for
+    them. The others are those of the largest mean gain over zero-shot, ranked or not.
 
     Returns:
         Their places, and a note on which rows they are of how many.
@@ -114,15 +132,17 @@ def chosen_rows(board: Board, section: Section, places: Sequence[int]) -> tuple[
     ]
     if len(rows) <= SERIES:
         return rows, note + hollow_note([board.rows[i] for i in rows])
-    kept = [i for i in rows if board.rows[i].method == "zero-shot"][:1]
+    kept = [i for i in rows if board.rows[i].own or i == board.zero_shot]
+    zero = board.rows[board.zero_shot].cells if board.zero_shot is not None else None
 
-    def merit(i: int) -> float:
-        ranks = [c.rank for c in (board.rows[i].cells[p] for p in places) if c and c.rank]
-        return math.fsum(ranks) / len(ranks) if ranks else math.inf
+    def gain(i: int) -> float:
+        pairs = [(board.rows[i].cells[p], zero[p] if zero else None) for p in places]
+        gains = [cell.mean - (start.mean if start else 0) for cell, start in pairs if cell]
+        return math.fsum(gains) / len(gains)
 
-    best = sorted((i for i in rows if i not in kept), key=lambda i: (merit(i), i))
-    kept += best[: SERIES - len(kept)]
-    note += f" The best {len(kept)} of {len(rows)} rows by average rank."
+    best = sorted((i for i in rows if i not in kept), key=lambda i: (-gain(i), i))
+    kept += best[: max(SERIES - len(kept), 0)]
+    note += f" {len(kept)} of {len(rows)} rows, those of the largest mean gain."
     return sorted(kept), note + hollow_note([board.rows[i] for i in kept])
 
 
@@ -147,11 +167,6 @@ def best_columns(board: Board, family: Family) -> list[int]:
         if other is None or task.shots > board.columns[other].task.shots:
             best[task[8:]] = column
     return list(best.values())
-
-
-def zero_shot_row(board: Board) -> int | None:
-    """Place of the first row of zero-shot in `Board.rows`; None without one."""
-    return next((i for i, row in enumerate(board.rows) if row.method == "zero-shot"), None)
 
 
 def column_title(task: Task, family: Family, shots: bool = True) -> str:

@@ -16,7 +16,14 @@ from susx_bench.leaderboard.figures.drawing import (
     shortened,
 )
 from susx_bench.leaderboard.figures.picture import Picture
-from susx_bench.leaderboard.figures.rows import Family, chosen_rows, headed, look_of, measured
+from susx_bench.leaderboard.figures.rows import (
+    Family,
+    chosen_rows,
+    floor_of,
+    headed,
+    look_of,
+    measured,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,6 +65,21 @@ def shots_pictures(
             lines[i] = [[s, c.mean, c.low, c.high] for s, c in here if c]
         panels.append((shortened(str(key[0]), 30), lines))
     panels = [panel for panel in panels if any(panel[1].values())]
+    floors = [
+        floor_of(
+            point[1] if point[2] is None else point[2]
+            for points in lines.values()
+            for point in points
+        )
+        for _, lines in panels
+    ]
+    below = dict.fromkeys(
+        names[i]
+        for (_, lines), floor in zip(panels, floors, strict=True)
+        for i, points in lines.items()
+        if points and all(point[1] < floor for point in points)
+    )
+    note += f" Below the picture: {', '.join(below)}." if below else ""
     across = min(len(panels), 4 if len(panels) > 6 else 3)
     down = math.ceil(len(panels) / across)
     width = 7.2 if len(panels) == 1 else 3.3 * across + (0.6 if across < 3 else 0)
@@ -73,6 +95,7 @@ def shots_pictures(
         ],
         "looks": {names[i]: look_of(board, board.rows[i]) for i in rows},
         "columns": wide,
+        "floors": floors,
     }
     text = (
         "Top-1 accuracy in % over labelled images a class; bands and bars are 95 % intervals."
@@ -96,7 +119,7 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
     draw_heading(figure, data["heading"], y=1 - 0.07 / height)
     axes = draw_panels(figure, len(data["panels"]), data["across"], **_margins(width, height, data))
     handles, shots = {}, []
-    for ax, (title, lines) in zip(axes, data["panels"], strict=True):
+    for ax, (title, lines), floor in zip(axes, data["panels"], data["floors"], strict=True):
         drawn = [name for name, points in lines.items() if points]
         bars: list[tuple[float, float, float, str]] = []
         for place, name in enumerate(drawn):
@@ -115,6 +138,9 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
             x = [s * 2 ** (0.24 * (place / (len(drawn) - 1) - 0.5)) for s in x]
             (handles[name],) = ax.plot(x, y, **style)
             bars += zip(x, low, high, [look.colour] * len(x), strict=True)
+        top = max(p[1] if p[3] is None else p[3] for points in lines.values() for p in points)
+        margin = 0.05 * (top - floor) or 1.0
+        ax.set_ylim(floor - margin, top + margin)
         if bars:
             ax.vlines(*zip(*bars, strict=True), lw=0.8, alpha=0.6)
         shots.append(sorted({point[0] for points in lines.values() for point in points}))

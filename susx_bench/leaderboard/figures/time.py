@@ -11,8 +11,8 @@ from susx_bench.leaderboard.board import Board, Row, Section
 from susx_bench.leaderboard.figures.drawing import Look, draw_heading, marker_style, shortened
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.figures.rows import (
+    floor_of,
     headed,
-    hollow_note,
     look_of,
     measured,
     section_note,
@@ -35,17 +35,20 @@ def time_pictures(
     points: list[tuple[str, float, float, Look]] = []
     devices: set[str] = set()
     rows: list[Row] = []
-    for i in with_zero_shot(board, section):
+    places = with_zero_shot(board, section)
+    columns = _compared_columns([board.rows[i] for i in places])
+    for i in places:
         row = board.rows[i]
-        cells = measured(row.cells)
-        if len(cells) < len(row.cells):
+        cells = measured(row.cells[c] for c in columns)
+        if len(cells) < len(columns):
             continue
         runs = [records[path] for path in sorted({path for c in cells for path in c.records})]
         devices |= {r.device for r in runs}
         seconds = math.fsum(r.seconds.search + r.seconds.predict for r in runs) / len(runs)
         if seconds > 0:
             mean = math.fsum(c.mean for c in cells) / len(cells)
-            points.append((names[i], seconds, mean, look_of(board, row)))
+            look = look_of(board, row)._replace(hollow=not all(c.ranked for c in cells))
+            points.append((names[i], seconds, mean, look))
             rows.append(row)
     if len(points) < 3 or len(devices) != 1 or all(look.hollow for *_, look in points):
         return []
@@ -55,30 +58,33 @@ def time_pictures(
         if mean > best and not look.hollow:
             front.append(name)
             best = mean
-    named = [point[0] for point in points]
-    if len(points) > NAMED:
-        named = [
-            *front,
-            *(names[i] for i, row in enumerate(board.rows) if row.method == "zero-shot"),
-        ]
-    # What is far below the rest would press it together.
-    means = sorted(point[2] for point in points)
-    lowest = min([*(p[2] for p in points if p[0] in named), means[len(means) // 4]])
+    lowest = floor_of(point[2] for point in points)
     shown = [point for point in points if point[2] >= lowest]
-    below = f" {len(points) - len(shown)} rows lie below." if len(shown) < len(points) else ""
+    hidden = [point[0] for point in points if point[2] < lowest]
+    below = f" Below the picture: {', '.join(hidden)}." if hidden else ""
+    front = [name for name in front if name not in hidden]
+    zero = names[board.zero_shot] if board.zero_shot is not None else ""
+    named = [point[0] for point in shown]
+    if len(shown) > NAMED:
+        own = [name for name, row in zip((p[0] for p in points), rows, strict=True) if row.own]
+        best_of_all = max(shown, key=lambda point: point[2])[0]
+        named = list(dict.fromkeys([*front, *own, best_of_all, zero]))
     device = shortened(devices.pop(), 44)
-    columns = len(board.columns)
+    hollow = " Hollow: not ranked." if any(look.hollow for *_, look in shown) else ""
+    if len(columns) < len(board.columns):
+        labels = ", ".join(board.columns[c].label for c in columns)
+        below += f" The mean is over the columns on which most rows are ranked: {labels}."
     data = {
         "heading": headed(f"Time against accuracy · {device}", board, section),
         "points": shown,
         "front": front,
         "named": named,
-        "ylabel": "top-1 accuracy in %" + (f", mean of {columns} columns" if columns > 1 else ""),
+        "ylabel": "top-1 accuracy in %" + _mean_of(columns, board),
     }
     text = (
         f"Seconds a cell takes from features in memory to all predictions, search included, on "
         f"{device}, against mean accuracy. Nothing ranked is both faster and better than the rows "
-        f"on the line: {', '.join(front)}.{below}{section_note(board, section)}{hollow_note(rows)}"
+        f"on the line: {', '.join(front)}.{below}{section_note(board, section)}{hollow}"
     )
     return [
         Picture(
@@ -91,6 +97,33 @@ def time_pictures(
             _draw_time,
         )
     ]
+
+
+def _compared_columns(rows: Sequence[Row]) -> list[int]:
+    """Columns of the mean: those on which most rows are ranked, all if it is all the same.
+
+    Of the sets that begin with the columns of most ranked rows it is the one with most numbers of
+    rows that are ranked on all of it.
+    """
+    columns = range(len(rows[0].cells))
+    ranked = [
+        {i for i, row in enumerate(rows) if (c := row.cells[k]) and c.ranked} for k in columns
+    ]
+    order = sorted(columns, key=lambda k: (-len(ranked[k]), k))
+
+    def numbers(size: int) -> int:
+        return size * len(set.intersection(*(ranked[k] for k in order[:size])))
+
+    best = max(range(1, len(order) + 1), key=lambda size: (numbers(size), size))
+    return sorted(order[:best])
+
+
+def _mean_of(columns: Sequence[int], board: Board) -> str:
+    """Over how many columns a mean goes, as the end of a sentence; empty for one."""
+    whole = len(board.columns)
+    if len(columns) == whole:
+        return f", mean of {whole} columns" if whole > 1 else ""
+    return f", mean of {len(columns)} of {whole} columns"
 
 
 def _draw_time(figure: Figure, data: Any) -> None:

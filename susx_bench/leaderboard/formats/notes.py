@@ -35,7 +35,7 @@ def notes(board: Board) -> list[str]:
         lines[0] += f" Over several {_runs(cells)} their mean ± the standard deviation."
     if any(cell.spread is None for cell in cells):
         lines[0] += " In brackets the 95 % Wilson interval of one run."
-    lines += _alike(board)
+    lines += same_draws(board)
     marked = " or ".join(mark for mark in board.marks if mark in UNRANKED)
     unranked = marked and f", without those marked {marked}"
     if len(board.sections) > 1:
@@ -57,6 +57,9 @@ def notes(board: Board) -> list[str]:
             f"p < {LEVEL} after Holm's correction for all {tests} "
             "tests."
         )
+    if own := sorted({row.method for row in board.rows if row.prompts == row.method}):
+        read = "reads prompts of its" if len(own) == 1 else "read prompts of their"
+        lines.append(f"{', '.join(own)} {read} own.")
     lines += _rank_notes(board)
     if any(cell.published for cell in cells):
         lines.append(
@@ -80,7 +83,7 @@ def _runs(cells: Sequence[Cell]) -> str:
     return " and ".join(["seeds"] * seeds + ["orders"] * orders)
 
 
-def _alike(board: Board) -> list[str]:
+def same_draws(board: Board) -> list[str]:
     """Which seeds drew the same images, a line for each list of seeds."""
     columns: dict[tuple[int, ...], list[str]] = {}
     for column, *cells in zip(board.columns, *(row.cells for row in board.rows), strict=True):

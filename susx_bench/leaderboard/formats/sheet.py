@@ -45,10 +45,16 @@ class Sheet(NamedTuple):
     numbers: int
 
 
-def sheets(board: Board) -> list[Sheet]:
-    """The tables of a board: the numbers, then ranks and published figures where there are any."""
+def sheets(board: Board, *, short: bool = False) -> list[Sheet]:
+    """The tables of a board: the numbers, then ranks and published figures where there are any.
+
+    Args:
+        board: The leaderboard.
+        short: Whether to leave out what would make columns wide: the interval of a row that has
+            one number in all columns, and the blank before an arrow.
+    """
     parts = _parts(board)
-    found = [_numbers(board, part, titled=len(parts) > 1) for part in parts]
+    found = [_numbers(board, part, titled=len(parts) > 1, short=short) for part in parts]
     if ranked := [ranks for ranks in board.ranks if ranks.ranking.datasets > 1]:
         found.append(_ranks(board, ranked))
     if any(cell.published for row in board.rows for cell in row.cells if cell):
@@ -70,7 +76,7 @@ def _parts(board: Board) -> list[list[int]]:
     return parts
 
 
-def _numbers(board: Board, part: Sequence[int], *, titled: bool) -> Sheet:
+def _numbers(board: Board, part: Sequence[int], *, titled: bool, short: bool) -> Sheet:
     head: list[str] = []
     rows: Rows = [_name(row) for row in board.rows]
     groups = [board.groups[place] for place in part]
@@ -78,7 +84,12 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool) -> Sheet:
         for column in group.columns:
             head.append(board.columns[column].label + board.columns[column].marks)
             for items, row in zip(rows, board.rows, strict=True):
-                items.append(_item(row.cells[column], row))
+                items.append(_item(row.cells[column], row, short))
+        if len(board.columns) == 1 and _classes_differ(board):
+            head.append("mean over classes")
+            for items, row in zip(rows, board.rows, strict=True):
+                only = row.cells[0]
+                items.append(Item(f"{only.mean_per_class:.1f}" if only else ""))
         if len(group.columns) > 1:
             head.append("mean" + (f", {group.label}" if group.label else ""))
             for items, row in zip(rows, board.rows, strict=True):
@@ -86,10 +97,22 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool) -> Sheet:
                 items.append(Item("" if average is None else f"{average:.1f}"))
     labels = [group.label for group in groups]
     title = " · ".join(label for label in labels if label) if titled else ""
-    sections = [(part.label, [rows[i] for i in part.rows]) for part in board.sections]
+    zero = board.zero_shot
+    sections = []
+    for section in board.sections:
+        here = [rows[i] for i in section.rows]
+        if zero is not None and zero not in section.rows:
+            here.append([item._replace(place=0) for item in rows[zero]])
+        sections.append((section.label, here))
     if len(sections) == 1:
         sections = [("", rows)]
     return Sheet(title, ["method", "tuned on", *head], sections, len(head))
+
+
+def _classes_differ(board: Board) -> bool:
+    """Whether the mean over classes is another number than the accuracy."""
+    cells = [cell for row in board.rows for cell in row.cells if cell]
+    return any(abs(cell.mean_per_class - cell.mean) > 1e-9 for cell in cells)
 
 
 def _name(row: Row) -> list[Item]:
@@ -113,11 +136,15 @@ def arrow(cell: Cell) -> str:
     return "▲" if cell.gain > 0 else "▼"
 
 
-def _item(cell: Cell | None, row: Row) -> Item:
+def _item(cell: Cell | None, row: Row, short: bool) -> Item:
     if cell is None:
         return Item("")
     mean, rest = number(cell)
+    if short and row.repeats and cell.spread is None:
+        rest = ""
     marks = "".join(mark for mark in cell.marks if mark not in row.marks) + arrow(cell)
+    if short:
+        return Item(mean, rest + marks, cell.place)
     return Item(mean, rest + (f" {marks}" if marks else ""), cell.place)
 
 
@@ -148,7 +175,7 @@ def _beside(row: Row, column: Column, cell: Cell, compared: Compared) -> list[It
     source = figure.source if figure.primary else f"{figure.source} (a copy)"
     return [
         *_name(row),
-        Item(column.label),
+        Item(column.whole),
         Item(source + (f"; {figure.note}" if figure.note else "")),
         Item(f"{cell.mean:.1f}", f" [{cell.low:.1f}, {cell.high:.1f}]"),
         Item(f"{figure.accuracy:.2f}"),

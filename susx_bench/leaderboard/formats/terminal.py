@@ -1,36 +1,119 @@
-"""A board for a terminal."""
+"""A board for a terminal: best first, and 80 columns hold five columns of numbers."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich import box
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.table import Table as RichTable
 
 from susx_bench.console import one_line, several_lines
-from susx_bench.leaderboard.board import Board
+from susx_bench.leaderboard.board import UNRANKED, Board
 from susx_bench.leaderboard.formats.notes import facts, notes
-from susx_bench.leaderboard.formats.sheet import Item, sheets
+from susx_bench.leaderboard.formats.sheet import Item, Rows, Sheet, number, sheets
 
 
 def terminal(board: Board) -> list[RenderableType]:
     """The board for a terminal: heading, tables and notes."""
     heading = several_lines([one_line((board.title, "bold")), facts(board)])
-    parts: list[RenderableType] = [heading]
-    for sheet in sheets(board):
+    return [heading, *tables(board), several_lines(notes(board))]
+
+
+def tables(board: Board) -> list[RenderableType]:
+    """The tables of a board alone."""
+    parts: list[RenderableType] = []
+    for sheet in sheets(board, short=True):
         if sheet.title:
             parts.append(one_line((sheet.title, "bold")))
-        for label, rows in sheet.sections:
-            if label:
-                parts.append(one_line((label, "italic")))
-            table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-            names = len(sheet.head) - sheet.numbers
-            for place, name in enumerate(sheet.head):
-                numbers = place >= names
-                table.add_column(name, justify="right" if numbers else "left", no_wrap=numbers)
-            for row in rows:
-                table.add_row(*map(_rich_item, row))
-            parts.append(table)
-    return [*parts, several_lines(notes(board))]
+        parts += _sections(sheet)
+    return parts
+
+
+def repeated(board: Board) -> list[str]:
+    """What `tables` leaves out: the interval of each row that has one number in all columns."""
+    return [
+        f"{row.method} {''.join(number(cell))}"
+        for row in board.rows
+        if row.repeats and (cell := next(cell for cell in row.cells if cell)).spread is None
+    ]
+
+
+def _sections(sheet: Sheet) -> list[RenderableType]:
+    """A table for each section; their columns stand below one another."""
+    named: list[tuple[str, Rows]] = []
+    for label, rows in sheet.sections:
+        if sheet.head[1] != "tuned on":
+            named.append((label, rows))
+            continue
+        tunings = Counter(row[1].text for row in rows if row[1].text != "–")
+        usual = max(tunings, key=tunings.__getitem__, default="")
+        heading = label
+        if usual and not label.endswith(_told(usual)):
+            heading = " · ".join(part for part in (label, _told(usual)) if part)
+        named.append((heading, [_joined(row, usual) for row in rows]))
+    head = [sheet.head[0], *sheet.head[2:]] if sheet.head[1] == "tuned on" else sheet.head
+    first = len(head) - sheet.numbers
+    marks = [
+        max(cell_len(row[place].rest) for _, rows in named for row in rows)
+        for place in range(len(head))
+    ]
+    padded = [
+        (label, [[_padded(item, marks[i]) if i >= first else item for i, item in enumerate(row)]
+                 for row in rows])
+        for label, rows in named
+    ]  # fmt: skip
+    widths = [
+        max(cell_len(row[place].text + row[place].rest) for _, rows in padded for row in rows)
+        for place in range(len(head))
+    ]
+    parts: list[RenderableType] = []
+    for label, rows in padded:
+        parts.append(several_lines(["", *([one_line((label, "italic"))] if label else [])]))
+        table = RichTable(
+            box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False
+        )
+        for place, (name, width) in enumerate(zip(head, widths, strict=True)):
+            numbers = place >= first
+            table.add_column(
+                name,
+                justify="right" if numbers else "left",
+                no_wrap=numbers,
+                min_width=width if numbers or width <= 24 else None,
+            )
+        for row in rows:
+            table.add_row(*map(_rich_item, row))
+        parts.append(table)
+    return parts
+
+
+_TOLD = {
+    "fixed": "one fixed setting",
+    "published": "constants that a paper chose for the dataset",
+    "support": "tuned on the support",
+    "few-val": "tuned on a few val labels",
+    "val": "tuned on the val labels",
+    "test": "tuned on the test labels: upper bounds, not ranked",
+}
+"""A tuning in the heading of a section."""
+
+
+def _told(tuning: str) -> str:
+    return _TOLD.get(tuning, tuning)
+
+
+def _joined(row: list[Item], usual: str) -> list[Item]:
+    """A row with its tuning in its name, where the heading does not say it."""
+    name, tuning, *rest = row
+    marks = name.rest.strip() + "".join(mark for mark in tuning.rest if mark in UNRANKED)
+    text = name.text if tuning.text in ("–", usual) else f"{name.text} · {tuning.text}"
+    return [Item(text, f" {marks}" if marks else ""), *rest]
+
+
+def _padded(item: Item, width: int) -> Item:
+    """A number with blanks where others have marks, so that digits stand below one another."""
+    return item._replace(rest=item.rest + " " * (width - cell_len(item.rest)))
 
 
 def _rich_item(item: Item) -> RenderableType:

@@ -1,0 +1,52 @@
+"""What to run next: the last line below the table of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from susx_bench.leaderboard.results import boards
+from susx_bench.records.command import command_line, options
+from susx_bench.records.record import Record
+
+_KEPT = ("method", "setting", "features", "dataset", "encoder", "prompts", "support")
+"""Options that the next command takes over."""
+
+_ENCODERS = ("RN50:openai", "ViT-B-32:openai", "ViT-B-16:openai", "ViT-L-14:openai")
+"""OpenAI's encoders from small to large."""
+
+
+def next_step(records: Sequence[Record]) -> str:
+    """One line: what is worth knowing next, and the command that measures it.
+
+    The demo leads to photographs of one's own, one number of shots to several, a small encoder to
+    the next larger one, and features to a tuning that needs no val labels.
+
+    Args:
+        records: The records of a run, at least one.
+    """
+    board = boards(records)[0]
+    largest = max(board.sections, key=lambda section: len(section.rows))
+    rows = [board.rows[i] for i in largest.rows]
+    row = next((row for row in rows if row.method != "zero-shot"), None)
+    best = next((r for r in records if row and r.method == row.method), records[0])
+    asked = {name: value for name, value in options(best).items() if name in _KEPT}
+    if best.protocol == "bundle":  # the bundle says what its features are of
+        asked = {name: asked[name] for name in ("method", "setting", "features")}
+    shots = {r.shots for r in records if r.support_images}
+    if best.encoder == "demo":
+        asked |= {"dataset": "./PHOTOS", "encoder": "ViT-B-32:openai"}
+        del asked["prompts"]
+        return _line("your own photographs, a folder per class", asked)
+    if best.setting == "few-shot" and len(shots) == 1:
+        asked |= {"shots": "1,2,4,8,16", "seed": "1,2,3"}
+        return _line("how much labels help", asked)
+    larger = _ENCODERS[_ENCODERS.index(best.encoder) + 1 :] if best.encoder in _ENCODERS else ()
+    if best.protocol != "bundle" and larger:
+        return _line("a larger encoder", asked | {"encoder": larger[0]})
+    if best.tuned_on in ("val", "few-val"):
+        return _line("the same without val labels", asked | {"tune": "support"})
+    return _line("what else there is", None)
+
+
+def _line(why: str, asked: dict[str, object] | None) -> str:
+    return f"next, {why}: {command_line(asked) if asked else 'susx-bench list methods'}"

@@ -1,0 +1,58 @@
+"""The order of rows in a table: the best first, within what may be compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from susx_bench.leaderboard.board import Board, Section
+
+
+def best_first(board: Board) -> Board:
+    """Put the rows of each section of a board into the order of a table: the best first.
+
+    A row's merit is the mean over its ranked cells of the share of the section's other rows that
+    are better there. Rows that are ranked on less than half of the columns follow, and then those
+    that are ranked on none, by their mean accuracy. Equally good rows keep their order.
+    """
+    order = [
+        i
+        for section in board.sections
+        for i in sorted(section.rows, key=_merits(board, section).__getitem__)
+    ]
+    place = {old: new for new, old in enumerate(order)}
+    moved = [board.rows[i] for i in order]
+    return replace(
+        board,
+        rows=tuple(
+            replace(row, baseline=None if row.baseline is None else place[row.baseline])
+            for row in moved
+        ),
+        sections=tuple(
+            replace(section, rows=tuple(sorted(place[i] for i in section.rows)))
+            for section in board.sections
+        ),
+        ranks=tuple(
+            replace(ranks, rows=tuple(place[i] for i in ranks.rows)) for ranks in board.ranks
+        ),
+    )
+
+
+def _merits(board: Board, section: Section) -> dict[int, tuple[int, float, float]]:
+    """What the rows of a section are sorted by, the smallest first."""
+    columns = range(len(board.columns))
+    sizes = [
+        sum(1 for i in section.rows if (cell := board.rows[i].cells[c]) and cell.ranked)
+        for c in columns
+    ]
+    found = {}
+    for i in section.rows:
+        cells = [(cell, n) for cell, n in zip(board.rows[i].cells, sizes, strict=True) if cell]
+        behind = [(cell.rank - 1) / max(n - 1, 1) for cell, n in cells if cell.rank]
+        mean = math.fsum(cell.mean for cell, _ in cells) / len(cells)
+        if behind:
+            few = int(2 * len(behind) < len(columns))
+            found[i] = few, math.fsum(behind) / len(behind), -mean
+        else:
+            found[i] = 2, 0.0, -mean
+    return found

@@ -1,0 +1,188 @@
+"""The table of a run: a leaderboard of that run's records, for a terminal or a notebook."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from rich.console import RenderableType
+
+from susx_bench.console import counted, one_line, several_lines
+from susx_bench.leaderboard.board import MARKS, Board
+from susx_bench.leaderboard.formats.html import html_tables
+from susx_bench.leaderboard.formats.notes import LEVEL, same_draws
+from susx_bench.leaderboard.formats.terminal import repeated, tables
+from susx_bench.leaderboard.make import arrange
+from susx_bench.leaderboard.order import best_first
+from susx_bench.records.cells import data_of, dataset_names
+from susx_bench.records.record import Record
+
+_DEMO_ENCODER, _DEMO = "demo", ("digits", "susx-bench")
+"""The encoder of the package, and dataset and protocol of the only data that it was made for."""
+
+
+def boards(records: Sequence[Record], order: Sequence[str] = ()) -> list[Board]:
+    """A leaderboard for each dataset (and encoder, setting, split) of a run.
+
+    Args:
+        records: The records of the run; all of them count.
+        order: Method names in the order in which equally good rows stand.
+    """
+    return [board for board, _ in _boards(records, order)]
+
+
+def _boards(records: Sequence[Record], order: Sequence[str]) -> list[tuple[Board, list[Record]]]:
+    names = dataset_names(records)
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for r in records:
+        name = names[r.dataset, data_of(r)]
+        data = (name, r.encoder, r.setting, r.protocol, r.precision, data_of(r), *r.extra_words())
+        groups[data].append(r)
+    found = []
+    for (name, encoder, setting, *_), group in groups.items():
+        title = f"{name} · {encoder} · {setting}"
+        by_place = {str(place): r for place, r in enumerate(group)}
+        # Renamed where two datasets of the run have one name.
+        by_place = {key: r.model_copy(update={"dataset": name}) for key, r in by_place.items()}
+        board = arrange("", title, "", order, [name], by_place)
+        found.append((best_first(board), group))
+    return found
+
+
+def terminal_table(records: Sequence[Record], order: Sequence[str] = ()) -> list[RenderableType]:
+    """The tables of a run for a terminal: a heading, the numbers best first, and what marks mean.
+
+    Args:
+        records: The records of the run.
+        order: Method names in the order in which equally good rows stand.
+    """
+    return [
+        part
+        for board, group in _boards(records, order)
+        for part in (_heading(board, group), *tables(board), several_lines(["", *_below(board)]))
+    ]
+
+
+def html_table(records: Sequence[Record], order: Sequence[str] = ()) -> str:
+    """The tables of a run as HTML, without a page around them; see `terminal_table`."""
+    return "".join(html_tables(board, titled=True) for board in boards(records, order))
+
+
+def _heading(board: Board, records: Sequence[Record]) -> RenderableType:
+    first = records[0]
+    several = [cell for row in board.rows for cell in row.cells if cell and cell.spread is not None]
+    over = [
+        f"{what} {', '.join(map(str, sorted(values)))}"
+        for what, values in (
+            ("seeds", {seed for cell in several for seed in cell.seeds}),
+            ("orders", {order for cell in several for order in cell.orders}),
+        )
+        if len(values) > 1
+    ]
+    spread = f"mean ± sd over {' and '.join(over)}" if over else "[95 % interval]"
+    prompts = sorted({r.prompts for r in records})
+    common = {column.task.prompts for column in board.columns}
+    own = sorted({row.method for row in board.rows if row.prompts})
+    supports = sorted({r.support for r in records} - {"none"})
+    facts = [
+        f"test n = {first.n_test}",
+        f"{first.num_classes} classes",
+        *(f"prompts {name}" for name in (sorted(common - {""}) or prompts)),
+        *([f"prompts of their own: {', '.join(own)}"] if own and common != {""} else []),
+        *(f"support {name}" for name in supports if name != first.setting),
+        f"split {first.protocol}",
+        *(f"drawn by {rule}" for rule in sorted({r.draw for r in records} - {"", "balanced"})),
+        *(f"{n} views" for n in sorted({r.views for r in records} - {0, 1})),
+        *([first.precision] if first.precision != "fp32" else []),
+        *first.extra_words(),
+    ]
+    if first.skipped:
+        facts.append(f"{len(first.skipped)} of the images unreadable and left out")
+    lines = [
+        one_line((board.title, "bold")),
+        one_line(f"top-1 accuracy in %, {spread}"),
+        one_line(" · ".join(facts)),
+    ]
+    if first.encoder == _DEMO_ENCODER and (first.dataset, first.protocol) != _DEMO:
+        warning = (
+            f"encoder {_DEMO_ENCODER} knows only drawn digits: these numbers say nothing of CLIP"
+        )
+        lines.append(one_line((warning, "bold yellow")))
+    return several_lines(lines)
+
+
+def _below(board: Board) -> list[str]:
+    """What the marks of a table mean, and what it leaves out to be narrow."""
+    lines = [" · ".join(repeated(board))] if repeated(board) else []
+    lines += same_draws(board)
+    if any(cell.p is not None for row in board.rows for cell in row.cells if cell):
+        lines.append(
+            f"▲ ▼ better or worse than {board.baseline} in the same section "
+            f"(McNemar's test, Holm's correction, p < {LEVEL})"
+        )
+    return lines + [f"{mark} {MARKS[mark]}" for mark in board.marks]
+
+
+_METHODS = 12  # lines of choices that a person reads
+_WHOLE = 4  # and of which each may say how the search went
+
+
+def choices(records: Sequence[Record], fresh: Collection[str]) -> list[str]:
+    """What was chosen, on what, and what it took: a line for each method and tuning.
+
+    Args:
+        records: The records of the table.
+        fresh: Input hashes of those that were measured now; of the others nothing is said of
+            what they took, which was the time of another run.
+    """
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for r in records:
+        if r.hparams:
+            groups[r.method + (" (official code)" if r.official else ""), r.tuned_on].append(r)
+    whole = len(groups) <= _WHOLE
+    lines = [_chosen(name, group, whole=whole) for (name, _), group in groups.items()]
+    if len(lines) > _METHODS:
+        lines = []
+    searched = [r for r in records if r.search.settings and r.input_sha256 in fresh]
+    if searched:
+        settings = sum(r.search.settings for r in searched)
+        seconds = sum(r.seconds.search for r in searched)
+        cells = counted(len(searched), "cell")
+        lines.append(
+            f"searched {counted(settings, 'setting')} for {cells} in {seconds:.1f} s "
+            f"({settings / seconds:,.0f} a second)"
+        )
+    return lines + _instead(records)
+
+
+def _chosen(name: str, records: Sequence[Record], *, whole: bool) -> str:
+    """The hyper-parameters of one method under one tuning, each as a value or from low to high."""
+    images = sorted({r.search.images for r in records} - {0})
+    on = f" ({images[0]:,}{f' to {images[-1]:,}' if len(images) > 1 else ''})" if images else ""
+    values = []
+    for key in records[0].hparams:
+        numbers = [r.hparams[key] for r in records if key in r.hparams]
+        low, high = f"{min(numbers):.4g}", f"{max(numbers):.4g}"
+        values.append(f"{key} {low}" if low == high else f"{key} {low} to {high}")
+    line = f"{name}, {records[0].tuned_on}{on}: {', '.join(values)}"
+    if len(records) > 1 or not records[0].search.settings or not whole:
+        return line
+    search = records[0].search
+    line += f"; {search.score:.2f} there, best of {search.settings:,} settings ({search.space})"
+    return line + (f"; {search.ties:,} tie, {search.near:,} within 0.5 points" * bool(search.near))
+
+
+def _instead(records: Sequence[Record]) -> list[str]:
+    """Where a tuning could not do what its name says, a line for each reason."""
+    where: dict[str, tuple[dict[str, None], set[int]]] = {}
+    for r in records:
+        if r.search.note:
+            methods, shots = where.setdefault(r.search.note, ({}, set()))
+            methods[r.method] = None
+            shots.add(r.shots)
+    return [
+        f"{', '.join(methods)}"
+        + (f" at S = {', '.join(map(str, sorted(shots)))}" if any(shots) else "")
+        + f": {note}"
+        for note, (methods, shots) in where.items()
+    ]
