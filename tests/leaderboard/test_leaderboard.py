@@ -337,7 +337,7 @@ def test_prune_removes_nothing_where_a_record_is_damaged(
     [
         ("name = 'x'\ntitle = 'x'\n[[run]]\nmethods = ['tipx']", "run.0.methods: Extra inputs"),
         ("name = 'x'\ntitle = 'x'\nrun = []", "run: Tuple should have at least 1 item"),
-        ("name = 'x'\ntitle = 'x'\n[[run]]\nmethod = []", "run.0.method: Tuple should have"),
+        ("name = 'x'\ntitle = 'x'\n[[run]]\nmethod = []", "run.0.method: the list is empty"),
         (
             "name = 'x'\ntitle = 'x'\n[[run]]\nmethod = ['tipx']\nshots = [-1]",
             "run.0.shots.0: Input should be greater than 0",
