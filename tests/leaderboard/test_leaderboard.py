@@ -340,7 +340,7 @@ def test_prune_removes_nothing_where_a_record_is_damaged(
         ("name = 'x'\ntitle = 'x'\n[[run]]\nmethod = []", "run.0.method: the list is empty"),
         (
             "name = 'x'\ntitle = 'x'\n[[run]]\nmethod = ['tipx']\nshots = [-1]",
-            "run.0.shots.0: Input should be greater than 0",
+            "run.0.shots: -1 is not in the range",
         ),
         ("name = 'x'\ntitle = 'x'", "run: Field required"),
         ("name = 'X Y'\ntitle = 'x'\nrun = []", "name: String should match"),
