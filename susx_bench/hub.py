@@ -6,17 +6,26 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_withheld = False
+_withheld = ""
+"""Why nothing may be downloaded; empty where it may."""
 
 
 @contextmanager
-def downloads(*, allowed: bool) -> Iterator[None]:
-    """Let the client download, or take what is in its cache and nothing else."""
+def downloads(
+    *, allowed: bool, why: str = "nothing is downloaded without --fetch"
+) -> Iterator[None]:
+    """Let the client download, or take what is in its cache and nothing else.
+
+    Args:
+        allowed: Whether it may; a caller that forbids it is not overruled.
+        why: Why it may not, for messages.
+    """
     global _withheld
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE, _withheld
-    _withheld = not allowed and not constants.HF_HUB_OFFLINE
+    if not allowed and not constants.HF_HUB_OFFLINE:
+        _withheld = why
     constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE or not allowed
     try:
         yield
@@ -29,7 +38,7 @@ def why_offline() -> str:
     from huggingface_hub import constants
 
     if _withheld:
-        return "nothing is downloaded without --fetch"
+        return _withheld
     return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else ""
 
 

@@ -1,4 +1,4 @@
-"""How far a command is: labelled bars on a terminal, a line every half minute in a log."""
+"""How the command line shows events: bars on a terminal, a line every half minute in a log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TimeRemainingColumn
 from rich.progress import Progress as Live
 
 from susx_bench.console import one_line
+from susx_bench.events import Advanced, Changed, Event, Failed, Finished, Job, Note, Started
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -158,6 +159,95 @@ class Progress:
         while not self._ended.wait(EVERY):
             if line := self._line():
                 self._notes.print(line)
+
+
+class Reporter:
+    """The listener of the command line: notes are lines, jobs are bars.
+
+    Bars are shown while the outermost job runs. In a log that job gets a line every half minute.
+
+    Args:
+        notes: Console to show it on.
+        summary: Whether a log ends with a line for a job that counts cells, however short it is.
+        clock: Seconds, for the time left.
+    """
+
+    def __init__(
+        self,
+        notes: Console,
+        *,
+        summary: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._notes = notes
+        self._summary = summary and not notes.is_terminal
+        self._clock = clock
+        self._progress: Progress | None = None
+        self._bars: dict[Job, Bar] = {}
+        self._failed = 0
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case Note(text, level):
+                self._notes.print(text, style="yellow" if level == "warning" else None)
+            case Started(job):
+                self._begin(job)
+            case Advanced(job, count):
+                bar = self._bars[job]
+                bar.advance(count)
+                if bar.full and job is not self._outermost:
+                    bar.hide()
+            case Changed(job):
+                self._bars[job].say(what=job.what)
+            case Failed(job, reason, count):
+                self._failed += count
+                self._notes.print(f"failed: {reason}", style="red")
+                self._bars[job].say(note=f"{self._failed} failed")
+                self._bars[job].advance(count)
+            case Finished(job, complete):
+                self._end(job, complete=complete)
+
+    @property
+    def _outermost(self) -> Job | None:
+        return next(iter(self._bars), None)
+
+    def _begin(self, job: Job) -> None:
+        first = self._progress is None
+        if self._progress is None:
+            self._failed = 0
+            self._progress = Progress(self._notes, line=self.line, clock=self._clock)
+        if job not in self._bars:
+            self._bars[job] = self._progress.bar(job.what, job.total, job.unit)
+        self._bars[job].begin(job.total, job.done)
+        if first:
+            self._progress.__enter__()
+
+    def _end(self, job: Job, *, complete: bool) -> None:
+        if job is not self._outermost:
+            self._bars.pop(job).hide()
+            return
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+        if complete and self._summary and job.unit == "cells":
+            self._notes.print(self.line())
+        self._progress = None
+        self._bars.clear()
+
+    def line(self) -> str:
+        """How far the jobs are, in one line."""
+        outermost, *inner = list(self._bars.values())  # at once: another thread may add one
+        if outermost.unit != "cells":
+            bars = [bar for bar in (outermost, *inner) if not bar.full] or [outermost]
+            return "; ".join(map(str, bars))
+        done = round(outermost.done) - self._failed
+        line = f"cells: {done} of {outermost.total:.0f} done, {self._failed} failed"
+        if outermost.left:
+            line += f", {outermost.left}"
+        now = "; ".join(str(bar) for bar in inner if not bar.full)
+        if not now and outermost.what != outermost.unit:
+            now = outermost.what
+        return f"{line}; now {now}" if now and not outermost.full else line
 
 
 class _What(ProgressColumn):

@@ -103,7 +103,7 @@ def slow(function: Callable[..., Any], out: Callable[[], str], line: str) -> Cal
         ),
         (
             ("support", "build", "--dataset", "digits", "--kind", "sus-sd", "--steps", 1),
-            "susx_bench.support.build.generate",
+            "susx_bench.support.generate.generate",
             "generating digits: 0 of 160 images\n",
         ),
         (

@@ -29,12 +29,12 @@ def check_data(dataset: str, data_root: Path | None, **asked: Any) -> None:
     from susx_bench.data.custom import open_dataset
     from susx_bench.data.report import render
     from susx_bench.data.spec import Where
-    from susx_bench.progress import Progress
+    from susx_bench.events import Job
+    from susx_bench.progress import Reporter
 
-    notes, where = stderr(), Where(data_root, **asked)
-    with Progress(notes) as progress:
-        bar = progress.bar(f"reading {dataset}", None, "images")
-        report = check_images(open_dataset(dataset, where), bar.begin, bar.advance)
+    where = Where(data_root, **asked)
+    with Job(Reporter(stderr()), f"reading {dataset}", "images") as job:
+        report = check_images(open_dataset(dataset, where), job.begin, job.advance)
     print_whole(stdout(), render(report))
     if report.wrong:
         raise CheckError(f"{report.spec.name} in {report.origin}: {'; '.join(report.wrong)}.")

@@ -115,20 +115,12 @@ def build_prompts(
 def _ask(
     spec: DatasetSpec, request: prompts_build.Request, out: Path, **how: Any
 ) -> prompts_build.Built:
-    from susx_bench.progress import Progress
+    from susx_bench.events import Job
+    from susx_bench.progress import Reporter
     from susx_bench.prompts.build import build
 
-    notes = stderr()
-    with Progress(notes) as progress:
-        bar = progress.bar(f"asking about {spec.name}", None, "questions")
-        return build(
-            spec,
-            request,
-            out,
-            bar.begin,
-            bar.advance,
-            **how,
-        )
+    with Job(Reporter(stderr()), f"asking about {spec.name}", "questions") as job:
+        return build(spec, request, out, job.begin, job.advance, **how)
 
 
 def _built(built: prompts_build.Built, price_in: float | None, price_out: float | None) -> str:

@@ -65,7 +65,8 @@ def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
     """
     notes = stderr()
     with notes.status("loading"):
-        from susx_bench.runner.plan import Opened
+        from susx_bench.progress import Reporter
+        from susx_bench.runner.tasks import Opened
         from susx_bench.runner.verify import Named, fault_of, records_in
         from susx_bench.runner.verify import verify as measure_again
 
@@ -74,7 +75,7 @@ def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
     opened, verdicts = Opened(), []
     for path in records_in(record):
         with redirect_stdout(sys.stderr), notes.status(f"measuring {path.name}"):
-            verdict = measure_again(path, named, notes, opened)
+            verdict = measure_again(path, named, Reporter(notes), opened)
         verdicts.append(verdict)
         said = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
         stdout().print(f"{path}: {said}", soft_wrap=True)

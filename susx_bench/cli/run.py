@@ -13,7 +13,8 @@ import click
 from susx_bench.cli.shared import is_given, print_all, said
 from susx_bench.cli.support import build_support
 from susx_bench.console import counted, own_rank, stderr, stdout
-from susx_bench.errors import BenchError, CheckError, OptionError, OutputError, RetrievalError
+from susx_bench.errors import CheckError, OptionError
+from susx_bench.events import Note
 from susx_bench.options import ANY_PATH, SHARD, Command, Grouped, checked
 from susx_bench.options.run import (
     BASELINES,
@@ -26,11 +27,16 @@ from susx_bench.options.run import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from susx_bench.progress import Reporter
     from susx_bench.runner.cell import Cell
-    from susx_bench.runner.plan import Request
+    from susx_bench.runner.plan import Plan
+    from susx_bench.runner.request import Request
     from susx_bench.runner.run import Outcome
+    from susx_bench.support.build import Request as Build
 
 
 @click.command(
@@ -66,6 +72,13 @@ Try:
     help="One record a line on stdout, no table.",
 )
 @click.option(
+    "--dry-run",
+    cls=Grouped,
+    group=OUTPUT,
+    is_flag=True,
+    help="Say what would be measured, encoded and built, and do nothing.",
+)
+@click.option(
     "--heat-map",
     cls=Grouped,
     group=OUTPUT,
@@ -73,7 +86,12 @@ Try:
     help="Draw each search beside its record.",
 )
 def run(
-    suite: Path | None, shard: tuple[int, int] | None, as_json: bool, heat_map: bool, **_: Any
+    suite: Path | None,
+    shard: tuple[int, int] | None,
+    as_json: bool,
+    dry_run: bool,
+    heat_map: bool,
+    **_: Any,
 ) -> None:
     """Measure methods and print them side by side with zero-shot and tip-adapter.
 
@@ -81,26 +99,34 @@ def run(
     """
     notes = stderr()
     with notes.status("loading"):
+        from susx_bench.progress import Reporter
         from susx_bench.runner.plan import plan, plan_suite
+        from susx_bench.runner.prepare import complete
         from susx_bench.runner.run import mark_parts
         from susx_bench.runner.run import run as run_cells
 
-    requests = _requests(suite, shard, notes)
+    listen = Reporter(notes, summary=suite is not None)
+    requests, builds = _requests(suite, shard)
+    if not suite and not as_json:
+        asked = requests[0].dataset or requests[0].features
+        requests = [requests[0].beside(BASELINES if asked else ON_THE_DEMO)]
     request = requests[0]
-    if suite:
-        cells, parts = plan_suite(requests, notes)
-        cells = _share(cells, shard, notes)
-        lost = mark_parts(parts, request.out, request.launch)
-    else:
-        beside = BASELINES if request.dataset or request.features else ON_THE_DEMO
-        cells = plan(request, () if as_json else beside, notes)
-        lost = []
+    if dry_run:
+        planned = plan_suite(requests, builds, listen)
+        _dry_run(planned, _share(planned.cells, shard, listen), request, listen, as_json, heat_map)
+        return
     with redirect_stdout(sys.stderr):  # stdout is for results, whatever a method prints
+        if suite:
+            planned = plan_suite(requests, builds, listen, fetch=True)
+        else:
+            planned = plan(request, listen, fetch=True)
+        planned = complete(planned, listen)
+        lost = mark_parts(planned.parts, request.out, request.launch)
         outcomes = run_cells(
-            cells,
+            _share(planned.cells, shard, listen),
             request.out,
             request.launch,
-            notes,
+            listen,
             force=request.force,
             keep_search=heat_map,
             keep_going=suite is not None,
@@ -116,16 +142,42 @@ def run(
     _raise_failures(outcomes, lost, request.out)
 
 
-def _share(cells: list[Cell], shard: tuple[int, int] | None, notes: Console) -> list[Cell]:
+def _dry_run(
+    planned: Plan,
+    cells: Sequence[Cell],
+    request: Request,
+    listen: Reporter,
+    as_json: bool,
+    heat_map: bool,
+) -> None:
+    """Print what would be done for some cells of a plan."""
+    from susx_bench.cli.dry_run import print_outlook, print_outlook_json
+    from susx_bench.runner.outlook import look_ahead
+    from susx_bench.runner.run import path_of
+
+    force, out = request.force, request.out
+    outlook = look_ahead(planned, cells, out, listen, force=force, keep_search=heat_map)
+    if as_json:
+        print_outlook_json(outlook, [path_of(cell, out) for cell in cells])
+    else:
+        print_outlook(outlook, out)
+
+
+def _share(
+    cells: Sequence[Cell], shard: tuple[int, int] | None, listen: Reporter
+) -> Sequence[Cell]:
     """The cells of one shard: by input hash, so that nothing else decides who measures a cell."""
     if shard is None:
         return cells
     part, parts = shard
     mine = [cell for cell in cells if int(cell.input_sha256[:16], 16) % parts == part - 1]
     if cells and not mine:
-        notes.print(
-            f"--shard {part}/{parts}: none of the suite's {counted(len(cells), 'cell')} falls into "
-            "this part, since their hashes decide; the other parts measure them. Nothing to do."
+        listen(
+            Note(
+                f"--shard {part}/{parts}: none of the suite's {counted(len(cells), 'cell')} falls "
+                "into this part, since their hashes decide; the other parts measure them. Nothing "
+                "to do."
+            )
         )
     return mine
 
@@ -145,9 +197,11 @@ def _raise_failures(outcomes: list[Outcome], lost: list[str], out: Path) -> None
         raise CheckError(f"{ends}. See the *.failed.txt in {out}; a further run tries them again.")
 
 
-def _requests(path: Path | None, shard: tuple[int, int] | None, notes: Console) -> list[Request]:
-    """What the command line asks for; a suite's support sets are built."""
-    from susx_bench.runner.plan import Request, check_encoders
+def _requests(
+    path: Path | None, shard: tuple[int, int] | None
+) -> tuple[list[Request], list[Build]]:
+    """What the command line asks for, and the support sets that a suite names."""
+    from susx_bench.runner.request import Request
     from susx_bench.runner.suite import Suite
 
     options = said(RunOptions)
@@ -159,7 +213,7 @@ def _requests(path: Path | None, shard: tuple[int, int] | None, notes: Console) 
                 raise OptionError(f"Missing option '--{name}'.")
         if shard:
             raise OptionError("--shard goes with --suite only.")
-        return [Request(**options)]
+        return [Request(**options)], []
     for name in options:
         option = RunOptions.declared()[name]
         if option.decides and is_given(name):
@@ -171,34 +225,22 @@ def _requests(path: Path | None, shard: tuple[int, int] | None, notes: Console) 
         unread = {"prompts_dir"} if "features" in each else set()
         shared = {name: value for name, value in options.items() if name not in unread}
         requests.append(Request(**shared, **each))
-    check_encoders(requests)
-    _build_supports(path, suite.supports(options.get("data_root")), requests[0], notes)
-    return requests
+    return requests, _builds(path, suite.supports(options.get("data_root")), requests[0])
 
 
-def _build_supports(
-    path: Path, supports: list[dict[str, Any]], request: Request, notes: Console
-) -> None:
-    """Build the support sets of a suite; one that cannot be had takes only its own cells away."""
+def _builds(path: Path, supports: list[dict[str, Any]], request: Request) -> list[Build]:
+    """The support sets that a suite names."""
     from susx_bench.support.build import Request as Build
-    from susx_bench.support.build import build
     from susx_bench.support.places import BLOCK
 
     launch = replace(request.launch, batch_size=BLOCK)
+    builds = []
     for each in supports:
         support = checked(build_support, each, f"{path}: support")
         own = {name: support.pop(name) for name in OWN_DATA}
-        where = replace(request.where, **own)
-        try:
-            build(
-                Build(**support, where=where, prompts_dir=request.prompts_dir, launch=launch), notes
-            )
-        except OptionError:
-            raise
-        except BenchError as error:  # only the cells that look at it are lost
-            if launch.processes > 1 and isinstance(error, (OutputError, RetrievalError)):
-                raise  # met by this rank alone, and the others wait for it
-            notes.print(f"{support['dataset']}: {error}", style="yellow")
+        where, prompts_dir = replace(request.where, **own), request.prompts_dir
+        builds.append(Build(**support, where=where, prompts_dir=prompts_dir, launch=launch))
+    return builds
 
 
 def _draw_searches(outcomes: list[Outcome], notes: Console) -> list[Path]:

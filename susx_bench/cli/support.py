@@ -132,6 +132,7 @@ def build_support(**options: Any) -> None:
     with notes.status("loading"):
         from susx_bench.data.spec import Where
         from susx_bench.features.launch import Launch
+        from susx_bench.progress import Reporter
         from susx_bench.support.build import Request, build
         from susx_bench.support.folder import Recipe, default_root, unusable, without_images
         from susx_bench.support.report import summary
@@ -175,7 +176,7 @@ def build_support(**options: Any) -> None:
         changes = {name: options[name] for name in kept if options[name] is not None}
         request = Request.of(Recipe.read(path), **changes)
     with redirect_stdout(sys.stderr):
-        built = build(request, notes)
+        built = build(request, Reporter(notes))
     if own_rank() == 0:
         stdout().print(summary(built))
         if empty := without_images(built.recipe, built.rows):

@@ -148,6 +148,11 @@ class Encoder(ABC):
         return False
 
     @property
+    def width(self) -> int | None:
+        """Numbers in a feature, told without loading the model; None where nobody knows."""
+        return None
+
+    @property
     @abstractmethod
     def towers(self) -> Towers:
         """The loaded model, on the CPU. The random state of the caller stays as it is."""

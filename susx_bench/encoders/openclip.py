@@ -254,6 +254,11 @@ class OpenClip(Encoder):
             raise EncoderError(f"{path} cannot be read: {_reason(error)}") from error
 
     @property
+    def width(self) -> int | None:
+        width = self.config["model_cfg"].get("embed_dim")
+        return width if isinstance(width, int) else None
+
+    @property
     def has_patches(self) -> bool:
         vision = self.config["model_cfg"]["vision_cfg"]
         return not (vision.get("timm_model_name") or vision.get("attentional_pool"))

@@ -186,7 +186,7 @@ class BundleTask(Task):
             seconds=0.0,
         )
 
-    def missing(self, need: Need) -> dict[str, int]:
+    def lacking(self, need: Need) -> dict[tuple[str, str], int]:
         return {}
 
 

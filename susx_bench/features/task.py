@@ -152,6 +152,7 @@ class Task(ABC):
             are predicted, and not scored.
         val_is_test: Whether the published protocol validates on the test set.
         views: Augmented views each support image is averaged over, 1 for the image itself.
+        width: Numbers in a feature; None where nobody knows yet.
         gives: Which of ``support-views``, ``text-prompts``, ``spatial`` and ``norms`` it has.
         patched: Which of ``test`` and ``val`` it has the patches of.
         skipped: Images that were left out because they cannot be decoded.
@@ -177,6 +178,7 @@ class Task(ABC):
     val_is_test: bool = False
     views: int = 1
     precision: str = "fp32"
+    width: int | None = None
     gives: frozenset[MethodNeed] = frozenset()
     patched: frozenset[str] = frozenset()
     skipped: tuple[str, ...] = ()
@@ -209,8 +211,20 @@ class Task(ABC):
         """
 
     @abstractmethod
+    def lacking(self, need: Need) -> dict[tuple[str, str], int]:
+        """Count what is not encoded yet, for each list of rows that the store knows.
+
+        Returns:
+            How many rows each list lacks, if any. Its key is ``images`` (views of them) or
+            ``prompts``, and a hash: tasks that share a list have one key for it.
+        """
+
     def missing(self, need: Need) -> dict[str, int]:
         """How many ``images`` (views of them) and ``prompts`` are not encoded yet."""
+        counts = {"images": 0, "prompts": 0}
+        for (unit, _), rows in self.lacking(need).items():
+            counts[unit] += rows
+        return counts
 
 
 class DatasetTask(Task):
@@ -251,6 +265,7 @@ class DatasetTask(Task):
         self.spec = spec
         self.encoder = encoder.name
         self.precision = encoder.precision
+        self.width = encoder.width
         self.support = support
         self.where = f"{spec.name} {support}"
         self.classnames = spec.classnames
@@ -368,17 +383,21 @@ class DatasetTask(Task):
             self._texts_found = self._store.load(self._text_recipe, len(self._prompts))
         return names
 
-    def missing(self, need: Need) -> dict[str, int]:
+    def lacking(self, need: Need) -> dict[tuple[str, str], int]:
         names = self._look(need)
-        images = sum(
-            _rows(_none(self._found[name]), self._images[name].rows)
+        rows = {
+            ("images", sha256_json(self._images[name].recipe)): _rows(
+                _none(self._found[name]), self._images[name].rows
+            )
             for name in names
             if name not in self._encoded
-        )
-        images += sum(_rows(self._lacking[name], self._patches[name].rows) for name in need.patches)
-        assert self._texts_found is not None
-        prompts = _rows(_none(self._texts_found), len(self._prompts))
-        return {"images": images, "prompts": prompts}
+        }
+        for name in need.patches:
+            work = self._patches[name]
+            rows["images", sha256_json(work.recipe)] = _rows(self._lacking[name], work.rows)
+        absent = _none(self._texts_found or [])
+        rows["prompts", sha256_json(self._text_recipe)] = _rows(absent, len(self._prompts))
+        return {key: count for key, count in rows.items() if count}
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
         started = time.perf_counter()
@@ -432,8 +451,7 @@ class DatasetTask(Task):
 
     def _texts(self, launch: Launch, advance: Advance) -> Tensor:
         """Features of every single prompt, ``(T, D)``, made and kept a shard at a time."""
-        found = self._texts_found
-        assert found is not None
+        found = self._texts_found or []
         over: list[Tensor] = []
         over_recipe = self._text_recipe | {"rows": "tokens that are not read"}
         for shard, start in enumerate(range(0, len(self._prompts), SHARD)):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from susx_bench.errors import OptionError, OutputError, RecordError
+from susx_bench.events import Job, Listener, Note, ignore
 from susx_bench.features.launch import Launch
-from susx_bench.features.task import Features, Need, Task, part_key
+from susx_bench.features.task import Features, Task
 from susx_bench.methods.base import UnfitError
 from susx_bench.methods.ties import first_same
 from susx_bench.records.failures import clear_failure, reason_of, write_failure
@@ -31,9 +31,10 @@ from susx_bench.records.store import (
     write_predictions,
     write_search,
 )
-from susx_bench.runner.cell import Cell, measure
+from susx_bench.runner.cell import Cell
+from susx_bench.runner.measure import Measured, measure
 from susx_bench.runner.plan import Part
-from susx_bench.runner.view import View
+from susx_bench.runner.prepare import encode
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def run(
     cells: Sequence[Cell],
     out: Path,
     launch: Launch,
-    notes: Console,
+    listen: Listener = ignore,
     *,
     force: bool = False,
     keep_search: bool = False,
@@ -83,7 +84,7 @@ def run(
         cells: What is wanted.
         out: Folder of the records.
         launch: Where to predict.
-        notes: Console for progress and notes.
+        listen: Told of notes and progress.
         force: Measure also what has a record.
         keep_search: Keep the accuracy of every searched setting, for a heat map.
         keep_going: Mark a cell that fails and go on with the next one; else its error is raised.
@@ -91,97 +92,163 @@ def run(
     Returns:
         One outcome a cell, in the order of `cells`.
     """
-    paths = [
-        record_path(out, c.task.dataset, c.task.encoder, c.method.name, c.input_sha256)
-        for c in cells
-    ]
-    found: dict[int, Outcome] = {}
-    for i, (cell, path) in enumerate(zip(cells, paths, strict=True)):
-        if reason := unmet_need(cell):
-            found[i] = Outcome(cell, path, None, fresh=False, reason=reason)
-        elif cell.task.test_labels is None and predictions_path(path).exists() and not force:
-            try:
-                read_predictions(path)
-                found[i] = Outcome(cell, path, None, fresh=False)
-            except RecordError as error:
-                notes.print(f"{error} They are made again.", style="yellow")
-        elif path.exists() and not force:
-            try:
-                record = read(path)
-                if record.input_sha256 != cell.input_sha256:
-                    raise RecordError(f"{path} is the record of another cell.")
-                if keep_search and record.search.near:
-                    if not search_path(path).exists():
-                        continue
-                    read_search(path)
-                found[i] = Outcome(cell, path, record, fresh=False)
-            except RecordError as error:
-                notes.print(f"{error} It is measured again.", style="yellow")
+    paths = [path_of(cell, out) for cell in cells]
+    found = there_already(cells, out, listen, force=force, keep_search=keep_search)
     todo = [i for i in range(len(cells)) if i not in found]
     if launch.is_main:
         if todo:
             make_folder(out)
         for i in found:
             clear_failure(paths[i])
-
-    tasks = list(dict.fromkeys(cells[i].task for i in todo))
-    with View(notes, len(cells), len(found), lines=keep_going) as view:
-        for task in tasks:
+    with Job(listen, "cells", "cells", len(cells), len(found)) as job:
+        worker = _Worker(job, launch, listen, keep_search=keep_search, keep_going=keep_going)
+        for task in dict.fromkeys(cells[i].task for i in todo):
             mine = [i for i in todo if cells[i].task is task]
-            try:
-                features = _encode(task, need_of([cells[i] for i in mine]), launch, view)
-            except (OptionError, OutputError):
-                raise  # about the launch or the disk, so about every cell
-            except (Exception, SystemExit) as error:
-                if not keep_going:
-                    raise
-                together = launch.processes > 1
-                for i in mine:
-                    found[i] = _fail(cells[i], paths[i], error, mark=launch.is_main or together)
-                if together:
-                    # Only this rank may have met the image that cannot be read, and the others
-                    # wait for it: all stop together.
-                    raise
-                view.failed(f"{task.called} {task.encoder}: {reason_of(error)}", len(mine))
-                continue
-            encode_seconds = features.seconds
-            if launch.is_main:
-                for line in filter(None, (task.cut, _same_texts(task, features.text))):
-                    notes.print(line, style="yellow")
-            for i in mine:
-                cell = cells[i]
-                view.running(_title(cell))
-                try:
-                    measured = measure(cell, features, launch, encode_seconds)
-                except UnfitError as error:
-                    reason = f"{cell.method.name} on {cell.task.called}: {error}"
-                    found[i] = Outcome(cell, paths[i], None, fresh=False, reason=reason)
-                    if launch.is_main:
-                        clear_failure(paths[i])
-                    view.done()
-                    continue
-                except OptionError:
-                    raise
-                except (Exception, SystemExit) as error:
-                    if not keep_going:
-                        raise
-                    found[i] = _fail(cell, paths[i], error, mark=launch.is_main)
-                    view.failed(found[i].reason)
-                    continue
-                encode_seconds = 0.0  # counted once
-                made, choice = measured.record, measured.choice
-                if launch.is_main:
-                    if keep_search and choice.accuracies is not None:
-                        grid = choice.accuracies.float().numpy()
-                        write_search(paths[i], Searched(grid, dict(choice.axes)))
-                    if made is None:
-                        write_predictions(paths[i], measured.predictions)
-                    else:
-                        made = write(paths[i], made, measured.predictions)
-                    clear_failure(paths[i])
-                found[i] = Outcome(cell, paths[i], made, fresh=True)
-                view.done()
+            done = worker.measure_all([(cells[i], paths[i]) for i in mine])
+            found |= dict(zip(mine, done, strict=True))
     return [found[i] for i in range(len(cells))]
+
+
+def path_of(cell: Cell, out: Path) -> Path:
+    """Where the record of a cell lies in a folder of records."""
+    task = cell.task
+    return record_path(out, task.dataset, task.encoder, cell.method.name, cell.input_sha256)
+
+
+def there_already(
+    cells: Sequence[Cell],
+    out: Path,
+    listen: Listener = ignore,
+    *,
+    force: bool = False,
+    keep_search: bool = False,
+) -> dict[int, Outcome]:
+    """Cells with nothing to do, by their place: a record is there, or they cannot be measured.
+
+    Args:
+        cells: The cells.
+        out: Folder of the records.
+        listen: Told of records that are damaged.
+        force: Measure also what has a record.
+        keep_search: Measure also what has a record, and not the accuracy of every searched
+            setting beside it.
+    """
+    found: dict[int, Outcome] = {}
+    for i, cell in enumerate(cells):
+        path = path_of(cell, out)
+        if reason := unmet_need(cell):
+            found[i] = Outcome(cell, path, None, fresh=False, reason=reason)
+        elif not force and (outcome := _kept(cell, path, listen, keep_search=keep_search)):
+            found[i] = outcome
+    return found
+
+
+def _kept(cell: Cell, path: Path, listen: Listener, *, keep_search: bool) -> Outcome | None:
+    """What was measured of a cell before; None where nothing, or nothing that can be believed."""
+    unscored = cell.task.test_labels is None
+    if not (predictions_path(path) if unscored else path).exists():
+        return None
+    try:
+        if unscored:
+            read_predictions(path)
+            return Outcome(cell, path, None, fresh=False)
+        record = read(path)
+        if record.input_sha256 != cell.input_sha256:
+            raise RecordError(f"{path} is the record of another cell.")
+        if keep_search and record.search.near:
+            if not search_path(path).exists():
+                return None
+            read_search(path)
+    except RecordError as error:
+        again = "They are made again." if unscored else "It is measured again."
+        listen(Note(f"{error} {again}", "warning"))
+        return None
+    return Outcome(cell, path, record, fresh=False)
+
+
+class _Worker:
+    """Measures the cells of one task after another.
+
+    Args:
+        job: Counts the cells.
+        launch: Where to predict.
+        listen: Told of notes and progress.
+        keep_search: As in `run`.
+        keep_going: As in `run`.
+    """
+
+    def __init__(
+        self, job: Job, launch: Launch, listen: Listener, *, keep_search: bool, keep_going: bool
+    ) -> None:
+        self._job = job
+        self._launch = launch
+        self._listen = listen
+        self._keep_search = keep_search
+        self._keep_going = keep_going
+
+    def measure_all(self, pairs: Sequence[tuple[Cell, Path]]) -> list[Outcome]:
+        """Encode what cells of one task need, and measure each; their paths come with them."""
+        task = pairs[0][0].task
+        self._job.say(f"encoding {task.called}")
+        try:
+            features = encode(task, [cell for cell, _ in pairs], self._launch, self._listen)
+        except (OptionError, OutputError):
+            raise  # about the launch or the disk, so about every cell
+        except (Exception, SystemExit) as error:
+            if not self._keep_going:
+                raise
+            together = self._launch.processes > 1
+            mark = self._launch.is_main or together
+            failed = [_fail(cell, path, error, mark=mark) for cell, path in pairs]
+            if together:
+                # Only this rank may have met the image that cannot be read, and the others
+                # wait for it: all stop together.
+                raise
+            self._job.fail(f"{task.called} {task.encoder}: {reason_of(error)}", len(pairs))
+            return failed
+        if self._launch.is_main:
+            for line in filter(None, (task.cut, _same_texts(task, features.text))):
+                self._listen(Note(line, "warning"))
+        seconds = [features.seconds] + [0.0] * (len(pairs) - 1)  # encoding is counted once
+        return [
+            self._measure(cell, path, features, encoding)
+            for (cell, path), encoding in zip(pairs, seconds, strict=True)
+        ]
+
+    def _measure(self, cell: Cell, path: Path, features: Features, encoding: float) -> Outcome:
+        self._job.say(_title(cell))
+        try:
+            measured = measure(cell, features, self._launch, encoding)
+        except UnfitError as error:
+            reason = f"{cell.method.name} on {cell.task.called}: {error}"
+            if self._launch.is_main:
+                clear_failure(path)
+            self._job.advance()
+            return Outcome(cell, path, None, fresh=False, reason=reason)
+        except OptionError:
+            raise
+        except (Exception, SystemExit) as error:
+            if not self._keep_going:
+                raise
+            outcome = _fail(cell, path, error, mark=self._launch.is_main)
+            self._job.fail(outcome.reason)
+            return outcome
+        record = self._write(path, measured) if self._launch.is_main else measured.record
+        self._job.advance()
+        return Outcome(cell, path, record, fresh=True)
+
+    def _write(self, path: Path, measured: Measured) -> Record | None:
+        """Write what was measured. Its record is whole, or is not there."""
+        record, choice = measured.record, measured.choice
+        if self._keep_search and choice.accuracies is not None:
+            grid = choice.accuracies.float().numpy()
+            write_search(path, Searched(grid, dict(choice.axes)))
+        if record is None:
+            write_predictions(path, measured.predictions)
+        else:
+            record = write(path, record, measured.predictions)
+        clear_failure(path)
+        return record
 
 
 def _title(cell: Cell) -> str:
@@ -232,17 +299,6 @@ def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[str]:
             facts = {"dataset": part.dataset, "encoder": part.encoder}
             write_failure(path, facts, part.error, reasons[-1])
     return reasons
-
-
-def need_of(cells: Sequence[Cell]) -> Need:
-    """What a task's cells need together, every list of images once."""
-    parts = {part_key(part): part for cell in cells for part in cell.parts}
-    patches = frozenset(split for cell in cells for split in cell.patches)
-    return Need(list(parts.values()), any(cell.sees_val for cell in cells), patches)
-
-
-def _encode(task: Task, need: Need, launch: Launch, view: View) -> Features:
-    return task.features(need, launch, view.encoding(task.called, task.missing(need)))
 
 
 def _same_texts(task: Task, text: Tensor) -> str:

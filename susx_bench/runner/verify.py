@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from susx_bench.errors import OptionError, RecordError
+from susx_bench.events import Listener, ignore
 from susx_bench.hub import downloads
 from susx_bench.options.run import METHOD
 from susx_bench.records.command import command, options
 from susx_bench.records.record import Record, unpack
 from susx_bench.records.store import predictions_path, read, read_predictions
 from susx_bench.registry import DATASETS, METHODS
-from susx_bench.runner.cell import Cell, measure
-from susx_bench.runner.plan import Opened, Request, plan
-from susx_bench.runner.run import need_of, unmet_need
+from susx_bench.runner.cell import Cell
+from susx_bench.runner.measure import measure
+from susx_bench.runner.plan import plan
+from susx_bench.runner.prepare import complete, encode
+from susx_bench.runner.request import Request
+from susx_bench.runner.run import unmet_need
+from susx_bench.runner.tasks import Opened
 from susx_bench.tuning.choose import TUNES
 
 
@@ -82,13 +86,15 @@ class Named:
     fetch: bool = False
 
 
-def verify(path: Path, named: Named, notes: Console, opened: Opened | None = None) -> Verdict:
+def verify(
+    path: Path, named: Named, listen: Listener = ignore, opened: Opened | None = None
+) -> Verdict:
     """Measure a record's cell again. Nothing is written.
 
     Args:
         path: The record.
         named: What the user names.
-        notes: Console for notes.
+        listen: Told of notes.
         opened: What was opened for other records.
 
     Raises:
@@ -98,13 +104,13 @@ def verify(path: Path, named: Named, notes: Console, opened: Opened | None = Non
     """
     record = read(path) if predictions_path(path).exists() else Record.read(path)
     with downloads(allowed=named.fetch):
-        cell, request = _find(path, record, named, notes, opened or Opened())
+        cell, request = _find(path, record, named, listen, opened or Opened())
         if reason := unmet_need(cell):
             raise RecordError(f"{path}: {reason}.")
-        need = need_of([cell])
-        features = cell.task.features(need, request.launch, lambda unit, count: None)
+        features = encode(cell.task, [cell], request.launch)
     again = measure(cell, features, request.launch, 0.0)
-    assert again.record is not None  # the hashes of its inputs hold the test labels
+    if again.record is None:  # the hashes of its inputs hold the test labels
+        raise RecordError(f"{path}: the test images have no labels here.")
     if again.record.predictions_sha256 == record.predictions_sha256:
         return Verdict(path, record.n_test, 0)
     if predictions_path(path).exists():
@@ -116,7 +122,7 @@ def verify(path: Path, named: Named, notes: Console, opened: Opened | None = Non
 
 
 def _find(
-    path: Path, record: Record, named: Named, notes: Console, opened: Opened
+    path: Path, record: Record, named: Named, listen: Listener, opened: Opened
 ) -> tuple[Cell, Request]:
     """The cell that has the record's inputs."""
     given = {name: value for name, value in named.options.items() if value is not None}
@@ -143,7 +149,8 @@ def _find(
                     | dict(zip(each, choice, strict=True))
                     | {"tune": tune, "allow_test_tuning": True}
                 )
-                cells = plan(request, (), notes, opened)
+                planned = plan(request, listen, opened=opened, fetch=named.fetch)
+                cells = complete(planned, listen).cells
             except OptionError as error:
                 refused = refused or error
                 continue

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
-from rich.console import Console
 
 from susx_bench.data.custom import open_dataset
 from susx_bench.data.dataset import Dataset, DatasetSplit
@@ -26,8 +25,8 @@ from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import DatasetSpec, SupportKind, Where
 from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
+from susx_bench.events import Job, Listener, Note, ignore
 from susx_bench.features.launch import Launch
-from susx_bench.progress import Progress
 from susx_bench.prompts.kinds import Say, class_prompts
 from susx_bench.records.files import make_folder, sha256_arrays
 from susx_bench.support.folder import (
@@ -41,7 +40,7 @@ from susx_bench.support.folder import (
     feature_sha256,
 )
 from susx_bench.support.origins import BackendOrigin, FolderOrigin, PoolOrigin
-from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline
+from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline, Preset
 from susx_bench.support.places import BLOCK, missing_blocks, wanted
 from susx_bench.support.places import finish as finish_generated
 from susx_bench.support.published import read_published
@@ -135,13 +134,75 @@ class Built:
     dataset: str
 
 
-def build(request: Request, notes: Console) -> Built:
+@dataclass(frozen=True)
+class Outstanding:
+    """What a build would make.
+
+    Attributes:
+        request: What is to be built.
+        dataset: Name of the dataset, as its facts have it.
+        folder: Where the set lies, or is to lie.
+        images: How many images are to be made; 0 where the set is there and whole.
+    """
+
+    request: Request
+    dataset: str
+    folder: Path
+    images: int
+
+    def serves(self, dataset: str, support: str) -> bool:
+        """Whether ``--support`` means this set, or may mean it, for a dataset."""
+        name = self.folder.name
+        return dataset == self.dataset and (name == support or name.startswith(f"{support}-"))
+
+
+def outstanding(request: Request) -> Outstanding:
+    """Look what a build would make. Nothing is built, downloaded or written.
+
+    Raises:
+        BenchError: If a name is unknown or options do not fit.
+    """
+    spec = open_dataset(request.dataset, request.where).spec
+    per_class = request.per_class
+    if per_class is None:
+        per_class = RETRIEVED if request.kind == "sus-lc" else _preset(request, spec).per_class
+    folder = _folder(request, spec.name)
+    total = len(spec.classnames) * per_class
+    return Outstanding(request, spec.name, folder.path, _missing(request, spec, folder, total))
+
+
+def _missing(request: Request, spec: DatasetSpec, folder: SupportFolder, total: int) -> int:
+    """How many images of a set are not there, or are not what was written."""
+    try:
+        if request.force or folder.outdated or not folder.exists:
+            return total
+        if not folder.finished:
+            done = {(row.class_id, row.place) for row in folder.progress() if row.place >= 0}
+            return max(total - len(done), 1)
+        if lost := _lost(folder):
+            return lost
+        there, classes = folder.recipe, len(spec.classnames)
+        differs = [name for name in _SHARED if getattr(there, name) != getattr(request, name)]
+        if request.kind == "sus-sd" and not Pipeline.on_hub(_model(request, spec)):
+            recipe = _generation(request, spec, ignore)[1]
+            differs = [name for name in there.differs(recipe) if name != "per_class"]
+    except SupportError:
+        return total  # building tells what is wrong
+    more = total - classes * there.per_class
+    return total if set(differs) - {"per_class", "dataset"} else max(more, 0)
+
+
+def build(request: Request, listen: Listener = ignore) -> Built:
     """Build a support set, or complete it.
+
+    Args:
+        request: What to build.
+        listen: Told of notes and progress.
 
     Raises:
         BenchError: If a name is unknown, options do not fit, or a source fails.
     """
-    return _generated(request, notes) if request.kind == "sus-sd" else _retrieved(request, notes)
+    return _generated(request, listen) if request.kind == "sus-sd" else _retrieved(request, listen)
 
 
 def _texts(request: Request, spec: DatasetSpec, say: Say) -> tuple[tuple[str, ...], ...]:
@@ -158,7 +219,7 @@ def _texts(request: Request, spec: DatasetSpec, say: Say) -> tuple[tuple[str, ..
 
 
 def _recipe(
-    request: Request, spec: DatasetSpec, per_class: int, notes: Console, **how: Any
+    request: Request, spec: DatasetSpec, per_class: int, listen: Listener, **how: Any
 ) -> Recipe:
     """What is to be built.
 
@@ -171,7 +232,7 @@ def _recipe(
         dataset=spec.name,
         classnames=spec.classnames,
         prompts=request.prompts,
-        texts=_texts(request, spec, notes.print),
+        texts=_texts(request, spec, lambda line: listen(Note(line))),
         per_class=per_class if request.per_class is None else request.per_class,
         seed=request.seed,
         **how,
@@ -184,11 +245,11 @@ def _recipe(
     return recipe
 
 
-def _folder(request: Request, recipe: Recipe) -> SupportFolder:
-    name = request.name or f"{recipe.kind}-{recipe.prompts}"
+def _folder(request: Request, dataset: str) -> SupportFolder:
+    name = request.name or f"{request.kind}-{request.prompts}"
     if Path(name).name != name or name == "..":
         raise OptionError(f"--name {name}: it is a name, not a path; --root says where sets lie.")
-    return SupportFolder(request.root / recipe.dataset / name)
+    return SupportFolder(request.root / dataset / name)
 
 
 def _anew(request: Request, folder: SupportFolder, recipe: Recipe) -> bool:
@@ -217,7 +278,7 @@ def _anew(request: Request, folder: SupportFolder, recipe: Recipe) -> bool:
 
 @contextmanager
 def _begun(
-    request: Request, recipe: Recipe, notes: Console, ready: Callable[[], object]
+    request: Request, recipe: Recipe, listen: Listener, ready: Callable[[], object]
 ) -> Iterator[tuple[SupportFolder, bool]]:
     """Make a folder the recipe's, and keep other processes out of it meanwhile.
 
@@ -226,7 +287,7 @@ def _begun(
     Args:
         request: What was asked for.
         recipe: What is to be built.
-        notes: Console for notes.
+        listen: Told of notes.
         ready: Raises if nothing can be built; called before anything is written or forgotten.
 
     Yields:
@@ -235,22 +296,23 @@ def _begun(
     Raises:
         SupportError: If it holds a set of another recipe, or one that was changed.
     """
-    folder = _folder(request, recipe)
+    folder = _folder(request, recipe.dataset)
     anew = _anew(request, folder, recipe)
     if not request.launch.is_main:
         yield folder, anew
         return
     if anew or not folder.finished or folder.recipe != recipe:
         ready()
-    with _alone(folder, notes):
+    with _alone(folder, listen):
         anew = _anew(request, folder, recipe)  # another process may have built it meanwhile
         if folder.finished:
             folder.drop_progress()
         if folder.outdated:
-            _say(notes, f"{folder.path} is of an earlier version of susx-bench; it is built again")
+            told = f"{folder.path} is of an earlier version of susx-bench; it is built again"
+            _warn(listen, told)
         elif not anew and folder.finished and (lost := _lost(folder)):
             ready()
-            _say(notes, f"{folder.path}: {lost} images are gone or were changed; made again")
+            _warn(listen, f"{folder.path}: {lost} images are gone or were changed; made again")
             folder.reopen()
         try:
             if anew:
@@ -269,19 +331,19 @@ def _lost(folder: SupportFolder) -> int:
         return sum(not whole for whole in threads.map(folder.intact, folder.rows()))
 
 
-def _say(notes: Console, what: str) -> None:
-    notes.print(what, style="yellow")
+def _warn(listen: Listener, what: str) -> None:
+    listen(Note(what, "warning"))
 
 
 @contextmanager
-def _alone(folder: SupportFolder, notes: Console) -> Iterator[None]:
+def _alone(folder: SupportFolder, listen: Listener) -> Iterator[None]:
     """Hold the lock of a set. Whoever holds it and dies gives it back to the next one."""
     make_folder(folder.lock.parent)
     lock = FileLock(folder.lock)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _say(notes, f"{folder.path}: another process builds it; this one waits")
+        _warn(listen, f"{folder.path}: another process builds it; this one waits")
         lock.acquire(poll_interval=_GLANCE)
     try:
         yield
@@ -291,12 +353,10 @@ def _alone(folder: SupportFolder, notes: Console) -> Iterator[None]:
 
 @contextmanager
 def _progress(
-    notes: Console, what: str, total: float, unit: str = "images", done: float = 0
+    listen: Listener, what: str, total: float, unit: str = "images", done: float = 0
 ) -> Iterator[Callable[[float], None]]:
-    with Progress(notes) as progress:
-        bar = progress.bar(what, total, unit)
-        bar.begin(total, done)
-        yield bar.advance
+    with Job(listen, what, unit, total, done) as job:
+        yield job.advance
 
 
 def _refuse(request: Request, options: Sequence[str], kind: SupportKind) -> None:
@@ -323,14 +383,27 @@ def _valid(form: type[Form], **facts: Any) -> Form:
         raise OptionError(f"--{option} {first['input']}: {first['msg']}.") from error
 
 
-def _generated(request: Request, notes: Console) -> Built:
-    _refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
-    spec = open_dataset(request.dataset, request.where).spec
+def _preset(request: Request, spec: DatasetSpec) -> Preset:
+    """What a request to generate leaves to a preset.
+
+    Raises:
+        UnknownNameError: If there is no such preset.
+    """
     preset = request.preset or (DEMO if spec.support else "published")
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    how = PRESETS[preset]
-    pipeline = Pipeline(request.model or how.model, request.precision)
+    return PRESETS[preset]
+
+
+def _model(request: Request, spec: DatasetSpec) -> str:
+    return request.model or _preset(request, spec).model
+
+
+def _generation(request: Request, spec: DatasetSpec, listen: Listener) -> tuple[Pipeline, Recipe]:
+    """The pipeline that draws, and what it is to draw."""
+    _refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
+    how = _preset(request, spec)
+    pipeline = Pipeline(_model(request, spec), request.precision)
     generation = _valid(
         Generation,
         model=pipeline.repository,
@@ -342,9 +415,15 @@ def _generated(request: Request, notes: Console) -> Built:
         block=BLOCK,
         safety_checker=pipeline.safety_checker,
     )
-    recipe = _recipe(request, spec, how.per_class, notes, generation=generation)
+    return pipeline, _recipe(request, spec, how.per_class, listen, generation=generation)
+
+
+def _generated(request: Request, listen: Listener) -> Built:
+    spec = open_dataset(request.dataset, request.where).spec
+    pipeline, recipe = _generation(request, spec, listen)
+    steps = recipe.generation.steps if recipe.generation else 0
     total = wanted(recipe)
-    with _begun(request, recipe, notes, lambda: pipeline.check_steps(generation.steps)) as (
+    with _begun(request, recipe, listen, lambda: pipeline.check_steps(steps)) as (
         folder,
         anew,
     ):
@@ -356,14 +435,14 @@ def _generated(request: Request, notes: Console) -> Built:
 
             texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
             if cut := pipeline.cut(texts):
-                _say(
-                    notes,
+                _warn(
+                    listen,
                     f"{cut} of {len(texts)} prompts are longer than {pipeline.name} reads; it "
                     "draws what stands before",
                 )
             missing = min(total, len(blocks) * BLOCK)
             what = f"generating {spec.name}"
-            with _progress(notes, what, total, done=total - missing) as advance:
+            with _progress(listen, what, total, done=total - missing) as advance:
                 share = missing / (len(blocks) * BLOCK)  # the last block may not be full
                 generate(
                     *(folder, recipe, blocks, pipeline, request.launch),
@@ -374,7 +453,7 @@ def _generated(request: Request, notes: Console) -> Built:
         return Built(folder.path, recipe, folder.rows(), bool(blocks), request.dataset)
 
 
-def _retrieved(request: Request, notes: Console) -> Built:
+def _retrieved(request: Request, listen: Listener) -> Built:
     _refuse(request, ("preset", "model", "steps", "guidance"), "sus-sd")
     given = [n for n in ("pool", "backend", "from_folder") if getattr(request, n) is not None]
     if len(given) != 1:
@@ -384,25 +463,25 @@ def _retrieved(request: Request, notes: Console) -> Built:
         )
     dataset, parent = open_dataset(request.dataset, request.where), os.getppid()
     if request.from_folder and request.from_folder.suffix == ".pt":
-        return _imported(request, dataset.spec, notes)
+        return _imported(request, dataset.spec, listen)
     origin = _origin(request, dataset.spec)
     if origin.remark:
-        notes.print(origin.remark, style="yellow")
+        _warn(listen, origin.remark)
     test = _test_split(dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
-    recipe = _recipe(request, dataset.spec, RETRIEVED, notes, retrieval=facts)
-    with _begun(request, recipe, notes, origin.check) as (folder, anew):
+    recipe = _recipe(request, dataset.spec, RETRIEVED, listen, retrieval=facts)
+    with _begun(request, recipe, listen, origin.check) as (folder, anew):
         # Only a pool is encoded by all ranks.
         if request.pool is None and not request.launch.is_main:
             return _built_elsewhere(request, folder, recipe, parent)
         # What is built anew another rank may not have cleared yet.
         if not anew and folder.finished:
             return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-        candidates = origin.candidates(recipe, folder, partial(_progress, notes))
+        candidates = origin.candidates(recipe, folder, partial(_progress, listen))
         if not request.launch.is_main:
             return _built_elsewhere(request, folder, recipe, parent)
-        seen = _looked_at(test, notes) if test else Seen()
-        with _progress(notes, "collecting images", wanted(recipe)) as advance:
+        seen = _looked_at(test, listen) if test else Seen()
+        with _progress(listen, "collecting images", wanted(recipe)) as advance:
             rows = settle(folder, recipe, candidates, origin.read, seen, advance)
         rows += [
             Row(class_id=-1, place=-1, prompt="", source=key, fate=UNREADABLE)
@@ -446,7 +525,7 @@ def _origin(request: Request, spec: DatasetSpec) -> Origin:
     return FolderOrigin(request.from_folder, spec)
 
 
-def _imported(request: Request, spec: DatasetSpec, notes: Console) -> Built:
+def _imported(request: Request, spec: DatasetSpec, listen: Listener) -> Built:
     """Features that were published without their images."""
     path = request.from_folder
     assert path is not None
@@ -458,8 +537,8 @@ def _imported(request: Request, spec: DatasetSpec, notes: Console) -> Built:
         source="features", place=str(path), content_sha256=content, encoder=request.encoder
     )
     most = int(torch.bincount(labels).max())
-    recipe = _recipe(request, spec, most, notes, retrieval=facts)
-    with _begun(request, recipe, notes, lambda: None) as (folder, _):
+    recipe = _recipe(request, spec, most, listen, retrieval=facts)
+    with _begun(request, recipe, listen, lambda: None) as (folder, _):
         if not request.launch.is_main:
             return _built_elsewhere(request, folder, recipe, os.getppid())
         if folder.finished:
@@ -505,10 +584,10 @@ def _test_split(dataset: Dataset) -> DatasetSplit:
     return test
 
 
-def _looked_at(test: DatasetSplit, notes: Console) -> Seen:
+def _looked_at(test: DatasetSplit, listen: Listener) -> Seen:
     """What every test image looks like."""
     seen = Seen()
-    with _progress(notes, "looking at test images", len(test)) as advance:
+    with _progress(listen, "looking at test images", len(test)) as advance:
 
         def read(sample: Sample) -> Look:
             found = look(test.image(sample))

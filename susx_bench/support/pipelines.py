@@ -93,7 +93,7 @@ class Pipeline:
     def __init__(self, name: str, precision: str = "fp32") -> None:
         self.name = name
         self.precision = precision
-        self._hub = name != DEMO and not Path(name).expanduser().is_dir()
+        self._hub = self.on_hub(name)
         if self._hub and (name.startswith((".", "/", "~")) or "/" not in name):
             raise SupportError(f"--model {name}: there is no such folder.")
         if not self._hub:
@@ -102,6 +102,11 @@ class Pipeline:
                 raise SupportError(
                     f"--model {name}: {folder} has no {_INDEX}, so it is no diffusers pipeline."
                 )
+
+    @staticmethod
+    def on_hub(name: str) -> bool:
+        """Whether a name is that of a repository on the hub."""
+        return name != DEMO and not Path(name).expanduser().is_dir()
 
     @cached_property
     def folder(self) -> Path:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from susx_bench.console import PlainConsole
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.launch import Launch
 from susx_bench.methods.base import Context, Labelled, LinearMethod, Method, Need, UnfitError, fault
@@ -462,9 +461,7 @@ def measured(method: type[Method], test_labels: Tensor, path: Path) -> Record:
         val_shots=None,
         official=False,
     )
-    outcome = run(
-        [cell], path.parent, Launch(accelerator="cpu", workers=0), PlainConsole(quiet=True)
-    )[0]
+    outcome = run([cell], path.parent, Launch(accelerator="cpu", workers=0))[0]
     assert outcome.record is not None, outcome.reason
     return outcome.record
 

@@ -32,6 +32,7 @@ from susx_bench.data.check import Report, SplitReport
 from susx_bench.data.facts.digits import SPEC
 from susx_bench.data.report import render
 from susx_bench.doctor import Report as Doctor
+from susx_bench.events import Job, Note
 from susx_bench.leaderboard import formats
 from susx_bench.leaderboard.board import Board
 from susx_bench.leaderboard.figures import pictures
@@ -39,10 +40,9 @@ from susx_bench.leaderboard.make import make
 from susx_bench.leaderboard.page.build import INDEX, Shown, files
 from susx_bench.leaderboard.published import Figure
 from susx_bench.leaderboard.results import choices, terminal_table
-from susx_bench.progress import Progress
+from susx_bench.progress import Progress, Reporter
 from susx_bench.records.failures import write_failure
 from susx_bench.records.record import Record
-from susx_bench.runner.view import View
 from tests.conftest import Bundle, Command
 from tests.records.example import make_record
 
@@ -204,10 +204,11 @@ def in_logs(name: str) -> str:
                 assert not isinstance(column, str)
                 notes.print(column(progress._live.tasks[0]))
             notes.print(str(bar))
-        with View(notes, 3, 0, lines=True) as view:
-            view.encoding(name, {name: 3})
-            view.running(name)
-            view.failed(name)
+        listen = Reporter(notes, summary=True)
+        listen(Note(name, "warning"))
+        with Job(listen, "cells", "cells", 3) as cells, Job(listen, name, name, 3):
+            cells.say(name)
+            cells.fail(name)
         with notes.status(name):
             pass
         # The bars are drawn anew in their place, with what rich itself needs for that.

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
-from susx_bench.runner.view import View
+from susx_bench.events import Job
+from susx_bench.progress import Reporter
 from tests.conftest import Bundle, Command
 
 METHOD = """
@@ -246,20 +247,21 @@ def test_a_line_says_what_is_done_running_and_left() -> None:
     now = [0.0]
     out = io.StringIO()
     said = []
-    with View(Console(file=out, width=200), 4, 1, lines=True, clock=lambda: now[0]) as view:
+    listen = Reporter(Console(file=out, width=200), summary=True, clock=lambda: now[0])
+    with Job(listen, "cells", "cells", 4, 1) as cells:
         for name in ("one", "two"):
-            view.running(name)
-            said.append(view.line())
+            cells.say(name)
+            said.append(listen.line())
             now[0] += 60
-            view.done()
-        encoded = view.encoding("dtd", {"images": 200, "prompts": 0})
-        encoded("images", 50)
-        now[0] += 30
-        said.append(view.line())
-        encoded("images", 150)
-        view.running("three")
-        said.append(view.line())
-        view.failed("three: why")
+            cells.advance()
+        with Job(listen, "encoding dtd", "images", 200) as images:
+            images.advance(50)
+            now[0] += 30
+            said.append(listen.line())
+            images.advance(150)
+        cells.say("three")
+        said.append(listen.line())
+        cells.fail("three: why")
 
     assert said == [
         "cells: 1 of 4 done, 0 failed; now one",
@@ -274,12 +276,17 @@ def test_a_line_says_what_is_done_running_and_left() -> None:
 def test_a_terminal_sees_what_is_done_running_failed_and_left() -> None:
     out = io.StringIO()
     console = Console(file=out, width=120, force_terminal=True, color_system=None)
-    with View(console, 3, 1, lines=True) as view:
-        view.running("tipx dtd")
-        view.failed("tipx dtd: why")
-        view.running("tipx cub")
-        view.encoding("dtd", {"images": 200, "prompts": 7})
-        view._progress._live.refresh()
+    listen = Reporter(console, summary=True)
+    with (
+        Job(listen, "cells", "cells", 3, 1) as cells,
+        Job(listen, "encoding dtd", "images", 200),
+        Job(listen, "encoding dtd", "prompts", 7),
+    ):
+        cells.say("tipx dtd")
+        cells.fail("tipx dtd: why")
+        cells.say("tipx cub")
+        assert listen._progress is not None
+        listen._progress._live.refresh()
         shown = out.getvalue()
 
     assert "tipx cub" in shown

@@ -12,17 +12,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from susx_bench.data.facts.digits import SPEC
 from susx_bench.errors import SupportError
+from susx_bench.events import Advanced, Event, Finished, Started
 from susx_bench.features.launch import Launch
 from susx_bench.support import build as builds
 from susx_bench.support.build import Request, build
@@ -66,7 +64,7 @@ def twenty(pipeline: Path, root: Path) -> Request:
 def once(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain build."""
     root = tmp_path_factory.mktemp("once")
-    build(twenty(pipeline, root), Console(quiet=True))
+    build(twenty(pipeline, root))
     return root
 
 
@@ -430,22 +428,16 @@ def test_a_pipeline_that_cannot_be_loaded_costs_no_set(
     assert images(built(tmp_path / "usual")) == usual
 
 
-def test_progress_ends_at_the_number_of_images(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[float] = []
+def test_progress_ends_at_the_number_of_images(pipeline: Path, tmp_path: Path) -> None:
+    heard: list[Event] = []
+    builds.build(twenty(pipeline, tmp_path), heard.append)
 
-    @contextmanager
-    def progress(
-        notes: Console, what: str, total: float, unit: str = "images", done: float = 0
-    ) -> Iterator[Callable[[float], None]]:
-        assert (total, done) == (20, 0)
-        yield told.append
-
-    monkeypatch.setattr(builds, "_progress", progress)
-    builds.build(twenty(pipeline, tmp_path), Console(quiet=True))
-
-    assert sum(told) == pytest.approx(20)
+    first, *advances, last = heard
+    assert isinstance(first, Started)
+    assert isinstance(last, Finished)
+    assert (first.job.what, first.job.total, last.complete) == ("generating twenty", 20, True)
+    counts = [event.count for event in advances if isinstance(event, Advanced)]
+    assert sum(counts) == pytest.approx(20)
 
 
 def test_a_full_disk_loses_nothing(

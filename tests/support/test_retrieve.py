@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
 from susx_bench.data.decode import decode
 from susx_bench.data.duplicates import Seen, look
@@ -890,14 +889,14 @@ def imported(tmp_path: Path) -> builds.Request:
 
 @pytest.mark.usefixtures("two_ranks")
 def test_another_rank_waits_for_the_first(tmp_path: Path) -> None:
-    request, quiet = imported(tmp_path), Console(quiet=True)
+    request = imported(tmp_path)
     with ThreadPoolExecutor(1) as other:
-        theirs = other.submit(builds.build, request, quiet)
+        theirs = other.submit(builds.build, request)
         with pytest.raises(TimeoutError):
             theirs.result(1)
         assert not request.root.exists()
 
-        ours = builds.build(request, quiet)
+        ours = builds.build(request)
 
         assert theirs.result(30).rows == SupportFolder(ours.folder).rows()
     assert len(ours.rows) == 20
@@ -912,7 +911,7 @@ def test_another_rank_does_not_outlive_the_first(
     request = imported(tmp_path)
 
     with ThreadPoolExecutor(1) as other:
-        theirs = other.submit(builds.build, request, Console(quiet=True))
+        theirs = other.submit(builds.build, request)
 
         with pytest.raises(SupportError, match="has stopped"):
             theirs.result(30)

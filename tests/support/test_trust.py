@@ -16,7 +16,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from safetensors.torch import save
 
 from susx_bench.errors import OptionError, SupportError
@@ -31,7 +30,6 @@ from tests.support.test_generate import built, images, twenty, words
 from tests.support.test_retrieve import POOL, WORDS, digit_folder
 
 __all__ = ["folder"]  # a fixture
-QUIET = Console(quiet=True)
 
 
 def feature_rows(rows: int = 6) -> list[Row]:
@@ -169,7 +167,7 @@ def test_what_cannot_be_built_leaves_nothing(option: str, value: float, tmp_path
     request = Request(dataset="digits", kind="sus-sd", root=tmp_path / "root", **{option: number})
 
     with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} "):
-        build(request, QUIET)
+        build(request)
 
     assert not (tmp_path / "root").exists()
 
@@ -205,23 +203,23 @@ def test_a_first_build_that_fails_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(builds, "generate", fails)
         with pytest.raises(OptionError, match="no such device"):
-            build(request, QUIET)
+            build(request)
 
     assert not [path for path in root.rglob("*") if path.suffix != ".lock"][1:]
     other = Request(**(vars(request) | {"guidance": 2.0, "per_class": 1}))
-    assert build(other, QUIET).recipe.generation.guidance == 2.0  # type: ignore[union-attr]
+    assert build(other).recipe.generation.guidance == 2.0  # type: ignore[union-attr]
 
 
 def test_a_recipe_of_a_killed_build_that_made_nothing_is_no_set(
     pipeline: Path, tmp_path: Path
 ) -> None:
-    once = build(twenty(pipeline, tmp_path / "once"), QUIET)
+    once = build(twenty(pipeline, tmp_path / "once"))
     killed = SupportFolder(tmp_path / "root/digits/sus-sd-photo")
     killed.begin(once.recipe)
 
     other = Request(**(vars(twenty(pipeline, tmp_path / "root")) | {"seed": 7}))
 
-    assert build(other, QUIET).recipe.seed == 7
+    assert build(other).recipe.seed == 7
 
 
 def test_a_recipe_with_impossible_values_is_no_recipe(
@@ -310,7 +308,7 @@ def slowly(request: Request, start: Any, ends: Any) -> None:
 
     SupportFolder.put = late  # type: ignore[method-assign, assignment]
     start.wait()
-    done = build(request, QUIET)
+    done = build(request)
     ends.put((done.fresh, [row.sha256 for row in done.rows]))
 
 
@@ -325,7 +323,7 @@ def test_six_builds_of_one_set_at_once(killed: bool, tmp_path: Path) -> None:
             dataset="digits", kind="sus-lc", from_folder=mine, per_class=4, root=tmp_path / root
         )
 
-    want = [row.sha256 for row in SupportFolder(build(request("alone"), QUIET).folder).rows()]
+    want = [row.sha256 for row in SupportFolder(build(request("alone")).folder).rows()]
     context = multiprocessing.get_context("fork")
     start, ends = context.Barrier(7), context.Queue()
     processes = [

@@ -1,0 +1,226 @@
+"""The cells of a request for one dataset or bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from susx_bench.errors import (
+    DatasetError,
+    OptionError,
+    PluginError,
+    PromptsError,
+)
+from susx_bench.events import Listener
+from susx_bench.features.task import DatasetTask, Task
+from susx_bench.methods.base import Method, fault
+from susx_bench.options.batches import ALL, Batches
+from susx_bench.options.run import ORDER, SEEDS, SHOTS
+from susx_bench.prompts.kinds import Say, class_prompts
+from susx_bench.registry import METHODS, load_method
+from susx_bench.runner.cell import Cell
+from susx_bench.runner.request import Request
+from susx_bench.runner.tasks import FEW_SHOT, Opened, open_task
+from susx_bench.support.build import Outstanding
+from susx_bench.support.fewshot import Pool, read_shots, scarcest
+from susx_bench.tuning.names import TUNES, Tune
+
+WHOLE: list[tuple[int | None, int]] = [(None, 0)]
+"""The draw of a support set that is used whole, or of none."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A method as it was asked for: its class, the hash of its file, and its package."""
+
+    method: type[Method]
+    source: str
+    plugins: dict[str, str]
+
+
+def load_methods(request: Request) -> list[Asked]:
+    """The methods of a request.
+
+    Raises:
+        PluginError: If one cannot be used, or two have one name.
+    """
+    loaded = []
+    for name in request.method:
+        method, source = load_method(name)
+        _check_method(method, name)
+        loaded.append(Asked(method, source, METHODS.package(name)))
+    taken = [asked.method.name for asked in loaded]
+    if len(set(taken)) < len(taken):
+        twice = next(name for name in taken if taken.count(name) > 1)
+        raise PluginError(f"two of the methods asked for are called '{twice}'. Rename one.")
+    return loaded
+
+
+def cells_of(
+    request: Request, listen: Listener, opened: Opened, builds: Sequence[Outstanding] = ()
+) -> list[Cell]:
+    """The cells of a request for one dataset or bundle.
+
+    Raises:
+        Unbuilt: If its support set is to be built first.
+        BenchError: If a name is unknown or options do not fit.
+    """
+    methods = load_methods(request)
+    task = open_task(request, opened, listen, builds)
+    tune = _tune(request, task)
+    chosen = None
+    if request.shots_file:
+        chosen = read_shots(request.shots_file, task.pool_keys, task.where)
+    if request.seed and not request.shots and (request.features or request.setting != FEW_SHOT):
+        line = "--seed has no effect: without --shots the support set is used whole."
+        opened.say(listen, line)
+    drawn = any("support" in asked.method.needs for asked in methods)
+    draws = _draws(request, task, opened, listen) if drawn else WHOLE
+    texts = _Texts(request, task, lambda line: opened.say(listen, line))
+    given, cells = request.given(), []
+    for asked in methods:
+        method = asked.method
+        own, wordless = texts.of(method)
+        own_draws = draws if "support" in method.needs else WHOLE
+        for (draw_shots, seed), (order, batches) in product(own_draws, _shown(method, request)):
+            cell = Cell(
+                task=own,
+                method=method,
+                method_source=asked.source,
+                setting=request.setting,
+                draw_shots=draw_shots,
+                seed=seed,
+                draw="file" if request.shots_file else request.draw,
+                chosen=chosen,
+                tune=tune if _chooses(method, tune, task) else "fixed",
+                val_shots=request.val_shots,
+                official=request.official,
+                order=order,
+                batches=batches,
+                plugins=asked.plugins,
+                wordless=wordless,
+                extras=request.extras(),
+                given=given,
+            )
+            cell.check()
+            cells.append(cell)
+    return cells
+
+
+def _chooses(method: type[Method], tune: Tune, task: Task) -> bool:
+    """Whether the tuning makes a difference: one record serves all where nothing is chosen."""
+    made = method()
+    published = tune == "published" and made.published(task.dataset) is not None
+    return made.tunable or "val" in method.needs or published
+
+
+def _draws(
+    request: Request, task: Task, opened: Opened, listen: Listener
+) -> list[tuple[int | None, int]]:
+    """The shots and seeds to draw; ``(None, 0)`` where the support set is used whole."""
+    if request.shots is None and (request.features or request.setting != FEW_SHOT):
+        return WHOLE
+    if request.shots_file is not None or not len(task.pool_labels):
+        return WHOLE
+    each = request.shots or _default_shots(request, task, opened, listen)
+    return [(s, seed) for s in each for seed in request.seed or SEEDS]
+
+
+def _default_shots(request: Request, task: Task, opened: Opened, listen: Listener) -> Sequence[int]:
+    """The default shots that the task has images for; what is left out is said."""
+    if request.draw == "coop":  # a class with fewer images gives all it has
+        return SHOTS
+    label, count = scarcest(Pool(task.pool_labels, task.classnames, task.where))
+    more = [s for s in SHOTS if s > count]
+    if not more or len(more) == len(SHOTS):  # where no draw is possible, drawing says so
+        return SHOTS
+    line = (
+        f"{task.where}: class {label} ('{task.classnames[label]}') has {count} labelled images, "
+        f"so S = {', '.join(map(str, more))} is left out."
+    )
+    opened.say(listen, line)
+    return [s for s in SHOTS if s <= count]
+
+
+class _Texts:
+    """A task in the words that each method reads: the user's, or those that it brings."""
+
+    def __init__(self, request: Request, task: Task, say: Say) -> None:
+        self._task = task
+        self._folder = request.prompts_dir
+        self._say = say
+        self._known: dict[str, tuple[Task, str]] = {"": (task, ""), task.prompts: (task, "")}
+
+    def of(self, method: type[Method]) -> tuple[Task, str]:
+        """The task for a method, or the task as it is and why it cannot have such prompts."""
+        kind = method.prompts
+        if kind not in self._known:
+            self._known[kind] = _worded(self._task, kind, self._folder, self._say)
+        return self._known[kind]
+
+
+def _shown(method: type[Method], request: Request) -> list[tuple[int, str]]:
+    """Orders and batches in which a method gets the test set; one record serves where it is alike.
+
+    The order matters to a streaming method, and to a transductive one which batches it gets.
+    """
+    made = method()
+    made.official = request.official
+    orders = request.order or (ORDER,)
+    if made.regime == "streaming":
+        return [(order, "") for order in orders]
+    if made.regime == "inductive":
+        return [(0, "")]
+    found: list[tuple[int, str]] = []
+    for batches in request.batches or (ALL,):
+        if batches == ALL:
+            found.append((0, ""))
+        else:
+            found += [(order, str(Batches.read(batches))) for order in orders]
+    return found
+
+
+def _check_method(method: type[Any], asked: str) -> None:
+    """Check that a class can be used as a method.
+
+    Raises:
+        PluginError: If it is no `Method`, has no name, or cannot be made without arguments.
+    """
+    if wrong := fault(method):
+        raise PluginError(f"--method {asked}: {method.__name__} is not a method: {wrong}.")
+
+
+def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task, str]:
+    """A task with a method's own kind of prompts, or itself and why it cannot have them."""
+    if not isinstance(task, DatasetTask):
+        return task, f"it brings prompts of its own, and {task.where} comes with one text"
+    try:
+        return task.worded(kind, class_prompts(kind, task.spec, folder, say)), ""
+    except (PromptsError, DatasetError) as error:
+        return task, str(error)
+
+
+def _tune(request: Request, task: Task) -> Tune:
+    has_val = task.val_labels is not None
+    name = request.tune
+    if name is None:
+        name = ("val" if has_val else "support") if request.setting == FEW_SHOT else "fixed"
+    tune: Tune = next(known for known in TUNES if known == name)
+    if tune in ("val", "few-val") and task.val_is_test:
+        raise OptionError(
+            f"--tune {tune}: the published val split of {task.dataset} is its test set, so there "
+            "is none to choose on. Use --tune support or --tune fixed, or --tune test "
+            "--allow-test-tuning for the upper bound others report."
+        )
+    if tune in ("val", "few-val") and not has_val:
+        raise OptionError(
+            f"--tune {tune}: {task.where} comes without a val split ('val' and 'val_labels'). "
+            "Use --tune support or --tune fixed."
+        )
+    if task.test_labels is None and (tune == "test" or request.batches):
+        asked = "--tune test" if tune == "test" else "--batches"
+        raise OptionError(f"{asked} looks at the test labels, which {task.dataset} has none of.")
+    return tune

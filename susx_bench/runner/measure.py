@@ -1,0 +1,301 @@
+"""Measuring: one cell and its features become one record."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from susx_bench.data.names import names_one_of
+from susx_bench.features.blocks import row_at
+from susx_bench.features.launch import Launch
+from susx_bench.features.task import Features
+from susx_bench.methods.base import Context, Labelled, Method
+from susx_bench.options.batches import Batches
+from susx_bench.records.record import Record, Search, Seconds, pack
+from susx_bench.records.store import Predictions
+from susx_bench.registry import DATASETS
+from susx_bench.runner.cell import Cell
+from susx_bench.runner.provenance import device_name, git_commit, versions
+from susx_bench.runner.together import compose, in_order
+from susx_bench.tuning.choose import Choice, choose
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
+
+    from susx_bench.features.datamodules import BlockDataModule
+
+CONFUSIONS = 20
+"""Most frequent wrong answers that a record keeps."""
+
+_TASK_HASHES = ("split_sha256", "prompts_sha256", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What measuring a cell gives.
+
+    Attributes:
+        record: Its record, not yet sealed; None where no test labels are known.
+        predictions: What lies beside it.
+        choice: The hyper-parameters.
+    """
+
+    record: Record | None
+    predictions: Predictions
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A method that has seen its task, before it has seen a test image.
+
+    Attributes:
+        method: Fitted on `context`, its hyper-parameters not set yet.
+        context: What it was fitted on.
+        choice: The chosen hyper-parameters.
+        seconds: What fitting took.
+    """
+
+    method: Method
+    context: Context
+    choice: Choice
+    seconds: float
+
+
+def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: float) -> Measured:
+    """Fit, choose, predict, and only then look at the test labels.
+
+    Args:
+        cell: What to measure.
+        features: The task's features.
+        launch: Where to predict.
+        encode_seconds: What encoding took in this run.
+
+    Returns:
+        The same on every rank, but for the seconds.
+    """
+    started = datetime.now().astimezone().isoformat(timespec="milliseconds")
+    if "norms" in cell.method.needs:
+        features = features.in_full()
+    fitted = fit(cell, features)
+
+    # Lightning is imported where something is predicted, and nowhere before.
+    from susx_bench.features.predict import predict
+
+    module, data = _ready(cell, fitted, features)
+    clock = time.perf_counter()
+    answers = predict(module, data, launch)
+    predict_seconds = time.perf_counter() - clock
+    predictions = Predictions(answers["top1"].numpy(), answers["margin"].numpy())
+    if cell.task.test_labels is None:
+        return Measured(None, predictions, fitted.choice)
+    seconds = Seconds(
+        encode=encode_seconds,
+        fit=fitted.seconds,
+        search=fitted.seconds + fitted.choice.seconds,
+        predict=predict_seconds,
+    )
+    record = Record(
+        **score(answers["top1"], cell.task.test_labels, cell.task.classnames),
+        **_inputs(cell),
+        method=fitted.method.name,
+        method_version=fitted.method.version,
+        regime=fitted.method.regime,
+        trained=fitted.method.trained,
+        **_choice(fitted.choice, cell.task.dataset),
+        predictions_sha256=predictions.sha256,
+        versions={**versions(), **cell.plugins, **cell.task.plugins},
+        git=git_commit(),
+        device=device_name(launch),
+        seconds=seconds,
+        started=started,
+    )
+    return Measured(record, predictions, fitted.choice)
+
+
+def fit(cell: Cell, features: Features) -> Fitted:
+    """Fit a cell's method and choose its hyper-parameters.
+
+    Args:
+        cell: The cell.
+        features: The task's features; `Features.in_full` for a method that needs ``norms``.
+    """
+    labelled = tuning_images(cell, features)
+    context = context_of(cell, features, labelled if cell.sees_val else None)
+    method = cell.method()
+    method.official = cell.official
+    clock = time.perf_counter()
+    method.fit(context)
+    seconds = time.perf_counter() - clock
+    return Fitted(method, context, choose(method, context, cell.tune, labelled), seconds)
+
+
+def _ready(
+    cell: Cell, fitted: Fitted, features: Features
+) -> tuple[LightningModule, BlockDataModule]:
+    """What predicts the test images, and their features as it takes them."""
+    from susx_bench.features.datamodules import FeatureDataModule, GroupDataModule
+    from susx_bench.runner.classify import Classify
+
+    patches = features.patches["test"] if cell.patches else None
+    module = Classify(fitted.method, fitted.context, fitted.choice.hparams)
+    if fitted.method.regime == "inductive":
+        return module, FeatureDataModule(features.test, patches)
+    return module, GroupDataModule(features.test, _together(cell), patches)
+
+
+def context_of(cell: Cell, features: Features, val: Labelled | None) -> Context:
+    """What a cell's method may look at. Whatever it does to that stays in this cell.
+
+    Args:
+        cell: The cell.
+        features: The task's features.
+        val: Labelled validation images, where the method may see them.
+    """
+    task = cell.task
+    wanted = (cell.method.needs | cell.method.uses) & task.gives
+    views = prompts = None
+    if "support-views" in wanted and cell.parts:
+        views = features.support_views(cell.parts, cell.support)
+    if "text-prompts" in wanted and features.prompts is not None:
+        prompts = [rows.clone() for rows in features.prompts]
+    return Context(
+        text=features.text.clone(),
+        support=features.support(cell.parts, cell.support) if cell.parts else features.text[:0],
+        support_labels=task.pool_labels[cell.support],
+        logit_scale=task.logit_scale,
+        val=val,
+        support_views=views,
+        text_prompts=prompts,
+        dataset=task.dataset,
+        in_full="norms" in cell.method.needs,
+    )
+
+
+def tuning_images(cell: Cell, features: Features) -> Labelled | None:
+    """The labelled images that a cell's tuning looks at, besides the support."""
+    test_labels = cell.task.test_labels
+    if cell.tune == "test" and test_labels is not None:
+        return _take(cell, features, "test", features.test, test_labels)
+    if features.val is None or not cell.sees_val:
+        return None
+    val, few = features.val, cell.few_val if cell.tune == "few-val" else None
+    return _take(cell, features, "val", val.features, val.labels, few)
+
+
+def _take(
+    cell: Cell,
+    features: Features,
+    split: str,
+    rows: Tensor,
+    labels: Tensor,
+    some: Tensor | None = None,
+) -> Labelled:
+    """A copy of images of a split, some or all, with their patches where these are read."""
+    if some is None:
+        some = torch.arange(len(labels))
+    if split not in cell.patches:
+        return Labelled(rows[some], labels[some])
+    patches = features.patches[split]
+    each = [row_at(i, rows, patches) for i in some.tolist()]
+    return Labelled(torch.stack(each), labels[some])
+
+
+def _together(cell: Cell) -> list[Tensor]:
+    """Test images that the method is shown together, in their order: positions."""
+    labels = cell.task.test_labels
+    if cell.batches and labels is not None:
+        return compose(labels, Batches.read(cell.batches), cell.order)
+    return [in_order(cell.task.test_size, cell.order)]
+
+
+def _inputs(cell: Cell) -> dict[str, Any]:
+    """The fields of a record that are known before its cell is measured."""
+    task = cell.task
+    return {
+        **cell.extras,
+        "given": dict(cell.given),
+        "method_source": cell.method_source,
+        "official": cell.official,
+        "dataset": task.dataset,
+        "dataset_given": task.given,
+        "encoder": task.encoder,
+        "setting": cell.setting,
+        "prompts": task.prompts,
+        "support": cell.support_name,
+        "support_images": len(cell.support),
+        "shots": cell.shots,
+        "seed": cell.seed,
+        "draw": cell.draw_name,
+        "views": cell.views,
+        "protocol": task.protocol,
+        "skipped": list(task.skipped),
+        "logit_scale": task.logit_scale,
+        "precision": task.precision,
+        "order": cell.order,
+        "batches": cell.batches,
+        "n_test": task.test_size,
+        "num_classes": len(task.classnames),
+        "input_sha256": cell.input_sha256,
+        "support_sha256": cell.support_sha256,
+        **{name: task.hashes[name] for name in _TASK_HASHES},
+    }
+
+
+def _choice(choice: Choice, dataset: str) -> dict[str, Any]:
+    """The fields of a record that say what was chosen."""
+    return {
+        "hparams": {name: float(choice.hparams[name]) for name in sorted(choice.hparams)},
+        "tuned_on": choice.tuned_on,
+        "search": search_of(choice),
+        "chosen_here": names_one_of(dataset, choice.seen, DATASETS.names()),
+    }
+
+
+def search_of(choice: Choice) -> Search:
+    """The part of a choice that the record keeps."""
+    plateau = choice.plateau
+    return Search(
+        space=choice.space,
+        settings=choice.settings,
+        images=choice.images,
+        score=choice.score,
+        note=choice.note,
+        ties=plateau.ties if plateau else 0,
+        near=plateau.near if plateau else 0,
+        ranges=plateau.ranges if plateau else {},
+    )
+
+
+def score(top1: Tensor, labels: Tensor, classnames: Sequence[str]) -> dict[str, Any]:
+    """Where predictions meet the labels: what a record says of how right they were.
+
+    Args:
+        top1: Predicted classes ``(N,)``.
+        labels: True classes ``(N,)``.
+        classnames: K names. A class without test images does not count towards the mean over
+            classes.
+    """
+    from torchmetrics.functional.classification import multiclass_accuracy
+
+    right, num_classes = top1 == labels, len(classnames)
+    each = multiclass_accuracy(top1, labels, num_classes, average="none")
+    sizes = torch.bincount(labels, minlength=num_classes)
+    hits = torch.bincount(labels[right], minlength=num_classes)
+    wrong = Counter(zip(labels[~right].tolist(), top1[~right].tolist(), strict=True))
+    often = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
+    return {
+        "correct": int(right.sum()),
+        "accuracy": 100 * int(right.sum()) / len(labels),
+        "mean_per_class": float(100 * each[sizes > 0].double().mean()),
+        "right": pack(right.numpy()),
+        "classes": list(zip(classnames, hits.tolist(), sizes.tolist(), strict=True)),
+        "confusions": [(classnames[true], classnames[told], n) for (true, told), n in often],
+    }

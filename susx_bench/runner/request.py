@@ -1,0 +1,52 @@
+"""What is asked of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from susx_bench.data.spec import Where
+from susx_bench.features.launch import Launch
+from susx_bench.options.run import RunOptions
+
+
+class Request(RunOptions):
+    """The options of ``run``, and what they say of where to run and where images lie."""
+
+    @property
+    def launch(self) -> Launch:
+        """Where to run."""
+        return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
+
+    @property
+    def where(self) -> Where:
+        """Where the images are looked for."""
+        return Where(
+            self.data_root,
+            self.source,
+            self.split_file,
+            self.on_bad_image == "skip",
+            self.image_column,
+            self.label_column,
+            self.classnames,
+            self.limit,
+        )
+
+    def given(self) -> dict[str, str]:
+        """What a record keeps of where data lies and how to read it, as it was given."""
+        values = {name: getattr(self, name) for name, o in self.declared().items() if o.given}
+        return {name: as_given(str(value)) for name, value in values.items() if value is not None}
+
+    def beside(self, others: Sequence[str]) -> Request:
+        """The same, with other methods to put beside the ones asked for, before them."""
+        first = [name for name in others if name not in self.method]
+        return self.changed(method=(*first, *self.method))
+
+
+def as_given(name: str) -> str:
+    """A dataset as it was asked for, without the path of somebody's home."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a user may have none
+    if Path(name).is_absolute() and Path(name).is_relative_to(home) and home.name:
+        return f"~/{Path(name).relative_to(home).as_posix()}"
+    return name

@@ -1,0 +1,203 @@
+"""The data of a request: opened once, and shared by all requests that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from susx_bench.data.classes import same_names
+from susx_bench.data.custom import open_dataset, own_encoder
+from susx_bench.data.dataset import Dataset
+from susx_bench.data.images import Images
+from susx_bench.data.spec import DatasetSpec
+from susx_bench.encoders.base import Encoder
+from susx_bench.encoders.named import encoder_name, open_encoder
+from susx_bench.errors import OptionError, SupportError
+from susx_bench.events import Listener, Note
+from susx_bench.features.bundle import BundleTask
+from susx_bench.features.contents import Contents
+from susx_bench.features.store import FeatureStore, cache_url
+from susx_bench.features.task import DatasetTask, Task
+from susx_bench.options.run import DEMO
+from susx_bench.prompts.kinds import class_prompts
+from susx_bench.records.text import read_names
+from susx_bench.registry import DATASETS, ENCODERS
+from susx_bench.runner.request import Request, as_given
+from susx_bench.support.build import Outstanding, outstanding
+from susx_bench.support.build import Request as Build
+from susx_bench.support.folder import BuiltSupport, default_root, find
+from susx_bench.support.none import NoSupport
+from susx_bench.support.places import BLOCK
+
+FEW_SHOT = "few-shot"
+
+
+class Unbuilt(Exception):
+    """A request whose support set is to be built first.
+
+    Attributes:
+        build: What is to be built.
+    """
+
+    def __init__(self, build: Outstanding) -> None:
+        super().__init__(f"{build.folder} is to be built first")
+        self.build = build
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What several requests share: each encoder and each task is opened once.
+
+    Attributes:
+        encoders: By name and precision.
+        tasks: By what `data_of` leaves of a request.
+        said: What was said about these.
+    """
+
+    encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
+    tasks: dict[Request, Task] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
+
+    def say(self, listen: Listener, line: str) -> None:
+        """Tell a line once."""
+        if line not in self.said:
+            self.said.add(line)
+            listen(Note(line))
+
+    def encoder(self, name: str, precision: str) -> Encoder:
+        """An encoder by its name."""
+        if (name, precision) not in self.encoders:
+            self.encoders[name, precision] = open_encoder(name, precision)
+        return self.encoders[name, precision]
+
+
+def data_of(request: Request) -> Request:
+    """The request without what decides a number and does not say which data it is about."""
+    declared = Request.declared().items()
+    others = [n for n, o in declared if o.decides and not o.data and n != "method"]
+    return request.changed(method=(), **{name: Request.default(name) for name in others})
+
+
+def open_task(
+    request: Request, opened: Opened, listen: Listener, builds: Sequence[Outstanding] = ()
+) -> Task:
+    """The task of a request for one dataset or bundle; one that was opened before is the same.
+
+    Args:
+        request: What was asked.
+        opened: What other requests have opened already.
+        listen: Told of notes.
+        builds: Support sets that are to be built first.
+
+    Raises:
+        Unbuilt: If the support set that it names is one of these, or comes with the dataset and
+            is not there yet.
+        BenchError: If something cannot be had.
+    """
+    key = data_of(request)
+    if key not in opened.tasks:
+        if request.features:
+            opened.tasks[key] = _bundle(request, listen)
+        else:
+            opened.tasks[key] = _dataset_task(request, opened, listen, builds)
+    task = opened.tasks[key]
+    for line in same_names(enumerate(task.classnames)):
+        opened.say(listen, f"{task.dataset}: {line}.")
+    return task
+
+
+def _bundle(request: Request, listen: Listener) -> Task:
+    if request.features is None:
+        raise OptionError("--features is missing.")
+    names = None
+    if request.classnames:
+        try:
+            names = read_names(request.classnames)
+        except (OSError, ValueError) as error:
+            raise OptionError(f"--classnames {request.classnames}: {error}.") from error
+    task = BundleTask(
+        request.features,
+        dataset=request.dataset[0] if request.dataset else None,
+        encoder=request.encoder,
+        logit_scale=request.logit_scale,
+        classnames=names,
+        limit=request.limit,
+    )
+    if task.unread:
+        named = ", ".join(task.unread)
+        listen(Note(f"{request.features}: no bundle has {named}: not read"))
+    return task
+
+
+def _dataset_task(
+    request: Request, opened: Opened, listen: Listener, builds: Sequence[Outstanding]
+) -> Task:
+    (name,) = request.dataset or (DEMO,)
+    named = encoder_name(request.encoder, own_encoder(name), name)
+    encoder, store = opened.encoder(named, request.precision), FeatureStore(cache_url())
+    dataset = open_dataset(name, request.where)
+    spec = dataset.spec
+    pool, support = _pool(request, name, encoder.name, dataset, builds)
+    # Only labelled images of the task are augmented; a support set is encoded as it is.
+    views = (request.views or spec.views) if support == FEW_SHOT else 1
+    say = partial(opened.say, listen)
+    texts = class_prompts(request.prompts, spec, request.prompts_dir, say)
+    contents = Contents(store, believe=not request.force)
+    task = DatasetTask(
+        dataset, encoder, request.prompts, texts, pool, support, views, store, contents
+    )
+    for remark in task.remarks:
+        listen(Note(f"{spec.name}: {remark}."))
+    task.given = as_given(name)
+    task.plugins = {**DATASETS.package(name), **ENCODERS.package(encoder.name)}
+    return task
+
+
+def _pool(
+    request: Request,
+    name: str,
+    encoder: str,
+    dataset: Dataset,
+    builds: Sequence[Outstanding],
+) -> tuple[Images, str]:
+    """The images that support is taken from, and the name of the support set."""
+    spec = dataset.spec
+    if request.setting == FEW_SHOT:
+        if "train" not in dataset.splits:
+            raise OptionError(
+                f"{spec.name}: it has no train split, so there is no few-shot setting. Use "
+                "--setting name-only."
+            )
+        return dataset.split("train"), FEW_SHOT
+    if request.support is None and spec.support is None:
+        return NoSupport(spec.classnames), "none"
+    if request.support is None:
+        return _own_support(request, spec)
+    for build in builds:
+        if build.serves(spec.name, request.support):
+            raise Unbuilt(build)
+    folder = find(request.support, spec.name, default_root(), name)
+    support = BuiltSupport(folder, spec)
+    if support.features is not None and support.encoder != encoder:
+        raise SupportError(
+            f"{folder} holds features of {support.encoder} and no images, so it cannot be used "
+            f"with {encoder}. Give --encoder {support.encoder}."
+        )
+    return support, folder.name
+
+
+def _own_support(request: Request, spec: DatasetSpec) -> tuple[Images, str]:
+    """The support set that a dataset comes with the means for.
+
+    Raises:
+        Unbuilt: If it is not there yet.
+    """
+    if spec.support is None:
+        raise SupportError(f"{spec.name} comes with no means for a support set.")
+    launch = replace(request.launch, batch_size=BLOCK)
+    build = Build(dataset=spec.name, kind=spec.support, launch=launch)
+    state = outstanding(build)
+    if state.images:
+        raise Unbuilt(state)
+    return BuiltSupport(state.folder, spec), state.folder.name
