@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from susx_bench.photos.classifier import Classifier
     from susx_bench.photos.classify import Classified, classify
+    from susx_bench.photos.head import export
 
 __all__ = [
     "Axis",
@@ -39,12 +40,14 @@ __all__ = [
     "Terms",
     "UnfitError",
     "classify",
+    "export",
 ]
 
 _ELSEWHERE = {
     "Classified": "susx_bench.photos.classify",
     "Classifier": "susx_bench.photos.classifier",
     "classify": "susx_bench.photos.classify",
+    "export": "susx_bench.photos.head",
 }
 """Where the names are that `susx_bench.methods.base` does not have."""
 

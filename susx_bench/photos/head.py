@@ -1,0 +1,155 @@
+"""A linear head in a file: weights, bias, and all that is needed to use it without susx-bench."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from susx_bench.encoders.base import Encoder
+from susx_bench.encoders.elsewhere import open_clip_words, preprocessing
+from susx_bench.encoders.named import open_encoder
+from susx_bench.errors import BenchError, OptionError
+from susx_bench.methods.base import Context, Method
+from susx_bench.methods.linear import LinearHead, NotLinearError, linear_head
+from susx_bench.photos.classifier import Classifier
+from susx_bench.records.files import canonical_json, write_atomic
+
+FORMAT = 1
+"""Version of the file."""
+META = "head"
+"""Its one metadata key, which holds JSON."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear classifier, and what it was made with.
+
+    Attributes:
+        linear: Weights ``(K, D)`` and bias ``(K,)`` on unit image features.
+        classnames: Names of the K classes, in their order.
+        encoder: Name of the encoder.
+        encoder_sha256: Hash of its weights, configuration and tokenizer; empty where unknown.
+        precision: What it computed in.
+        open_clip: Arguments of ``open_clip.create_model``; None where open_clip cannot load it.
+        preprocess: How images are prepared, see `susx_bench.encoders.elsewhere`; None if unknown.
+        method: Name of the method.
+        facts: What else is worth knowing, JSON values by name.
+    """
+
+    linear: LinearHead
+    classnames: Sequence[str]
+    encoder: str
+    method: str
+    encoder_sha256: str = ""
+    precision: str = "fp32"
+    open_clip: Mapping[str, Any] | None = None
+    preprocess: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write ``weights``, ``bias`` and one metadata key ``head``.
+
+        Raises:
+            OptionError: If the path does not end in ``.safetensors``.
+            OutputError: If it cannot be written.
+        """
+        if path.suffix != ".safetensors":
+            raise OptionError(f"--to {path}: a head is a file that ends in .safetensors.")
+        says = {
+            "format": FORMAT,
+            "classnames": list(self.classnames),
+            "encoder": self.encoder,
+            "encoder_sha256": self.encoder_sha256,
+            "precision": self.precision,
+            "open_clip": None if self.open_clip is None else dict(self.open_clip),
+            "preprocess": None if self.preprocess is None else dict(self.preprocess),
+            "method": self.method,
+            **self.facts,
+        }
+        tensors = {"weights": self.linear.weights, "bias": self.linear.bias}
+        write_atomic(path, save(tensors, metadata={META: canonical_json(says)}))
+
+
+def head_of(
+    method: Method,
+    context: Context,
+    classnames: Sequence[str],
+    encoder: str,
+    *,
+    precision: str = "fp32",
+    encoder_sha256: str = "",
+    **facts: Any,
+) -> Head:
+    """The head of a fitted method.
+
+    Args:
+        method: Fitted on `context`, with its hyper-parameters set.
+        context: What it was fitted on.
+        classnames: Names of the classes.
+        encoder: Name of the encoder that the features are from.
+        precision: What it computed in.
+        encoder_sha256: Hash of it, where it is known.
+        facts: See `Head`.
+
+    Raises:
+        OptionError: If the method is not linear in the image's feature; the message says why.
+    """
+    try:
+        linear = linear_head(method, context)
+    except NotLinearError as error:
+        raise OptionError(f"{error}, so that weights and a bias cannot say it.") from error
+    opened = _opened(encoder, precision)
+    return Head(
+        linear=linear,
+        classnames=classnames,
+        encoder=encoder,
+        encoder_sha256=encoder_sha256,
+        precision=precision,
+        open_clip=None if opened is None else open_clip_words(opened),
+        preprocess=None if opened is None else preprocessing(opened),
+        method=method.name,
+        facts={"version": method.version, "hparams": dict(method.hparams), **facts},
+    )
+
+
+def _opened(encoder: str, precision: str) -> Encoder | None:
+    """An encoder by its name; None for the name of a bundle's that nobody knows."""
+    try:
+        return open_encoder(encoder, precision)
+    except BenchError:
+        return None
+
+
+def export(classifier: Classifier | Path | str, to: Path | str) -> Head:
+    """Write the linear head of a classifier, to be used without susx-bench.
+
+    Args:
+        classifier: A fitted `susx_bench.Classifier`, or the file that it was saved in.
+        to: ``FILE.safetensors``.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OptionError: If the method is not linear in the image's feature, or a file is no classifier.
+        OutputError: If it cannot be written.
+    """
+    if not isinstance(classifier, Classifier):
+        classifier = Classifier.load(Path(classifier))
+    head = head_of(
+        classifier.method,
+        classifier.context,
+        classifier.classnames,
+        classifier.encoder,
+        precision=classifier.precision,
+        encoder_sha256=classifier.weights_sha256,
+        tuned_on=classifier.tuned_on,
+        prompts=classifier.prompts,
+        temperature=classifier.temperature,
+    )
+    head.write(Path(to))
+    return head

@@ -1,0 +1,114 @@
+"""A head in a file, used with open_clip alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+import susx_bench
+from susx_bench import Classifier, Context
+from susx_bench.encoders.elsewhere import open_clip_words, preprocessing
+from susx_bench.encoders.named import open_encoder
+from susx_bench.encoders.openclip import OpenClip
+from susx_bench.errors import OptionError
+from susx_bench.testing.task import make_context
+from tests.encoders.conftest import Folder, folder
+
+__all__ = ["folder"]  # a fixture
+
+PAGE = Path(susx_bench.__file__).parent.parent / "docs/use-it-elsewhere.md"
+NAMES = ("red", "green", "blue")
+
+
+def picture(seed: int) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 255, (40, 52, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_the_lines_on_the_page_classify_as_the_classifier_does(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"local-dir:{folder()}"
+    encoder = open_encoder(name)
+    towers = encoder.towers
+    images = [picture(seed) for seed in range(20)]
+    with torch.no_grad():
+        features = towers.images(torch.stack([towers.transform(image) for image in images]))
+    support, labels = features[:12], torch.arange(12) % 3
+    text = torch.nn.functional.normalize(
+        torch.stack([support[labels == k].mean(0) for k in range(3)])
+    )
+    context = Context(text, support, labels, encoder.logit_scale)
+    classifier = Classifier.fit(NAMES, "gda", context, name, weights_sha256=encoder.sha256)
+    susx_bench.export(classifier, "head.safetensors")
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    said = []
+    for image in images:
+        image.save("photo.png")
+        exec(code.replace("photo.jpg", "photo.png"), {})
+        said.append(capsys.readouterr().out.strip())
+    answers = classifier.predict(features).label.tolist()
+
+    assert said == [NAMES[label] for label in answers]
+    assert len(set(said)) > 1
+
+
+def test_a_classifiers_file_is_exported_and_says_what_it_is(tmp_path: Path) -> None:
+    context = make_context()
+    classifier = Classifier.fit(list("abcde"), "ss-text", context, "RN50:openai")
+    classifier.save(tmp_path / "kept.safetensors")
+
+    susx_bench.export(tmp_path / "kept.safetensors", tmp_path / "head.safetensors")
+
+    with safe_open(tmp_path / "head.safetensors", "pt") as file:
+        (key,) = file.metadata()
+        head = json.loads(file.metadata()[key])
+        assert tuple(file.get_tensor("weights").shape) == context.text.shape
+        assert file.get_tensor("bias").shape == (5,)
+    assert key == "head"
+    assert head["classnames"] == list("abcde")
+    assert head["open_clip"] == {"model_name": "RN50-quickgelu", "pretrained": "openai"}
+    assert head["preprocess"]["size"] == [224, 224]
+    assert head["preprocess"]["interpolation"] == "bicubic"
+    assert (head["method"], head["precision"]) == ("ss-text", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("tip-adapter", "its cache has exponentials of the affinities"),
+        ("transclip", "transclip is transductive: its answer for an image depends on other images"),
+    ],
+)
+def test_what_weights_cannot_say_is_one_line(method: str, why: str, tmp_path: Path) -> None:
+    classifier = Classifier.fit(list("abcde"), method, make_context(), "RN50:openai")
+
+    with pytest.raises(OptionError, match=why) as caught:
+        susx_bench.export(classifier, tmp_path / "head.safetensors")
+
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "head.safetensors").exists()
+
+
+def test_preprocessing_is_told_without_the_weights(folder: Folder) -> None:
+    """As open_clip itself has it once the model is loaded."""
+    own = {"mean": [0.1, 0.2, 0.3], "interpolation": "bilinear", "resize_mode": "squash"}
+    for name in (f"local-dir:{folder(preprocess=own)}", "demo", "ViT-B-32:random"):
+        encoder = OpenClip(name)
+        told = preprocessing(encoder)
+        assert told is not None
+        loaded = encoder.towers.preprocess_cfg
+        for key, value in told.items():
+            wanted = loaded[key]
+            assert value == (list(wanted) if isinstance(wanted, tuple) else wanted), key
+    assert open_clip_words(OpenClip("ViT-B-32:random")) is None
+    assert open_clip_words(OpenClip("demo")) is None
