@@ -22,6 +22,7 @@ from susx_bench.options import (
     WORDS,
     Count,
     Number,
+    Text,
 )
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import Option, Options
@@ -325,8 +326,9 @@ class RunOptions(Options, Extras):
     prompts: Annotated[
         str,
         Option(
-            type=NAME,
-            help="What the text encoder reads.",
+            type=Text(10_000),
+            help='What the text encoder reads: a kind, or a template such as "a sketch of a {}."; '
+            "several with | between them.",
             group=ENCODER,
             decides=True,
             data=True,
@@ -335,6 +337,16 @@ class RunOptions(Options, Extras):
             words="prompts {}",
         ),
     ] = "single"
+    templates: Annotated[
+        Path | None,
+        Option(
+            type=FILE_PATH,
+            help="A file of templates in place of --prompts, one per line.",
+            group=ENCODER,
+            decides=True,
+            asked=lambda r: None,
+        ),
+    ] = None
     prompts_dir: PromptsDir = None
     precision: PrecisionName = "fp32"
     split_file: SplitFile = None
@@ -515,6 +527,18 @@ class RunOptions(Options, Extras):
             group=OUTPUT,
         ),
     ] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_templates(cls, values: Any) -> Any:
+        """Take the templates of a file for the prompts: a record then names them, and no file."""
+        if not isinstance(values, dict) or values.get("templates") is None:
+            return values
+        from susx_bench.prompts.kinds import read_templates
+
+        if "prompts" in values:
+            raise OptionError("--templates stands in place of --prompts: give one of them.")
+        return values | {"prompts": read_templates(Path(values["templates"]))}
 
     @model_validator(mode="after")
     def _fits(self) -> RunOptions:

@@ -111,13 +111,6 @@ def texts_of(
         UnknownNameError: If there is no such kind.
         PromptsError: If its file is missing, or does not fit.
     """
-    if "{" in prompts or "}" in prompts:
-        rest = prompts.replace(_SLOT, "", 1)
-        if rest == prompts or "{" in rest or "}" in rest:
-            raise OptionError(
-                f"--prompts '{prompts}': a template has one {{}}, where the class name stands."
-            )
-        return tuple((prompts.replace(_SLOT, name),) for name in classnames)
     return tuple(map(tuple, class_prompts(prompts, spec_of(classnames), folder, say)))
 
 

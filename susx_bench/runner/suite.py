@@ -26,7 +26,7 @@ from susx_bench.errors import OptionError, SuiteError, UnknownNameError
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import suite_fields
 from susx_bench.options.run import RunOptions
-from susx_bench.prompts.kinds import KINDS
+from susx_bench.prompts.kinds import KINDS, templates_in
 from susx_bench.records.text import read_text
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.tuning.names import TUNES
@@ -150,7 +150,8 @@ class Suite(BaseModel):
             if not run.features:  # a bundle's dataset may have any name
                 datasets = run.dataset or ()
                 _check("dataset", datasets, DATASETS.names(), f"{place}.dataset", _yours)
-            _check("prompt kind", run.prompts or (), KINDS, f"{place}.prompts")
+            named = [kind for kind in run.prompts or () if not templates_in(kind)]
+            _check("prompt kind", named, KINDS, f"{place}.prompts")
             _check("tuning", run.tune or (), TUNES, f"{place}.tune")
             for batches in run.batches or ():
                 try:
