@@ -10,8 +10,15 @@ import pytest
 import torch
 
 from susx_bench.data.spec import DatasetSpec
-from susx_bench.errors import BenchError, UnknownNameError
-from susx_bench.prompts.kinds import ENSEMBLE, KINDS, class_prompts, clip_words, waffles
+from susx_bench.errors import BenchError, OptionError, UnknownNameError
+from susx_bench.prompts.kinds import (
+    ENSEMBLE,
+    KINDS,
+    class_prompts,
+    clip_words,
+    read_templates,
+    waffles,
+)
 from susx_bench.registry import DATASETS
 
 SPEC = DatasetSpec(
@@ -203,3 +210,36 @@ def test_the_published_files_fit_their_datasets(real: Path, dataset: str) -> Non
 
     assert len(prompts) == len(spec.classnames)
     assert min(len(texts) for texts in prompts) >= 10
+
+
+def test_templates_stand_in_place_of_a_kind() -> None:
+    spec = replace(SPEC, classnames=("annual_crop", "a {b} c"))
+
+    written = class_prompts("a satellite photo of {}. | art of the {}", spec)
+
+    assert written[0] == ["a satellite photo of annual crop.", "art of the annual crop"]
+    assert written[1] == ["a satellite photo of a {b} c.", "art of the a {b} c"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["{} and {}", "a {name}", "a {", "a photo of a {}. | no place", "{}|", "a {} {"]
+)
+def test_a_template_has_one_place(kind: str) -> None:
+    with pytest.raises(OptionError, match=r"a template has one {}, where the class name stands"):
+        class_prompts(kind, SPEC)
+
+
+def test_templates_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "templates.txt"
+    path.write_text("ein Foto von {}.\neine Zeichnung: {}\n", encoding="utf-8")
+    assert read_templates(path) == "ein Foto von {}. | eine Zeichnung: {}"
+
+    for text, message in (
+        ("", "it has no line"),
+        ("a photo of a {}.\nno place\n", "line 2 is 'no place'"),
+        ("a | {}\n", "no '|'"),
+        ("{} {}\n", "a template has one"),
+    ):
+        path.write_text(text)
+        with pytest.raises(OptionError, match=message):
+            read_templates(path)
