@@ -27,6 +27,7 @@ from susx_bench.options import (
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import Option, Options
 from susx_bench.options.recorded import Extras, Precision, Setting, Tuning
+from susx_bench.options.templates import read_templates
 
 if TYPE_CHECKING:
     from susx_bench.records.record import Record
@@ -534,8 +535,6 @@ class RunOptions(Options, Extras):
         """Take the templates of a file for the prompts: a record then names them, and no file."""
         if not isinstance(values, dict) or values.get("templates") is None:
             return values
-        from susx_bench.prompts.kinds import read_templates
-
         if "prompts" in values:
             raise OptionError("--templates stands in place of --prompts: give one of them.")
         return values | {"prompts": read_templates(Path(values["templates"]))}

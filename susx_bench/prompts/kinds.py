@@ -12,8 +12,9 @@ from pathlib import Path
 
 from susx_bench.data.classes import quoted, serve
 from susx_bench.data.spec import DatasetSpec
-from susx_bench.errors import OptionError, PromptsError, UnknownNameError
-from susx_bench.records.text import read_json, read_lines
+from susx_bench.errors import PromptsError, UnknownNameError
+from susx_bench.options.templates import templates_in
+from susx_bench.records.text import read_json
 
 # The seven ImageNet templates that CLIP's authors found best, which SuS-X uses for every dataset.
 ENSEMBLE = (
@@ -44,59 +45,8 @@ WAFFLES = 15
 
 WAFFLE_SEED = 1
 
-_BETWEEN = "|"
-"""What stands between templates."""
-
-
 Say = Callable[[str], object]
 """Told, in a line, what a prompt file has otherwise than the dataset."""
-
-
-def templates_in(kind: str) -> tuple[str, ...]:
-    """The templates that are given in place of a kind's name, several with ``|`` between them.
-
-    Args:
-        kind: Such as ``single``, ``a sketch of a {}.``, or ``a photo of a {}. | art of a {}.``.
-
-    Returns:
-        Texts with one ``{}`` each, where the class name stands; none for the name of a kind.
-
-    Raises:
-        OptionError: If one has no such place, or several.
-    """
-    if "{" not in kind and "}" not in kind:
-        return ()
-    found = tuple(part.strip() for part in kind.split(_BETWEEN))
-    for template in found:
-        rest = template.replace("{}", "", 1)
-        if rest == template or "{" in rest or "}" in rest:
-            raise OptionError(
-                f"--prompts '{template}': a template has one {{}}, where the class name stands."
-            )
-    return found
-
-
-def read_templates(path: Path) -> str:
-    """Read a file of templates, one per line, as they are given in place of a kind's name.
-
-    Raises:
-        OptionError: If it cannot be read, or a line is no template.
-    """
-    try:
-        lines = read_lines(path)
-    except (OSError, ValueError) as error:
-        raise OptionError(f"--templates {path}: {error}.") from error
-    for number, line in enumerate(lines, start=1):
-        if _BETWEEN in line or "{}" not in line:
-            raise OptionError(
-                f"--templates {path}: line {number} is '{line[:60]}'; a template has one {{}} for "
-                f"the class name, and no '{_BETWEEN}'."
-            )
-    if not lines:
-        raise OptionError(f"--templates {path}: it has no line.")
-    kind = f" {_BETWEEN} ".join(lines)
-    templates_in(kind)
-    return kind
 
 
 def _silent(line: str) -> None:

@@ -26,7 +26,8 @@ from susx_bench.errors import OptionError, SuiteError, UnknownNameError
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import suite_fields
 from susx_bench.options.run import RunOptions
-from susx_bench.prompts.kinds import KINDS, templates_in
+from susx_bench.options.templates import templates_in
+from susx_bench.prompts.kinds import KINDS
 from susx_bench.records.text import read_text
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.tuning.names import TUNES

@@ -11,12 +11,12 @@ import torch
 
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import BenchError, OptionError, UnknownNameError
+from susx_bench.options.templates import read_templates
 from susx_bench.prompts.kinds import (
     ENSEMBLE,
     KINDS,
     class_prompts,
     clip_words,
-    read_templates,
     waffles,
 )
 from susx_bench.registry import DATASETS
