@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from susx_bench.cli.shared import said
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import CheckError
 from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, Group
@@ -70,15 +71,16 @@ def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
         from susx_bench.runner.verify import Named, fault_of, records_in
         from susx_bench.runner.verify import verify as measure_again
 
-    several = ("features", "method", "dataset", "encoder")
-    named = Named(**{name: given.pop(name) for name in several}, options=given, fetch=fetch)
+    several = {name: given[name] for name in ("features", "method", "dataset", "encoder")}
+    options = {name: value for name, value in said(RunOptions).items() if name not in several}
+    named = Named(**several, options=options, fetch=fetch)
     opened, verdicts = Opened(), []
     for path in records_in(record):
         with redirect_stdout(sys.stderr), notes.status(f"measuring {path.name}"):
             verdict = measure_again(path, named, Reporter(notes), opened)
         verdicts.append(verdict)
-        said = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
-        stdout().print(f"{path}: {said}", soft_wrap=True)
+        told = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
+        stdout().print(f"{path}: {told}", soft_wrap=True)
     if fault := fault_of(verdicts):
         raise CheckError(fault)
 

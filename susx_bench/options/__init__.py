@@ -219,6 +219,21 @@ class NameList(CommaList):
         return tuple(dict.fromkeys(item for each in lists for item in each)) or None
 
 
+class MethodList(NameList):
+    """Names and files of methods; a Python call may give classes too."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Split and check the names; a class stays as it is."""
+        if isinstance(value, type):
+            return (value,)
+        if isinstance(value, str) or not any(isinstance(each, type) for each in value):
+            return super().convert(value, param, ctx)
+        items = (e if isinstance(e, type) else self.item.convert(e, param, ctx) for e in value)
+        return tuple(dict.fromkeys(items))
+
+
 def _is_there(path: str) -> bool:
     try:
         return bool(path) and checked_path(path).exists()
@@ -333,6 +348,7 @@ FOLDER_PATH = Place("folder")
 ANY_PATH = Place("either")
 NAME = Name()
 NAMES = NameList()
+METHODS = MethodList()
 WORDS = CommaList(NAME)
 SEED = Count(0, 2**63 - 1)  # what a generator takes as a seed
 SEED_LIST = CommaList(Count(1, 2**63 - 1))

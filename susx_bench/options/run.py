@@ -13,6 +13,7 @@ from susx_bench.options import (
     FILE_PATH,
     FOLDER_PATH,
     IMAGES,
+    METHODS,
     NAME,
     NAMES,
     ORDER_LIST,
@@ -148,6 +149,7 @@ SourceName = Annotated[
         group=DATA,
         decides=True,
         data=True,
+        given=True,
     ),
 ]
 SplitFile = Annotated[
@@ -250,7 +252,7 @@ class RunOptions(Options, Extras):
     method: Annotated[
         tuple[Any, ...],  # names, and classes in a Python call
         Option(
-            type=NAMES,
+            type=METHODS,
             help="Methods, or ./file.py:Class; repeatable.",
             group=MEASURED,
             required=True,

@@ -36,7 +36,11 @@ class Request(RunOptions):
     def given(self) -> dict[str, str]:
         """What a record keeps of where data lies and how to read it, as it was given."""
         values = {name: getattr(self, name) for name, o in self.declared().items() if o.given}
-        return {name: as_given(str(value)) for name, value in values.items() if value is not None}
+        return {
+            name: as_given(str(value))
+            for name, value in values.items()
+            if value != self.default(name)
+        }
 
     def beside(self, others: Sequence[str]) -> Request:
         """The same, with other methods to put beside the ones asked for, before them."""
