@@ -63,8 +63,8 @@ Try:
 @click.option(
     "--method",
     type=NAME,
-    help="An inductive or transductive method. [default: tag with labelled images; tipx with a "
-    "support set; else tag-u, or zero-shot for few photographs]",
+    help="An inductive or transductive method. [default: tag with labelled images, or tag-u where "
+    "they are few; tipx with a support set; by names tag-u, or zero-shot for few photographs]",
 )
 @click.option(
     "--tune",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.methods.base import Context, Method, Need, UnfitError
@@ -43,6 +44,10 @@ class TagU(Method):
 
     .. math:: \mathrm E[\log \pi_k] = \psi(n_k + a) + \text{const}
 
+    **Labelled images** may stand beside the others, where a context has some: :math:`z` of theirs
+    is their label in every round, and they count as images in all sums but those of the shares.
+    A benchmark's context has none for this method, which needs text alone.
+
     Attributes:
         alpha: Weight of the Gaussians for each image that a class has on average, >= 0.
         kappa: How many images the text of a class is worth, > 0.
@@ -55,6 +60,7 @@ class TagU(Method):
 
     name: ClassVar[str] = "tag-u"
     needs: ClassVar[frozenset[Need]] = frozenset({"text"})
+    uses: ClassVar[frozenset[Need]] = frozenset({"support"})
     reference: ClassVar[str] = "susxbench"
     seen: ClassVar[frozenset[str]] = TAG.seen
     seen_always: ClassVar[bool] = True
@@ -69,27 +75,33 @@ class TagU(Method):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits ``(N, K)`` of test images ``(N, D)``, of which the softmax is their z."""
-        text, rows = self._context.text.double(), images.double()
-        clip = clip_logits(images, self._context).double()
+        context, asked = self._context, len(images)
+        if len(context.support):
+            images = torch.cat([images, context.support])
+        known = F.one_hot(context.support_labels, context.num_classes).double()
+        text, rows = context.text.double(), images.double()
+        clip = clip_logits(images, context).double()
         second = rows.T @ rows
         each = len(images) / len(text)
         weight = min(self.alpha * each, ALPHA * math.sqrt(each))
-        sure = torch.softmax(clip, dim=-1)
+        sure = torch.softmax(clip[:asked], dim=-1)
         spread = concentration((sure * sure.amax(-1, keepdim=True)).sum(0))
         logits = clip
         for _ in range(self.rounds):
             z = torch.softmax(logits, dim=-1)
+            shares = z[:asked].sum(0)
+            z[asked:] = known
             count = z.sum(0)
             means = z.T @ rows / count.clamp(min=torch.finfo(count.dtype).tiny)[:, None]
             within = second - means.T @ (count[:, None] * means)
             try:
                 weights, bias = posterior(Sums(text, count, means, within), self.kappa, 1.0)
             except UnfitError:  # all images are one
-                return clip.to(images.dtype)
+                return clip[:asked].to(images.dtype)
             logits = clip + weight * (rows @ weights.double().T + bias.double())
             if spread < _SPARSE:
-                logits = logits + torch.digamma(count + spread)
-        return logits.to(images.dtype)
+                logits = logits + torch.digamma(shares + spread)
+        return logits[:asked].to(images.dtype)
 
 
 def concentration(count: Tensor) -> float:

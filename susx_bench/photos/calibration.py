@@ -65,14 +65,14 @@ def held_out(
 ) -> HeldOut | None:
     """Score labelled images by a method fitted without them.
 
-    A method that looks at no support has not seen them in any case. For one that does, four folds
-    are dealt as TAG deals them, and each is scored by what is fitted on the rest.
+    A method that was fitted on no support has not seen them in any case. For one that was, four
+    folds are dealt as TAG deals them, and each is scored by what is fitted on the rest.
 
     Args:
         method: The method; it is copied, not changed.
         context: What it is fitted on.
         hparams: The chosen hyper-parameters.
-        labelled: Labelled images; those of `context` for a method that looks at support.
+        labelled: Labelled images; those of `context` where it has some.
         logits: Scores images ``(B, D)`` by a fitted method.
 
     Returns:
@@ -80,7 +80,7 @@ def held_out(
     """
     as_support = Context(context.text, labelled.features, labelled.labels, context.logit_scale)
     fold = deal(as_support)
-    if "support" not in method.needs:
+    if not len(context.support):
         return HeldOut(logits(method, labelled.features), labelled.labels, fold.clamp(min=0))
     parts = []
     for number in range(FOLDS):

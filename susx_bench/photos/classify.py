@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from susx_bench.console import counted
 from susx_bench.encoders.named import open_encoder
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.features.bundle import BundleTask
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PER_CLASS, ENOUGH = 5, 100
-"""Photographs per class and in all from which `tag-u` is used where there are only names. With
-fewer it was at times worse than zero-shot, see ``docs/classify.md``."""
+"""Photographs per class and in all from which `tag-u` is used. With fewer it was at times worse
+than zero-shot, see ``docs/classify.md``."""
+FEW_LABELS = 2
+"""Labelled images per class, on average, from which `tag` is used in its place."""
 
 GIVEN, SURE, UNSURE = "given", "predicted", "unsure"
 COLUMNS = (
@@ -182,8 +185,9 @@ def classify(
         support: A support set that was made from the names: a kind, or its folder.
         encoder: As ``--encoder``, such as ``ViT-B-32:openai``.
         precision: What it computes in.
-        method: An inductive or transductive method; None for `tag` with labelled images, `tipx`
-            with a support set, and else `tag-u` or `zero-shot`.
+        method: An inductive or transductive method; None for `tipx` with a support set, `tag` with
+            labelled images, and else `tag-u` or `zero-shot`. Where labelled images are few and
+            photographs many, it is `tag-u` with both.
         tune: ``fixed`` or ``support``; None for ``support`` with labelled images.
         prompts: A kind of prompts, or a template such as ``"a sketch of a {}."``.
         prompts_dir: Folder of prompt files.
@@ -390,19 +394,18 @@ def _checked(name: str, labelled: bool, support: str | None) -> type[Method]:
 
 def _default(material: _Material, photographs: int, made: bool) -> tuple[str, str]:
     """The method where none was asked for, and why."""
-    classes = len(material.classnames)
-    if material.labelled is not None:
-        if made:
-            return "tipx", "a support set was made from the names"
-        return "tag", f"{len(material.labelled.labels)} labelled images"
+    classes, labelled = len(material.classnames), material.labelled
+    if made:
+        return "tipx", "a support set was made from the names"
+    count = 0 if labelled is None else len(labelled.labels)
+    known = f"{counted(count, 'labelled image')}" if count else "names alone"
+    together = f"{known}, and {counted(photographs, 'photograph')} of {classes} classes"
     enough = max(PER_CLASS * classes, ENOUGH)
+    if count >= FEW_LABELS * classes or (count and photographs < enough):
+        return "tag", known
     if photographs >= enough:
-        return "tag-u", f"names alone, and {photographs:,} photographs of {classes} classes"
-    return (
-        "zero-shot",
-        f"names alone, and {photographs:,} photographs, fewer than the {enough:,} from which tag-u "
-        f"is used for {classes} classes",
-    )
+        return "tag-u", together
+    return "zero-shot", f"{together}, fewer than the {enough:,} from which tag-u is used"
 
 
 def _answer(
@@ -475,7 +478,7 @@ def _answer(
 def _fit(material: _Material, name: str, tune: Tune) -> Classifier:
     method = load_method(name)[0]
     labelled = material.labelled
-    uses = "support" in method.needs and labelled is not None
+    uses = "support" in method.needs | method.uses and labelled is not None
     prompts = material.prompts
     if "text-prompts" not in method.needs | method.uses:
         prompts = None

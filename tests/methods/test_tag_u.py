@@ -10,7 +10,9 @@ from scipy.special import digamma, gammaln
 from torch import Tensor
 
 from susx_bench.methods.base import Context
+from susx_bench.methods.tag import Sums, posterior
 from susx_bench.methods.tag_u import TagU, concentration
+from susx_bench.methods.zero_shot import clip_logits
 from susx_bench.testing.contract import MethodContract
 from susx_bench.testing.task import clustered, make_context, unit
 from tests.methods.task import apart, few_classes, without_support
@@ -166,3 +168,37 @@ def accuracy(t: dict[str, Tensor], rows: Tensor) -> float:
     method.fit(Context(t["text"], t["support"][:0], t["support_labels"][:0]))
     right = method.logits(t["test"][rows]).argmax(-1) == t["test_labels"][rows]
     return 100 * float(right.double().mean())
+
+
+def test_labelled_images_keep_their_labels_in_every_round() -> None:
+    """Against the formula written out, with the labels in the place of z."""
+    whole = make_context()
+    images = unit(40, whole.text.shape[1], seed=5)
+    method = TagU(rounds=3)
+    method.fit(whole)
+
+    found = method.logits(images)
+
+    rows = torch.cat([images, whole.support]).double()
+    clip = clip_logits(rows.float(), whole).double()
+    bare = whole.part(whole.support_labels[:0])
+    each = len(rows) / whole.num_classes
+    sure = clip[:40].softmax(-1)
+    spread = concentration((sure * sure.amax(-1, keepdim=True)).sum(0))
+    logits = clip
+    for _ in range(3):
+        z = logits.softmax(-1)
+        shares = z[:40].sum(0)
+        for i, label in enumerate(whole.support_labels.tolist()):
+            z[40 + i] = 0
+            z[40 + i, label] = 1
+        count = z.sum(0)
+        means = torch.stack([(z[:, k, None] * rows).sum(0) / count[k] for k in range(len(count))])
+        away = [rows - mean for mean in means]
+        within = torch.stack([(z[:, k, None] * d).T @ d for k, d in enumerate(away)]).sum(0)
+        weights, bias = posterior(Sums(bare.text.double(), count, means, within), 8.0, 1.0)
+        weight = min(0.01 * each, 0.1 * each**0.5)
+        logits = clip + weight * (rows @ weights.double().T + bias.double())
+        if spread < 1:
+            logits = logits + torch.digamma(shares + spread)
+    torch.testing.assert_close(found.double(), logits[:40], atol=1e-3, rtol=1e-4)

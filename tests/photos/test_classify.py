@@ -290,6 +290,28 @@ def test_tag_u_is_the_default_for_many_photographs(
     assert str(ENOUGH) in few.why
 
 
+def test_few_labels_stand_beside_many_photographs(
+    digits: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held out is not among the labelled images that its scores come from."""
+    truth = digits[1]
+    lines = [f"{file},{name}" for place, (file, name) in enumerate(truth.items()) if place % 4 == 0]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    labels = tmp_path / "labels.csv"
+    tag = susx_bench.classify(digits[0], names(), encoder="demo", labelled=labels)
+    monkeypatch.setattr("susx_bench.photos.classify.ENOUGH", 10)
+    monkeypatch.setattr("susx_bench.photos.classify.PER_CLASS", 1)
+
+    found = susx_bench.classify(digits[0], names(), encoder="demo", labelled=labels)
+
+    assert (tag.classifier.asked, found.classifier.asked) == ("tag", "tag-u")
+    assert len(found.classifier.context.support) == len(lines) == 15
+    quality = found.classifier.calibration
+    assert quality is not None
+    assert quality.accuracy < 100
+    assert "15 labelled images, and 45 photographs of 10 classes" in found.why
+
+
 def test_photographs_are_turned_upright(tmp_path: Path) -> None:
     image = photo(1).crop((0, 0, 48, 24))
     exif = Image.Exif()
