@@ -18,7 +18,8 @@ from susx_bench.features.datamodules import ImageDataModule
 from susx_bench.features.launch import Launch
 from susx_bench.features.predict import run_predict
 from susx_bench.features.rows import ImageRows
-from susx_bench.features.store import SHARD, FeatureStore
+from susx_bench.features.shared import portions
+from susx_bench.features.store import SHARD, FeatureStore, rows_in
 
 STEP = {"cpu": 16}
 """Rows of a block that a kind of device computes at once: a ResNet's activations stay in the CPU's
@@ -125,6 +126,8 @@ def fill(
 ) -> None:
     """Encode some shards of a list into the store, which then has them for every rank.
 
+    Several processes may do so at once: each makes what none of the others is making.
+
     Args:
         work: The images.
         shards: Which ones, the same on every rank; none does nothing.
@@ -133,6 +136,22 @@ def fill(
         launch: Where to run.
         advance: Told about how many rows were just encoded, over all ranks.
     """
+    if launch.processes > 1:  # its ranks make one list together, in one launch
+        return _fill(work, shards, towers, store, launch, advance)
+    for mine in portions(
+        store, work.recipe, shards, lambda shard: advance(rows_in([shard], work.rows))
+    ):
+        _fill(work, mine, towers, store, launch, advance)
+
+
+def _fill(
+    work: ImageRows,
+    shards: Sequence[int],
+    towers: Towers,
+    store: FeatureStore,
+    launch: Launch,
+    advance: Callable[[int], object],
+) -> None:
     if not shards:
         return
     rows = ImageDataModule(work.images, towers, work.views, shards)

@@ -6,18 +6,26 @@ import json
 import os
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import platformdirs
+from filelock import BaseFileLock, FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from susx_bench.errors import OutputError
 from susx_bench.features.blocks import BLOCK
-from susx_bench.records.files import canonical_json, sha256_arrays, sha256_json, write_atomic
+from susx_bench.records.files import (
+    canonical_json,
+    make_folder,
+    sha256_arrays,
+    sha256_json,
+    write_atomic,
+)
 from susx_bench.records.paths import own_folder, read_bytes
 
 CACHE_VARIABLE = "SUSX_BENCH_CACHE"
@@ -38,6 +46,11 @@ def cache_url() -> str:
     if "://" in given:
         return given
     return str(own_folder(CACHE_VARIABLE, platformdirs.user_cache_path("susx-bench")))
+
+
+def rows_in(shards: Sequence[int], rows: int) -> int:
+    """Rows of some shards of a list of `rows` rows."""
+    return sum(min(SHARD, rows - shard * SHARD) for shard in shards)
 
 
 class FeatureStore:
@@ -128,18 +141,30 @@ class FeatureStore:
         content = save({"features": features}, metadata={_META: canonical_json(meta)})
         self._write(self.path(recipe, shard), content)
 
+    def lock(self, recipe: dict[str, Any], shard: int) -> ShardLock:
+        """The lock of whoever makes a shard; one that is always free where the store is no folder.
+
+        It ends with the process that holds it, however that ends.
+
+        Raises:
+            OutputError: If the place cannot be written.
+        """
+        if not self._local:
+            return ShardLock(None)
+        path = Path(self.path(recipe, shard))
+        try:
+            make_folder(path.parent)
+        except OutputError as error:
+            raise self._unwritable(error) from error
+        return ShardLock(path)
+
     def _write(self, path: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
         if self._local:
             try:
                 write_atomic(Path(path), content)
             except OutputError as error:
-                cause = error.__cause__
-                why = cause.strerror if isinstance(cause, OSError) else str(error)
-                raise OutputError(
-                    f"the feature cache {self._root} cannot be written: {why}. Set "
-                    f"{CACHE_VARIABLE} to another folder, or make room; what was done is kept."
-                ) from error
+                raise self._unwritable(error) from error
             return
         try:
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -148,6 +173,14 @@ class FeatureStore:
             raise OutputError(
                 f"{path} in the feature cache {self._shown} cannot be written: {error}."
             ) from error
+
+    def _unwritable(self, error: OutputError) -> OutputError:
+        cause = error.__cause__
+        why = cause.strerror if isinstance(cause, OSError) else str(error)
+        return OutputError(
+            f"the feature cache {self._root} cannot be written: {why}. Set {CACHE_VARIABLE} to "
+            "another folder, or make room; what was done is kept."
+        )
 
     def _read(self, path: str) -> bytes:
         if self._local:
@@ -199,6 +232,42 @@ class FeatureStore:
 def _seal(key: str, value: Any) -> str:
     """Hash by which a changed note is noticed."""
     return sha256_json([key, value])
+
+
+class ShardLock:
+    """A lock between processes, on one machine and on file systems that several share.
+
+    Args:
+        path: The file that is to be made; None for a lock that is always free.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock: BaseFileLock | None = None
+        if path is not None:
+            self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+
+    def acquire(self) -> bool:
+        """Take the lock if nobody has it.
+
+        A file system that has no locks lets everybody have it: what is made twice has the same
+        bytes.
+        """
+        if self._lock is None:
+            return True
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except (OSError, NotImplementedError):
+            self._lock = None
+        return True
+
+    def release(self) -> None:
+        """Give the lock back, and remove its file."""
+        if self._lock is not None:
+            # Whoever has opened the file already looks for the shard again.
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
 
 class StoredRows:

@@ -25,7 +25,7 @@ from susx_bench.features.blocks import Rows
 from susx_bench.features.contents import Contents
 from susx_bench.features.launch import Launch
 from susx_bench.features.rows import ImageRows, encode, encoder_recipe
-from susx_bench.features.store import SHARD, FeatureStore, StoredRows
+from susx_bench.features.store import SHARD, FeatureStore, StoredRows, rows_in
 from susx_bench.methods.base import Labelled
 from susx_bench.methods.base import Need as MethodNeed
 from susx_bench.records.files import sha256_arrays, sha256_json
@@ -347,7 +347,7 @@ class DatasetTask(Task):
     def content(self, positions: Tensor) -> str:
         return self._contents.sha256(Subset(self._pool, positions.tolist()))
 
-    def _rows(self, name: str, *, patches: bool = False) -> ImageRows:
+    def rows_in(self, name: str, *, patches: bool = False) -> ImageRows:
         """The rows of the images of a split."""
         split, recipe = self._splits[name], encoder_recipe(self._encoder)
         return ImageRows(split, 1, recipe, self._content[name], patches=patches)
@@ -386,7 +386,7 @@ class DatasetTask(Task):
     def lacking(self, need: Need) -> dict[tuple[str, str], int]:
         names = self._look(need)
         rows = {
-            ("images", sha256_json(self._images[name].recipe)): _rows(
+            ("images", sha256_json(self._images[name].recipe)): rows_in(
                 _none(self._found[name]), self._images[name].rows
             )
             for name in names
@@ -394,9 +394,9 @@ class DatasetTask(Task):
         }
         for name in need.patches:
             work = self._patches[name]
-            rows["images", sha256_json(work.recipe)] = _rows(self._lacking[name], work.rows)
+            rows["images", sha256_json(work.recipe)] = rows_in(self._lacking[name], work.rows)
         absent = _none(self._texts_found or [])
-        rows["prompts", sha256_json(self._text_recipe)] = _rows(absent, len(self._prompts))
+        rows["prompts", sha256_json(self._text_recipe)] = rows_in(absent, len(self._prompts))
         return {key: count for key, count in rows.items() if count}
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
@@ -525,11 +525,6 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
 def _none(found: Sequence[Tensor | None]) -> list[int]:
     """Positions of the shards that the store does not have."""
     return [i for i, shard in enumerate(found) if shard is None]
-
-
-def _rows(shards: Sequence[int], rows: int) -> int:
-    """Rows of some shards of a list of `rows` rows."""
-    return sum(min(SHARD, rows - shard * SHARD) for shard in shards)
 
 
 def _pick(rows: Mapping[str, Tensor], parts: Sequence[Tensor], positions: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,13 @@ from susx_bench.features.encode import STEP
 from susx_bench.features.encode import fill as fill_shards
 from susx_bench.features.launch import Launch
 from susx_bench.features.rows import ImageRows, encode
+from susx_bench.features.shared import portions
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.features.views import augmented
 from tests.data.made import digits
 
 DEMO = OpenClip("demo")
+RECIPE = {"of": "a test"}
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +238,71 @@ def test_killed_at_twenty_moments_the_store_ends_with_the_same_bytes(tmp_path: P
     assert files(quiet) == files(hurt)
     assert len(files(quiet)) == 7
     assert not list(hurt.rglob(".*")) or all(p.name.startswith(".") for p in hurt.rglob(".*"))
+
+
+def shared(store: FeatureStore, shards: int) -> tuple[Generator[list[int]], list[int]]:
+    made: list[int] = []
+    return portions(store, RECIPE, range(shards), made.append), made
+
+
+def test_shards_that_another_process_makes_are_waited_for(tmp_path: Path) -> None:
+    store = FeatureStore(str(tmp_path))
+    other = store.lock(RECIPE, 1)
+    assert other.acquire()
+    work, made = shared(store, 3)
+
+    assert next(work) == [0, 2]
+    for shard in (0, 2, 1):  # the other is done in the meantime
+        store.put(RECIPE, shard, torch.ones(2, 3))
+    other.release()
+
+    assert list(work) == []
+    assert made == [1]
+    assert list(tmp_path.rglob("*.lock")) == []
+
+
+def test_shards_that_another_process_gives_up_are_taken_over(tmp_path: Path) -> None:
+    store = FeatureStore(str(tmp_path))
+    other = store.lock(RECIPE, 0)
+    assert other.acquire()
+    work, made = shared(store, 2)
+
+    assert next(work) == [1]
+    store.put(RECIPE, 1, torch.ones(2, 3))
+    other.release()
+
+    assert next(work) == [0]
+    store.put(RECIPE, 0, torch.ones(2, 3))
+    assert list(work) == []
+    assert made == []
+
+
+def test_a_long_list_is_cut_into_portions(tmp_path: Path) -> None:
+    work, _ = shared(FeatureStore(str(tmp_path)), 32)
+
+    assert next(work) == [0, 1, 2, 3]
+    work.close()  # as an error does
+    assert list(tmp_path.rglob("*.lock")) == []
+
+
+def test_a_store_without_locks_lets_everybody_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*args: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no locks here")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    for store in FeatureStore("memory://shared"), FeatureStore(str(tmp_path)):
+        assert [store.lock(RECIPE, 0).acquire() for _ in range(2)] == [True, True]
+
+
+def test_a_killed_process_leaves_its_shards_to_the_others(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from susx_bench.features.store import FeatureStore; "
+        f"assert FeatureStore(sys.argv[1]).lock({RECIPE!r}, 0).acquire(); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)])
+    assert done.returncode == -9
+
+    work, _ = shared(FeatureStore(str(tmp_path)), 1)
+    assert next(work) == [0]
