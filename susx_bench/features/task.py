@@ -347,7 +347,7 @@ class DatasetTask(Task):
     def content(self, positions: Tensor) -> str:
         return self._contents.sha256(Subset(self._pool, positions.tolist()))
 
-    def rows_in(self, name: str, *, patches: bool = False) -> ImageRows:
+    def _rows(self, name: str, *, patches: bool = False) -> ImageRows:
         """The rows of the images of a split."""
         split, recipe = self._splits[name], encoder_recipe(self._encoder)
         return ImageRows(split, 1, recipe, self._content[name], patches=patches)
