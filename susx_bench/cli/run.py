@@ -134,7 +134,7 @@ def run(
     drawn = _draw_searches(outcomes, notes) if heat_map else []
     _tell_unscored(outcomes, notes)
     if as_json:
-        _print_json(outcomes)
+        _print_json(outcomes, notes)
     else:
         _print_table(outcomes, request.out, notes)
     for picture in drawn:
@@ -277,11 +277,15 @@ def _tell_unscored(outcomes: list[Outcome], notes: Console) -> None:
             )
 
 
-def _print_json(outcomes: list[Outcome]) -> None:
+def _print_json(outcomes: list[Outcome], notes: Console) -> None:
+    from susx_bench.leaderboard.results import encoder_warning
     from susx_bench.records.files import canonical_json
 
     if own_rank() != 0:
         return
+    records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    for warning in dict.fromkeys(filter(None, map(encoder_warning, records))):
+        notes.print(warning, style="bold yellow")
     for outcome in outcomes:
         if outcome.record is not None:
             line = outcome.record.as_dict() | {"record": str(outcome.path)}

@@ -176,6 +176,13 @@ def _dataset(
         return find()
 
     hints = wording_hints(spec.classnames if where.classnames else own)
+    folder = Path(spec.title)
+    if not spec.title.startswith("hf:") and spec.name in DATASETS.names():
+        hints.insert(
+            0,
+            f"{folder} is read as data of your own; for the dataset of that name give "
+            f"--dataset {spec.name} --data-root {folder.parent}",
+        )
     return Dataset(spec, where, source, hints)
 
 

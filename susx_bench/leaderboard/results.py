@@ -103,12 +103,16 @@ def _heading(board: Board, records: Sequence[Record]) -> RenderableType:
         one_line(f"top-1 accuracy in %, {spread}"),
         one_line(" · ".join(facts)),
     ]
-    if first.encoder == _DEMO_ENCODER and (first.dataset, first.protocol) != _DEMO:
-        warning = (
-            f"encoder {_DEMO_ENCODER} knows only drawn digits: these numbers say nothing of CLIP"
-        )
+    if warning := encoder_warning(first):
         lines.append(one_line((warning, "bold yellow")))
     return several_lines(lines)
+
+
+def encoder_warning(record: Record) -> str:
+    """Say that the demo's encoder was used on other data than it is for; else empty."""
+    if record.encoder != _DEMO_ENCODER or (record.dataset, record.protocol) == _DEMO:
+        return ""
+    return f"encoder {_DEMO_ENCODER} knows only drawn digits: these numbers say nothing of CLIP"
 
 
 def _below(board: Board) -> list[str]:

@@ -464,6 +464,8 @@ def _retrieved(request: Request, listen: Listener) -> Built:
     dataset, parent = open_dataset(request.dataset, request.where), os.getppid()
     if request.from_folder and request.from_folder.suffix == ".pt":
         return _imported(request, dataset.spec, listen)
+    if request.encoder == "demo" and dataset.spec.encoder != "demo":
+        _warn(listen, "encoder demo knows only drawn digits: what it finds says nothing of CLIP")
     origin = _origin(request, dataset.spec)
     if origin.remark:
         _warn(listen, origin.remark)

@@ -56,6 +56,29 @@ def test_the_demos_encoder_on_other_data_is_warned_of(command: Command) -> None:
     assert WARNING not in own.out
 
 
+@pytest.mark.usefixtures("photos")
+def test_the_demos_encoder_is_warned_of_where_there_is_no_table(command: Command) -> None:
+    photos = ("--dataset", "./photos", "--encoder", "demo")
+    asked = command(*ZERO_SHOT, *photos, "--json")
+    own = command(*ZERO_SHOT, "--dataset", "digits", "--json")
+    built = command("support", "build", "--kind", "sus-lc", *photos, "--pool", "photos")
+
+    assert (len(asked.records), len(own.records)) == (1, 1)
+    assert WARNING in asked.err
+    assert WARNING not in own.err
+    assert WARNING in built.err
+
+
+def test_a_folder_called_as_a_dataset_is_told_apart(photos: Path, command: Command) -> None:
+    folder = photos.rename(photos.parent / "caltech101")
+
+    done = command(*ZERO_SHOT, "--dataset", folder, "--encoder", "demo")
+
+    assert done.code == 0, done.err
+    hint = f"give --dataset caltech101 --data-root {folder.parent}"
+    assert hint in done.err.replace("\n", " ")
+
+
 def test_a_bundle_needs_no_encoder(bundle: Bundle, command: Command) -> None:
     done = command(*ZERO_SHOT, "--features", bundle(), "--dataset", "mine")
 
