@@ -12,6 +12,7 @@ from susx_bench.cli import (
     classify,
     data,
     doctor,
+    export,
     features,
     leaderboard,
     listing,
@@ -41,6 +42,7 @@ def app() -> None:
 for _command in (
     run.run,
     classify.classify,
+    export.export,
     listing.list_,
     data.data,
     features.features,

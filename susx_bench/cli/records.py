@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 
-from susx_bench.cli.shared import said
+from susx_bench.cli.shared import named_inputs, names_inputs
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import CheckError
-from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, Group
-from susx_bench.options.run import OWN_DATA, RunOptions
+from susx_bench.options import ANY_PATH, FOLDER_PATH, Group
 
 
 @click.group(cls=Group)
@@ -28,36 +27,8 @@ Try:
   susx-bench records verify RECORD.json --features FILE.safetensors"""
 )
 @click.argument("record", type=ANY_PATH, nargs=-1, required=True)
-@click.option(
-    "--features",
-    type=FILE_PATH,
-    multiple=True,
-    help="The feature bundle of the records that have one; repeatable.",
-)
-@click.option(
-    "--method",
-    type=NAME,
-    multiple=True,
-    help="./FILE.py:CLASS, of a method that was read from a file; repeatable.",
-)
-@click.option(
-    "--dataset",
-    type=NAME,
-    multiple=True,
-    help="./FOLDER or hf:ORG/NAME, of images of yours; repeatable.",
-)
-@click.option(
-    "--encoder",
-    type=NAME,
-    multiple=True,
-    help="local-dir:FOLDER, of an encoder in a folder; repeatable.",
-)
-@RunOptions.click_options("data_root", "source", "split_file", *OWN_DATA, "prompts_dir", group="")
-@click.option("--support", type=NAME, help="PATH of a support set that lies elsewhere.")
-@click.option("--shots-file", type=FILE_PATH, help="The list of labelled images.")
-@RunOptions.click_options("devices", "num_nodes", "accelerator", "workers", group="")
-@click.option("--fetch", is_flag=True, help="Download what a record names, from the hub.")
-def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
+@names_inputs
+def verify(record: tuple[Path, ...], **given: Any) -> None:
     """Measure RECORDs, files or folders, again and compare every prediction.
 
     A record is data: the files, folders and repositories that it names are read if you name them
@@ -68,12 +39,10 @@ def verify(record: tuple[Path, ...], fetch: bool, **given: Any) -> None:
     with notes.status("loading"):
         from susx_bench.progress import Reporter
         from susx_bench.runner.tasks import Opened
-        from susx_bench.runner.verify import Named, fault_of, records_in
+        from susx_bench.runner.verify import fault_of, records_in
         from susx_bench.runner.verify import verify as measure_again
 
-    several = {name: given[name] for name in ("features", "method", "dataset", "encoder")}
-    options = {name: value for name, value in said(RunOptions).items() if name not in several}
-    named = Named(**several, options=options, fetch=fetch)
+    named = named_inputs(given)
     opened, verdicts = Opened(), []
     for path in records_in(record):
         with redirect_stdout(sys.stderr), notes.status(f"measuring {path.name}"):

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from susx_bench.console import print_whole, stdout
+from susx_bench.options import FILE_PATH, NAME
 from susx_bench.options.run import OWN_DATA, RunOptions
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from susx_bench.options.declare import Options
+    from susx_bench.runner.verify import Named
 
 # Options that commands have which take no request.
 DATA_ROOT = RunOptions.click_options("data_root", group="")
@@ -49,3 +51,55 @@ def print_all(parts: Sequence[RenderableType], console: Console | None = None) -
     """Print tables and texts, see `print_whole`."""
     for part in parts:
         print_whole(console or stdout(), part)
+
+
+_INPUTS = (
+    click.option(
+        "--features",
+        type=FILE_PATH,
+        multiple=True,
+        help="The feature bundle of the records that have one; repeatable.",
+    ),
+    click.option(
+        "--method",
+        type=NAME,
+        multiple=True,
+        help="./FILE.py:CLASS, of a method that was read from a file; repeatable.",
+    ),
+    click.option(
+        "--dataset",
+        type=NAME,
+        multiple=True,
+        help="./FOLDER or hf:ORG/NAME, of images of yours; repeatable.",
+    ),
+    click.option(
+        "--encoder",
+        type=NAME,
+        multiple=True,
+        help="local-dir:FOLDER, of an encoder in a folder; repeatable.",
+    ),
+    RunOptions.click_options(
+        "data_root", "source", "split_file", *OWN_DATA, "prompts_dir", group=""
+    ),
+    click.option("--support", type=NAME, help="PATH of a support set that lies elsewhere."),
+    click.option("--shots-file", type=FILE_PATH, help="The list of labelled images."),
+    RunOptions.click_options("devices", "num_nodes", "accelerator", "workers", group=""),
+    click.option("--fetch", is_flag=True, help="Download what a record names, from the hub."),
+)
+"""What the user names of a record's inputs, and where they are read."""
+
+
+def names_inputs(command: Any) -> Any:
+    """Add the options that name the inputs of a record: a record opens nothing by itself."""
+    for option in reversed(_INPUTS):
+        command = option(command)
+    return command
+
+
+def named_inputs(given: dict[str, Any]) -> Named:
+    """What was named with these options of the running command."""
+    from susx_bench.runner.verify import Named
+
+    several = {name: given[name] for name in ("features", "method", "dataset", "encoder")}
+    options = {name: value for name, value in said(RunOptions).items() if name not in several}
+    return Named(**several, options=options, fetch=given["fetch"])

@@ -13,10 +13,12 @@ from susx_bench.encoders.base import Encoder
 from susx_bench.encoders.elsewhere import open_clip_words, preprocessing
 from susx_bench.encoders.named import open_encoder
 from susx_bench.errors import BenchError, OptionError
+from susx_bench.events import Listener, ignore
 from susx_bench.methods.base import Context, Method
 from susx_bench.methods.linear import LinearHead, NotLinearError, linear_head
 from susx_bench.photos.classifier import Classifier
 from susx_bench.records.files import canonical_json, write_atomic
+from susx_bench.runner.verify import Named, refit
 
 FORMAT = 1
 """Version of the file."""
@@ -153,3 +155,41 @@ def export(classifier: Classifier | Path | str, to: Path | str) -> Head:
     )
     head.write(Path(to))
     return head
+
+
+def export_record(
+    path: Path, to: Path, named: Named, listen: Listener = ignore
+) -> tuple[Head, int, int]:
+    """Write the linear head of a record's method.
+
+    Args:
+        path: The record.
+        to: ``FILE.safetensors``.
+        named: What the user names of its inputs, as for `susx_bench.runner.verify.verify`.
+        listen: Told of notes.
+
+    Returns:
+        What was written, on how many test images it has another answer than the record (where two
+        classes tie but for rounding), and how many there are.
+
+    Raises:
+        OptionError: If the method is not linear in the image's feature.
+        RecordError: If the inputs cannot be found again, or the method answers otherwise now.
+    """
+    again = refit(path, named, listen)
+    record, features = again.inputs.record, again.inputs.features
+    head = head_of(
+        again.method,
+        again.context,
+        again.inputs.cell.task.classnames,
+        record.encoder,
+        precision=record.precision,
+        encoder_sha256=record.weights_sha256,
+        tuned_on=record.tuned_on,
+        prompts=record.prompts,
+        dataset=record.dataset,
+        record=record.input_sha256,
+    )
+    differ = int((head.linear.logits(features.test).argmax(-1) != again.top1).sum())
+    head.write(to)
+    return head, differ, len(again.top1)

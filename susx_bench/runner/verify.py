@@ -6,20 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from susx_bench.errors import OptionError, RecordError
 from susx_bench.events import Listener, ignore
+from susx_bench.features.task import Features
 from susx_bench.hub import downloads
+from susx_bench.methods.base import Context, Method
 from susx_bench.options.run import METHOD
 from susx_bench.records.command import command, options
 from susx_bench.records.record import Record, unpack
 from susx_bench.records.store import predictions_path, read, read_predictions
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.cell import Cell
-from susx_bench.runner.measure import measure
+from susx_bench.runner.measure import context_of, measure, tuning_images
 from susx_bench.runner.plan import plan
 from susx_bench.runner.prepare import complete, encode
 from susx_bench.runner.request import Request
@@ -102,12 +106,7 @@ def verify(
             needs what was not named.
         BenchError: If what is named cannot be had.
     """
-    record = read(path) if predictions_path(path).exists() else Record.read(path)
-    with downloads(allowed=named.fetch):
-        cell, request = _find(path, record, named, listen, opened or Opened())
-        if reason := unmet_need(cell):
-            raise RecordError(f"{path}: {reason}.")
-        features = encode(cell.task, [cell], request.launch)
+    record, cell, request, features = find(path, named, listen, opened)
     again = measure(cell, features, request.launch, 0.0)
     if again.record is None:  # the hashes of its inputs hold the test labels
         raise RecordError(f"{path}: the test images have no labels here.")
@@ -119,6 +118,79 @@ def verify(
         before, after = (unpack(r.right, r.n_test) for r in (record, again.record))
         differ = int(np.count_nonzero(before != after))
     return Verdict(path, record.n_test, max(differ, 1))
+
+
+class Inputs(NamedTuple):
+    """A record and all that it was measured with, found again and encoded."""
+
+    record: Record
+    cell: Cell
+    request: Request
+    features: Features
+
+
+def find(
+    path: Path, named: Named, listen: Listener = ignore, opened: Opened | None = None
+) -> Inputs:
+    """Find the inputs of a record again.
+
+    Args:
+        path: The record.
+        named: What the user names.
+        listen: Told of notes.
+        opened: What was opened for other records.
+
+    Raises:
+        RecordError: If the record cannot be believed, its inputs cannot be found again, or it
+            needs what was not named.
+        BenchError: If what is named cannot be had.
+    """
+    record = read(path) if predictions_path(path).exists() else Record.read(path)
+    with downloads(allowed=named.fetch):
+        cell, request = _find(path, record, named, listen, opened or Opened())
+        if reason := unmet_need(cell):
+            raise RecordError(f"{path}: {reason}.")
+        return Inputs(record, cell, request, encode(cell.task, [cell], request.launch))
+
+
+class Refitted(NamedTuple):
+    """A record's method, fitted again and found to answer as the record says.
+
+    Attributes:
+        inputs: What it was fitted on.
+        method: Fitted, with its hyper-parameters set.
+        context: What it has seen.
+        top1: Its answers on the test images, ``(N,)``.
+    """
+
+    inputs: Inputs
+    method: Method
+    context: Context
+    top1: Tensor
+
+
+def refit(path: Path, named: Named, listen: Listener = ignore) -> Refitted:
+    """Fit a record's method again, and compare every prediction with the record's.
+
+    Raises:
+        RecordError: As `find` does, or if an image has another answer now.
+    """
+    inputs = find(path, named, listen)
+    cell, features = inputs.cell, inputs.features
+    again = measure(cell, features, inputs.request.launch, 0.0)
+    if again.predictions.sha256 != inputs.record.predictions_sha256:
+        raise RecordError(
+            f"{path}: measured again, {cell.method.name} does not answer as the record says. "
+            "`susx-bench records verify` counts the images."
+        )
+    if "norms" in cell.method.needs:
+        features = features.in_full()
+    context = context_of(cell, features, tuning_images(cell, features) if cell.sees_val else None)
+    method = cell.method()
+    method.official = cell.official
+    method.fit(context)
+    method.set(again.choice.hparams)
+    return Refitted(inputs, method, context, torch.as_tensor(again.predictions.top1).long())
 
 
 def _find(

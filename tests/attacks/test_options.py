@@ -62,6 +62,7 @@ START: dict[tuple[str, ...], list[list[str]]] = {
         ],
     ],
     ("support", "show"): [["sus-sd"]],
+    ("export",): [["records", "--to", "new.safetensors"]],
     ("records", "verify"): [["records"]],
     ("records", "merge"): [["records", "--into", "merged"]],
     ("records", "prune"): [["records"]],

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 import susx_bench
 from susx_bench import Classifier, Context
@@ -19,6 +20,7 @@ from susx_bench.encoders.named import open_encoder
 from susx_bench.encoders.openclip import OpenClip
 from susx_bench.errors import OptionError
 from susx_bench.testing.task import make_context
+from tests.conftest import Bundle, Command
 from tests.encoders.conftest import Folder, folder
 
 __all__ = ["folder"]  # a fixture
@@ -112,3 +114,77 @@ def test_preprocessing_is_told_without_the_weights(folder: Folder) -> None:
             assert value == (list(wanted) if isinstance(wanted, tuple) else wanted), key
     assert open_clip_words(OpenClip("ViT-B-32:random")) is None
     assert open_clip_words(OpenClip("demo")) is None
+
+
+RUN = ("run", "--setting", "few-shot", "--json")
+
+
+def test_a_record_is_exported_from_its_inputs(bundle: Bundle, command: Command) -> None:
+    path = bundle()
+    run = (*RUN, "--method", "zero-shot,gda,ss-text", "--features", path)
+    records = command(*run).records
+
+    for record in records:
+        head = f"{record['method']}.safetensors"
+        done = command("export", record["record"], "--features", path, "--to", head)
+
+        assert done.code == 0
+        assert done.out == (
+            f"wrote {head}: {record['method']}, 5 classes, width 16, the record's answer on 70 of "
+            "70 test images\n"
+        )
+        assert "open_clip cannot load the encoder 'made:up'" in " ".join(done.err.split())
+        with safe_open(head, "pt") as file:
+            says = json.loads(file.metadata()["head"])
+            rows = load_file(path)["test"]
+            answers = (rows @ file.get_tensor("weights").T + file.get_tensor("bias")).argmax(-1)
+        assert says["record"] == record["input_sha256"]
+        assert says["hparams"] == record["hparams"]
+        kept = load_file(Path(record["record"]).with_suffix(".safetensors"))
+        assert torch.equal(answers, kept["top1"].long())
+    refused = command("export", records[0]["record"], "--to", "x.safetensors")
+    assert (refused.code, "--features" in refused.err) == (2, True)
+
+
+def test_a_record_that_weights_cannot_say_is_one_line(bundle: Bundle, command: Command) -> None:
+    path = bundle()
+    records = command(*RUN, "--method", "tip-adapter,transclip-fs", "--features", path).records
+
+    for record, why in zip(records, ("exponentials", "transductive"), strict=True):
+        done = command("export", record["record"], "--features", path, "--to", "x.safetensors")
+        assert (done.code, why in done.err) == (2, True)
+        assert not Path("x.safetensors").exists()
+
+
+def test_the_demo_is_exported_with_its_preprocessing(command: Command) -> None:
+    (record,) = command(*RUN, "--method", "zero-shot", "--dataset", "digits").records
+
+    assert command("export", record["record"], "--to", "head.safetensors").code == 0
+    with safe_open("head.safetensors", "pt") as file:
+        says = json.loads(file.metadata()["head"])
+    assert says["preprocess"]["size"] == [16, 16]
+    assert len(says["encoder_sha256"]) == 64
+
+
+SLOW = {"lp++", "linear-probe"}
+"""Trained methods, which take minutes on a thousand classes."""
+TIES: dict[tuple[str, str], int] = {}
+"""Test images on which a head has another class than its record, where two tie but for rounding."""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("method", ["zero-shot", "gda", "timo", "ss-text", "ss-text-plus", "lp++"])
+def test_heads_have_the_records_classes_on_real_features(
+    method: str, real: Path, command: Command
+) -> None:
+    for path in sorted((real / "features").glob("*.safetensors")):
+        if method in SLOW and path.stem.startswith(("imagenet", "stanfordcars")):
+            continue
+        run = (*RUN, "--method", method, "--tune", "fixed", "--features", path)
+        (record,) = command(*run).records
+        done = command("export", record["record"], "--features", path, "--to", "h.safetensors")
+        total = record["n_test"]
+        same = total - TIES.get((method, path.stem), 0)
+
+        assert done.code == 0, done.err
+        assert f"the record's answer on {same:,} of {total:,} test images" in done.out
