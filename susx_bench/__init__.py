@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from susx_bench.api import evaluate
+    from susx_bench.features.arrays import Features
     from susx_bench.methods.base import (
         Axis,
         Context,
@@ -23,28 +25,35 @@ if TYPE_CHECKING:
     from susx_bench.photos.classifier import Classifier
     from susx_bench.photos.classify import Classified, classify
     from susx_bench.photos.head import export
+    from susx_bench.results import Results
 
 __all__ = [
     "Axis",
     "Classified",
     "Classifier",
     "Context",
+    "Features",
     "Follows",
     "Labelled",
     "LinearMethod",
     "Method",
     "Need",
     "Regime",
+    "Results",
     "SearchSpace",
     "Setting",
     "Terms",
     "UnfitError",
     "classify",
+    "evaluate",
     "export",
 ]
 
 _ELSEWHERE = {
     "Classified": "susx_bench.photos.classify",
+    "Features": "susx_bench.features.arrays",
+    "Results": "susx_bench.results",
+    "evaluate": "susx_bench.api",
     "Classifier": "susx_bench.photos.classifier",
     "classify": "susx_bench.photos.classify",
     "export": "susx_bench.photos.head",

@@ -17,6 +17,7 @@
     ├── RecordError               a record that cannot be read or believed
     │   └── DriftError            one of another schema, or changed since it was written
     ├── SuiteError                a suite file with a mistake
+    ├── PackageMissingError       an optional package that is not installed
     └── CheckError                a check that ran and found a difference, exit 3
 
 A message names the thing, both numbers, the place and what to do next. Anything that is not a
@@ -124,6 +125,13 @@ class DriftError(RecordError):
 
 class SuiteError(BenchError):
     """A suite file with a mistake in it."""
+
+
+class PackageMissingError(BenchError, ImportError):
+    """An optional package that something needs is not installed."""
+
+    def __init__(self, what: str, package: str) -> None:
+        super().__init__(f"{what} needs {package}. Run `pip install {package}`.")
 
 
 class CheckError(BenchError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import linecache
 import pkgutil
 import re
 import sys
@@ -24,7 +25,7 @@ from importlib.metadata import (
 )
 from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from susx_bench.errors import PluginError, UnknownNameError
@@ -233,12 +234,18 @@ ENCODERS: Registry[type[Encoder]] = Registry(
 )
 
 
-def load_method(name: str) -> tuple[type[Method], str]:
+def load_method(name: str | type[Method]) -> tuple[type[Method], str]:
     """Find a method by its registered name, or in a file given as ``./file.py:Class``.
 
     Returns:
-        The class, and the sha256 of the file it was read from (empty for a method of ours).
+        The class, which may also be given, and the sha256 of the file it was read from (empty for
+        a method of ours); of a class that was defined in a notebook or at a prompt, of its cell,
+        or of its compiled code where nobody kept that.
     """
+    if isinstance(name, type):
+        if is_registered(name):
+            return load_method(name.name)
+        return name, _class_source(name)
     if name.endswith(".py"):
         raise PluginError(f"--method {name}: name the class too, as in {name}:Class.")
     path, colon, attribute = name.rpartition(":")
@@ -271,6 +278,12 @@ def load_method(name: str) -> tuple[type[Method], str]:
     return loaded, source
 
 
+def is_registered(method: type[Method]) -> bool:
+    """Whether a class is the one that is registered under its name."""
+    name = getattr(method, "name", None)
+    return isinstance(name, str) and name in METHODS.names() and METHODS.get(name) is method
+
+
 def _classes(module: ModuleType) -> list[str]:
     """Names of the classes that a module defines itself."""
     return [
@@ -286,3 +299,34 @@ def _source(loaded: type) -> str:
         return hashlib.sha256(Path(inspect.getfile(loaded)).read_bytes()).hexdigest()
     except (TypeError, OSError):
         return ""
+
+
+def _class_source(loaded: type) -> str:
+    """sha256 of what defines a class: its file, its notebook cell, else what Python compiled."""
+    functions = [inspect.unwrap(value) for value in vars(loaded).values() if callable(value)]
+    codes = [value.__code__ for value in functions if isinstance(value, FunctionType)]
+    place = codes[0].co_filename if codes else ""
+    if codes and Path(place).is_file():
+        return hashlib.sha256(read_bytes(Path(place))).hexdigest()
+    if lines := linecache.getlines(place):
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    values = {
+        name: _constant(value)
+        for name, value in vars(loaded).items()
+        if isinstance(value, str | int | float | tuple | frozenset) and name != "__module__"
+    }
+    said = [sorted(values.items()), [_compiled(code) for code in codes]]
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _compiled(code: CodeType) -> list[object]:
+    """What decides what a function does: instructions, names and constants, also of inner ones."""
+    constants = [_constant(value) for value in code.co_consts]
+    return [code.co_name, code.co_code.hex(), list(code.co_names), constants]
+
+
+def _constant(value: object) -> object:
+    """A constant as text that is the same in every process: a set has no order of its own."""
+    if isinstance(value, CodeType):
+        return _compiled(value)
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)

@@ -14,7 +14,6 @@ from susx_bench.cli.shared import is_given, print_all, said
 from susx_bench.cli.support import build_support
 from susx_bench.console import counted, own_rank, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
-from susx_bench.events import Note
 from susx_bench.options import ANY_PATH, SHARD, Command, Grouped, checked
 from susx_bench.options.run import (
     BASELINES,
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from susx_bench.progress import Reporter
-    from susx_bench.runner.cell import Cell
-    from susx_bench.runner.plan import Plan
     from susx_bench.runner.request import Request
     from susx_bench.runner.run import Outcome
     from susx_bench.support.build import Request as Build
@@ -100,10 +97,7 @@ def run(
     notes = stderr()
     with notes.status("loading"):
         from susx_bench.progress import Reporter
-        from susx_bench.runner.plan import plan, plan_suite
-        from susx_bench.runner.prepare import complete
-        from susx_bench.runner.run import mark_parts
-        from susx_bench.runner.run import run as run_cells
+        from susx_bench.runner.execute import execute
 
     listen = Reporter(notes, summary=suite is not None)
     requests, builds = _requests(suite, shard)
@@ -112,25 +106,11 @@ def run(
         requests = [requests[0].beside(BASELINES if asked else ON_THE_DEMO)]
     request = requests[0]
     if dry_run:
-        planned = plan_suite(requests, builds, listen)
-        _dry_run(planned, _share(planned.cells, shard, listen), request, listen, as_json, heat_map)
+        _dry_run(requests, builds, shard, listen, as_json, heat_map)
         return
     with redirect_stdout(sys.stderr):  # stdout is for results, whatever a method prints
-        if suite:
-            planned = plan_suite(requests, builds, listen, fetch=True)
-        else:
-            planned = plan(request, listen, fetch=True)
-        planned = complete(planned, listen)
-        lost = mark_parts(planned.parts, request.out, request.launch)
-        outcomes = run_cells(
-            _share(planned.cells, shard, listen),
-            request.out,
-            request.launch,
-            listen,
-            force=request.force,
-            keep_search=heat_map,
-            keep_going=suite is not None,
-        )
+        done = execute(requests, builds, listen, shard=shard, keep_search=heat_map)
+    outcomes = done.outcomes
     drawn = _draw_searches(outcomes, notes) if heat_map else []
     _tell_unscored(outcomes, notes)
     if as_json:
@@ -139,23 +119,27 @@ def run(
         _print_table(outcomes, request.out, notes)
     for picture in drawn:
         (notes if as_json else stdout()).print(f"heat map: {picture}", soft_wrap=True)
-    _raise_failures(outcomes, lost, request.out)
+    _raise_failures(outcomes, done.lost, request.out)
 
 
 def _dry_run(
-    planned: Plan,
-    cells: Sequence[Cell],
-    request: Request,
+    requests: Sequence[Request],
+    builds: Sequence[Build] | None,
+    shard: tuple[int, int] | None,
     listen: Reporter,
     as_json: bool,
     heat_map: bool,
 ) -> None:
-    """Print what would be done for some cells of a plan."""
+    """Print what a run would do."""
     from susx_bench.cli.dry_run import print_outlook, print_outlook_json
+    from susx_bench.runner.execute import share
     from susx_bench.runner.outlook import look_ahead
+    from susx_bench.runner.plan import plan_suite
     from susx_bench.runner.run import path_of
 
-    force, out = request.force, request.out
+    force, out = requests[0].force, requests[0].out
+    planned = plan_suite(requests, builds or (), listen)
+    cells = share(planned.cells, shard, listen)
     outlook = look_ahead(planned, cells, out, listen, force=force, keep_search=heat_map)
     if as_json:
         print_outlook_json(outlook, [path_of(cell, out) for cell in cells])
@@ -163,26 +147,7 @@ def _dry_run(
         print_outlook(outlook, out)
 
 
-def _share(
-    cells: Sequence[Cell], shard: tuple[int, int] | None, listen: Reporter
-) -> Sequence[Cell]:
-    """The cells of one shard: by input hash, so that nothing else decides who measures a cell."""
-    if shard is None:
-        return cells
-    part, parts = shard
-    mine = [cell for cell in cells if int(cell.input_sha256[:16], 16) % parts == part - 1]
-    if cells and not mine:
-        listen(
-            Note(
-                f"--shard {part}/{parts}: none of the suite's {counted(len(cells), 'cell')} falls "
-                "into this part, since their hashes decide; the other parts measure them. Nothing "
-                "to do."
-            )
-        )
-    return mine
-
-
-def _raise_failures(outcomes: list[Outcome], lost: list[str], out: Path) -> None:
+def _raise_failures(outcomes: Sequence[Outcome], lost: Sequence[str], out: Path) -> None:
     """Exit 3 where cells failed, or could not be listed for lack of their data."""
     failed = [outcome.reason for outcome in outcomes if outcome.failed]
     told = []
@@ -199,8 +164,8 @@ def _raise_failures(outcomes: list[Outcome], lost: list[str], out: Path) -> None
 
 def _requests(
     path: Path | None, shard: tuple[int, int] | None
-) -> tuple[list[Request], list[Build]]:
-    """What the command line asks for, and the support sets that a suite names."""
+) -> tuple[list[Request], list[Build] | None]:
+    """What the command line asks for, and the support sets that a suite names; None without one."""
     from susx_bench.runner.request import Request
     from susx_bench.runner.suite import Suite
 
@@ -213,7 +178,7 @@ def _requests(
                 raise OptionError(f"Missing option '--{name}'.")
         if shard:
             raise OptionError("--shard goes with --suite only.")
-        return [Request(**options)], []
+        return [Request(**options)], None
     for name in options:
         option = RunOptions.declared()[name]
         if option.decides and is_given(name):
@@ -243,7 +208,7 @@ def _builds(path: Path, supports: list[dict[str, Any]], request: Request) -> lis
     return builds
 
 
-def _draw_searches(outcomes: list[Outcome], notes: Console) -> list[Path]:
+def _draw_searches(outcomes: Sequence[Outcome], notes: Console) -> list[Path]:
     """Draw the searches that were kept, and name the methods that have none."""
     from susx_bench.leaderboard.figures.heatmap import draw
     from susx_bench.records.store import search_path
@@ -262,7 +227,7 @@ def _draw_searches(outcomes: list[Outcome], notes: Console) -> list[Path]:
     return drawn
 
 
-def _tell_unscored(outcomes: list[Outcome], notes: Console) -> None:
+def _tell_unscored(outcomes: Sequence[Outcome], notes: Console) -> None:
     """Name the predictions that no label can score."""
     from susx_bench.records.store import predictions_path
 
@@ -277,7 +242,7 @@ def _tell_unscored(outcomes: list[Outcome], notes: Console) -> None:
             )
 
 
-def _print_json(outcomes: list[Outcome], notes: Console) -> None:
+def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
     from susx_bench.leaderboard.results import encoder_warning
     from susx_bench.records.files import canonical_json
 
@@ -292,7 +257,7 @@ def _print_json(outcomes: list[Outcome], notes: Console) -> None:
             click.echo(canonical_json(line).replace("\x7f", r"\u007f"))  # the rest is ASCII
 
 
-def _print_table(outcomes: list[Outcome], out: Path, notes: Console) -> None:
+def _print_table(outcomes: Sequence[Outcome], out: Path, notes: Console) -> None:
     from susx_bench.cli.next_step import next_step
     from susx_bench.leaderboard.results import choices, terminal_table
 

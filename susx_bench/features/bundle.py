@@ -14,6 +14,8 @@ from torch import Tensor
 
 from susx_bench.data.dataset import first_of_each
 from susx_bench.errors import BundleError
+from susx_bench.features.arrays import Features as Arrays
+from susx_bench.features.arrays import named
 from susx_bench.features.launch import Launch
 from susx_bench.features.task import Advance, Features, Need, Norms, Task, part_key
 from susx_bench.methods.base import Labelled
@@ -36,7 +38,7 @@ class BundleTask(Task):
     """A task whose features come from a bundle, used as stored.
 
     Args:
-        path: The file.
+        path: The file, or features in memory.
         dataset: Overrides the bundle's own word, as do the next three.
         encoder: See above.
         logit_scale: See above; 100 where neither says.
@@ -54,7 +56,7 @@ class BundleTask(Task):
 
     def __init__(
         self,
-        path: Path,
+        path: Path | Arrays,
         *,
         dataset: str | None = None,
         encoder: str | None = None,
@@ -62,8 +64,13 @@ class BundleTask(Task):
         classnames: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> None:
-        tensors, meta, self.unread = _read(path)
-        self.path = path
+        self.unread: tuple[str, ...] = ()
+        if isinstance(path, Arrays):
+            tensors, meta = path.tensors(), path.facts()
+            if missing := [name for name in _REQUIRED if name not in tensors]:
+                raise BundleError(f"{path}: '{missing[0]}' is None.")
+        else:
+            tensors, meta, self.unread = _read(path)
         self.where = f"{path} support"
         text = _unit_rows(path, "text", tensors["text"], width=None)
         classes, width = text.shape
@@ -88,7 +95,7 @@ class BundleTask(Task):
                 if own in tensors and tensors[own].shape[:1] == whole:  # else it is refused below
                     tensors[own] = tensors[own][kept]
 
-        self.dataset = _text(path, "dataset", dataset or meta.get("dataset") or path.stem)
+        self.dataset = _text(path, "dataset", dataset or meta.get("dataset") or named(path))
         self.encoder = _text(path, "encoder", encoder or meta.get("encoder") or "unknown")
         self.prompts = "bundle"
         self.protocol = "bundle"
@@ -261,7 +268,9 @@ def _how_to_convert(path: Path) -> str:
     )
 
 
-def _check_pair(path: Path, tensors: Mapping[str, Tensor], name: str, labels_name: str) -> None:
+def _check_pair(
+    path: Path | Arrays, tensors: Mapping[str, Tensor], name: str, labels_name: str
+) -> None:
     """Check that features have labels, but for a test set that nobody labelled."""
     named = [
         other
@@ -274,7 +283,7 @@ def _check_pair(path: Path, tensors: Mapping[str, Tensor], name: str, labels_nam
         raise BundleError(f"{path}: has '{name}' but no '{labels_name}'.")
 
 
-def _unit_rows(path: Path, name: str, rows: Tensor, width: int | None) -> Tensor:
+def _unit_rows(path: Path | Arrays, name: str, rows: Tensor, width: int | None) -> Tensor:
     if rows.ndim != 2 or not rows.is_floating_point():
         raise BundleError(
             f"{path}: '{name}' is {rows.dtype} {tuple(rows.shape)}, "
@@ -306,13 +315,17 @@ def _unit_rows(path: Path, name: str, rows: Tensor, width: int | None) -> Tensor
     return rows.contiguous()
 
 
-def _unit_groups(path: Path, name: str, groups: Tensor, of: str, rows: int, width: int) -> Tensor:
+def _unit_groups(
+    path: Path | Arrays, name: str, groups: Tensor, of: str, rows: int, width: int
+) -> Tensor:
     """Check several unit rows for each row of another tensor, ``(rows, n, width)``."""
     _check_groups(path, name, groups, of, rows, width)
     return _unit_rows(path, name, groups.flatten(0, 1), width).view(groups.shape)
 
 
-def _all_patches(path: Path, name: str, groups: Tensor, of: str, rows: int, width: int) -> Tensor:
+def _all_patches(
+    path: Path | Arrays, name: str, groups: Tensor, of: str, rows: int, width: int
+) -> Tensor:
     """The same of patches, which may be many: they stay in the precision they have."""
     _check_groups(path, name, groups, of, rows, width)
     for some in torch.split(groups, _TOGETHER):
@@ -320,7 +333,9 @@ def _all_patches(path: Path, name: str, groups: Tensor, of: str, rows: int, widt
     return groups
 
 
-def _check_groups(path: Path, name: str, groups: Tensor, of: str, rows: int, width: int) -> None:
+def _check_groups(
+    path: Path | Arrays, name: str, groups: Tensor, of: str, rows: int, width: int
+) -> None:
     if groups.ndim != 3 or not groups.shape[1]:
         raise BundleError(
             f"{path}: '{name}' has shape {tuple(groups.shape)}, it holds rows for each row of "
@@ -333,7 +348,7 @@ def _check_groups(path: Path, name: str, groups: Tensor, of: str, rows: int, wid
 
 
 def _all_norms(
-    path: Path, tensors: dict[str, Tensor], features: dict[str, Tensor]
+    path: Path | Arrays, tensors: dict[str, Tensor], features: dict[str, Tensor]
 ) -> dict[str, Tensor] | None:
     """Check how long each row of the features was, ``(rows,)``: given for all of them, or none."""
     asked = [_NORMS[name] for name in features]
@@ -358,7 +373,7 @@ def _all_norms(
     return found
 
 
-def _labels(path: Path, name: str, labels: Tensor, rows: int, classes: int) -> Tensor:
+def _labels(path: Path | Arrays, name: str, labels: Tensor, rows: int, classes: int) -> Tensor:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise BundleError(f"{path}: '{name}' is {labels.dtype}, labels are integers.")
     if labels.shape != (rows,):
@@ -376,7 +391,7 @@ def _labels(path: Path, name: str, labels: Tensor, rows: int, classes: int) -> T
     return labels
 
 
-def _text(path: Path, name: str, value: object) -> str:
+def _text(path: Path | Arrays, name: str, value: object) -> str:
     if not isinstance(value, str):
         told = reprlib.repr(value)
         raise BundleError(f"{path}: metadata '{name}' is {told}, not a text.")
@@ -385,7 +400,7 @@ def _text(path: Path, name: str, value: object) -> str:
     return value
 
 
-def _scale(path: Path, value: object) -> float:
+def _scale(path: Path | Arrays, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
         told = reprlib.repr(value)
         raise BundleError(f"{path}: logit_scale is {told}, not a number from 0 to 1e6.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import click
@@ -53,6 +54,7 @@ class Option:
         asked: What a record's cell was asked with; None where the option is not needed. Where this
             is not given, the option's field of the record, if that is not the default.
         words: How a table says a value, with ``{}`` in its place.
+        objects: Whether a Python call may give an object that is no word, such as a class.
         quick: Whether a number that was measured with it is a quick look, which no leaderboard
             takes.
     """
@@ -71,6 +73,7 @@ class Option:
     file: bool = False
     asked: Callable[[Record], Any] | None = None
     words: str = ""
+    objects: bool = False
     quick: bool = False
 
     def spelling(self, name: str) -> str:
@@ -173,6 +176,8 @@ def convert(option: Option, value: Any) -> Any:
     Raises:
         PydanticCustomError: If the type refuses it; a validator turns it into a line.
     """
+    if option.objects and not _is_words(value):
+        return value
     try:
         return option.type.convert(value, None, None)
     except click.UsageError as error:
@@ -182,6 +187,13 @@ def convert(option: Option, value: Any) -> Any:
         raise PydanticCustomError(
             "option", "{line}", {"line": f"'{value}' is no {option.type.name}"}
         ) from error
+
+
+def _is_words(value: Any) -> bool:
+    """Whether a value is a text or a path, or a list of these."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_words, value))
+    return isinstance(value, str | PathLike)
 
 
 def _param(model: type[Options], name: str, changes: dict[str, Any]) -> Callable[[Any], Any]:

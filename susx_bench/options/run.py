@@ -258,6 +258,7 @@ class RunOptions(Options, Extras):
             required=True,
             decides=True,
             suite="one",
+            objects=True,
             asked=_method,
         ),
     ]
@@ -275,7 +276,7 @@ class RunOptions(Options, Extras):
         ),
     ] = "few-shot"
     features: Annotated[
-        Path | None,
+        Any,  # a path, and `susx_bench.Features` in a Python call
         Option(
             type=FILE_PATH,
             help="A feature bundle, in place of a dataset and an encoder.",
@@ -285,6 +286,7 @@ class RunOptions(Options, Extras):
             suite="each",
             below=True,
             file=True,
+            objects=True,
             asked=lambda r: BUNDLE if _is_bundle(r) else None,
         ),
     ] = None

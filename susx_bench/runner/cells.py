@@ -20,7 +20,7 @@ from susx_bench.methods.base import Method, fault
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.run import ORDER, SEEDS, SHOTS
 from susx_bench.prompts.kinds import Say, class_prompts
-from susx_bench.registry import METHODS, load_method
+from susx_bench.registry import METHODS, is_registered, load_method
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.request import Request
 from susx_bench.runner.tasks import FEW_SHOT, Opened, open_task
@@ -51,7 +51,10 @@ def load_methods(request: Request) -> list[Asked]:
     for name in request.method:
         method, source = load_method(name)
         _check_method(method, name)
-        loaded.append(Asked(method, source, METHODS.package(name)))
+        registered = name if isinstance(name, str) else method.name
+        own = isinstance(name, type) and not is_registered(name)
+        package = {} if own else METHODS.package(registered)
+        loaded.append(Asked(method, source, package))
     taken = [asked.method.name for asked in loaded]
     if len(set(taken)) < len(taken):
         twice = next(name for name in taken if taken.count(name) > 1)
@@ -183,14 +186,15 @@ def _shown(method: type[Method], request: Request) -> list[tuple[int, str]]:
     return found
 
 
-def _check_method(method: type[Any], asked: str) -> None:
+def _check_method(method: type[Any], asked: str | type) -> None:
     """Check that a class can be used as a method.
 
     Raises:
         PluginError: If it is no `Method`, has no name, or cannot be made without arguments.
     """
     if wrong := fault(method):
-        raise PluginError(f"--method {asked}: {method.__name__} is not a method: {wrong}.")
+        name = asked if isinstance(asked, str) else asked.__name__
+        raise PluginError(f"--method {name}: {method.__name__} is not a method: {wrong}.")
 
 
 def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task, str]:

@@ -22,6 +22,7 @@ from susx_bench.errors import (
     SupportError,
 )
 from susx_bench.events import Listener, Note, ignore
+from susx_bench.features.arrays import named
 from susx_bench.hub import downloads
 from susx_bench.options.run import DEMO, SHOTS
 from susx_bench.records.files import sha256_json
@@ -234,7 +235,7 @@ def _by_dataset(request: Request) -> list[Request]:
 
 def _part(request: Request, key: Request, error: BenchError | None = None) -> Part:
     if request.features:
-        dataset, encoder = request.features.stem, request.encoder or "bundle"
+        dataset, encoder = named(request.features), request.encoder or "bundle"
         where = str(request.features)  # bundles of one name in two folders are two
     else:
         where = dataset = (request.dataset or ("",))[0]

@@ -1,0 +1,90 @@
+"""A run from its options to its outcomes: what the command line and `evaluate` both call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from susx_bench.console import counted
+from susx_bench.events import Listener, Note, ignore
+from susx_bench.runner.cell import Cell
+from susx_bench.runner.plan import plan, plan_suite
+from susx_bench.runner.prepare import complete
+from susx_bench.runner.request import Request
+from susx_bench.runner.run import Outcome, mark_parts, run
+from susx_bench.support.build import Request as Build
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run did.
+
+    Attributes:
+        outcomes: One a cell.
+        lost: Which data of a suite cannot be had, and why, a line each.
+    """
+
+    outcomes: Sequence[Outcome]
+    lost: Sequence[str]
+
+
+def execute(
+    requests: Sequence[Request],
+    builds: Sequence[Build] | None = None,
+    listen: Listener = ignore,
+    *,
+    out: Path | None = None,
+    shard: tuple[int, int] | None = None,
+    keep_search: bool = False,
+) -> Done:
+    """Plan, prepare and measure.
+
+    Args:
+        requests: What is asked. All run in the place that the first one says.
+        builds: The support sets that a suite names; None where this is no suite, whose first
+            error is raised instead of being marked.
+        listen: Told of notes and progress.
+        out: Folder of the records; None for the first request's.
+        shard: Of a suite, which part of how many.
+        keep_search: Keep the accuracy of every searched setting.
+
+    Raises:
+        BenchError: If a name is unknown, options do not fit, or something cannot be had.
+    """
+    first = requests[0]
+    planned = (
+        plan(first, listen, fetch=True)
+        if builds is None
+        else plan_suite(requests, builds, listen, fetch=True)
+    )
+    planned = complete(planned, listen)
+    folder = out or first.out
+    lost = mark_parts(planned.parts, folder, first.launch)
+    outcomes = run(
+        share(planned.cells, shard, listen),
+        folder,
+        first.launch,
+        listen,
+        force=first.force,
+        keep_search=keep_search,
+        keep_going=planned.is_suite,
+    )
+    return Done(outcomes, lost)
+
+
+def share(
+    cells: Sequence[Cell], shard: tuple[int, int] | None, listen: Listener = ignore
+) -> Sequence[Cell]:
+    """The cells of one shard: by input hash, so that nothing else decides who measures a cell."""
+    if shard is None:
+        return cells
+    part, parts = shard
+    mine = [cell for cell in cells if int(cell.input_sha256[:16], 16) % parts == part - 1]
+    if cells and not mine:
+        line = (
+            f"--shard {part}/{parts}: none of the suite's {counted(len(cells), 'cell')} falls into "
+            "this part, since their hashes decide; the other parts measure them. Nothing to do."
+        )
+        listen(Note(line))
+    return mine
