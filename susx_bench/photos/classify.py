@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PER_CLASS, ENOUGH = 5, 100
 """Photographs per class and in all from which `tag-u` is used. With fewer it was at times worse
 than zero-shot, see ``docs/classify.md``."""
-FEW_LABELS = 2
+FEW_LABELS = 4
 """Labelled images per class, on average, from which `tag` is used in its place."""
 
 GIVEN, SURE, UNSURE = "given", "predicted", "unsure"
