@@ -14,6 +14,7 @@ from torch import Tensor
 from susx_bench.errors import PluginError
 from susx_bench.methods.base import Context, Method
 from susx_bench.methods.ties import first_alike, top1
+from susx_bench.runner.measure import written
 
 SPOTS = 4
 """Images of a rank's first block that are scored a second time, among other rows."""
@@ -141,7 +142,10 @@ class Classify(LightningModule):
 
     def _logits(self, block: Tensor) -> Tensor:
         """Ask the method, and believe only scores for every image and class."""
+        kept = block.clone()
         logits = self.method.logits(block)
+        if not torch.equal(kept, block):
+            raise written(self.method)
         want, name = (len(block), self._context.num_classes), self.method.name
         if not isinstance(logits, Tensor) or tuple(logits.shape) != want:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.data.names import names_one_of
+from susx_bench.errors import PluginError
 from susx_bench.features.blocks import row_at
 from susx_bench.features.launch import Launch
 from susx_bench.features.task import Features
@@ -134,7 +136,31 @@ def fit(cell: Cell, features: Features) -> Fitted:
     clock = time.perf_counter()
     method.fit(context)
     seconds = time.perf_counter() - clock
-    return Fitted(method, context, choose(method, context, cell.tune, labelled), seconds)
+    with _unwritten(method, labelled):
+        choice = choose(method, context, cell.tune, labelled)
+    return Fitted(method, context, choice, seconds)
+
+
+@contextmanager
+def _unwritten(method: Method, labelled: Labelled | None) -> Iterator[None]:
+    """Refuse a method that changes the images its hyper-parameters are chosen on."""
+    before = labelled.features._version if labelled else 0
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:  # of what it finds in their place
+        if labelled and labelled.features._version != before:
+            raise written(method) from error
+        raise
+    if labelled and labelled.features._version != before:
+        raise written(method)
+
+
+def written(method: Method) -> PluginError:
+    """The error of a method that changes the images it is given, which others look at too."""
+    return PluginError(
+        f"method '{method.name}' writes into the images that its logits are asked for. Let it work "
+        "on a copy, as images * 2 does and images *= 2 does not."
+    )
 
 
 def _ready(

@@ -103,3 +103,29 @@ def test_a_method_that_does_not_is_not(
     done = command(*RUN, path, "--method", method(tmp_path, body), "--json")
 
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("tune", ["fixed", "val"])
+@pytest.mark.parametrize("regime", ["", 'regime = "transductive"'])
+def test_a_method_that_writes_into_its_images_is_refused_in_one_line(
+    command: Command, bundle: Bundle, tmp_path: Path, regime: str, tune: str
+) -> None:
+    """Also where it is the search that gives it the images first."""
+    mine = method(tmp_path, "images *= 2", regime)
+    space = """
+    strength: float = 1.0
+
+    def space(self, context):
+        return SearchSpace((Axis("strength", (1.0, 2.0)),), "mine")
+"""
+    file = tmp_path / "mine.py"
+    text = file.read_text().replace("import Method", "import Axis, Method, SearchSpace")
+    file.write_text(text + space)
+
+    done = command(
+        "run", "--setting", "few-shot", "--tune", tune, "--features", bundle(), "--method", mine
+    )
+
+    assert done.code == 2, done.err
+    assert "method 'mine' writes into the images" in done.err
+    assert "Traceback" not in done.err
