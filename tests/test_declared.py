@@ -19,15 +19,17 @@ from hypothesis import strategies as st
 from susx_bench import options as kinds
 from susx_bench.cli.run import run as run_command
 from susx_bench.cli.shared import said
+from susx_bench.cli.support import build_support
 from susx_bench.errors import OptionError, UnknownNameError
 from susx_bench.methods.zero_shot import ZeroShot
 from susx_bench.options.declare import options_of
 from susx_bench.options.recorded import Extras, Tuning
 from susx_bench.options.run import BUNDLE, LIST, SPLIT, RunOptions
+from susx_bench.options.support import SupportOptions
 from susx_bench.records.command import command as command_of
 from susx_bench.records.record import Record, Search
 from susx_bench.runner.plan import Request, plan
-from susx_bench.runner.suite import Suite, SuiteRun
+from susx_bench.runner.suite import Suite, SuiteRun, SuiteSupport
 from susx_bench.tuning.names import TUNES
 from tests.conftest import Bundle
 from tests.records.example import make_record
@@ -196,6 +198,17 @@ def test_the_command_line_has_every_option_once_with_its_default() -> None:
             assert param.get_default(context) == default
     spelt = [word for param in run_command.params for word in param.opts]
     assert len(spelt) == len(set(spelt))
+
+
+def test_the_options_of_a_build_are_declared_once_too() -> None:
+    declared = SupportOptions.declared()
+    params = {param.name for param in build_support.params}
+
+    assert params == {*declared, "recipe"}
+    assert set(SuiteSupport.model_fields) == {n for n, option in declared.items() if option.suite}
+    of_the_recipe = set(SupportOptions.of_the_recipe())
+    assert {"kind", "from_folder", "test_check", "precision"} <= of_the_recipe
+    assert not of_the_recipe & {"dataset", "name", "root", "data_root", "source", "devices"}
 
 
 def test_the_tunings_are_those_of_the_tuner() -> None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from susx_bench.cli.shared import is_given, print_all, said
-from susx_bench.cli.support import build_support
 from susx_bench.console import counted, own_rank, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
-from susx_bench.options import ANY_PATH, SHARD, Command, Grouped, checked
+from susx_bench.options import ANY_PATH, SHARD, Command, Grouped
 from susx_bench.options.run import (
     BASELINES,
+    LAUNCH,
     MEASURED,
     ON_THE_DEMO,
     OUTPUT,
-    OWN_DATA,
     PLACE,
     RunOptions,
 )
@@ -190,22 +188,17 @@ def _requests(
         unread = {"prompts_dir"} if "features" in each else set()
         shared = {name: value for name, value in options.items() if name not in unread}
         requests.append(Request(**shared, **each))
-    return requests, _builds(path, suite.supports(options.get("data_root")), requests[0])
+    return requests, _builds(suite.supports(options.get("data_root")), requests[0])
 
 
-def _builds(path: Path, supports: list[dict[str, Any]], request: Request) -> list[Build]:
+def _builds(supports: list[dict[str, Any]], request: Request) -> list[Build]:
     """The support sets that a suite names."""
     from susx_bench.support.build import Request as Build
     from susx_bench.support.places import BLOCK
 
-    launch = replace(request.launch, batch_size=BLOCK)
-    builds = []
-    for each in supports:
-        support = checked(build_support, each, f"{path}: support")
-        own = {name: support.pop(name) for name in OWN_DATA}
-        where, prompts_dir = replace(request.where, **own), request.prompts_dir
-        builds.append(Build(**support, where=where, prompts_dir=prompts_dir, launch=launch))
-    return builds
+    names = (*LAUNCH, "data_root", "source", "split_file", "prompts_dir")
+    shared = {name: getattr(request, name) for name in names} | {"batch_size": BLOCK}
+    return [Build(**shared | each) for each in supports]
 
 
 def _draw_searches(outcomes: Sequence[Outcome], notes: Console) -> list[Path]:

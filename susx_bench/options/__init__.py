@@ -15,7 +15,7 @@ from typing import Any, Literal
 import click
 
 from susx_bench.console import rank_of, speak_as
-from susx_bench.errors import BenchError, OptionError
+from susx_bench.errors import BenchError
 from susx_bench.records.paths import check_text, checked_path
 
 _SHOWN = 60
@@ -259,7 +259,10 @@ class Shard(click.ParamType[tuple[int, int]]):
         return part, parts
 
 
-GROUPS = ("What to measure", "Data", "Encoder", "Support", "Tuning", "Where it runs", "Output")
+GROUPS = (
+    *("What to measure", "What to build", "Generation", "Retrieval"),
+    *("Data", "Encoder", "Support", "Tuning", "Where it runs", "Output"),
+)
 """Headings of ``--help``, in their order."""
 
 
@@ -319,28 +322,6 @@ class Group(click.Group):
 
     command_class = Command
     group_class = type
-
-
-def checked(command: click.Command, values: dict[str, Any], place: str) -> dict[str, Any]:
-    """Values of a file, as the options of a command would take them.
-
-    Args:
-        command: Whose options they are.
-        values: By the options' Python names; what no option is called stays as it is.
-        place: The file and where in it they stand, for messages.
-
-    Raises:
-        OptionError: If an option would refuse its value.
-    """
-    types = {param.name: param.type for param in command.params}
-    found = dict(values)
-    for name, value in values.items():
-        if value is not None and name in types:
-            try:
-                found[name] = types[name].convert(value, None, None)
-            except click.UsageError as error:
-                raise OptionError(f"{place}: {name}: {error.message}") from error
-    return found
 
 
 FILE_PATH = Place("file")

@@ -7,25 +7,22 @@ import tomllib
 from collections.abc import Callable, Collection, Iterable
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
     ValidationError,
     create_model,
 )
 
-from susx_bench.data.spec import SupportKind
 from susx_bench.errors import OptionError, SuiteError, UnknownNameError
 from susx_bench.options.batches import ALL, Batches
-from susx_bench.options.declare import suite_fields
+from susx_bench.options.declare import Options, suite_fields
 from susx_bench.options.run import RunOptions
+from susx_bench.options.support import SupportOptions
 from susx_bench.options.templates import templates_in
 from susx_bench.prompts.kinds import KINDS
 from susx_bench.records.text import read_text
@@ -75,26 +72,21 @@ else:
     SuiteRun = create_model("SuiteRun", __base__=_SuiteRun, **suite_fields(RunOptions))
 
 
-class SuiteSupport(_OwnData):
-    """One ``[[support]]`` of a suite: the options of ``susx-bench support build`` that it says."""
+class _SuiteSupport(BaseModel):
+    """One ``[[support]]`` of a suite: the options of ``support build`` that a suite may say."""
 
-    kind: SupportKind
-    dataset: Annotated[tuple[str, ...], Field(min_length=1)]
-    prompts: str = "photo"
-    per_class: PositiveInt | None = None
-    seed: NonNegativeInt = 0
-    name: str | None = None
-    preset: str | None = None
-    model: str | None = None
-    steps: PositiveInt | None = None
-    guidance: NonNegativeFloat | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    pool: str | None = None
-    backend: str | None = None
-    index: str | None = None
-    encoder: str | None = None
-    search: Literal["exact", "ivf"] = "exact"
-    test_check: bool = True
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: tuple[str, ...]
+    prompts: str | None = None
+
+
+if TYPE_CHECKING:
+    SuiteSupport = _SuiteSupport
+else:
+    SuiteSupport = create_model(
+        "SuiteSupport", __base__=_SuiteSupport, **suite_fields(SupportOptions)
+    )
 
 
 class Suite(BaseModel):
@@ -162,22 +154,15 @@ class Suite(BaseModel):
         for number, support in enumerate(self.support):
             place = f"{path}: support.{number}"
             _check("dataset", support.dataset, DATASETS.names(), f"{place}.dataset", _yours)
-            _check("prompt kind", (support.prompts,), KINDS, f"{place}.prompts")
+            _check("prompt kind", (support.prompts or "photo",), KINDS, f"{place}.prompts")
 
     def supports(self, data_root: Path | None) -> list[dict[str, Any]]:
-        """The options of each ``susx-bench support build`` the suite stands for.
+        """The options of each ``susx-bench support build`` the suite stands for: those it says.
 
         Args:
             data_root: Folder that a relative pool, or file of class names, starts from.
         """
-        found = []
-        for support in self.support:
-            options = support.model_dump(exclude={"dataset"})
-            if support.pool and not support.pool.startswith("hf:") and data_root:
-                options["pool"] = str(data_root / support.pool)
-            options["classnames"] = _below(data_root, support.classnames)
-            found += [options | {"dataset": dataset} for dataset in support.dataset]
-        return found
+        return [each for said in self.support for each in _each(SupportOptions, said, data_root)]
 
     def options(self, data_root: Path | None) -> list[dict[str, Any]]:
         """The options of each ``susx-bench run`` the suite stands for: those that it says.
@@ -185,24 +170,26 @@ class Suite(BaseModel):
         Args:
             data_root: Folder that relative paths of bundles and class names start from.
         """
-        found = []
-        for run in self.run:
-            said = {name: value for name, value in dict(run).items() if value is not None}
-            each = {}
-            for name, value in said.items():
-                option = RunOptions.declared()[name]
-                several = value if option.suite == "each" else (value,)
-                each[name] = [_below(data_root, v) if option.below else v for v in several]
-            for values in product(*each.values()):
-                options = dict(zip(each, values, strict=True))
-                if options.get("tune") == "test":
-                    options["allow_test_tuning"] = True
-                found.append(options)
-        return found
+        found = [each for said in self.run for each in _each(RunOptions, said, data_root)]
+        allowed = {"allow_test_tuning": True}
+        return [each | (allowed if each.get("tune") == "test" else {}) for each in found]
 
 
-def _below(root: Path | None, path: Path | None) -> Path | None:
-    return root / path if root and path else path
+def _each(model: type[Options], said: BaseModel, data_root: Path | None) -> list[dict[str, Any]]:
+    """The options of each command that an entry of a suite stands for."""
+    each = {}
+    for name, value in dict(said).items():
+        if value is not None:
+            option = model.declared()[name]
+            several = value if option.suite == "each" else (value,)
+            each[name] = [_below(data_root, v) if option.below else v for v in several]
+    return [dict(zip(each, values, strict=True)) for values in product(*each.values())]
+
+
+def _below(root: Path | None, place: Path | str) -> Path | str:
+    if root is None or str(place).startswith("hf:"):
+        return place
+    return type(place)(root / place)
 
 
 def packaged() -> list[Path]:

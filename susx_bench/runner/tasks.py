@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from susx_bench.data.classes import same_names
@@ -19,7 +19,7 @@ from susx_bench.features.bundle import BundleTask
 from susx_bench.features.contents import Contents
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import DatasetTask, Task
-from susx_bench.options.run import DEMO
+from susx_bench.options.run import DEMO, LAUNCH
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.text import read_names
 from susx_bench.registry import DATASETS, ENCODERS
@@ -195,8 +195,8 @@ def _own_support(request: Request, spec: DatasetSpec) -> tuple[Images, str]:
     """
     if spec.support is None:
         raise SupportError(f"{spec.name} comes with no means for a support set.")
-    launch = replace(request.launch, batch_size=BLOCK)
-    build = Build(dataset=spec.name, kind=spec.support, launch=launch)
+    launch = {name: getattr(request, name) for name in LAUNCH} | {"batch_size": BLOCK}
+    build = Build(dataset=spec.name, kind=spec.support, **launch)
     state = outstanding(build)
     if state.images:
         raise Unbuilt(state)

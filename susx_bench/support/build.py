@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
 from susx_bench.events import Job, Listener, Note, ignore
 from susx_bench.features.launch import Launch
+from susx_bench.options.support import SupportOptions
 from susx_bench.prompts.kinds import Say, class_prompts
 from susx_bench.records.files import make_folder, sha256_arrays
 from susx_bench.support.folder import (
@@ -44,7 +45,7 @@ from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline, Preset
 from susx_bench.support.places import BLOCK, missing_blocks, wanted
 from susx_bench.support.places import finish as finish_generated
 from susx_bench.support.published import read_published
-from susx_bench.support.retrieve import UNREADABLE, Origin, Search, settle
+from susx_bench.support.retrieve import UNREADABLE, Origin, settle
 
 CUPL_RETRIEVED = 10
 """Sentences of a class that images are retrieved for, drawn at random, as SuS-LC did."""
@@ -59,34 +60,31 @@ _GLANCE = 0.2
 _SHARED = ("dataset", "kind", "prompts", "per_class", "seed")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The options of ``support build``, as they came; None where one was not given."""
+class Request(SupportOptions):
+    """The options of ``support build``, and what they say of where to run and where images lie.
 
-    dataset: str
-    kind: SupportKind
-    prompts: str = "photo"
-    prompts_dir: Path | None = None
-    per_class: int | None = None
-    seed: int = 0
-    name: str | None = None
-    root: Path = field(default_factory=default_root)
-    preset: str | None = None
-    model: str | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    precision: str = "fp32"
-    pool: str | None = None
-    backend: str | None = None
-    index: str | None = None
-    from_folder: Path | None = None
-    encoder: str | None = None
-    search: Search = "exact"
-    test_check: bool = True
-    where: Where = field(default_factory=Where)
-    launch: Launch = field(default_factory=Launch)
-    force: bool = False
+    Attributes:
+        expected: Recipe that the set must have again; None for whatever comes out.
+    """
+
     expected: Recipe | None = None
+
+    @property
+    def launch(self) -> Launch:
+        """Where to run."""
+        return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
+
+    @property
+    def where(self) -> Where:
+        """Where the dataset's images are looked for."""
+        return Where(
+            root=self.data_root,
+            source=self.source,
+            split_file=self.split_file,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            classnames=self.classnames,
+        )
 
     @classmethod
     def of(cls, recipe: Recipe, **changes: Any) -> Request:
@@ -249,7 +247,7 @@ def _folder(request: Request, dataset: str) -> SupportFolder:
     name = request.name or f"{request.kind}-{request.prompts}"
     if Path(name).name != name or name == "..":
         raise OptionError(f"--name {name}: it is a name, not a path; --root says where sets lie.")
-    return SupportFolder(request.root / dataset / name)
+    return SupportFolder((request.root or default_root()) / dataset / name)
 
 
 def _anew(request: Request, folder: SupportFolder, recipe: Recipe) -> bool:

@@ -27,7 +27,10 @@ def test_a_suite_names_what_there_is(path: Path) -> None:
         assert set(options["method"]) <= set(METHODS.names())
         assert set(options.get("dataset", ())) <= set(DATASETS.names())
     built = {
-        (support["dataset"], support["name"] or f"{support['kind']}-{support['prompts']}")
+        (
+            support["dataset"],
+            support.get("name", f"{support['kind']}-{support.get('prompts', 'photo')}"),
+        )
         for support in suite.supports(None)
     }
     used = {

@@ -21,7 +21,6 @@ import torch
 from susx_bench.data.facts.digits import SPEC
 from susx_bench.errors import SupportError
 from susx_bench.events import Advanced, Event, Finished, Started
-from susx_bench.features.launch import Launch
 from susx_bench.support import build as builds
 from susx_bench.support.build import Request, build
 from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
@@ -56,7 +55,7 @@ def twenty(pipeline: Path, root: Path) -> Request:
         steps=2,
         per_class=2,
         root=root,
-        launch=Launch(accelerator="cpu"),
+        accelerator="cpu",
     )
 
 
