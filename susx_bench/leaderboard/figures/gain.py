@@ -120,7 +120,7 @@ def _draw_gain_of_few(figure: Figure, data: Any) -> None:
     entries = data["entries"][::-1]
     axes = draw_panels(figure, len(entries), 1)
     reach = [gain for _, _, gains in entries for gain in gains.values()]
-    lowest = floor_of(reach)
+    lowest = min(floor_of(reach), -0.1 * max(0, *reach))
     reach = [max(gain, lowest) for gain in reach]  # what lies below ends at the edge
     span = max(0, *reach) - min(0, *reach) or 1.0
     for ax, (label, start, gains) in zip(axes, entries, strict=True):

@@ -43,7 +43,7 @@ def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
     """The page and the pictures of some leaderboards, by path from the leaderboards' folder.
 
     The page's other leaderboards stay on it as they are, as long as their records are there, so
-    that each is built alone. They stand in the order of their names.
+    that each is built alone. They stand in the order of their names, the demo's last.
 
     Args:
         shown: Leaderboards to write or to write anew.
@@ -88,7 +88,8 @@ def _index(shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]], there: Th
     boards = _kept(there)
     for (board, records), pictures in zip(shown, drawn, strict=True):
         boards[board.name] = _Data(board_json(board, pictures), records_json(board, records))
-    names = sorted(boards)
+    # What measures real data comes first: the demo says nothing about CLIP.
+    names = sorted(boards, key=lambda name: (name.startswith("demo"), name))
     titles = {name: json.loads(boards[name].board)["title"] for name in names}
     elements = [_ELEMENT.format("boards", index_json(titles))]
     for name in names:

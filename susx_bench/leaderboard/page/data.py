@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from susx_bench.console import printable_lines
+from susx_bench.errors import PluginError
 from susx_bench.leaderboard.board import Board, Cell, Row
+from susx_bench.leaderboard.cite import references
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.formats.csv import SMALLEST_P
 from susx_bench.leaderboard.formats.notes import facts, notes, same_draw
 from susx_bench.leaderboard.statistics import wilson
 from susx_bench.records.command import command
 from susx_bench.records.record import Record
+from susx_bench.registry import METHODS
 
 FIELDS: Final = (
     *("path", "seed", "order", "accuracy", "low", "high", "correct", "n_test", "mean_per_class"),
@@ -38,6 +43,7 @@ def board_json(board: Board, pictures: Sequence[Picture]) -> str:
     """
     places = _places(board)
     sections = {i: part.label for part in board.sections for i in part.rows}
+    methods = sorted({row.method for row in board.rows})
     value = {
         "name": board.name,
         "title": board.title,
@@ -53,6 +59,12 @@ def board_json(board: Board, pictures: Sequence[Picture]) -> str:
             }
             for column in board.columns
         ],
+        "sections": [
+            dict(zip(("label", "group", "seen"), (s.label, *s.label.split("; ", 1)), strict=True))
+            for s in board.sections
+        ],
+        "zeroShot": board.zero_shot,
+        "papers": {name: paper for name in methods if (paper := _paper(name))},
         "groups": [{"label": g.label, "columns": list(g.columns)} for g in board.groups],
         "rows": [_row(i, row, places, sections) for i, row in enumerate(board.rows)],
         "pictures": [
@@ -107,6 +119,7 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "label": row.label,
+        "method": row.method,
         "section": sections[place],
         "tuning": row.tuning,
         "tunable": row.tunable,
@@ -118,6 +131,22 @@ def _row(
         "averages": list(row.averages),
         "cells": [None if cell is None else _cell(cell, row, places) for cell in row.cells],
     }
+
+
+@cache
+def _paper(method: str) -> str:
+    """Address of the paper of a method that is registered here; empty where none is known."""
+    if method not in METHODS.names():
+        return ""
+    try:
+        entry = references().get(METHODS.get(method).reference, "")
+    except PluginError:
+        return ""
+    if match := re.search(r"eprint = \{([^}]+)\}", entry):
+        return f"https://arxiv.org/abs/{match[1]}"
+    if match := re.search(r"doi = \{([^}]+)\}", entry):
+        return f"https://doi.org/{match[1]}"
+    return match[1] if (match := re.search(r"url = \{([^}]+)\}", entry)) else ""
 
 
 def _cell(cell: Cell, row: Row, places: Mapping[str, int]) -> dict[str, Any]:

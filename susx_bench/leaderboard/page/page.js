@@ -33,10 +33,37 @@ const read = (what) => JSON.parse($(what).textContent);
 
 // ---------------------------------------------------------------- which leaderboard
 
+/** The address of a view: the leaderboard's name, then what is chosen and filtered. */
+function asked() {
+  const [name, ...rest] = location.hash.slice(1).split("?");
+  return { name: decodeURIComponent(name), state: new URLSearchParams(rest.join("?")) };
+}
+
+function remember() {
+  const state = new URLSearchParams();
+  for (const form of ["chooser", "controls"]) {
+    for (const [key, text] of new FormData($(form))) if (text) state.set(key, text);
+  }
+  const query = String(state);
+  const hash = `#${encodeURIComponent(page.board.name)}${query ? `?${query}` : ""}`;
+  if (hash !== location.hash) history.replaceState(null, "", hash);
+}
+
+/** Put what an address says into the forms. */
+function recall(state) {
+  for (const form of ["chooser", "controls"]) {
+    for (const field of $(form).elements) {
+      const text = state.get(field.name);
+      if (text === null || !field.name) continue;
+      if (field.tagName !== "SELECT" || [...field.options].some((o) => o.value === text)) field.value = text;
+    }
+  }
+}
+
 function open() {
-  const asked = decodeURIComponent(location.hash.slice(1));
+  const { name: wanted, state } = asked();
   const names = all.map((board) => board.name);
-  const name = names.includes(asked) ? asked : page.board ? page.board.name : names[0];
+  const name = names.includes(wanted) ? wanted : page.board ? page.board.name : names[0];
   if (!name || (page.board && page.board.name === name)) return; // also a jump within the page
   Object.assign(page, { board: read(`board-${name}`), records: null, baseline: null, sort: null, filters: {} });
   const board = page.board;
@@ -46,11 +73,18 @@ function open() {
     else link.removeAttribute("aria-current");
   }
   $("title").textContent = board.title;
-  $("text").replaceChildren(...prose(board.text));
+  const short = board.text.length < 240; // what is long is told below, the answer comes first
+  $("lede").replaceChildren(...(short ? prose(board.text) : []));
+  $("text").replaceChildren(...(short ? [] : prose(board.text)));
   $("facts").textContent = board.facts;
   $("notes").replaceChildren(...board.notes.map((note) => make("li", {}, note)));
+  page.unfolded = new Set();
+  chooser();
   controls();
-  show();
+  recall(state);
+  if (String(state)) filter();
+  else show();
+  answer();
   pictures();
 }
 
@@ -60,6 +94,160 @@ function prose(text) {
     const pieces = part.trim().split("`");
     return make("p", {}, ...pieces.map((piece, i) => (i % 2 ? make("code", {}, piece) : piece)));
   });
+}
+
+// ---------------------------------------------------------------- the answer
+
+/** What a stranger knows of a task: labels per class, and which labels may choose a setting. */
+function chooser() {
+  const { board } = page;
+  const shots = distinct(board.columns.map((column) => column.shots)).filter(Boolean).sort((a, b) => a - b);
+  const size = (seen) => board.rows.filter((row) => board.sections.some((part) => part.label === row.section && part.seen === seen))
+    .reduce((sum, row) => sum + row.cells.filter((cell) => cell?.rank !== undefined).length, 0);
+  // What most was measured under is answered first.
+  const seen = distinct(board.sections.map((section) => section.seen)).map((text) => [text, size(text)])
+    .sort((a, b) => b[1] - a[1]).filter(([, cells], i) => cells || !i).map(([text]) => text);
+  page.seen = seen[0];
+  const option = (value, text) => make("option", { value }, text);
+  const parts = [];
+  if (shots.length) {
+    parts.push(make("label", {}, "Labelled images per class", make("input", {
+      type: "number", name: "labels", min: 1, max: 100000, inputmode: "numeric", placeholder: "any",
+    })));
+  }
+  if (seen.length > 1) {
+    parts.push(make("label", {}, "What may choose the settings",
+      make("select", { name: "seen" }, ...seen.map((text) => option(text, text)))));
+  }
+  $("chooser").replaceChildren(...parts);
+  $("chooser").hidden = !parts.length;
+}
+
+/** Columns nearest to a number of labels: those of the next smaller and the next larger one. */
+function near(labels) {
+  const { columns } = page.board;
+  const all = columns.map((_, c) => c);
+  if (!labels) return all;
+  const shots = distinct(columns.map((column) => column.shots)).filter(Boolean);
+  const kept = [Math.max(...shots.filter((s) => s <= labels)), Math.min(...shots.filter((s) => s >= labels))];
+  return all.filter((c) => kept.includes(columns[c].shots) || !columns[c].shots);
+}
+
+/** The rows of a section with a number on some columns, the best first, as the table sorts them. */
+function ranked(section, columns) {
+  const { board } = page;
+  const rows = board.rows.map((row, r) => r).filter((r) => board.rows[r].section === section.label);
+  const sizes = new Map(columns.map((c) => [c, rows.filter((r) => board.rows[r].cells[c]?.rank !== undefined).length]));
+  const merit = (r) => {
+    const here = columns.filter((c) => board.rows[r].cells[c]?.rank !== undefined);
+    if (2 * here.length < columns.length || !here.length) return null;
+    return here.reduce((sum, c) => sum + (board.rows[r].cells[c].rank - 1) / Math.max(sizes.get(c) - 1, 1), 0) / here.length;
+  };
+  return rows.map((r) => [r, merit(r)]).filter(([, m]) => m !== null).sort((a, b) => a[1] - b[1] || a[0] - b[0]).map(([r]) => r);
+}
+
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** Mean of a row, of another, and their difference, on the columns that both have. */
+function against(r, other, columns) {
+  const { rows } = page.board;
+  const both = columns.filter((c) => rows[r].cells[c] && rows[other].cells[c]);
+  if (!both.length) return null;
+  const [mine, theirs] = [r, other].map((i) => mean(both.map((c) => rows[i].cells[c].mean)));
+  return { count: both.length, mine, theirs, gain: mine - theirs };
+}
+
+function named(row) {
+  const paper = page.board.papers[row.method];
+  const name = row.label.split(", sees ")[0];
+  return paper ? make("a", { href: paper, rel: "noreferrer", title: "The paper" }, name) : name;
+}
+
+function answer() {
+  const { board } = page;
+  const given = Object.fromEntries(new FormData($("chooser")));
+  const labels = Number(given.labels) || 0;
+  const columns = near(labels);
+  const seen = given.seen || page.seen;
+  const cards = board.sections.filter((section) => section.seen === seen).map((section) => card(section, columns)).filter(Boolean);
+  const shots = distinct(columns.map((c) => board.columns[c].shots)).filter(Boolean).sort((a, b) => a - b);
+  const at = labels && !shots.includes(labels) ? `Nothing was measured at ${labels}; nearest: S = ${shots.join(" and ")}. ` : "";
+  const over = columns.length === 1 ? `on ${board.columns[columns[0]].label}` : `means over ${columns.length} columns`;
+  $("answers").replaceChildren(
+    make("h3", {}, labels ? `Best with ${labels} labelled ${labels === 1 ? "image" : "images"} per class` : "Best method", make("small", {}, ` ${seen}`)),
+    make("p", { class: "quiet" }, `${at}Top-1 accuracy in %, ${over}.`),
+    ...(cards.length ? cards : [make("p", {}, "Nothing was measured that may be compared here.")]));
+  commands(seen, columns);
+}
+
+/** What is best in one section, by how much and how surely. */
+function card(section, columns) {
+  const { board } = page;
+  const order = ranked(section, columns).filter((r) => r !== board.zeroShot);
+  if (!order.length) return null;
+  const best = order[0];
+  const row = board.rows[best];
+  const here = columns.filter((c) => row.cells[c]?.rank !== undefined);
+  const zero = board.zeroShot === null ? null : against(best, board.zeroShot, here);
+  const lines = [];
+  if (zero) {
+    const part = zero.count < columns.length ? `, on the ${zero.count} of ${columns.length} columns where it is ranked` : "";
+    lines.push(`${signed(zero.gain)} points over zero-shot (${fixed(zero.theirs)})${part}`);
+  }
+  if (here.length === 1) {
+    const cell = row.cells[here[0]];
+    lines.push(`95 % interval ${fixed(cell.low)} to ${fixed(cell.high)}`);
+  }
+  const tested = here.filter((c) => row.cells[c].pHolm !== undefined);
+  if (tested.length && row.baseline !== null) {
+    const sure = tested.filter((c) => row.cells[c].pHolm < 0.05 && row.cells[c].gain > 0).length;
+    lines.push(`surely better than ${board.rows[row.baseline].label.split(", sees ")[0]} on ${sure} of ${tested.length} (p < 0.05 after Holm)`);
+  }
+  const second = order.find((r) => board.rows[r].label !== row.label);
+  const behind = second === undefined ? null : against(best, second, here.filter((c) => board.rows[second].cells[c]?.rank !== undefined));
+  if (behind) lines.push(`next: ${board.rows[second].label.split(", sees ")[0]}, ${signed(-behind.gain)}`);
+  const other = board.rows.map((_, r) => r).filter((r) => board.rows[r].section === section.label && /¶/.test(board.rows[r].marks + board.rows[r].cells.map((c) => c?.marks || "").join("")) && !order.includes(r))
+    .map((r) => [r, against(r, best, columns)]).filter(([, a]) => a && a.gain > 0 && 2 * a.count > columns.length).sort((a, b) => b[1].gain - a[1].gain)[0];
+  if (other) lines.push(`${board.rows[other[0]].label.split(", sees ")[0]} ¶ has ${signed(other[1].gain)}, by constants chosen with an eye on these datasets: no independent evidence`);
+  return make("article", {},
+    make("h4", {}, section.group),
+    make("p", {}, make("strong", {}, named(row)), row.tunable ? ` · ${row.tuning} ` : " ",
+      make("span", { class: "big" }, fixed(mean(here.map((c) => row.cells[c].mean))))),
+    make("ul", {}, ...lines.map((line) => make("li", {}, line))));
+}
+
+function commands(seen, columns) {
+  const { board } = page;
+  const section = board.sections.find((part) => part.seen === seen && ranked(part, columns).some((r) => r !== board.zeroShot));
+  const best = section && ranked(section, columns).find((r) => r !== board.zeroShot);
+  const row = board.rows[best ?? 0];
+  const tune = row.tunable ? ` --tune ${row.tuning}` : "";
+  const { setting } = board.columns[0];
+  const run = `susx-bench run --method ${row.method} --setting ${setting}${tune}`;
+  $("commands").replaceChildren(
+    make("p", {}, "Photographs in a folder per class:"),
+    make("pre", { tabindex: 0 }, `${run} --dataset ./PHOTOS --encoder ViT-B-32:openai`),
+    make("p", {}, "Features that you have, in one safetensors file:"),
+    make("pre", { tabindex: 0 }, `${run} --features mine.safetensors`),
+    make("p", { class: "quiet" }, "A click on a number below shows the command that measures it again."));
+}
+
+// ---------------------------------------------------------------- what is shown, as CSV
+
+function csv() {
+  const { board } = page;
+  const { rows, columns } = chosen();
+  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const safe = (text) => quote(/^[=+@\uff1d\uff0b\uff20-]/.test(text) ? `'${text}` : text);
+  const head = ["method", "tuned on", "section", "column", "accuracy", "low", "high", "rank", "marks"];
+  const lines = rows.flatMap((r) => columns.filter((c) => board.rows[r].cells[c]).map((c) => {
+    const [row, cell] = [board.rows[r], board.rows[r].cells[c]];
+    return [row.label, row.tuning, row.section, board.columns[c].label, cell.mean.toFixed(4), cell.low.toFixed(4),
+      cell.high.toFixed(4), cell.rank === undefined ? "" : String(cell.rank), row.marks + (cell.marks || "")].map(safe).join(",");
+  }));
+  const link = make("a", { download: `${board.name}.csv`, href: URL.createObjectURL(new Blob([`${head.join(",")}\n${lines.join("\n")}\n`], { type: "text/csv" })) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 // ---------------------------------------------------------------- filters
@@ -90,6 +278,9 @@ function controls() {
   parts.push(make("label", {}, "Differences from",
     make("select", { name: "baseline" }, make("option", { value: "" }, "none"), ...rows)));
   parts.push(make("button", { type: "reset" }, "Reset"));
+  const save = make("button", { type: "button" }, "CSV of what is shown");
+  save.addEventListener("click", csv);
+  parts.push(save);
   $("controls").replaceChildren(...parts);
 }
 
@@ -102,6 +293,7 @@ function filter() {
   page.filters = Object.fromEntries(given);
   page.baseline = given.get("baseline") ? Number(given.get("baseline")) : null;
   show();
+  remember();
 }
 
 /** Rows and columns to show: those with a cell that every filter and every word lets through. */
@@ -286,7 +478,34 @@ function arrange() {
   const whole = board.rows.every((row) => row.section === board.rows[0].section);
   for (const [part, line] of heads) {
     if (!whole) body.append(line);
-    body.append(...order.filter((r) => board.rows[r].section === part).map((r) => found.get(r)));
+    const here = order.filter((r) => board.rows[r].section === part);
+    body.append(...here.map((r) => found.get(r)));
+    fold(part, here);
+  }
+}
+
+/** One line per method: its other tunings are unfolded on demand. */
+function fold(part, rows) {
+  const { board } = page;
+  const { found } = page.view;
+  for (const label of distinct(rows.map((r) => board.rows[r].label))) {
+    const mine = rows.filter((r) => board.rows[r].label === label);
+    const key = `${part}\n${label}`;
+    const open = page.unfolded.has(key);
+    mine.forEach((r, i) => {
+      const line = found.get(r);
+      line.hidden = i > 0 && !open;
+      line.querySelector("button.fold")?.remove();
+    });
+    if (mine.length < 2) continue;
+    const button = make("button", { type: "button", class: "fold", "aria-expanded": String(open), tabindex: -1 },
+      open ? "− tunings" : `+ ${mine.length - 1} ${mine.length === 2 ? "tuning" : "tunings"}`);
+    button.addEventListener("click", (event) => {
+      event.stopPropagation();
+      if (!page.unfolded.delete(key)) page.unfolded.add(key);
+      arrange();
+    });
+    found.get(mine[0]).firstElementChild.append(button);
   }
 }
 
@@ -313,10 +532,12 @@ function move(event) {
   const cell = event.target.closest("td, th[tabindex]");
   if (!cell) return;
   if (event.key === "Enter" || event.key === " ") {
-    if (act(cell)) event.preventDefault();
+    const button = cell.querySelector("button.fold");
+    if (button) button.click();
+    if (button || act(cell)) event.preventDefault();
     return;
   }
-  const lines = [page.view.titles[0].parentElement, ...page.view.body.querySelectorAll("tr:not(.section)")];
+  const lines = [page.view.titles[0].parentElement, ...page.view.body.querySelectorAll("tr:not(.section):not([hidden])")];
   const line = lines.indexOf(cell.parentElement);
   const place = [...cell.parentElement.children].indexOf(cell);
   const last = cell.parentElement.children.length - 1;
@@ -451,15 +672,23 @@ function pictures() {
         make("img", { src: `${file}.png`, alt: `${picture.title}. ${picture.text}`, width: picture.width, height: picture.height, loading: "lazy" })),
       make("figcaption", {}, `${picture.text} `, make("a", { href: `${file}.svg` }, "SVG"), " ", make("a", { href: `${file}.png` }, "PNG")));
   });
-  $("pictures").replaceChildren(...(figures.length ? [make("h3", {}, "Pictures"), ...figures] : []));
+  const ends = (end) => board.pictures.findIndex((picture) => picture.name.startsWith(`${board.name}-${end}`));
+  const shots = ends("shots"); // of many panels it is too wide to stand beside the answer
+  const wide = shots >= 0 && board.pictures[shots].width > 760;
+  const lead = [wide ? -1 : shots, ends("time"), shots, ends("gain")].map((i) => figures[i]).find(Boolean);
+  $("picture").replaceChildren(...(lead ? [lead] : []));
+  const rest = figures.filter((figure) => figure !== lead);
+  $("pictures").replaceChildren(...(rest.length ? [make("h3", {}, "More pictures"), ...rest] : []));
 }
 
 // ---------------------------------------------------------------- begin
 
 const all = read("boards");
 $("suites").append(...all.map(({ name, title }) =>
-  make("a", { href: `#${encodeURIComponent(name)}`, "data-name": name }, title)));
+  make("a", { href: `#${encodeURIComponent(name)}`, "data-name": name, title }, name.replaceAll("-", " "))));
 $("suites").hidden = all.length < 2;
+$("chooser").addEventListener("input", () => { answer(); remember(); });
+$("chooser").addEventListener("submit", (event) => event.preventDefault());
 $("controls").addEventListener("input", filter);
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("controls").addEventListener("reset", () => setTimeout(filter));
