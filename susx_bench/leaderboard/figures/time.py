@@ -68,7 +68,8 @@ def time_pictures(
     if len(shown) > NAMED:
         own = [name for name, row in zip((p[0] for p in points), rows, strict=True) if row.own]
         best_of_all = max(shown, key=lambda point: point[2])[0]
-        named = list(dict.fromkeys([*front, *own, best_of_all, zero]))
+        wanted = dict.fromkeys([*front, *own, best_of_all, zero])
+        named = [name for name in wanted if name and name not in hidden]
     device = shortened(devices.pop(), 44)
     hollow = " Hollow: not ranked." if any(look.hollow for *_, look in shown) else ""
     if len(columns) < len(board.columns):
