@@ -55,6 +55,31 @@ def verify(record: tuple[Path, ...], **given: Any) -> None:
 
 
 @records.command(
+    "show",
+    epilog="""\b
+Try:
+  susx-bench records show results/digits/demo/RECORD.json --out mistakes""",
+)
+@click.argument("record", type=ANY_PATH)
+@click.option("--out", type=FOLDER_PATH, required=True, help="Folder of the page.")
+@names_inputs
+def show_record(record: Path, out: Path, **given: Any) -> None:
+    """Make a page of a RECORD's test images: the surest mistakes first, or by pair of classes.
+
+    The method is fitted again, and every answer compared with the record's.
+    """
+    notes = stderr()
+    with notes.status("loading"):
+        from susx_bench.photos.output import check
+        from susx_bench.photos.recorded import show
+
+    check(out)
+    with redirect_stdout(sys.stderr), notes.status(f"measuring {record.name}"):
+        page = show(record, named_inputs(given), out)
+    stdout().print(f"look at {page} in a browser", soft_wrap=True)
+
+
+@records.command(
     "merge",
     epilog="""\b
 Try:

@@ -341,6 +341,11 @@ class DatasetTask(Task):
         self.cut = ""
 
     @property
+    def test_images(self) -> DatasetSplit:
+        """The test images themselves, to look at."""
+        return self._splits["test"]
+
+    @property
     def pool_keys(self) -> Sequence[str]:
         return [sample.key for sample in self._pool.samples]
 

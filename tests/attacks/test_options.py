@@ -64,6 +64,7 @@ START: dict[tuple[str, ...], list[list[str]]] = {
     ("support", "show"): [["sus-sd"]],
     ("export",): [["records", "--to", "new.safetensors"]],
     ("records", "verify"): [["records"]],
+    ("records", "show"): [["records", "--out", "shown"]],
     ("records", "merge"): [["records", "--into", "merged"]],
     ("records", "prune"): [["records"]],
     ("leaderboard", "build"): [["suite.toml"]],

@@ -16,7 +16,7 @@ from susx_bench.data.decode import decode
 from susx_bench.photos.labels import read_labels
 from susx_bench.photos.page.build import INDEX, SIDE, Gallery, Item, write_page
 from susx_bench.photos.photographs import Photos, open_photos
-from tests.conftest import Command
+from tests.conftest import Bundle, Command
 from tests.data.made import encoded, photo
 from tests.leaderboard.test_page import Visit, browser  # noqa: F401 - a fixture
 
@@ -256,3 +256,24 @@ def test_the_command_writes_the_page(command: Command, photos: Photos, tmp_path:
     data = json.loads(re.findall(r'id="data">([^<]*)<', text)[0])
     assert data["again"].endswith("--labelled labels.csv")
     assert all((tmp_path / "answers" / row[1]).is_file() for row in data["items"])
+
+
+def test_a_record_of_the_demo_is_shown_and_one_of_features_refused(
+    command: Command, bundle: Bundle, tmp_path: Path
+) -> None:
+    words = ("run", "--method", "zero-shot", "--setting", "name-only", "--json")
+    record = command(*words).records[0]
+
+    done = command("records", "show", record["record"], "--out", "mistakes")
+
+    assert done.code == 0, done.err
+    data = json.loads(re.findall(r'id="data">([^<]*)<', Path("mistakes/index.html").read_text())[0])
+    right = sum(row[2] == row[7] for row in data["items"])
+    assert 100 * right / len(data["items"]) == pytest.approx(record["accuracy"])
+    assert data["truth"]
+    path = bundle()
+    other = command(*words, "--features", path).records[0]
+    refused = command("records", "show", other["record"], "--features", path, "--out", "none")
+    assert refused.code == 2
+    assert "was measured on features" in refused.err
+    assert not (tmp_path / "none").exists()

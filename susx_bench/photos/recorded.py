@@ -1,0 +1,78 @@
+"""A record's test images as a page: the right ones, the wrong ones, and the surest mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from susx_bench.errors import RecordError
+from susx_bench.features.task import DatasetTask
+from susx_bench.photos.classifier import Classifier, answers
+from susx_bench.photos.output import begin
+from susx_bench.photos.page.build import Gallery, Item, write_page
+from susx_bench.runner.verify import Named, refit
+
+
+def show(path: Path, named: Named, folder: Path) -> Path:
+    """Write a page of a record's test images, with what each was taken for.
+
+    The method is fitted again, and every answer is compared with the record's.
+
+    Args:
+        path: The record.
+        named: What the user names for it.
+        folder: Where the page goes.
+
+    Returns:
+        The page.
+
+    Raises:
+        RecordError: As of `susx_bench.runner.verify.refit`, or if the record is of features alone.
+        OptionError: If the folder holds something else.
+    """
+    found = refit(path, named)
+    record, cell, _, features = found.inputs
+    task = cell.task
+    if not isinstance(task, DatasetTask) or task.test_labels is None:
+        raise RecordError(f"{path} was measured on features, and there is no image to look at.")
+    images = task.test_images
+    sure: list[float | None] = [None] * len(images)
+    second = [-1] * len(images)
+    other = list(sure)
+    plain = not (cell.order or cell.batches or {"spatial", "norms"} & cell.method.needs)
+    if plain:
+        classifier = Classifier(
+            task.classnames, found.method, found.context, record.hparams, "fixed",
+            record.method, record.encoder,
+        )  # fmt: skip
+        best = answers(classifier.logits(features.test), 1.0, classifier.first_alike)
+        sure, other = best.probability.tolist(), best.second_probability.tolist()
+        second = best.second.tolist()
+    files = images.files(images.samples)
+    items = [
+        Item(
+            name=sample.key,
+            label=label,
+            probability=p,
+            second=next_,
+            second_probability=q,
+            truth=sample.label,
+            path=file.path,
+        )
+        for sample, label, p, next_, q, file in zip(
+            images.samples, found.top1.tolist(), sure, second, other, files, strict=True
+        )
+    ]
+    begin(folder)
+    gallery = Gallery(
+        title=f"{record.method} on {record.dataset}: {record.accuracy:.1f} % right",
+        facts=(
+            f"{record.setting}, support {record.support}, shots {record.shots}, seed "
+            f"{record.seed}, tuned on {record.tuned_on} · {record.encoder} · prompts "
+            f"{record.prompts}",
+            f"{len(items):,} test images; the record is {path.name}",
+            "Percentages are the softmax of the logits and are not calibrated." * plain,
+        ),
+        classnames=task.classnames,
+        items=items,
+    )
+    return write_page(gallery, images, images.samples, folder)
