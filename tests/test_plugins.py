@@ -105,7 +105,7 @@ def test_a_package_installed_with_pip_comes_and_goes(
     (row,) = (line for line in listed.splitlines() if line.startswith(" guest-one"))
     assert row.rstrip().endswith("guest-one 0.1.0")
     assert ran.code == 0
-    assert [line for line in ran.out.splitlines() if line.startswith(" guest-one")]
+    assert [line for line in ran.out.splitlines() if line.startswith("guest-one  ")]
     assert record["versions"]["guest-one"] == "0.1.0"
     assert record["method_source"]
     assert "guest" not in after

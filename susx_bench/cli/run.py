@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ def run(
 
     Where no data is asked for, on the demo, all other inductive methods stand there too.
     """
-    notes = stderr()
+    notes, clock = stderr(), time.perf_counter()
     with notes.status("loading"):
         from susx_bench.progress import Reporter
         from susx_bench.runner.execute import execute
@@ -114,7 +115,7 @@ def run(
     if as_json:
         _print_json(outcomes, notes)
     else:
-        _print_table(outcomes, request.out, notes)
+        _print_table(outcomes, request.out, time.perf_counter() - clock)
     for picture in drawn:
         (notes if as_json else stdout()).print(f"heat map: {picture}", soft_wrap=True)
     _raise_failures(outcomes, done.lost, request.out)
@@ -250,7 +251,7 @@ def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
             click.echo(canonical_json(line).replace("\x7f", r"\u007f"))  # the rest is ASCII
 
 
-def _print_table(outcomes: Sequence[Outcome], out: Path, notes: Console) -> None:
+def _print_table(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None:
     from susx_bench.cli.next_step import next_step
     from susx_bench.leaderboard.results import choices, terminal_table
 
@@ -267,7 +268,7 @@ def _print_table(outcomes: Sequence[Outcome], out: Path, notes: Console) -> None
     if new:
         kept = len(records) - len(new)
         there = f", {kept} {'was' if kept == 1 else 'were'} there already" if kept else ""
-        console.print(f"wrote {counted(len(new), 'record')}{there}: {out}")
+        console.print(f"wrote {counted(len(new), 'record')}{there} in {seconds:.1f} s: {out}")
     elif records:
         each = "its record exists" if len(records) == 1 else f"all {len(records)} records exist"
         console.print(

@@ -49,7 +49,7 @@ def test_folders_of_one_name_are_two_tables(command: Command, tmp_path: Path) ->
     folder(tmp_path / "food/images", ("pizza", "soup", "cake", "rice", "fish"), 2)
 
     done = run(command, "--dataset", "./pets/images,./food/images")
-    rows = [line.split() for line in done.out.splitlines() if line.startswith(" tip-adapter")]
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("tip-adapter  ")]
 
     assert "pets/images · demo · few-shot" in done.out
     assert "food/images · demo · few-shot" in done.out
@@ -121,10 +121,10 @@ def test_draws_that_can_only_be_the_same_are_one_run(command: Command, bundle: B
     shown = ("--setting", "few-shot", "--features", path, "--method", "tip-adapter")
     done = command("run", *shown, "--shots", "4", "--seed", "1,2,3", "--tune", "fixed")
     one = command("run", *shown, "--shots", "4", "--seed", "1", "--tune", "fixed", "--json")
-    row = next(line for line in done.out.splitlines() if line.startswith(" tip-adapter"))
+    row = next(line for line in done.out.splitlines() if line.startswith("tip-adapter  "))
     record = one.records[0]
 
-    assert "Seeds 1, 2, 3 drew the same images at S = 4: one run." in done.out
+    assert "Seeds 1, 2 and 3 drew the same images" in done.out
     assert "±" not in done.out
     assert "[95 % interval]" in done.out
     assert f"{record['accuracy']:.1f} [" in row
