@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import click
 from pydantic import model_validator
 
+from susx_bench import registry
 from susx_bench.errors import OptionError, UnknownNameError
 from susx_bench.options import (
     FILE_PATH,
@@ -253,7 +254,7 @@ class RunOptions(Options, Extras):
         tuple[Any, ...],  # names, and classes in a Python call
         Option(
             type=METHODS,
-            help="Methods, or ./file.py:Class; repeatable.",
+            help="Methods, or ./file.py:Class; repeatable. all: every method of list methods.",
             group=MEASURED,
             required=True,
             decides=True,
@@ -443,11 +444,11 @@ class RunOptions(Options, Extras):
         ),
     ] = "balanced"
     tune: Annotated[
-        str | None,
+        tuple[str, ...] | None,
         Option(
-            type=NAME,
-            help="Which labels choose hyper-parameters: fixed, published, support, few-val, val, "
-            "test. [default: few-shot val, or support without val; name-only fixed]",
+            type=WORDS,
+            help="Which labels choose hyper-parameters, one or several: fixed, published, support, "
+            "few-val, val, test. [default: few-shot val, or support without val; name-only fixed]",
             group=TUNING,
             decides=True,
             suite="each",
@@ -543,6 +544,15 @@ class RunOptions(Options, Extras):
             raise OptionError("--templates stands in place of --prompts: give one of them.")
         return values | {"prompts": read_templates(Path(values["templates"]))}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_all_methods(cls, values: Any) -> Any:
+        """Take every registered method for ``all``, the two that others stand beside first."""
+        if not isinstance(values, dict) or values.get("method") not in (ALL, (ALL,), [ALL]):
+            return values
+        rest = [name for name in registry.METHODS.names() if name not in BASELINES]
+        return values | {"method": (*BASELINES, *rest)}
+
     @model_validator(mode="after")
     def _fits(self) -> RunOptions:
         """Refuse options that do not go together, whatever the data is."""
@@ -558,16 +568,18 @@ class RunOptions(Options, Extras):
         return self
 
     def _tuning_fits(self) -> None:
-        if self.tune not in (None, *get_args(Tuning)):
-            raise UnknownNameError("tuning", str(self.tune), get_args(Tuning))
-        if self.tune == "test" and not self.allow_test_tuning:
+        tunes = self.tune or ()
+        for tune in tunes:
+            if tune not in get_args(Tuning):
+                raise UnknownNameError("tuning", tune, get_args(Tuning))
+        if "test" in tunes and not self.allow_test_tuning:
             raise OptionError(
                 "--tune test chooses on the test labels, which makes its accuracy an upper bound "
                 "and no result. Add --allow-test-tuning if that is what you want."
             )
-        if self.tune == "few-val" and self.setting != "few-shot" and not self.val_shots:
+        if "few-val" in tunes and self.setting != "few-shot" and not self.val_shots:
             raise OptionError("--tune few-val in the name-only setting needs --val-shots.")
-        if self.val_shots and self.tune != "few-val":
+        if self.val_shots and "few-val" not in tunes:
             raise OptionError("--val-shots goes with --tune few-val only.")
 
     def _support_fits(self) -> None:

@@ -73,7 +73,7 @@ def cells_of(
     """
     methods = load_methods(request)
     task = open_task(request, opened, listen, builds)
-    tune = _tune(request, task)
+    tunes = _tunes(request, task)
     chosen = None
     if request.shots_file:
         chosen = read_shots(request.shots_file, task.pool_keys, task.where)
@@ -83,12 +83,16 @@ def cells_of(
     drawn = any("support" in asked.method.needs for asked in methods)
     draws = _draws(request, task, opened, listen) if drawn else WHOLE
     texts = _Texts(request, task, lambda line: opened.say(listen, line))
-    given, cells = request.given(), []
+    given, cells = request.given(), dict[str, Cell]()
     for asked in methods:
         method = asked.method
         own, wordless = texts.of(method)
         own_draws = draws if "support" in method.needs else WHOLE
-        for (draw_shots, seed), (order, batches) in product(own_draws, _shown(method, request)):
+        # One record serves all tunings where there is nothing to choose.
+        own_tunes = dict.fromkeys(t if _chooses(method, t, task) else "fixed" for t in tunes)
+        for tune, (draw_shots, seed), (order, batches) in product(
+            own_tunes, own_draws, _shown(method, request)
+        ):
             cell = Cell(
                 task=own,
                 method=method,
@@ -98,7 +102,7 @@ def cells_of(
                 seed=seed,
                 draw="file" if request.shots_file else request.draw,
                 chosen=chosen,
-                tune=tune if _chooses(method, tune, task) else "fixed",
+                tune=tune,
                 val_shots=request.val_shots,
                 official=request.official,
                 order=order,
@@ -109,8 +113,8 @@ def cells_of(
                 given=given,
             )
             cell.check()
-            cells.append(cell)
-    return cells
+            cells.setdefault(cell.input_sha256, cell)
+    return list(cells.values())
 
 
 def _chooses(method: type[Method], tune: Tune, task: Task) -> bool:
@@ -207,11 +211,20 @@ def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task,
         return task, str(error)
 
 
-def _tune(request: Request, task: Task) -> Tune:
+def _tunes(request: Request, task: Task) -> list[Tune]:
+    """The tunings that are asked for, or the usual one of the task."""
     has_val = task.val_labels is not None
-    name = request.tune
-    if name is None:
-        name = ("val" if has_val else "support") if request.setting == FEW_SHOT else "fixed"
+    usual = ("val" if has_val else "support") if request.setting == FEW_SHOT else "fixed"
+    return [_tune(request, task, name) for name in request.tune or (usual,)]
+
+
+def _tune(request: Request, task: Task, name: str) -> Tune:
+    """A tuning by its name, if the task has the labels that it looks at.
+
+    Raises:
+        OptionError: If it has not.
+    """
+    has_val = task.val_labels is not None
     tune: Tune = next(known for known in TUNES if known == name)
     if tune in ("val", "few-val") and task.val_is_test:
         raise OptionError(
