@@ -62,7 +62,7 @@ class _SuiteRun(BaseModel):
     encoder: tuple[str, ...] | None = None
     prompts: tuple[str, ...] | None = None
     support: tuple[str, ...] | None = None
-    tune: tuple[str, ...] | None = None
+    tune: tuple[tuple[str, ...], ...] | None = None
     batches: tuple[str, ...] | None = None
 
 
@@ -145,7 +145,8 @@ class Suite(BaseModel):
                 _check("dataset", datasets, DATASETS.names(), f"{place}.dataset", _yours)
             named = [kind for kind in run.prompts or () if not templates_in(kind)]
             _check("prompt kind", named, KINDS, f"{place}.prompts")
-            _check("tuning", run.tune or (), TUNES, f"{place}.tune")
+            tunes = [tune for several in run.tune or () for tune in several]
+            _check("tuning", tunes, TUNES, f"{place}.tune")
             for batches in run.batches or ():
                 try:
                     _ = batches == ALL or Batches.read(batches)
@@ -172,7 +173,7 @@ class Suite(BaseModel):
         """
         found = [each for said in self.run for each in _each(RunOptions, said, data_root)]
         allowed = {"allow_test_tuning": True}
-        return [each | (allowed if each.get("tune") == "test" else {}) for each in found]
+        return [each | (allowed if "test" in each.get("tune", ()) else {}) for each in found]
 
 
 def _each(model: type[Options], said: BaseModel, data_root: Path | None) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from susx_bench.registry import METHODS
@@ -15,7 +16,8 @@ def test_all_methods_are_measured_or_say_what_is_missing(bundle: Bundle, command
     )
 
     assert done.code == 0
-    measured = {path.stem.rpartition("-")[0] for path in Path("results").rglob("*.json")}
+    records = [json.loads(path.read_text()) for path in Path("results").rglob("*.json")]
+    measured = {record["method"] for record in records}
     for name in METHODS.names():
         assert name in measured or f"left blank: {name}" in done.out, name
     assert len(measured) > 20

@@ -154,7 +154,7 @@ def test_lists_stand_for_a_run_each(tmp_path: Path) -> None:
         (o["encoder"], o["prompts"], o["tune"], o.get("allow_test_tuning", False)) for o in options
     ]
     assert asked == [
-        (encoder, prompts, tune, tune == "test")
+        (encoder, prompts, (tune,), tune == "test")
         for encoder in ("demo", "RN50:openai")
         for prompts in ("single", "photo")
         for tune in ("fixed", "test")
