@@ -29,7 +29,7 @@ def evaluate(
     setting: Setting = "few-shot",
     shots: int | Sequence[int] | None = None,
     seed: int | Sequence[int] | None = None,
-    tune: str | None = None,
+    tune: str | Sequence[str] | None = None,
     prompts: str | None = None,
     support: Name | None = None,
     features: Name | Features | None = None,
@@ -50,7 +50,7 @@ def evaluate(
         setting: ``few-shot``, or ``name-only`` for support sets made from class names.
         shots: Labelled images per class; None for 1, 2, 4, 8 and 16, of features for all.
         seed: Which draws; None for 1, 2 and 3.
-        tune: Which labels choose hyper-parameters, as ``--tune``.
+        tune: Which labels choose hyper-parameters, as ``--tune``; one or several.
         prompts: What the text encoder reads, as ``--prompts``.
         support: A support set in the name-only setting, by name or folder.
         features: A feature bundle, or `Features` in memory, in place of a dataset and an encoder.
@@ -75,7 +75,7 @@ def evaluate(
         "encoder": encoder,
         "shots": _each(shots),
         "seed": _each(seed),
-        "tune": tune,
+        "tune": tune if tune is None or isinstance(tune, str) else tuple(tune),
         "prompts": prompts,
         "support": None if support is None else _name(support),
         "features": features,
