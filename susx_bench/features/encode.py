@@ -18,14 +18,17 @@ from susx_bench.features.datamodules import ImageDataModule
 from susx_bench.features.launch import Launch
 from susx_bench.features.predict import run_predict
 from susx_bench.features.rows import ImageRows
-from susx_bench.features.shared import portions
 from susx_bench.features.store import SHARD, FeatureStore, rows_in
+from susx_bench.records.shared import portions
 
 STEP = {"cpu": 16}
 """Rows of a block that a kind of device computes at once: a ResNet's activations stay in the CPU's
 caches. Elsewhere the whole block."""
 
 _MOST_WORKERS = 16
+PORTIONS, LEAST, MOST = 8, 2, 16
+"""Parts that a list is cut into where several processes may share it, and the least and most shards
+of one. A part is what others wait for, and what they make again where a process is killed."""
 
 
 class Encode(LightningModule):
@@ -138,9 +141,15 @@ def fill(
     """
     if launch.processes > 1:  # its ranks make one list together, in one launch
         return _fill(work, shards, towers, store, launch, advance)
-    for mine in portions(
-        store, work.recipe, shards, lambda shard: advance(rows_in([shard], work.rows))
-    ):
+
+    def is_made(shard: int) -> bool:
+        if store.get(work.recipe, shard) is None:
+            return False
+        advance(rows_in([shard], work.rows))  # by another process
+        return True
+
+    most = min(max(len(shards) // PORTIONS, LEAST), MOST)
+    for mine in portions(shards, most, lambda shard: store.lock(work.recipe, shard), is_made):
         _fill(work, mine, towers, store, launch, advance)
 
 

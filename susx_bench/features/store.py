@@ -12,7 +12,6 @@ from typing import Any
 
 import fsspec
 import platformdirs
-from filelock import BaseFileLock, FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -27,6 +26,7 @@ from susx_bench.records.files import (
     write_atomic,
 )
 from susx_bench.records.paths import own_folder, read_bytes
+from susx_bench.records.shared import Lock
 
 CACHE_VARIABLE = "SUSX_BENCH_CACHE"
 SHARD = 4 * BLOCK
@@ -141,7 +141,7 @@ class FeatureStore:
         content = save({"features": features}, metadata={_META: canonical_json(meta)})
         self._write(self.path(recipe, shard), content)
 
-    def lock(self, recipe: dict[str, Any], shard: int) -> ShardLock:
+    def lock(self, recipe: dict[str, Any], shard: int) -> Lock:
         """The lock of whoever makes a shard; one that is always free where the store is no folder.
 
         It ends with the process that holds it, however that ends.
@@ -150,13 +150,13 @@ class FeatureStore:
             OutputError: If the place cannot be written.
         """
         if not self._local:
-            return ShardLock(None)
+            return Lock(None)
         path = Path(self.path(recipe, shard))
         try:
             make_folder(path.parent)
         except OutputError as error:
             raise self._unwritable(error) from error
-        return ShardLock(path)
+        return Lock(path)
 
     def _write(self, path: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
@@ -232,42 +232,6 @@ class FeatureStore:
 def _seal(key: str, value: Any) -> str:
     """Hash by which a changed note is noticed."""
     return sha256_json([key, value])
-
-
-class ShardLock:
-    """A lock between processes, on one machine and on file systems that several share.
-
-    Args:
-        path: The file that is to be made; None for a lock that is always free.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._lock: BaseFileLock | None = None
-        if path is not None:
-            self._lock = FileLock(path.with_name(f".{path.name}.lock"))
-
-    def acquire(self) -> bool:
-        """Take the lock if nobody has it.
-
-        A file system that has no locks lets everybody have it: what is made twice has the same
-        bytes.
-        """
-        if self._lock is None:
-            return True
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            return False
-        except (OSError, NotImplementedError):
-            self._lock = None
-        return True
-
-    def release(self) -> None:
-        """Give the lock back, and remove its file."""
-        if self._lock is not None:
-            # Whoever has opened the file already looks for the shard again.
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
 
 
 class StoredRows:

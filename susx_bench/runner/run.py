@@ -18,6 +18,7 @@ from susx_bench.methods.ties import first_same
 from susx_bench.records.failures import clear_failure, reason_of, write_failure
 from susx_bench.records.files import make_folder
 from susx_bench.records.record import Record
+from susx_bench.records.shared import Lock, portions
 from susx_bench.records.store import (
     Searched,
     folder_name,
@@ -78,7 +79,8 @@ def run(
 
     Every rank decides what is missing before the first launch, from the same files, so all make
     the same predictions together. Rank 0 alone writes; each record is whole or not there, so a
-    killed run loses at most the cell it was in.
+    killed run loses at most the cell it was in. Several runs share the cells of one folder: each
+    measures what none of the others is measuring.
 
     Args:
         cells: What is wanted.
@@ -101,7 +103,9 @@ def run(
         for i in found:
             clear_failure(paths[i])
     with Job(listen, "cells", "cells", len(cells), len(found)) as job:
-        worker = _Worker(job, launch, listen, keep_search=keep_search, keep_going=keep_going)
+        worker = _Worker(
+            job, launch, listen, force=force, keep_search=keep_search, keep_going=keep_going
+        )
         for task in dict.fromkeys(cells[i].task for i in todo):
             mine = [i for i in todo if cells[i].task is task]
             done = worker.measure_all([(cells[i], paths[i]) for i in mine])
@@ -173,16 +177,25 @@ class _Worker:
         job: Counts the cells.
         launch: Where to predict.
         listen: Told of notes and progress.
+        force: As in `run`.
         keep_search: As in `run`.
         keep_going: As in `run`.
     """
 
     def __init__(
-        self, job: Job, launch: Launch, listen: Listener, *, keep_search: bool, keep_going: bool
+        self,
+        job: Job,
+        launch: Launch,
+        listen: Listener,
+        *,
+        force: bool,
+        keep_search: bool,
+        keep_going: bool,
     ) -> None:
         self._job = job
         self._launch = launch
         self._listen = listen
+        self._force = force
         self._keep_search = keep_search
         self._keep_going = keep_going
 
@@ -210,10 +223,26 @@ class _Worker:
             for line in filter(None, (task.cut, _same_texts(task, features.text))):
                 self._listen(Note(line, "warning"))
         seconds = [features.seconds] + [0.0] * (len(pairs) - 1)  # encoding is counted once
-        return [
-            self._measure(cell, path, features, encoding)
-            for (cell, path), encoding in zip(pairs, seconds, strict=True)
-        ]
+        if self._force or self._launch.processes > 1:
+            # Ranks make the same predictions together.
+            return [
+                self._measure(*pair, features, encoding)
+                for pair, encoding in zip(pairs, seconds, strict=True)
+            ]
+        done: dict[int, Outcome] = {}
+
+        def is_made(i: int) -> bool:
+            """Whether another process has measured a cell since this one began."""
+            if kept := _kept(*pairs[i], self._listen, keep_search=self._keep_search):
+                done[i] = kept
+                self._job.advance()
+            return i in done
+
+        numbers = range(len(pairs))
+        for mine in portions(numbers, 1, lambda i: Lock(pairs[i][1]), is_made):
+            for i in mine:
+                done[i] = self._measure(*pairs[i], features, seconds[i])
+        return [done[i] for i in numbers]
 
     def _measure(self, cell: Cell, path: Path, features: Features, encoding: float) -> Outcome:
         self._job.say(_title(cell))

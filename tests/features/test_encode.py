@@ -24,9 +24,9 @@ from susx_bench.features.encode import STEP
 from susx_bench.features.encode import fill as fill_shards
 from susx_bench.features.launch import Launch
 from susx_bench.features.rows import ImageRows, encode
-from susx_bench.features.shared import portions
 from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.features.views import augmented
+from susx_bench.records.shared import portions
 from tests.data.made import digits
 
 DEMO = OpenClip("demo")
@@ -242,7 +242,14 @@ def test_killed_at_twenty_moments_the_store_ends_with_the_same_bytes(tmp_path: P
 
 def shared(store: FeatureStore, shards: int) -> tuple[Generator[list[int]], list[int]]:
     made: list[int] = []
-    return portions(store, RECIPE, range(shards), made.append), made
+
+    def is_made(shard: int) -> bool:
+        if store.get(RECIPE, shard) is None:
+            return False
+        made.append(shard)
+        return True
+
+    return portions(range(shards), 4, lambda shard: store.lock(RECIPE, shard), is_made), made
 
 
 def test_shards_that_another_process_makes_are_waited_for(tmp_path: Path) -> None:
