@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from susx_bench.errors import OutputError
 from susx_bench.records.paths import open_file, read_bytes
 
-_UNFINISHED = ".unfinished"
+UNFINISHED = ".unfinished"
+"""How the names of files end that are swept away when their writer is gone."""
 _ABANDONED = 3600.0
 """Seconds after which no writer can still be at an unfinished file."""
 
@@ -86,7 +87,7 @@ def write_atomic(path: Path, content: bytes, check: Callable[[Path], object] | N
     """
     make_folder(path.parent)
     sweep(path.parent)
-    temporary = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}{_UNFINISHED}")
+    temporary = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
         with temporary.open("xb") as file:  # with the rights that the user's umask gives
             file.write(content)
@@ -104,7 +105,7 @@ def write_atomic(path: Path, content: bytes, check: Callable[[Path], object] | N
 @cache  # once per folder and process: a folder may hold thousands of files
 def sweep(folder: Path) -> None:
     """Remove what writers that were killed left in a folder: old unfinished files of this user."""
-    for path in folder.glob(f".*{_UNFINISHED}"):
+    for path in folder.glob(f".*{UNFINISHED}"):
         try:
             found = path.lstat()
             if time.time() - found.st_mtime > _ABANDONED and found.st_uid == os.getuid():

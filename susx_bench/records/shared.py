@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from susx_bench.records.files import make_folder
+from susx_bench.records.files import UNFINISHED, make_folder
 
 T = TypeVar("T")
 _PAUSE = 0.2  # seconds between two looks at what others are making
@@ -20,7 +20,8 @@ class Lock:
     """The lock of whoever makes a file. It ends with the process that holds it, however that ends.
 
     It works between the processes of one machine, and of several that share a file system with
-    locks. Where there are none everybody gets it: what is made twice is the same.
+    locks. Where there are none everybody gets it: what is made twice is the same. The file that a
+    killed process leaves is swept away as other unfinished ones are.
 
     Args:
         path: The file that is to be made; None for a lock that everybody gets.
@@ -29,7 +30,7 @@ class Lock:
     def __init__(self, path: Path | None) -> None:
         self._lock: BaseFileLock | None = None
         if path is not None:
-            self._lock = FileLock(path.with_name(f".{path.name[:200]}.lock"))
+            self._lock = FileLock(path.with_name(f".{path.name[:200]}.lock{UNFINISHED}"))
 
     def acquire(self) -> bool:
         """Take the lock if nobody has it.

@@ -265,7 +265,7 @@ def test_shards_that_another_process_makes_are_waited_for(tmp_path: Path) -> Non
 
     assert list(work) == []
     assert made == [1]
-    assert list(tmp_path.rglob("*.lock")) == []
+    assert list(tmp_path.rglob("*.lock.unfinished")) == []
 
 
 def test_shards_that_another_process_gives_up_are_taken_over(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_a_long_list_is_cut_into_portions(tmp_path: Path) -> None:
 
     assert next(work) == [0, 1, 2, 3]
     work.close()  # as an error does
-    assert list(tmp_path.rglob("*.lock")) == []
+    assert list(tmp_path.rglob("*.lock.unfinished")) == []
 
 
 def test_a_store_without_locks_lets_everybody_work(
