@@ -230,7 +230,10 @@ def _by_dataset(request: Request) -> list[Request]:
     """A request as several, one for each dataset."""
     if request.features:
         return [request]
-    return [request.changed(dataset=(name,)) for name in request.dataset or (DEMO,)]
+    names = request.dataset or (DEMO,)
+    for name in names:  # what is wrong with one is told before data is looked for
+        encoder_name(request.encoder, own_encoder(name), name)
+    return [request.changed(dataset=(name,)) for name in names]
 
 
 def _part(request: Request, key: Request, error: BenchError | None = None) -> Part:
