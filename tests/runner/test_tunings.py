@@ -40,7 +40,7 @@ def test_tuning_on_test_must_be_allowed_and_has_a_dagger(bundle: Bundle, command
 
     assert refused.code == 2
     assert "--allow-test-tuning" in refused.err
-    assert "test (70) †" in allowed.out
+    assert "tipx †" in allowed.out
     assert "upper bound, not a result" in allowed.out
 
 
