@@ -13,7 +13,16 @@ from rich.table import Table
 
 from susx_bench.console import several_lines
 from susx_bench.errors import PluginError, SuiteError
-from susx_bench.registry import DATASETS, ENCODERS, METHODS, Registry
+from susx_bench.registry import (
+    DATASETS,
+    ENCODERS,
+    FAMILIES,
+    FORMATS,
+    METHODS,
+    PROMPTS,
+    SUPPORT,
+    Registry,
+)
 
 if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
@@ -117,6 +126,7 @@ def encoders() -> Table:
 
     table = _table("encoder", "what", "package")
     _fill(table, ENCODERS, _encoder)
+    _fill(table, FAMILIES, _encoder)
     others = {name: f"from the hub, open_clip's {model}" for name, model in OPENAI.items()} | {
         "MODEL:TAG": "any model and pretrained tag of open_clip, such as ViT-B-16:dfn2b",
         "hf-hub:ORG/NAME[@COMMIT]": "a model on the hub in open_clip's layout",
@@ -129,17 +139,32 @@ def encoders() -> Table:
 
 
 def _encoder(name: str, encoder: type[Encoder]) -> list[str]:
-    """The first line of what the class says of itself."""
-    return [(encoder.__doc__ or "").strip().partition("\n")[0]]
+    return [_first_line(encoder)]
+
+
+def _first_line(registered: type) -> str:
+    """The first line of what a class says of itself."""
+    return (registered.__doc__ or "").strip().partition("\n")[0]
 
 
 def prompts() -> Table:
     """Kinds of prompts."""
-    from susx_bench.prompts.kinds import KINDS
+    table = _table("prompts", "what the text encoder reads", "package")
+    _fill(table, PROMPTS, lambda name, kind: [kind.about])
+    return table
 
-    table = _table("prompts", "what the text encoder reads")
-    for name, what in KINDS.items():
-        table.add_row(name, what)
+
+def support() -> Table:
+    """Kinds of support sets."""
+    table = _table("support kind", "what", "package")
+    _fill(table, SUPPORT, lambda name, kind: [_first_line(kind)])
+    return table
+
+
+def formats() -> Table:
+    """Table formats."""
+    table = _table("table format", "files", "what for", "package")
+    _fill(table, FORMATS, lambda name, kind: [kind.suffix, kind.about])
     return table
 
 

@@ -14,6 +14,7 @@ import linecache
 import pkgutil
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import (
@@ -34,7 +35,10 @@ from susx_bench.records.paths import read_bytes
 if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
     from susx_bench.encoders.base import Encoder
+    from susx_bench.leaderboard.formats.base import TableFormat
     from susx_bench.methods.base import Method
+    from susx_bench.prompts.base import PromptKind
+    from susx_bench.support.kinds import SupportKind
 
 T = TypeVar("T")
 
@@ -75,9 +79,10 @@ class Registry(Generic[T]):
         base: ``module:class`` that the objects extend, or are of; imported with the first of them.
         called: Where an object says its own name, which is the one it is registered under: records
             and tables know it by that name.
-        ours: ``package:attribute`` of our own objects: each module of the package holds one, under
-            that attribute, and is called like it, with hyphens for underscores. Empty where ours
-            are declared as entry points, too.
+        ours: Where our own objects are. ``package:ATTRIBUTE``: each module of the package holds one
+            under that attribute, and is called like it, with hyphens for underscores.
+            ``module:TABLE``: the module has a table of them by name. Empty where ours are declared
+            as entry points, too.
         instances: Whether the objects are instances of `base`; else they are subclasses of it.
     """
 
@@ -114,11 +119,14 @@ class Registry(Generic[T]):
         return found
 
     def _own_entries(self) -> list[EntryPoint]:
-        """An entry for each module of the package that holds ours."""
+        """An entry for each of our own objects."""
         if not self._ours:
             return []
         package, _, attribute = self._ours.partition(":")
         folder = Path(__file__).parents[1].joinpath(*package.split("."))
+        if not folder.is_dir():
+            table: Mapping[str, T] = pkgutil.resolve_name(self._ours)
+            return [EntryPoint(name, self._ours, self.group) for name in table]
         stems = sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")
         return [
             EntryPoint(stem.replace("_", "-"), f"{package}.{stem}:{attribute}", self.group)
@@ -153,7 +161,9 @@ class Registry(Generic[T]):
                 f"{' and by '.join(map(str, origins))}. Uninstall all but one, or rename it."
             )
         try:
-            loaded: T = entries[0].load()
+            loaded = entries[0].load()
+            if isinstance(loaded, Mapping):
+                loaded = loaded[name]
         # Whatever a stranger's package raises, an exit included, name the package and the error.
         except (Exception, SystemExit) as error:
             raise PluginError(
@@ -179,7 +189,8 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}' of {origins[0]} says that its {self._called} is {called!r}. "
                 "It and its entry point must have one name."
             )
-        return loaded
+        found: T = loaded
+        return found
 
     def _find(self, name: str) -> list[EntryPoint]:
         if name not in self._entries:
@@ -195,7 +206,7 @@ class Registry(Generic[T]):
             return f"A repository on the hub is --dataset hf:{name}, a folder begins with ./"
         if self is METHODS and Path(f"{name}.py").is_file():
             return f"There is a file of that name: write --method ./{name}.py:CLASS."
-        for other in (METHODS, DATASETS, ENCODERS):
+        for other in REGISTRIES:
             if name in other._entries:
                 return f"'{name}' is registered as {other.kind}, in {other.group}."
         try:
@@ -232,6 +243,42 @@ DATASETS: Registry[DatasetSpec] = Registry(
 ENCODERS: Registry[type[Encoder]] = Registry(
     "encoder", "susx_bench.encoders", "susx_bench.encoders.base:Encoder"
 )
+FAMILIES: Registry[type[Encoder]] = Registry(
+    "encoder family",
+    "susx_bench.encoder_families",
+    "susx_bench.encoders.base:Encoder",
+    "family",
+)
+PROMPTS: Registry[PromptKind] = Registry(
+    "prompt kind",
+    "susx_bench.prompts",
+    "susx_bench.prompts.base:PromptKind",
+    ours="susx_bench.prompts.kinds:KINDS",
+    instances=True,
+)
+SUPPORT: Registry[type[SupportKind]] = Registry(
+    "support kind",
+    "susx_bench.support",
+    "susx_bench.support.kinds:SupportKind",
+    ours="susx_bench.support.kinds:KINDS",
+)
+FORMATS: Registry[TableFormat] = Registry(
+    "table format",
+    "susx_bench.formats",
+    "susx_bench.leaderboard.formats.base:TableFormat",
+    ours="susx_bench.leaderboard.formats.kinds:KINDS",
+    instances=True,
+)
+REGISTRIES: tuple[Registry[Any], ...] = (
+    METHODS,
+    DATASETS,
+    ENCODERS,
+    FAMILIES,
+    PROMPTS,
+    SUPPORT,
+    FORMATS,
+)
+"""One for each axis that a package of anyone's may extend."""
 
 
 def load_method(name: str | type[Method]) -> tuple[type[Method], str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from susx_bench.registry import DATASETS, ENCODERS, METHODS
+from susx_bench.registry import REGISTRIES
 from tests.conftest import Command
 
 DEMO = ("--setting", "few-shot", "--shots", "1", "--seed", "1")
@@ -35,7 +35,7 @@ Plugin = Callable[..., None]
 def look_again() -> None:
     """Forget what was registered, as a new process would."""
     importlib.invalidate_caches()
-    for registry in (METHODS, DATASETS, ENCODERS):
+    for registry in REGISTRIES:
         registry.__dict__.pop("_entries", None)
 
 
@@ -44,7 +44,7 @@ def fresh() -> Iterator[None]:
     modules = set(sys.modules)
     yield
     for name in set(sys.modules) - modules:
-        if name.startswith(("guest", "host")):
+        if name.startswith(("guest", "host", "my_")):
             del sys.modules[name]
     look_again()
 
@@ -310,7 +310,7 @@ def test_two_encoders_with_one_name(command: Command, plugin: Plugin) -> None:
 
 
 def test_what_is_registered_here_can_be_used() -> None:
-    for registry in (METHODS, DATASETS, ENCODERS):
+    for registry in REGISTRIES:
         for name in registry.names():
             assert registry.get(name)
 

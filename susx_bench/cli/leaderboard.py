@@ -38,14 +38,21 @@ BASELINE = click.option(
 @SUITE
 @FOLDER
 @BASELINE
-def build(suite: Path, folder: Path, baseline: str | None) -> None:
+@click.option(
+    "--format",
+    "others",
+    type=NAME,
+    multiple=True,
+    help="A table format of a plugin to write besides Markdown, CSV and LaTeX; repeatable.",
+)
+def build(suite: Path, folder: Path, baseline: str | None, others: tuple[str, ...]) -> None:
     """Write the tables of a suite, and print them."""
     from susx_bench.leaderboard import files as boards
     from susx_bench.leaderboard.formats import terminal
     from susx_bench.runner.suite import Suite
 
     with boards.uncollected():
-        built = boards.build(Suite.read(suite), folder, baseline)
+        built = boards.build(Suite.read(suite), folder, baseline, others)
         written = boards.write(built, folder)
         print_all(terminal(built.board))
     named = [str(path) for path in written if path.parent == folder]

@@ -10,14 +10,14 @@ from susx_bench.cli.shared import DATA_ROOT
 from susx_bench.console import print_whole, stdout
 from susx_bench.options import Command
 
-LISTS = ("methods", "datasets", "encoders", "prompts", "suites")
+LISTS = ("methods", "datasets", "encoders", "prompts", "support", "formats", "suites")
 
 
 @click.command("list", cls=Command)
 @click.argument("what", type=click.Choice(LISTS))
 @DATA_ROOT
 def list_(what: str, data_root: Path | None) -> None:
-    """List what --method, --dataset, --encoder, --prompts and --suite accept."""
+    """List what there is to choose from, also of plugins: what options of a run accept."""
     from susx_bench import listing
 
     table = listing.datasets(data_root) if what == "datasets" else getattr(listing, what)()

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from susx_bench.data.sources.base import Source
 
 Split = Literal["train", "val", "test"]
-SupportKind = Literal["sus-sd", "sus-lc"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -177,7 +176,7 @@ class DatasetSpec:
     dropped: tuple[str, ...] = ()
     numbered: bool = False
     views: int = 10
-    support: SupportKind | None = None
+    support: str | None = None
     encoder: str | None = None
     source: Callable[[DatasetSpec, Where], Source] | None = None
 

@@ -1,14 +1,16 @@
 """What an encoder is: images and texts to unit vectors of one space.
 
 A package of anyone's brings an encoder of another kind under a name of its own: a subclass of
-`Encoder`, declared as an entry point in the group ``susx_bench.encoders``.
+`Encoder`, declared as an entry point in the group ``susx_bench.encoders``. Or it brings a family of
+them, ``FAMILY:PLACE``, under ``susx_bench.encoder_families``: a subclass with an attribute `family`
+that is made with the place and the precision.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -117,12 +119,14 @@ class Encoder(ABC):
 
     Attributes:
         name: What ``--encoder`` calls it.
+        family: Of a class that makes encoders ``FAMILY:PLACE``, what stands before the colon.
 
     Raises:
         UnknownNameError: If there is no such precision.
     """
 
     name: str
+    family: ClassVar[str] = ""
 
     def __init__(self, precision: str = "fp32") -> None:
         if precision not in PRECISIONS:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from susx_bench.encoders.base import Encoder
 from susx_bench.encoders.openclip import OpenClip
-from susx_bench.errors import OptionError
-from susx_bench.registry import ENCODERS
+from susx_bench.errors import OptionError, PluginError
+from susx_bench.registry import ENCODERS, FAMILIES
 
 
 def encoder_name(asked: str | None, own: str | None, dataset: str) -> str:
@@ -37,4 +39,19 @@ def open_encoder(name: str, precision: str = "fp32") -> Encoder:
     """
     if name in ENCODERS.names():
         return ENCODERS.get(name)(precision)
+    family, colon, place = name.partition(":")
+    if colon and family in FAMILIES.names():
+        make: Any = FAMILIES.get(family)  # made with a place, too
+        encoder: Encoder = make(place, precision)
+        if encoder.name != name:
+            raise PluginError(
+                f"encoder family '{family}' of {FAMILIES.origins(family)[0]} calls {name} "
+                f"'{encoder.name}': its name must be what --encoder says."
+            )
+        return encoder
     return OpenClip(name, precision)
+
+
+def encoder_package(name: str) -> dict[str, str]:
+    """The plugin's package behind an encoder, with its version; empty for one of ours."""
+    return ENCODERS.package(name) or FAMILIES.package(name.partition(":")[0])

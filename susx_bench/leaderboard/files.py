@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from susx_bench.errors import CheckError, DriftError, RecordError
-from susx_bench.leaderboard import formats
 from susx_bench.leaderboard.board import Board
 from susx_bench.leaderboard.figures import pictures
+from susx_bench.leaderboard.formats.kinds import KINDS
 from susx_bench.leaderboard.make import make
 from susx_bench.leaderboard.order import best_first
 from susx_bench.leaderboard.page import listed
@@ -24,6 +24,7 @@ from susx_bench.leaderboard.published import read as read_published
 from susx_bench.records.files import write_atomic
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
+from susx_bench.registry import FORMATS
 from susx_bench.runner.suite import Suite
 
 
@@ -107,8 +108,16 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
+def build(
+    suite: Suite, folder: Path, baseline: str | None = None, others: Sequence[str] = ()
+) -> Leaderboard:
     """Build a leaderboard in memory.
+
+    Args:
+        suite: The suite.
+        folder: The leaderboards' folder.
+        baseline: See `make_board`.
+        others: Table formats of plugins to write besides ours.
 
     Raises:
         RecordError: If there are no records, or one cannot be believed, or two are one cell.
@@ -116,11 +125,8 @@ def build(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
     """
     records = read(suite, folder)
     board = make_board(suite, records, baseline)
-    files = {
-        f"{suite.name}.md": formats.markdown(board),
-        f"{suite.name}.csv": formats.as_csv(board),
-        f"{suite.name}.tex": formats.latex(board),
-    }
+    kinds = [*KINDS.values(), *(FORMATS.get(name) for name in others if name not in KINDS)]
+    files = {f"{suite.name}{kind.suffix}": kind.write(board) for kind in kinds}
     return Leaderboard(board, records, files)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from susx_bench.data.classes import quoted, squash
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import OptionError
-from susx_bench.prompts.kinds import Say, class_prompts
+from susx_bench.prompts.base import Say
+from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.paths import check_text
 from susx_bench.records.text import read_names
 

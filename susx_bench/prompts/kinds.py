@@ -7,14 +7,16 @@ import importlib.util
 import math
 import string
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from susx_bench.data.classes import quoted, serve
 from susx_bench.data.spec import DatasetSpec
-from susx_bench.errors import PromptsError, UnknownNameError
+from susx_bench.errors import PluginError, PromptsError
 from susx_bench.options.templates import templates_in
+from susx_bench.prompts.base import PromptKind, Say
 from susx_bench.records.text import read_json
+from susx_bench.registry import PROMPTS
 
 # The seven ImageNet templates that CLIP's authors found best, which SuS-X uses for every dataset.
 ENSEMBLE = (
@@ -27,26 +29,10 @@ ENSEMBLE = (
     "a photo of the small {}.",
 )
 
-KINDS: dict[str, str] = {
-    "single": "the dataset's own template (CoOp, Tip-Adapter)",
-    "photo": "the dataset's photo template (SuS-X)",
-    "ensemble": "seven templates, their text features averaged (CLIP, SuS-X)",
-    "cupl": "a language model's sentences about each class, from a file (CuPL)",
-    "combined": "cupl and ensemble together (CuPL+e), what SuS-X uses",
-    "visdesc": "the name with each of its descriptors, from a file (VisDesc)",
-    "waffle": "the name with random words and characters (WaffleCLIP)",
-}
-
-FROM_FILE = frozenset({"cupl", "combined", "visdesc"})
-"""Kinds that need a file, see `read_table`."""
-
 WAFFLES = 15
 """Pairs of a random word and random characters, of which every class has the same."""
 
 WAFFLE_SEED = 1
-
-Say = Callable[[str], object]
-"""Told, in a line, what a prompt file has otherwise than the dataset."""
 
 
 def _silent(line: str) -> None:
@@ -59,7 +45,7 @@ def class_prompts(
     """Write the prompts of every class.
 
     Args:
-        kind: One of `KINDS`, or templates, see `templates_in`.
+        kind: One of `KINDS` or of a plugin, or templates, see `templates_in`.
         spec: The dataset's facts: class names, whose underscores become spaces, and templates
             with one ``{}``.
         folder: Where prompt files lie, see `read_table`.
@@ -72,34 +58,58 @@ def class_prompts(
         UnknownNameError: If there is no such kind.
         OptionError: If a template has no place for the name, or several.
         PromptsError: If the kind's file is missing or does not fit the dataset.
+        PluginError: If a plugin's kind cannot be loaded, or leaves a class without prompts.
     """
     if own := templates_in(kind):
-        names = [name.replace("_", " ") for name in spec.classnames]
-        return [[template.replace("{}", name) for template in own] for name in names]
-    if kind not in KINDS:
-        raise UnknownNameError("prompt kind", kind, KINDS)
-    templates = {
-        "single": (spec.template,),
-        "photo": (spec.photo,),
-        "ensemble": ENSEMBLE,
-        "combined": ENSEMBLE,
-    }.get(kind, ())
-    names = [name.replace("_", " ") for name in spec.classnames]
-    written = [[template.format(name) for template in templates] for name in names]
-    if kind == "waffle":
-        said = [described(text) for text in waffles(names, WAFFLES, WAFFLE_SEED)]
-        return [[f"A photo of a {name}, {text}." for text in said] for name in names]
-    if kind == "visdesc":
-        file = f"descriptors_{spec.name}.json"
-        read = read_table(spec, folder, file, "descriptor", say, bare=True)
-        return [
-            [f"{name}, {described(text)}" for text in texts] or [name]
-            for name, texts in zip(names, read, strict=True)
-        ]
-    if kind not in FROM_FILE:
-        return written
-    read = read_cupl(spec, folder, say)
+        return [[template.replace("{}", name) for template in own] for name in _names(spec)]
+    found = PROMPTS.get(kind)
+    written = found.write(spec, folder, say)
+    fits = len(written) == len(spec.classnames) and all(
+        len(texts) and all(isinstance(text, str) and text.strip() for text in texts)
+        for texts in written
+    )
+    if not fits:
+        raise PluginError(
+            f"prompt kind '{kind}' of {PROMPTS.origins(kind)[0]} wrote prompts for {len(written)} "
+            f"classes of {spec.name}, which has {len(spec.classnames)}, or none for one of them."
+        )
+    return [list(texts) for texts in written]
+
+
+def _names(spec: DatasetSpec) -> list[str]:
+    return [name.replace("_", " ") for name in spec.classnames]
+
+
+def _single(spec: DatasetSpec, folder: Path | None, say: Say) -> list[list[str]]:
+    return [[spec.template.format(name)] for name in _names(spec)]
+
+
+def _photo(spec: DatasetSpec, folder: Path | None, say: Say) -> list[list[str]]:
+    return [[spec.photo.format(name)] for name in _names(spec)]
+
+
+def _ensemble(spec: DatasetSpec, folder: Path | None, say: Say) -> list[list[str]]:
+    return [[template.format(name) for template in ENSEMBLE] for name in _names(spec)]
+
+
+def _combined(spec: DatasetSpec, folder: Path | None, say: Say) -> list[list[str]]:
+    read, written = read_cupl(spec, folder, say), _ensemble(spec, folder, say)
     return [cupl + ours for cupl, ours in zip(read, written, strict=True)]
+
+
+def _visdesc(spec: DatasetSpec, folder: Path | None, say: Say) -> list[list[str]]:
+    file = f"descriptors_{spec.name}.json"
+    read = read_table(spec, folder, file, "descriptor", say, bare=True)
+    return [
+        [f"{name}, {described(text)}" for text in texts] or [name]
+        for name, texts in zip(_names(spec), read, strict=True)
+    ]
+
+
+def _waffle(spec: DatasetSpec, folder: Path | None, say: Say) -> list[list[str]]:
+    names = _names(spec)
+    said = [described(text) for text in waffles(names, WAFFLES, WAFFLE_SEED)]
+    return [[f"A photo of a {name}, {text}." for text in said] for name in names]
 
 
 def described(feature: str) -> str:
@@ -257,3 +267,24 @@ def read_table(
             f"the bare name: {quoted(empty)}."
         )
     return found
+
+
+KINDS: dict[str, PromptKind] = {
+    kind.name: kind
+    for kind in (
+        PromptKind("single", "the dataset's own template (CoOp, Tip-Adapter)", _single),
+        PromptKind("photo", "the dataset's photo template (SuS-X)", _photo),
+        PromptKind(
+            "ensemble", "seven templates, their text features averaged (CLIP, SuS-X)", _ensemble
+        ),
+        PromptKind(
+            "cupl", "a language model's sentences about each class, from a file (CuPL)", read_cupl
+        ),
+        PromptKind("combined", "cupl and ensemble together (CuPL+e), what SuS-X uses", _combined),
+        PromptKind(
+            "visdesc", "the name with each of its descriptors, from a file (VisDesc)", _visdesc
+        ),
+        PromptKind("waffle", "the name with random words and characters (WaffleCLIP)", _waffle),
+    )
+}
+"""Our own kinds, by name."""

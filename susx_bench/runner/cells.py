@@ -19,7 +19,8 @@ from susx_bench.features.task import DatasetTask, Task
 from susx_bench.methods.base import Method, fault
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.run import ORDER, SEEDS, SHOTS
-from susx_bench.prompts.kinds import Say, class_prompts
+from susx_bench.prompts.base import Say
+from susx_bench.prompts.kinds import class_prompts
 from susx_bench.registry import METHODS, is_registered, load_method
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.request import Request

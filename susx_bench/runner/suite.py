@@ -24,9 +24,8 @@ from susx_bench.options.declare import Options, suite_fields
 from susx_bench.options.run import RunOptions
 from susx_bench.options.support import SupportOptions
 from susx_bench.options.templates import templates_in
-from susx_bench.prompts.kinds import KINDS
 from susx_bench.records.text import read_text
-from susx_bench.registry import DATASETS, METHODS
+from susx_bench.registry import DATASETS, METHODS, PROMPTS
 from susx_bench.tuning.names import TUNES
 
 
@@ -144,7 +143,7 @@ class Suite(BaseModel):
                 datasets = run.dataset or ()
                 _check("dataset", datasets, DATASETS.names(), f"{place}.dataset", _yours)
             named = [kind for kind in run.prompts or () if not templates_in(kind)]
-            _check("prompt kind", named, KINDS, f"{place}.prompts")
+            _check("prompt kind", named, PROMPTS.names(), f"{place}.prompts")
             tunes = [tune for several in run.tune or () for tune in several]
             _check("tuning", tunes, TUNES, f"{place}.tune")
             for batches in run.batches or ():
@@ -155,7 +154,9 @@ class Suite(BaseModel):
         for number, support in enumerate(self.support):
             place = f"{path}: support.{number}"
             _check("dataset", support.dataset, DATASETS.names(), f"{place}.dataset", _yours)
-            _check("prompt kind", (support.prompts or "photo",), KINDS, f"{place}.prompts")
+            _check(
+                "prompt kind", (support.prompts or "photo",), PROMPTS.names(), f"{place}.prompts"
+            )
 
     def supports(self, data_root: Path | None) -> list[dict[str, Any]]:
         """The options of each ``susx-bench support build`` the suite stands for: those it says.

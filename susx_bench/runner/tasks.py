@@ -12,7 +12,7 @@ from susx_bench.data.dataset import Dataset
 from susx_bench.data.images import Images
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.encoders.base import Encoder
-from susx_bench.encoders.named import encoder_name, open_encoder
+from susx_bench.encoders.named import encoder_name, encoder_package, open_encoder
 from susx_bench.errors import OptionError, SupportError
 from susx_bench.events import Listener, Note
 from susx_bench.features.bundle import BundleTask
@@ -22,7 +22,7 @@ from susx_bench.features.task import DatasetTask, Task
 from susx_bench.options.run import DEMO, LAUNCH
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.text import read_names
-from susx_bench.registry import DATASETS, ENCODERS
+from susx_bench.registry import DATASETS, PROMPTS
 from susx_bench.runner.request import Request, as_given
 from susx_bench.support.build import Outstanding, outstanding
 from susx_bench.support.build import Request as Build
@@ -150,7 +150,11 @@ def _dataset_task(
     for remark in task.remarks:
         listen(Note(f"{spec.name}: {remark}."))
     task.given = as_given(name)
-    task.plugins = {**DATASETS.package(name), **ENCODERS.package(encoder.name)}
+    task.plugins = {
+        **DATASETS.package(name),
+        **encoder_package(encoder.name),
+        **PROMPTS.package(request.prompts),
+    }
     return task
 
 

@@ -22,14 +22,16 @@ from susx_bench.data.custom import open_dataset
 from susx_bench.data.dataset import Dataset, DatasetSplit
 from susx_bench.data.duplicates import Look, Seen, look
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.spec import DatasetSpec, SupportKind, Where
+from susx_bench.data.spec import DatasetSpec, Where
 from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
 from susx_bench.events import Job, Listener, Note, ignore
 from susx_bench.features.launch import Launch
 from susx_bench.options.support import SupportOptions
-from susx_bench.prompts.kinds import Say, class_prompts
+from susx_bench.prompts.base import Say
+from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import make_folder, sha256_arrays
+from susx_bench.registry import SUPPORT
 from susx_bench.support.folder import (
     KEPT,
     Generation,
@@ -163,7 +165,9 @@ def outstanding(request: Request) -> Outstanding:
     spec = open_dataset(request.dataset, request.where).spec
     per_class = request.per_class
     if per_class is None:
-        per_class = RETRIEVED if request.kind == "sus-lc" else _preset(request, spec).per_class
+        generates = request.kind == "sus-sd"
+        kind = SUPPORT.get(request.kind)
+        per_class = _preset(request, spec).per_class if generates else kind.per_class
     folder = _folder(request, spec.name)
     total = len(spec.classnames) * per_class
     return Outstanding(request, spec.name, folder.path, _missing(request, spec, folder, total))
@@ -200,7 +204,7 @@ def build(request: Request, listen: Listener = ignore) -> Built:
     Raises:
         BenchError: If a name is unknown, options do not fit, or a source fails.
     """
-    return _generated(request, listen) if request.kind == "sus-sd" else _retrieved(request, listen)
+    return SUPPORT.get(request.kind)().build(request, listen)
 
 
 def _texts(request: Request, spec: DatasetSpec, say: Say) -> tuple[tuple[str, ...], ...]:
@@ -216,7 +220,7 @@ def _texts(request: Request, spec: DatasetSpec, say: Say) -> tuple[tuple[str, ..
     return tuple(found)
 
 
-def _recipe(
+def recipe_of(
     request: Request, spec: DatasetSpec, per_class: int, listen: Listener, **how: Any
 ) -> Recipe:
     """What is to be built.
@@ -275,7 +279,7 @@ def _anew(request: Request, folder: SupportFolder, recipe: Recipe) -> bool:
 
 
 @contextmanager
-def _begun(
+def begun(
     request: Request, recipe: Recipe, listen: Listener, ready: Callable[[], object]
 ) -> Iterator[tuple[SupportFolder, bool]]:
     """Make a folder the recipe's, and keep other processes out of it meanwhile.
@@ -350,14 +354,20 @@ def _alone(folder: SupportFolder, listen: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(
+def progress(
     listen: Listener, what: str, total: float, unit: str = "images", done: float = 0
 ) -> Iterator[Callable[[float], None]]:
+    """Show how far a build is; gives what to tell of each step."""
     with Job(listen, what, unit, total, done) as job:
         yield job.advance
 
 
-def _refuse(request: Request, options: Sequence[str], kind: SupportKind) -> None:
+def refuse(request: Request, options: Sequence[str], kind: str) -> None:
+    """Refuse options that are for another kind.
+
+    Raises:
+        OptionError: If one of them was given.
+    """
     for option in options:
         if getattr(request, option) is not None:
             flag = {"from_folder": "import"}.get(option, option)
@@ -399,7 +409,7 @@ def _model(request: Request, spec: DatasetSpec) -> str:
 
 def _generation(request: Request, spec: DatasetSpec, listen: Listener) -> tuple[Pipeline, Recipe]:
     """The pipeline that draws, and what it is to draw."""
-    _refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
+    refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
     how = _preset(request, spec)
     pipeline = Pipeline(_model(request, spec), request.precision)
     generation = _valid(
@@ -413,15 +423,16 @@ def _generation(request: Request, spec: DatasetSpec, listen: Listener) -> tuple[
         block=BLOCK,
         safety_checker=pipeline.safety_checker,
     )
-    return pipeline, _recipe(request, spec, how.per_class, listen, generation=generation)
+    return pipeline, recipe_of(request, spec, how.per_class, listen, generation=generation)
 
 
-def _generated(request: Request, listen: Listener) -> Built:
+def generated(request: Request, listen: Listener) -> Built:
+    """Build a set of kind ``sus-sd``, or complete it; raises as `build` does."""
     spec = open_dataset(request.dataset, request.where).spec
     pipeline, recipe = _generation(request, spec, listen)
     steps = recipe.generation.steps if recipe.generation else 0
     total = wanted(recipe)
-    with _begun(request, recipe, listen, lambda: pipeline.check_steps(steps)) as (
+    with begun(request, recipe, listen, lambda: pipeline.check_steps(steps)) as (
         folder,
         anew,
     ):
@@ -440,7 +451,7 @@ def _generated(request: Request, listen: Listener) -> Built:
                 )
             missing = min(total, len(blocks) * BLOCK)
             what = f"generating {spec.name}"
-            with _progress(listen, what, total, done=total - missing) as advance:
+            with progress(listen, what, total, done=total - missing) as advance:
                 share = missing / (len(blocks) * BLOCK)  # the last block may not be full
                 generate(
                     *(folder, recipe, blocks, pipeline, request.launch),
@@ -451,8 +462,9 @@ def _generated(request: Request, listen: Listener) -> Built:
         return Built(folder.path, recipe, folder.rows(), bool(blocks), request.dataset)
 
 
-def _retrieved(request: Request, listen: Listener) -> Built:
-    _refuse(request, ("preset", "model", "steps", "guidance"), "sus-sd")
+def retrieved(request: Request, listen: Listener) -> Built:
+    """Build a set of kind ``sus-lc``, or complete it; raises as `build` does."""
+    refuse(request, ("preset", "model", "steps", "guidance"), "sus-sd")
     given = [n for n in ("pool", "backend", "from_folder") if getattr(request, n) is not None]
     if len(given) != 1:
         raise OptionError(
@@ -467,21 +479,21 @@ def _retrieved(request: Request, listen: Listener) -> Built:
     origin = _origin(request, dataset.spec)
     if origin.remark:
         _warn(listen, origin.remark)
-    test = _test_split(dataset) if request.test_check else None
+    test = test_split(dataset) if request.test_check else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
-    recipe = _recipe(request, dataset.spec, RETRIEVED, listen, retrieval=facts)
-    with _begun(request, recipe, listen, origin.check) as (folder, anew):
+    recipe = recipe_of(request, dataset.spec, RETRIEVED, listen, retrieval=facts)
+    with begun(request, recipe, listen, origin.check) as (folder, anew):
         # Only a pool is encoded by all ranks.
         if request.pool is None and not request.launch.is_main:
-            return _built_elsewhere(request, folder, recipe, parent)
+            return built_elsewhere(request, folder, recipe, parent)
         # What is built anew another rank may not have cleared yet.
         if not anew and folder.finished:
             return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-        candidates = origin.candidates(recipe, folder, partial(_progress, listen))
+        candidates = origin.candidates(recipe, folder, partial(progress, listen))
         if not request.launch.is_main:
-            return _built_elsewhere(request, folder, recipe, parent)
-        seen = _looked_at(test, listen) if test else Seen()
-        with _progress(listen, "collecting images", wanted(recipe)) as advance:
+            return built_elsewhere(request, folder, recipe, parent)
+        seen = looked_at(test, listen) if test else Seen()
+        with progress(listen, "collecting images", wanted(recipe)) as advance:
             rows = settle(folder, recipe, candidates, origin.read, seen, advance)
         rows += [
             Row(class_id=-1, place=-1, prompt="", source=key, fate=UNREADABLE)
@@ -491,7 +503,7 @@ def _retrieved(request: Request, listen: Listener) -> Built:
         return Built(folder.path, recipe, folder.rows(), True, request.dataset)
 
 
-def _built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, parent: int) -> Built:
+def built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, parent: int) -> Built:
     """What rank 0 builds, for another rank, once it is there.
 
     Collecting may take longer than a collective would wait.
@@ -537,10 +549,10 @@ def _imported(request: Request, spec: DatasetSpec, listen: Listener) -> Built:
         source="features", place=str(path), content_sha256=content, encoder=request.encoder
     )
     most = int(torch.bincount(labels).max())
-    recipe = _recipe(request, spec, most, listen, retrieval=facts)
-    with _begun(request, recipe, listen, lambda: None) as (folder, _):
+    recipe = recipe_of(request, spec, most, listen, retrieval=facts)
+    with begun(request, recipe, listen, lambda: None) as (folder, _):
         if not request.launch.is_main:
-            return _built_elsewhere(request, folder, recipe, os.getppid())
+            return built_elsewhere(request, folder, recipe, os.getppid())
         if folder.finished:
             assert folder.features is not None
             return Built(folder.path, recipe, folder.rows(), False, request.dataset)
@@ -567,7 +579,7 @@ def _imported(request: Request, spec: DatasetSpec, listen: Listener) -> Built:
         return Built(folder.path, recipe, folder.rows(), True, request.dataset)
 
 
-def _test_split(dataset: Dataset) -> DatasetSplit:
+def test_split(dataset: Dataset) -> DatasetSplit:
     """The test images, that copies of them may be left out.
 
     Raises:
@@ -584,10 +596,10 @@ def _test_split(dataset: Dataset) -> DatasetSplit:
     return test
 
 
-def _looked_at(test: DatasetSplit, listen: Listener) -> Seen:
+def looked_at(test: DatasetSplit, listen: Listener) -> Seen:
     """What every test image looks like."""
     seen = Seen()
-    with _progress(listen, "looking at test images", len(test)) as advance:
+    with progress(listen, "looking at test images", len(test)) as advance:
 
         def read(sample: Sample) -> Look:
             found = look(test.image(sample))

@@ -35,7 +35,7 @@ from torch import Tensor
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample
-from susx_bench.data.spec import DatasetSpec, SupportKind
+from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import SupportError
 from susx_bench.records.files import (
     append_lines,
@@ -122,7 +122,7 @@ class Recipe(_Strict):
 
     Attributes:
         schema_: `SCHEMA`.
-        kind: ``sus-sd`` or ``sus-lc``.
+        kind: ``sus-sd``, ``sus-lc``, or a kind of a plugin.
         dataset: Name of the dataset whose classes it has.
         classnames: Its canonical class names.
         prompts: Kind of prompts.
@@ -134,7 +134,7 @@ class Recipe(_Strict):
     """
 
     schema_: int = Field(default=SCHEMA, alias="schema")
-    kind: SupportKind
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     dataset: str
     classnames: Annotated[tuple[str, ...], Field(min_length=1)]
     prompts: str

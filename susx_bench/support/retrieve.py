@@ -246,12 +246,12 @@ def _judged(
         return row.model_copy(update={"fate": COPY_OF_TEST, "of": of})
     if of := inside.copy_of(seen):
         return row.model_copy(update={"fate": COPY_IN_SET, "of": of})
-    file, digest = folder.put(row.class_id, place, content, _suffix(content))
+    file, digest = folder.put(row.class_id, place, content, suffix_of(content))
     inside.add(file, seen)
     return row.model_copy(update={"fate": KEPT, "place": place, "file": file, "sha256": digest})
 
 
-def _suffix(content: bytes) -> str:
+def suffix_of(content: bytes) -> str:
     """What files of this kind are called; the content decides, not a name."""
     with Image.open(io.BytesIO(content)) as image:
         return f".{str(image.format).lower()}"
