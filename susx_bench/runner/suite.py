@@ -25,7 +25,7 @@ from susx_bench.options.run import RunOptions
 from susx_bench.options.support import SupportOptions
 from susx_bench.options.templates import templates_in
 from susx_bench.records.text import read_text
-from susx_bench.registry import DATASETS, METHODS, PROMPTS
+from susx_bench.registry import DATASETS, METHODS, PROMPTS, SUPPORT
 from susx_bench.tuning.names import TUNES
 
 
@@ -77,6 +77,7 @@ class _SuiteSupport(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: tuple[str, ...]
+    kind: str
     prompts: str | None = None
 
 
@@ -157,6 +158,7 @@ class Suite(BaseModel):
             _check(
                 "prompt kind", (support.prompts or "photo",), PROMPTS.names(), f"{place}.prompts"
             )
+            _check("support kind", (support.kind,), SUPPORT.names(), f"{place}.kind")
 
     def supports(self, data_root: Path | None) -> list[dict[str, Any]]:
         """The options of each ``susx-bench support build`` the suite stands for: those it says.

@@ -7,28 +7,15 @@ and the search for copies of test images are done here.
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import os
 from abc import ABC
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from susx_bench.data.decode import BadImageError, decode
-from susx_bench.data.duplicates import Seen, look
-from susx_bench.errors import SupportError
-from susx_bench.records.files import canonical_json
-from susx_bench.registry import SUPPORT
-from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
-from susx_bench.support.retrieve import COPY_OF_TEST, suffix_of
-
 if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
     from susx_bench.events import Listener
     from susx_bench.support.build import Built, Request
-
-_SEED_BYTES = 7  # a generator takes 63 bits
 
 
 @dataclass(frozen=True)
@@ -77,6 +64,8 @@ class SupportKind(ABC):
         Raises:
             BenchError: If options do not fit, or a source fails.
         """
+        from susx_bench.support.made import build_images
+
         return build_images(self, request, listen)
 
 
@@ -104,96 +93,3 @@ class SusLC(SupportKind):
 
 KINDS: dict[str, type[SupportKind]] = {kind.name: kind for kind in (SusSD, SusLC)}
 """Our own kinds, by name."""
-
-
-def build_images(kind: SupportKind, request: Request, listen: Listener) -> Built:
-    """Build a set of the images that a plugin's kind makes.
-
-    Raises:
-        OptionError: If an option is of another kind.
-        SupportError: If what comes is no image, or copies of test images cannot be looked for.
-    """
-    from susx_bench.data.custom import open_dataset
-    from susx_bench.support.build import (
-        Built,
-        begun,
-        built_elsewhere,
-        looked_at,
-        progress,
-        recipe_of,
-        refuse,
-        test_split,
-    )
-
-    refuse(request, ("preset", "model", "steps", "guidance"), "sus-sd")
-    refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
-    dataset, parent = open_dataset(request.dataset, request.where), os.getppid()
-    test = test_split(dataset) if request.test_check else None
-    recipe = recipe_of(request, dataset.spec, kind.per_class, listen)
-    with begun(request, recipe, listen, lambda: None) as (folder, anew):
-        if not request.launch.is_main:
-            return built_elsewhere(request, folder, recipe, parent)
-        if folder.finished and not anew:
-            return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-        noted: dict[int, list[Row]] = {}
-        for row in folder.progress():
-            noted.setdefault(row.class_id, []).append(row)
-        done = {label: rows for label, rows in noted.items() if all(map(folder.intact, rows))}
-        seen = looked_at(test, listen) if test else Seen()
-        classes = len(recipe.classnames)
-        with progress(listen, f"building {recipe.kind}", classes, "classes") as advance:
-            for label in range(classes):
-                if label not in done:
-                    done[label] = _rows(kind, dataset.spec, recipe, label, folder, seen)
-                    folder.note(done[label])
-                advance(1)
-        rows = [row for each in done.values() for row in each]
-        folder.finish(rows)
-        return Built(folder.path, recipe, folder.rows(), True, request.dataset)
-
-
-def _rows(
-    kind: SupportKind,
-    spec: DatasetSpec,
-    recipe: Recipe,
-    label: int,
-    folder: SupportFolder,
-    test: Seen,
-) -> list[Row]:
-    """Write the images of a class, but for copies of test images.
-
-    Raises:
-        SupportError: If something that the kind gives is no image.
-    """
-    name, texts = recipe.classnames[label], recipe.texts[label]
-    what = canonical_json([recipe.kind, recipe.dataset, name, recipe.seed])
-    seed = int.from_bytes(hashlib.sha256(what.encode()).digest()[:_SEED_BYTES], "big")
-    wanted = Wanted(spec, label, name, texts, recipe.per_class, seed)
-    package, version = next(iter(SUPPORT.package(recipe.kind).items()), (recipe.kind, ""))
-    rows: list[Row] = []
-    for number, content in enumerate(itertools.islice(kind.images(wanted), wanted.count)):
-        try:
-            image = decode(content)
-        except BadImageError as error:
-            raise SupportError(
-                f"support kind '{recipe.kind}' of {SUPPORT.origins(recipe.kind)[0]}: what it gave "
-                f"for '{name}' is no image: {error}."
-            ) from error
-        row = Row(
-            class_id=label,
-            place=-1,
-            prompt=texts[number % len(texts)],
-            source=f"{recipe.kind} {label}/{number}",
-            fate=COPY_OF_TEST,
-            seed=seed,
-            model=package,
-            revision=version,
-        )
-        if of := test.copy_of(look(image)):
-            rows.append(row.model_copy(update={"of": of}))
-            continue
-        place = sum(row.fate == KEPT for row in rows)
-        file, digest = folder.put(label, place, content, suffix_of(content))
-        changes = {"fate": KEPT, "place": place, "file": file, "sha256": digest}
-        rows.append(row.model_copy(update=changes))
-    return rows
