@@ -174,7 +174,7 @@ function answer() {
   const at = labels && !shots.includes(labels) ? `Nothing was measured at ${labels}; nearest: S = ${shots.join(" and ")}. ` : "";
   const over = columns.length === 1 ? `on ${board.columns[columns[0]].label}` : `means over ${columns.length} columns`;
   $("answers").replaceChildren(
-    make("h3", {}, labels ? `Best with ${labels} labelled ${labels === 1 ? "image" : "images"} per class` : "Best method", make("small", {}, ` ${seen}`)),
+    make("h3", {}, labels ? `Best by average rank with ${labels} labelled ${labels === 1 ? "image" : "images"} per class` : "Best method by average rank", make("small", {}, ` ${seen}`)),
     make("p", { class: "quiet" }, `${at}Top-1 accuracy in %, ${over}.`),
     ...(cards.length ? cards : [make("p", {}, "Nothing was measured that may be compared here.")]));
   commands(seen, columns);
@@ -192,7 +192,8 @@ function card(section, columns) {
   const lines = [];
   if (zero) {
     const part = zero.count < columns.length ? `, on the ${zero.count} of ${columns.length} columns where it is ranked` : "";
-    lines.push(`${signed(zero.gain)} points over zero-shot (${fixed(zero.theirs)})${part}`);
+    const way = zero.gain < 0 ? "below" : "above";
+    lines.push(`${fixed(Math.abs(zero.gain))} points ${way} zero-shot (${fixed(zero.theirs)})${part}`);
   }
   if (here.length === 1) {
     const cell = row.cells[here[0]];
@@ -205,7 +206,7 @@ function card(section, columns) {
   }
   const second = order.find((r) => board.rows[r].label !== row.label);
   const behind = second === undefined ? null : against(best, second, here.filter((c) => board.rows[second].cells[c]?.rank !== undefined));
-  if (behind) lines.push(`next: ${board.rows[second].label.split(", sees ")[0]}, ${signed(-behind.gain)}`);
+  if (behind) lines.push(`second by average rank: ${board.rows[second].label.split(", sees ")[0]}, its mean ${signed(-behind.gain)}`);
   const other = board.rows.map((_, r) => r).filter((r) => board.rows[r].section === section.label && /¶/.test(board.rows[r].marks + board.rows[r].cells.map((c) => c?.marks || "").join("")) && !order.includes(r))
     .map((r) => [r, against(r, best, columns)]).filter(([, a]) => a && a.gain > 0 && 2 * a.count > columns.length).sort((a, b) => b[1].gain - a[1].gain)[0];
   if (other) lines.push(`${board.rows[other[0]].label.split(", sees ")[0]} ¶ has ${signed(other[1].gain)}, by constants chosen with an eye on these datasets: no independent evidence`);
