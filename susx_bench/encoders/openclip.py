@@ -392,6 +392,8 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> _Parts:
         timm = config["model_cfg"]["vision_cfg"].get("timm_model_name") or ""
     except FileNotFoundError as error:
         raise EncoderError(f"--encoder {name}: {path} does not exist.") from error
+    except OSError as error:
+        raise EncoderError(f"--encoder {name}: {path} cannot be read: {error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(f"{path} is not an open_clip configuration: {error!r}.") from error
     _refuse_sizes(path, config["model_cfg"])
