@@ -14,24 +14,30 @@ from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.suite import Suite, packaged
 
 ROOT = Path(__file__).parents[1]
-README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
 
-def between(start: str, end: str) -> set[str]:
-    """Names in backticks in a part of the README."""
-    part = README[README.index(start) : README.index(end, README.index(start))]
+def words(page: str) -> str:
+    """A page of the documentation, in one line."""
+    return " ".join((ROOT / page).read_text(encoding="utf-8").split())
+
+
+def between(page: str, start: str, end: str) -> set[str]:
+    """Names in backticks in a part of a page."""
+    text = words(page)
+    part = text[text.index(start) : text.index(end, text.index(start))]
     return set(re.findall(r"`([a-z0-9-]+)`", part))
 
 
-def test_the_readme_names_the_datasets_that_the_hub_has_and_has_not() -> None:
+def test_the_docs_name_the_datasets_that_the_hub_has_and_has_not() -> None:
     specs = {name: DATASETS.get(name) for name in DATASETS.names() if name != "digits"}
     hub = {name for name, spec in specs.items() if spec.hub}
     published = {name for name in hub if any(h.protocol == "susx" for h in specs[name].hub)}
 
     assert len(specs) == 19
-    assert f"from a local folder, and {len(hub)} of them from the Hugging Face hub" in README
-    assert between(f"Of the {len(hub)} copies three hold", "The others hold") == published
-    assert between("what is not the published one is marked §.", "have no known copy") == (
+    page = "docs/data-by-name.md"
+    assert f"from a local folder, and {len(hub)} of them from the Hugging Face hub" in words(page)
+    assert between(page, f"Of the {len(hub)} copies three hold", "The others hold") == published
+    assert between(page, "what is not the published one is marked §.", "have no known copy") == (
         specs.keys() - hub
     )
 
@@ -43,11 +49,14 @@ def test_the_readme_names_the_methods_that_the_real_features_cannot_feed() -> No
         shown = {row["method"] for row in csv.DictReader(file) if row["accuracy"]}
 
     assert asked == set(METHODS.names())
-    assert between("real CLIP features can feed: all but", "which need patches") == asked - shown
+    told = between("README.md", "real CLIP features can feed: all but", "which need patches")
+    assert told == asked - shown
 
 
-def test_the_readme_names_what_stands_on_the_demo() -> None:
-    (told,) = re.findall(r"on the demo ([a-z, -]+) and ([a-z-]+) do too", README)
+def test_the_docs_name_what_stands_on_the_demo() -> None:
+    (told,) = re.findall(
+        r"on the demo ([a-z, -]+) and ([a-z-]+) do too", words("docs/reading-a-table.md")
+    )
 
     assert {*told[0].split(", "), told[1]} == {*ON_THE_DEMO} - {"zero-shot", "tip-adapter", "tipx"}
 
