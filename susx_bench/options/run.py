@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import click
 from pydantic import model_validator
 
-from susx_bench import registry
 from susx_bench.errors import OptionError, UnknownNameError
 from susx_bench.options import (
     FILE_PATH,
@@ -30,6 +29,7 @@ from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import Option, Options
 from susx_bench.options.recorded import Extras, Precision, Setting, Tuning
 from susx_bench.options.templates import read_templates
+from susx_bench.registry import METHODS as REGISTERED_METHODS
 
 if TYPE_CHECKING:
     from susx_bench.records.record import Record
@@ -550,7 +550,7 @@ class RunOptions(Options, Extras):
         """Take every registered method for ``all``, the two that others stand beside first."""
         if not isinstance(values, dict) or values.get("method") not in (ALL, (ALL,), [ALL]):
             return values
-        rest = [name for name in registry.METHODS.names() if name not in BASELINES]
+        rest = [name for name in REGISTERED_METHODS.names() if name not in BASELINES]
         return values | {"method": (*BASELINES, *rest)}
 
     @model_validator(mode="after")

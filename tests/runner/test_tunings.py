@@ -73,8 +73,9 @@ def test_name_only_tuned_on_target_labels_is_marked(bundle: Bundle, command: Com
 
     assert "fixed" in command(*words).out
     marked = command(*words, "--tune", "val")
-    assert "val (30) ‡" in marked.out
-    assert "not name-only" in marked.out
+    assert "tipx ‡ " in marked.out
+    assert "tipx, val (30): alpha" in marked.out
+    assert "‡ chosen on target labels: name-only no more, and not ranked" in marked.out
     refused = command(*words, "--tune", "few-val")
     assert refused.code == 2
     assert "needs --val-shots" in refused.err
@@ -95,8 +96,8 @@ def test_published_constants_that_do_not_exist_leave_a_blank(
 def test_what_the_choice_cost_is_one_line(bundle: Bundle, command: Command) -> None:
     done = command("run", "--setting", "few-shot", "--method", "tipx", "--features", bundle())
 
-    (line,) = [line for line in done.out.splitlines() if line.startswith("tipx:")]
-    for word in ("alpha", "on val", "200,000 settings", "a second", "tie", "within 0.5"):
+    (line,) = [line for line in done.out.splitlines() if line.startswith("tipx,")]
+    for word in ("alpha", "val (30)", "200,000 settings", "tie", "within 0.5"):
         assert word in line
 
 
