@@ -36,6 +36,9 @@ from tests.data.made import (
 )
 
 NAMES = ("Night_Owl", "cat", "dog")  # another order and another spelling
+UNDERSCORES = (
+    "underscores in class names are read as spaces: 'Night_Owl' is 'Night Owl' in a prompt"
+)
 SPLIT_FILE = SplitFile(file="split.json", images="images")
 
 
@@ -506,7 +509,7 @@ def test_files_of_ones_own_are_known_by_the_usual_names_of_splits(tmp_path: Path
         "val": [3],
         "test": [4],
     }
-    assert dataset.remarks == []
+    assert dataset.remarks == [UNDERSCORES]
 
 
 def test_what_takes_the_place_of_the_test_split_is_told(tmp_path: Path) -> None:
@@ -518,6 +521,7 @@ def test_what_takes_the_place_of_the_test_split_is_told(tmp_path: Path) -> None:
     assert data.dataset.remarks == [
         "there is no test split, so 'validation' is the test set and there is no val",
         "not used: 'extra', beside train, validation",
+        UNDERSCORES,
     ]
 
 
@@ -856,7 +860,8 @@ def test_hidden_test_labels_make_validation_the_test_set(tmp_path: Path) -> None
         assert data.dataset.splits == ("train", "test")
         assert rows(data.dataset, Where()) == [("validation/0", 2, 2), ("validation/1", 1, 3)]
         assert data.dataset.remarks == [
-            "'test' has no labels, so 'validation' is the test set and there is no val"
+            "'test' has no labels, so 'validation' is the test set and there is no val",
+            UNDERSCORES,
         ]
 
 
@@ -938,7 +943,10 @@ def test_a_table_of_addresses_beside_shards_is_left_out(tmp_path: Path) -> None:
     data = open_dataset(str(tmp_path / "mine")).split("test")
 
     assert len(data.samples) == 4
-    assert data.dataset.remarks == ["not used: test/0.parquet, without a column of images"]
+    assert data.dataset.remarks == [
+        "not used: test/0.parquet, without a column of images",
+        UNDERSCORES,
+    ]
 
 
 def test_images_of_shards_may_have_different_endings(tmp_path: Path) -> None:
@@ -966,7 +974,10 @@ def test_files_that_are_missing_by_their_numbers_are_told(tmp_path: Path) -> Non
         write(tmp_path / f"mine/data/{name}.parquet", parquet([plain(1)], [0], NAMES))
     data = open_dataset(str(tmp_path / "mine")).split("test")
 
-    assert data.dataset.remarks == ["2 of the 3 files data/test-*-of-00003 are here"]
+    assert data.dataset.remarks == [
+        "2 of the 3 files data/test-*-of-00003 are here",
+        UNDERSCORES,
+    ]
 
 
 def test_names_for_classes_that_are_numbers_go_by_the_number(tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_search_class_order_and_threshold(visit: Visit) -> None:
     assert len(cards(page)) == 3
     page.select_option("#class", "")
     page.select_option("#show", "least")
+    page.wait_for_timeout(300)
     assert cards(page)[:2] == ["h#i?.png", "a b.png"]
     page.select_option("#show", "classes")
     page.fill("#below", "0.95")
@@ -240,6 +241,7 @@ def test_thousands_of_photographs_are_drawn_as_they_are_asked_for(
     page.locator(".more").first.click()
 
     assert first == 3 * 120
+    page.wait_for_function("document.querySelectorAll('.card').length > 360")
     assert page.locator(".card").count() == first + 120
     visit.close()
 

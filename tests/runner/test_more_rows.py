@@ -122,7 +122,7 @@ def test_methods_that_bring_their_words_stand_beside_the_others(
 
     assert first.code == 0, first.err
     assert first.out.count("digits · demo · few-shot") == 1, "one table"
-    assert "prompts single · own prompts visdesc, waffle" in first.out
+    assert "prompts of their own: visdesc, waffle" in first.out.replace("\n", " ")
     assert "left blank: cupl: digits: " in first.out
     assert "CuPL_prompts_digits.json cannot be read" in first.out
     assert "left blank: clip-dn-val looks at val, which --tune fixed does not" in first.out

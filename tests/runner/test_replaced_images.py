@@ -106,7 +106,7 @@ def test_a_changed_note_of_a_hash_is_not_believed(run: Any, tmp_path: Path) -> N
     assert notes
     for path in notes:
         content = bytearray(path.read_bytes())
-        place = content.index(b'"value":"') + 9
+        place = content.index(b'"value":') + 9
         content[place] = ord("0") if content[place] != ord("0") else ord("1")
         path.write_bytes(bytes(content))
     out, after = run(data)

@@ -434,7 +434,7 @@ def test_progress_ends_at_the_number_of_images(pipeline: Path, tmp_path: Path) -
     first, *advances, last = heard
     assert isinstance(first, Started)
     assert isinstance(last, Finished)
-    assert (first.job.what, first.job.total, last.complete) == ("generating twenty", 20, True)
+    assert (first.job.what, first.job.total, last.complete) == ("generating digits", 20, True)
     counts = [event.count for event in advances if isinstance(event, Advanced)]
     assert sum(counts) == pytest.approx(20)
 
