@@ -102,6 +102,19 @@ def test_a_name_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> 
     assert not list(tmp_path.iterdir())
 
 
+def test_the_command_says_on_lines_of_their_own_what_to_run_next(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    done = command("new", "method", "nearest")
+
+    assert done.code == 0
+    wrote, *lines = done.out.splitlines()
+    assert wrote.startswith("wrote nearest: ")
+    assert [line.split()[0] for line in lines] == ["pytest", "susx-bench", "pip"]
+
+
 def test_a_folder_that_is_there_is_left_alone(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
 

@@ -156,6 +156,11 @@ def classify(**options: Any) -> None:
             made = bars.watch.count("thumbnails", len(found.files), "photographs")
             write_gallery(found, out, _again(), options["reject"], made)
     copied = copy_to(found, copies, link=link) if copies else None
+    if found.classifier.encoder == "demo" and found.photos is not None:
+        stderr().print(
+            "encoder demo knows only drawn digits: these answers say nothing of CLIP",
+            style="bold yellow",
+        )
     _print(found, out, copies, copied)
     if page:
         stdout().print(f"look at {out / 'index.html'} in a browser", soft_wrap=True)

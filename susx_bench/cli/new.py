@@ -22,10 +22,11 @@ def new_method(name: str) -> None:
     from susx_bench.scaffold import new_method as write
 
     written = write(name, Path())
-    stdout().print(
-        f"wrote {written.folder}: a method, its tests and the entry point that registers it\n"
-        f"  pytest {written.folder}\n"
-        f"  susx-bench run --setting few-shot --method {written.method}\n"
+    console = stdout()
+    for line in (
+        f"wrote {written.folder}: a method, its tests and the entry point that registers it",
+        f"  pytest {written.folder}",
+        f"  susx-bench run --setting few-shot --method {written.method}",
         f"  pip install -e ./{written.folder}  # then: --method {name}",
-        soft_wrap=True,
-    )
+    ):
+        console.print(line, soft_wrap=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from susx_bench.leaderboard.results import boards
+from susx_bench.options.run import SHOTS
 from susx_bench.records.command import command_line, options
 from susx_bench.records.record import Record
 
@@ -15,7 +17,7 @@ _ENCODERS = ("RN50:openai", "ViT-B-32:openai", "ViT-B-16:openai", "ViT-L-14:open
 """OpenAI's encoders from small to large."""
 
 
-def next_step(records: Sequence[Record]) -> str:
+def next_step(records: Sequence[Record], features: Path | None = None) -> str:
     """One line: what is worth knowing next, and the command that measures it.
 
     The demo leads to photographs of one's own, one number of shots to several, a small encoder to
@@ -23,6 +25,7 @@ def next_step(records: Sequence[Record]) -> str:
 
     Args:
         records: The records of a run, at least one.
+        features: The feature bundle they are of, where they are of one.
     """
     board = boards(records)[0]
     largest = max(board.sections, key=lambda section: len(section.rows))
@@ -32,13 +35,17 @@ def next_step(records: Sequence[Record]) -> str:
     asked = {name: value for name, value in options(best).items() if name in _KEPT}
     if best.protocol == "bundle":  # the bundle says what its features are of
         asked = {name: asked[name] for name in ("method", "setting", "features")}
+        asked |= {"features": features} if features else {}
     shots = {r.shots for r in records if r.support_images}
     if best.encoder == "demo":
         asked |= {"dataset": "./PHOTOS", "encoder": "ViT-B-32:openai"}
         del asked["prompts"]
         return _line("your own photographs, a folder per class", asked)
-    if best.setting == "few-shot" and len(shots) == 1:
-        asked |= {"shots": "1,2,4,8,16", "seed": "1,2,3"}
+    fewer = [s for s in SHOTS if best.protocol != "bundle" or s <= max(shots, default=0)]
+    if best.setting == "few-shot" and len(shots) == 1 and len(fewer) > 1:
+        asked |= {"shots": ",".join(map(str, fewer)), "seed": "1,2,3"}
+        if best.tuned_on in ("fixed", "support"):
+            asked["tune"] = best.tuned_on
         return _line("how much labels help", asked)
     larger = _ENCODERS[_ENCODERS.index(best.encoder) + 1 :] if best.encoder in _ENCODERS else ()
     if best.protocol != "bundle" and larger:

@@ -115,7 +115,8 @@ def run(
     if as_json:
         _print_json(outcomes, notes)
     else:
-        _print_table(outcomes, request.out, time.perf_counter() - clock)
+        bundle = None if suite else request.features
+        _print_table(outcomes, request.out, time.perf_counter() - clock, bundle)
     for picture in drawn:
         (notes if as_json else stdout()).print(f"heat map: {picture}", soft_wrap=True)
     _raise_failures(outcomes, done.lost, request.out)
@@ -251,7 +252,9 @@ def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
             click.echo(canonical_json(line).replace("\x7f", r"\u007f"))  # the rest is ASCII
 
 
-def _print_table(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None:
+def _print_table(
+    outcomes: Sequence[Outcome], out: Path, seconds: float, features: Path | None
+) -> None:
     from susx_bench.cli.next_step import next_step
     from susx_bench.leaderboard.results import choices, terminal_table
 
@@ -275,4 +278,4 @@ def _print_table(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None
             f"{each} with the same inputs; nothing to do (--force to run again): {out}",
         )
     if records:
-        console.print(next_step(records), soft_wrap=True)
+        console.print(next_step(records, features), soft_wrap=True)

@@ -82,6 +82,12 @@ class Classifier:
     calibration: Calibration | None = None
     note: str = field(default="", compare=False)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Classifier: {self.method.name}, {len(self.classnames)} classes, {self.encoder}, "
+            f"hyper-parameters by {self.tuned_on}>"
+        )
+
     @classmethod
     def fit(
         cls,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,6 +72,13 @@ class Classified:
     skipped: tuple[tuple[str, str], ...] = ()
     photos: Photos | None = field(default=None, repr=False, compare=False)
     matched: bool = False
+
+    def __repr__(self) -> str:
+        known = [self.classifier.classnames[label] for label in self.labels.tolist()]
+        counts = ", ".join(f"{name} {n}" for name, n in Counter(known).most_common(5))
+        return (
+            f"<Classified: {len(self.files)} photographs ({counts}), {len(self.skipped)} skipped>"
+        )
 
     @property
     def calibration(self) -> str:

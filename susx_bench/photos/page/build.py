@@ -8,6 +8,7 @@ import html
 import io
 import json
 import os
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def thumbnails(
                 content = _small(images, sample)
             except DatasetError:
                 return ""
-            temporary = path.with_suffix(f".{os.getpid()}.unfinished")
+            temporary = path.with_suffix(f".{uuid.uuid4().hex}.unfinished")
             try:
                 temporary.write_bytes(content)
                 temporary.replace(path)

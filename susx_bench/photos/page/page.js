@@ -260,8 +260,12 @@ else {
 const keysHelp = judged
   ? [["← → ↑ ↓", "move"], ["Enter", "look closer"], ["/", "search"]]
   : [["← → ↑ ↓", "move"], ["y", "the answer is right"], ["n", "it is the second one"], ["Enter", "choose any class"], ["u", "take the label back"], ["/", "search"], ["s", "save"]];
-byId("help").replaceChildren(make("p", {}, ...keysHelp.flatMap(([k, what]) => [make("kbd", {}, k), ` ${what}   `])),
-  ...(judged ? [] : [make("p", {}, "Label right answers as well as wrong ones: labels of mistakes alone make every answer look worse than it is. Then save labels.csv and classify again: "), make("p", {}, make("code", {}, data.again))]));
+byId("help").replaceChildren(
+  make("p", {}, judged ? "Click a photograph to look closer. Keys: " : "Click a photograph to choose its class. Keys: ",
+    ...keysHelp.flatMap(([k, what]) => [make("kbd", {}, k), ` ${what}   `])),
+  ...(judged ? [] : [make("details", {}, make("summary", {}, "Then classify again"),
+    make("p", {}, "Label right answers as well as wrong ones: labels of mistakes alone make every answer look worse than it is. Save labels.csv, and run:"),
+    make("p", {}, make("code", {}, data.again)))]));
 let waiting = 0;
 for (const id of ["search", "class", "show", "below"]) {
   const control = byId(id);
