@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 import susx_bench as sb
@@ -24,6 +25,8 @@ from susx_bench.errors import (
 )
 from susx_bench.events import Event, Finished
 from susx_bench.records.record import Record
+from susx_bench.registry import METHODS
+from susx_bench.runner.request import Request
 from tests.conftest import META, Bundle, Command
 
 SAME = {"shots": 1, "seed": 1}
@@ -274,3 +277,17 @@ def test_the_package_is_imported_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+def test_all_methods_may_be_asked_for_beside_others() -> None:
+    asked = Request(method=["tipx", "all", "./mine.py:Mine"], setting="few-shot").method
+
+    assert {*METHODS.names(), "./mine.py:Mine"} == set(asked)
+    assert len(asked) == len(METHODS.names()) + 1
+
+
+def test_features_of_which_two_parts_are_one_tensor_are_saved(tmp_path: Path) -> None:
+    rows, labels = torch.eye(4), torch.arange(4)
+    mine = sb.Features(text=rows, test=rows, test_labels=labels, val=rows, val_labels=labels)
+
+    assert torch.equal(load_file(mine.save(tmp_path / "mine.safetensors"))["val"], rows)

@@ -97,7 +97,8 @@ class Features:
             OutputError: If the file cannot be written.
         """
         file = Path(path).expanduser()
-        tensors = {name: rows.contiguous() for name, rows in self.tensors().items()}
+        # Copies: two of them may be one tensor, as where val is the test set.
+        tensors = {name: rows.contiguous().clone() for name, rows in self.tensors().items()}
         write_atomic(file, save(tensors, metadata={"bundle": canonical_json(self.facts())}))
         return file
 

@@ -548,10 +548,14 @@ class RunOptions(Options, Extras):
     @classmethod
     def _names_all_methods(cls, values: Any) -> Any:
         """Take every registered method for ``all``, the two that others stand beside first."""
-        if not isinstance(values, dict) or values.get("method") not in (ALL, (ALL,), [ALL]):
+        asked = values.get("method") if isinstance(values, dict) else None
+        asked = [asked] if isinstance(asked, str) else asked
+        if not isinstance(asked, list | tuple) or ALL not in asked:
             return values
-        rest = [name for name in REGISTERED_METHODS.names() if name not in BASELINES]
-        return values | {"method": (*BASELINES, *rest)}
+        known = (*BASELINES, *(n for n in REGISTERED_METHODS.names() if n not in BASELINES))
+        return values | {
+            "method": (*known, *(name for name in asked if name != ALL and name not in known))
+        }
 
     @model_validator(mode="after")
     def _fits(self) -> RunOptions:

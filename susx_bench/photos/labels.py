@@ -12,6 +12,7 @@ from pathlib import Path
 
 from susx_bench.console import printable
 from susx_bench.data.sources.tree import class_folders, image_files
+from susx_bench.data.splitnames import split_name
 from susx_bench.errors import OptionError
 from susx_bench.photos.names import label_of, unknown
 from susx_bench.photos.photographs import Photo, Photos
@@ -65,6 +66,11 @@ def classes_of(folder: Path) -> list[str]:
         raise OptionError(
             f"--labelled {folder}: it has no folder per class. Give one, as in "
             f"{folder}/cat/1.jpg, or a CSV file with the columns file and class."
+        )
+    if all(split_name(name) for name in names):
+        raise OptionError(
+            f"--labelled {folder}: its folders {', '.join(map(printable, names))} are splits and "
+            f"no classes. Give one of them, as in --labelled {folder / names[0]}."
         )
     return names
 

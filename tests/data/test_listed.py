@@ -13,7 +13,7 @@ from susx_bench.data.spec import Split, Where
 from susx_bench.data.wording import wording_hints
 from susx_bench.errors import DatasetError, OptionError
 from tests.conftest import Command
-from tests.data.made import plain, shade, write
+from tests.data.made import encoded, photo, plain, shade, write
 
 NAMES = ("cat", "night owl")
 SPLITS: tuple[tuple[Split, range], ...] = (
@@ -186,3 +186,49 @@ def test_hints_stand_beside_a_run(tmp_path: Path, command: Command) -> None:
 
     assert "1 of its 2 classes are called by WordNet ids (n01440764)" in " ".join(told.split())
     assert "'Annual_Crop' is 'Annual Crop' in a prompt" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("file,label,label\n0.png,cat,dog\n", "two columns are called 'label'"),
+        ("file,label,Split,split\n0.png,cat,train,test\n", "two columns are called 'Split'"),
+        ("file,label,split,subset\n0.png,cat,train,test\n", "split, subset may each say the split"),
+        ("file,label,phase\n0.png,cat,train\n1.png,dog,Test\n", "'phase' has names of splits"),
+        ("file,label,is_valid\n0.png,cat,True\n1.png,dog,False\n", "'is_valid' says splits"),
+        ("file,label\n0.png,0.0\n1.png,1.0\n", "line 2 has the label '0.0'"),
+        ("file,label\n0.png,cat\n1.png,-1\n", "line 3 has the label '-1'"),
+        ('file,label\n0.png,"[0, 1]"\n', "line 2 has the label '[0, 1]'"),
+        ("file,label\n0.png,cat\n1.png,NaN\n", "line 3 has the label 'NaN'"),
+        ("file,label\n0.png,True\n1.png,False\n", "line 2 has the label 'True'"),
+        (
+            "file,label,split\n0.png,cat,train\n1.png,0,test\n",
+            "'test' has numbers as label and 'train' has names",
+        ),
+        ("file,label\n/photos/0.png,cat\n/photos/1.png,dog\n", "a path from the root"),
+    ],
+)
+def test_what_would_be_another_number_is_refused(text: str, says: str, tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / f"{number}.png", encoded(photo(number)))
+    (tmp_path / "mine.csv").write_text(text)
+
+    with pytest.raises(DatasetError) as caught:
+        assert open_dataset(str(tmp_path / "mine.csv")).split("test").samples
+    assert says in str(caught.value)
+
+
+def test_a_key_that_an_object_has_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text('{"file": "0.png", "label": "cat", "label": "dog"}\n')
+
+    with pytest.raises(DatasetError, match="one key twice"):
+        open_dataset(str(tmp_path / "mine.jsonl"))
+
+
+def test_numbers_beside_names_are_classes_where_every_split_has_both(tmp_path: Path) -> None:
+    rows = [f"{i}.png,{'7' if i % 2 else 'other'}" for i in range(8)]
+    for i in range(8):
+        write(tmp_path / f"{i}.png", encoded(photo(i)))
+    (tmp_path / "mine.csv").write_text("\n".join(["file,label", *rows]))
+
+    assert open_dataset(str(tmp_path / "mine.csv")).spec.classnames == ("7", "other")

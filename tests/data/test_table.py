@@ -1034,3 +1034,14 @@ def test_a_folder_of_save_to_disk_is_a_pool(tmp_path: Path) -> None:
     pool = open_pool(str(tmp_path / "pool"))
 
     assert [shade(pool.image(sample)) for sample in pool.samples] == [1, 2]
+
+
+def test_a_column_of_splits_is_not_divided_over(tmp_path: Path) -> None:
+    file = tmp_path / "mine/images.parquet"
+    write(file, parquet([plain(grey) for grey in range(6)], [0, 1, 2] * 2, NAMES))
+    table = pq.read_table(file)
+    parts = pa.array(["train", "Test", "train", "train", "Test", "train"])
+    pq.write_table(table.append_column("phase", parts), file)
+
+    with pytest.raises(DatasetError, match=r"a column 'phase' with names of splits \(Test, train"):
+        assert open_dataset(str(tmp_path / "mine")).split("test").samples

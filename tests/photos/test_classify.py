@@ -493,3 +493,15 @@ def test_confidence_is_the_mean_of_the_largest_probability() -> None:
     logits = torch.tensor([[0.0, 0.0], [100.0, 0.0]])
 
     assert confidence(logits) == pytest.approx(0.75)
+
+
+def test_folders_of_splits_are_no_classes(classify: Callable[..., Finished], places: Path) -> None:
+    split = places.parent / "data"
+    for name in ("TRAINING_DATA", "Testing Images"):
+        (split / name).mkdir(parents=True)
+        (split / name / "1.png").write_bytes(encoded(photo(1)))
+
+    done = classify(places, "--labelled", split, "--out", places.parent / "answers")
+
+    assert done.code == 2
+    assert "are splits and no classes" in done.err

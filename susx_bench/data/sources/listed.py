@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,7 @@ from susx_bench.data.sources.folder import FolderSource
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled
 from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Split, Where
-from susx_bench.data.splitnames import guess_splits, split_remarks
+from susx_bench.data.splitnames import guess_splits, split_name, split_remarks
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_text
 
@@ -26,6 +28,12 @@ SUFFIXES = (*_DELIMITERS, *_LINES)
 _FILE = ("file", "filename", "file_name", "path", "filepath", "image", "image_path", "img")
 _LABEL = ("label", "class", "classname", "class_name", "category", "target")
 _SPLIT = ("split", "set", "subset", "partition")
+_NO_NAME = re.compile(
+    r"-\d+|[-+]?(\d+\.\d*|\.\d+|\d+)(e[-+]?\d+)?|\[.*\]|\{.*\}|true|false|null|none|nan",
+    re.IGNORECASE,
+)
+"""What a missing label, a fraction, or several labels look like as text. Whole numbers, which the
+pattern takes too, are names."""
 
 
 class ListedRow(NamedTuple):
@@ -59,7 +67,8 @@ def read_listed(path: Path, where: Where) -> list[ListedRow]:
     columns = list(rows[0][1])
     file = _column(path, columns, where.image_column, _FILE, "--image-column")
     label = _column(path, columns, where.label_column, _LABEL, "--label-column")
-    split = next((name for name in columns if name.strip().casefold() in _SPLIT), None)
+    split = _split_column(path, rows, {file, label})
+    _check_labels(path, rows, label, split)
     return [
         ListedRow(
             _text(path, number, row, file),
@@ -84,6 +93,9 @@ def _csv_rows(text: str, path: Path) -> Rows:
         head = ["file", "label", "split"][: len(head)]
     else:
         rows = rows[1:]
+    for name in head:
+        if sum(other.strip().casefold() == name.strip().casefold() for other in head) > 1:
+            raise ValueError(f"two columns are called '{name}'")
     for number, cells in rows:
         if len(cells) != len(head):
             raise ValueError(f"line {number} has {len(cells)} columns, and {len(head)} are named")
@@ -96,13 +108,20 @@ def _json_rows(text: str) -> Rows:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_object)
         except ValueError as error:
             raise ValueError(f"line {number} is not JSON: {error}") from error
         if not isinstance(value, dict):
             raise ValueError(f"line {number} is no object")
         rows.append((number, value))
     return rows
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("it has one key twice")
+    return value
 
 
 def _column(
@@ -121,6 +140,57 @@ def _column(
             f"may be meant. Say which with {option} NAME."
         )
     return found[0]
+
+
+def _split_column(path: Path, rows: Rows, others: set[str]) -> str | None:
+    """The column that says the splits, if there is one.
+
+    Raises:
+        DatasetError: If several may, or one of another name does.
+    """
+    columns = [name for name in rows[0][1] if name not in others]
+    found = [name for name in columns if name.strip().casefold() in _SPLIT]
+    if len(found) > 1:
+        raise DatasetError(
+            f"--dataset {path}: its columns {', '.join(found)} may each say the split. Leave one."
+        )
+    if found:
+        return found[0]
+    for name in columns:
+        values = {str(row.get(name, "")).strip() for _, row in rows}
+        if len(values) > 1 and all(split_name(value) for value in values):
+            raise DatasetError(
+                f"--dataset {path}: its column '{name}' has names of splits "
+                f"({', '.join(sorted(values))}). Call it 'split', so that they are kept, or take "
+                "it out."
+            )
+        if name.strip().casefold() in ("is_valid", "is_val", "is_test", "is_train"):
+            raise DatasetError(
+                f"--dataset {path}: its column '{name}' says splits in a way that is not read. "
+                "Give a column 'split' with train, val and test, or take it out."
+            )
+    return None
+
+
+def _check_labels(path: Path, rows: Rows, column: str, split: str | None) -> None:
+    """Refuse labels that are no names, and splits that call the classes differently."""
+    kinds: dict[str, set[bool]] = defaultdict(set)
+    for line, row in rows:
+        label = _text(path, line, row, column)
+        whole = label.isdecimal()
+        if not whole and _NO_NAME.fullmatch(label):
+            raise DatasetError(
+                f"--dataset {path}: line {line} has the {column} '{label}', which is neither a "
+                "name nor a whole number from 0."
+            )
+        kinds["" if split is None else str(row.get(split))].add(whole)
+    numbers = [name for name, found in kinds.items() if found == {True}]
+    names = [name for name, found in kinds.items() if found == {False}]
+    if numbers and names:
+        raise DatasetError(
+            f"--dataset {path}: '{numbers[0]}' has numbers as {column} and '{names[0]}' has names. "
+            "Give all splits the same."
+        )
 
 
 def _text(path: Path, number: int, row: Mapping[str, Any], column: str) -> str:

@@ -161,7 +161,12 @@ def labelled(
             path, label = PurePosixPath(key), labels[theirs]
             if label is None:
                 continue
-            if path.is_absolute() or ".." in path.parts:
+            if path.is_absolute():
+                raise DatasetError(
+                    f"{spec.name}: {where} names '{key}', a path from the root. Give paths from "
+                    "the images' folder."
+                )
+            if ".." in path.parts:
                 raise DatasetError(
                     f"{spec.name}: {where} names '{key}', which is outside the images' folder."
                 )

@@ -17,7 +17,7 @@ from susx_bench.data.sources.rows import Table
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
 from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split, Where
-from susx_bench.data.splitnames import guess_splits, split_remarks
+from susx_bench.data.splitnames import guess_splits, split_name, split_remarks
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_names
 
@@ -25,6 +25,9 @@ IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class")
 CLASSNAMES_FILE = "classnames.txt"
 """Class names of a copy whose labels are numbers, one a line, in the order of the numbers."""
+
+
+_SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "usage", "fold")
 
 
 class TableCopy:
@@ -351,8 +354,28 @@ class TableSource(Source):
             for split, name in self._copy.splits.items()
         }
         if "test" not in rows:
+            self._refuse_split_columns()
             return divide([sample for samples in rows.values() for sample in samples])
         return rows
+
+    def _refuse_split_columns(self) -> None:
+        """Refuse to divide what a column has divided already.
+
+        Raises:
+            DatasetError: If a column of such a name holds the names of several splits.
+        """
+        for name in self._copy.splits.values():
+            table = self._copy.tables[name]
+            for column in getattr(table, "columns", ()):
+                if column.strip().casefold() not in _SPLIT_COLUMNS:
+                    continue
+                values = {text or "" for text in table.texts(column)}
+                if len(values) > 1 and all(map(split_name, values)):
+                    raise DatasetError(
+                        f"{self._spec.name}: {self.where} has a column '{column}' with names of "
+                        f"splits ({', '.join(sorted(values))}), which is not read. Write a file "
+                        "per split, as train.parquet and test.parquet, or give a --split-file."
+                    )
 
     @property
     def _prefix(self) -> str:
