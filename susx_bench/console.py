@@ -91,6 +91,10 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {several}"
 
 
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with; the last four are the wide letters of Japanese keyboards."""
+
+
 def printable(text: str) -> str:
     r"""A text as one line that a terminal shows and does not obey.
 

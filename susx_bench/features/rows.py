@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.data.decode import DECODING
@@ -13,7 +14,7 @@ from susx_bench.data.images import Images
 from susx_bench.encoders.base import Encoder
 from susx_bench.features.blocks import BLOCK
 from susx_bench.features.launch import Launch
-from susx_bench.features.store import FeatureStore
+from susx_bench.features.store import SHARD, FeatureStore
 from susx_bench.records.files import sha256_json
 
 
@@ -94,3 +95,57 @@ def encode(
     if lost:
         raise RuntimeError(f"{store.path(work.recipe, lost[0])} is gone after it was written")
     return torch.cat([shard for shard in whole if shard is not None])
+
+
+def encode_texts(
+    texts: Sequence[str],
+    found: Sequence[Tensor | None],
+    encoder: Encoder,
+    store: FeatureStore,
+    launch: Launch,
+    advance: Callable[[int], object],
+) -> tuple[Tensor, Tensor]:
+    """Encode the single prompts that the store does not have, a shard at a time.
+
+    Args:
+        texts: The prompts, T of them.
+        found: What the store has of each shard under `text_recipe`.
+        encoder: The encoder, whose towers are loaded only where something is missing.
+        store: Where shards are kept.
+        launch: Of it only rank 0 writes.
+        advance: Told how many prompts were just encoded.
+
+    Returns:
+        ``(T, D)``, as long as the encoder makes them, and by how many tokens prompts are longer
+        than it reads, 0 for those that are not, of at most T.
+    """
+    recipe = text_recipe(encoder, texts)
+    over_recipe = recipe | {"rows": "tokens that are not read"}
+    rows, over = [], []
+    for shard, start in enumerate(range(0, len(texts), SHARD)):
+        part = found[shard]
+        if part is None:
+            some = texts[start : start + SHARD]
+            part = encoder.towers.single_texts(some)
+            excess = torch.tensor(encoder.towers.excess(some))[:, None]
+            if launch.is_main:
+                store.put(recipe, shard, part)
+                if excess.any():
+                    store.put(over_recipe, shard, excess)
+            advance(len(some))
+        else:
+            kept = store.get(over_recipe, shard)
+            excess = torch.zeros(0, 1, dtype=torch.int64) if kept is None else kept
+        rows.append(part)
+        over.append(excess[:, 0])
+    return torch.cat(rows), torch.cat(over)
+
+
+def text_recipe(encoder: Encoder, texts: Sequence[str]) -> dict[str, Any]:
+    """What the features of single prompts are kept under."""
+    return encoder_recipe(encoder) | {"texts": sha256_json(list(texts))}
+
+
+def mean_unit(groups: Sequence[Tensor]) -> Tensor:
+    """The mean of each group's unit rows, scaled to length 1, ``(K, D)``."""
+    return F.normalize(torch.stack([rows.mean(0) for rows in groups]), dim=-1)

@@ -24,7 +24,14 @@ from susx_bench.errors import DatasetError, OptionError
 from susx_bench.features.blocks import Rows
 from susx_bench.features.contents import Contents
 from susx_bench.features.launch import Launch
-from susx_bench.features.rows import ImageRows, encode, encoder_recipe
+from susx_bench.features.rows import (
+    ImageRows,
+    encode,
+    encode_texts,
+    encoder_recipe,
+    mean_unit,
+    text_recipe,
+)
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows, rows_in
 from susx_bench.methods.base import Labelled
 from susx_bench.methods.base import Need as MethodNeed
@@ -335,8 +342,7 @@ class DatasetTask(Task):
         self.hashes = self.hashes | {"prompts_sha256": sha256_json([list(each) for each in texts])}
         self._prompts = [text for each in texts for text in each]
         self._each = [len(each) for each in texts]
-        recipe = encoder_recipe(self._encoder)
-        self._text_recipe = recipe | {"texts": sha256_json(self._prompts)}
+        self._text_recipe = text_recipe(self._encoder, self._prompts)
         self._texts_found: list[Tensor | None] | None = None
         self.cut = ""
 
@@ -439,7 +445,7 @@ class DatasetTask(Task):
                 test=done["test"].norms,
             )
         return Features(
-            text=_mean_unit(prompts),
+            text=mean_unit(prompts),
             prompts=prompts,
             parts=self._given | {name: part.rows for name, part in pool.items()},
             views={name: rows[:, None] for name, rows in self._given.items()}
@@ -456,31 +462,23 @@ class DatasetTask(Task):
 
     def _texts(self, launch: Launch, advance: Advance) -> Tensor:
         """Features of every single prompt, ``(T, D)``, made and kept a shard at a time."""
-        found = self._texts_found or []
-        over: list[Tensor] = []
-        over_recipe = self._text_recipe | {"rows": "tokens that are not read"}
-        for shard, start in enumerate(range(0, len(self._prompts), SHARD)):
-            if found[shard] is None:
-                part = self._prompts[start : start + SHARD]
-                found[shard] = rows = self._encoder.towers.single_texts(part)
-                excess = torch.tensor(self._encoder.towers.excess(part))[:, None]
-                if launch.is_main:
-                    self._store.put(self._text_recipe, shard, rows)
-                    if excess.any():
-                        self._store.put(over_recipe, shard, excess)
-                advance("prompts", len(part))
-            else:
-                kept = self._store.get(over_recipe, shard)
-                excess = torch.zeros(0, 1, dtype=torch.int64) if kept is None else kept
-            over.append(excess[:, 0])
-        longest = torch.cat(over)
+        rows, longest = encode_texts(
+            self._prompts,
+            self._texts_found or [],
+            self._encoder,
+            self._store,
+            launch,
+            partial(advance, "prompts"),
+        )
+        shards = -(-len(rows) // SHARD)
+        self._texts_found = [rows[i * SHARD : (i + 1) * SHARD] for i in range(shards)]
         if count := int((longest > 0).sum()):
             self.cut = (
                 f"{count} of {len(self._prompts)} prompts of {self.prompts} are longer than "
                 f"{self.encoder} reads, the longest by {int(longest.max())} tokens; their ends are "
                 "cut off"
             )
-        return torch.cat([shard for shard in found if shard is not None])
+        return rows
 
 
 @dataclass(frozen=True)
@@ -495,7 +493,7 @@ class _Encoded:
     def of(cls, stored: Tensor, views: int) -> _Encoded:
         """From the rows of the store, `views` of them an image."""
         unit, norms = F.normalize(stored, dim=-1), stored.norm(dim=-1)
-        rows = _mean_unit(torch.split(unit, views)) if views > 1 else unit
+        rows = mean_unit(torch.split(unit, views)) if views > 1 else unit
         return cls(rows, norms.view(-1, views).mean(1), unit.view(len(rows), views, -1))
 
 
@@ -537,8 +535,3 @@ def _pick(rows: Mapping[str, Tensor], parts: Sequence[Tensor], positions: Tensor
     together = torch.cat([rows[part_key(part)] for part in parts])
     place = {position: row for row, position in enumerate(torch.cat(list(parts)).tolist())}
     return together[[place[position] for position in positions.tolist()]]
-
-
-def _mean_unit(groups: Sequence[Tensor]) -> Tensor:
-    """The mean of each group's unit rows, scaled to length 1."""
-    return F.normalize(torch.stack([rows.mean(0) for rows in groups]), dim=-1)

@@ -16,13 +16,14 @@ from susx_bench.encoders.named import open_encoder
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.launch import Launch
+from susx_bench.features.rows import mean_unit
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import Need
 from susx_bench.methods.base import Context, Labelled, Method, UnfitError
 from susx_bench.methods.zero_shot import clip_logits
 from susx_bench.photos.calibration import calibrate, confidence, held_out, matched
 from susx_bench.photos.classifier import Classifier, answers
-from susx_bench.photos.encoded import Studio, Watch, mean_unit
+from susx_bench.photos.encoded import Studio, Watch
 from susx_bench.photos.labels import Labels, classes_of, read_labels
 from susx_bench.photos.names import read_classes, spec_of, texts_of
 from susx_bench.photos.photographs import Photos, open_photos

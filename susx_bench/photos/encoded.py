@@ -13,10 +13,9 @@ from susx_bench.data.images import Images
 from susx_bench.encoders.base import Encoder
 from susx_bench.features.contents import Contents
 from susx_bench.features.launch import Launch
-from susx_bench.features.rows import ImageRows, encode, encoder_recipe
-from susx_bench.features.store import SHARD, FeatureStore
+from susx_bench.features.rows import ImageRows, encode, encode_texts, encoder_recipe, text_recipe
+from susx_bench.features.store import FeatureStore, rows_in
 from susx_bench.photos.photographs import Photos
-from susx_bench.records.files import sha256_json
 
 
 class Watch:
@@ -56,10 +55,8 @@ class Studio:
         work = [ImageRows(images, 1, recipe, contents.sha256(images)) for images in lists]
         found = [self.store.load(each.recipe, each.rows) for each in work]
         missing = sum(
-            min(SHARD, each.rows - SHARD * shard)
+            rows_in([i for i, shard in enumerate(shards) if shard is None], each.rows)
             for each, shards in zip(work, found, strict=True)
-            for shard, rows in enumerate(shards)
-            if rows is None
         )
         advance = self.watch.count(what, missing, "images") if missing else lambda _: None
         rows = [
@@ -75,18 +72,8 @@ class Studio:
     def texts(self, texts: Sequence[Sequence[str]]) -> list[Tensor]:
         """Encode the prompts of every class: K tensors ``(T_k, D)`` of unit rows."""
         flat = [text for each in texts for text in each]
-        recipe = encoder_recipe(self.encoder) | {"texts": sha256_json(flat)}
-        shards = []
-        for shard, start in enumerate(range(0, len(flat), SHARD)):
-            rows = self.store.get(recipe, shard)
-            if rows is None:
-                rows = self.encoder.towers.single_texts(flat[start : start + SHARD])
-                if self.launch.is_main:
-                    self.store.put(recipe, shard, rows)
-            shards.append(rows)
-        return list(torch.split(F.normalize(torch.cat(shards), dim=-1), [len(e) for e in texts]))
-
-
-def mean_unit(groups: Sequence[Tensor]) -> Tensor:
-    """The mean of each group's unit rows, scaled to length 1, ``(K, D)``."""
-    return F.normalize(torch.stack([rows.mean(0) for rows in groups]), dim=-1)
+        found = self.store.load(text_recipe(self.encoder, flat), len(flat))
+        rows, _ = encode_texts(
+            flat, found, self.encoder, self.store, self.launch, lambda count: None
+        )
+        return list(torch.split(F.normalize(rows, dim=-1), [len(each) for each in texts]))

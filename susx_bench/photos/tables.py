@@ -9,10 +9,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from susx_bench.console import printable
-
-FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a formula begins with; the last four are the wide letters of Japanese keyboards."""
+from susx_bench.console import FORMULA, printable
 
 
 def escaped(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from susx_bench.console import printable
+from susx_bench.console import FORMULA, printable
 from susx_bench.leaderboard.board import Board, Cell
 
 SMALLEST_P = 1e-9
@@ -93,10 +93,6 @@ def _fields(cell: Cell, baseline: str) -> dict[str, object]:
     return found
 
 
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a formula begins with; the last four are the wide letters of Japanese keyboards."""
-
-
 def _p(p: float | None) -> str | None:
     return None if p is None else f"{max(p, SMALLEST_P):.3g}"
 
@@ -109,4 +105,4 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     text = printable(str(value))
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA) else text
