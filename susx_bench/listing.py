@@ -122,7 +122,7 @@ def _images(spec: DatasetSpec, root: Path | None) -> str:
 
 def encoders() -> Table:
     """Encoders by name."""
-    from susx_bench.encoders.openclip import OPENAI
+    from susx_bench.encoders.layout import OPENAI
 
     table = _table("encoder", "what", "package")
     _fill(table, ENCODERS, _encoder)

@@ -114,7 +114,7 @@ def test_a_cache_that_cannot_be_written(
 
 
 def test_a_broken_encoder_folder(command: Command, tmp_path: Path) -> None:
-    from susx_bench.encoders.openclip import EMBEDDED
+    from susx_bench.encoders.layout import EMBEDDED
 
     folder = tmp_path / "encoder"
     folder.mkdir()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from susx_bench.encoders.base import Encoder
-from susx_bench.encoders.openclip import OPENAI, OpenClip
+from susx_bench.encoders.layout import OPENAI
+from susx_bench.encoders.openclip import OpenClip
 from susx_bench.errors import EncoderError
 
 _KEYS = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")

@@ -18,13 +18,10 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import re
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partialmethod
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,61 +30,14 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from susx_bench.encoders.base import PRECISIONS, Encoder, Towers
-from susx_bench.encoders.spelling import nearest
+from susx_bench.encoders.download import reason
+from susx_bench.encoders.layout import Parts, finder
 from susx_bench.encoders.trust import OWN_CODE, is_own_code, own_code_refused
-from susx_bench.errors import EncoderError, UnknownNameError
-from susx_bench.hub import unwritable_cache, why_offline
+from susx_bench.errors import EncoderError
 from susx_bench.records.files import sha256_file, sha256_json
-from susx_bench.records.text import read_json
-from susx_bench.registry import ENCODERS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-EMBEDDED = {"demo": Path(__file__).parents[1] / "demo" / "encoder"}
-"""Encoders whose weights are in the package."""
-
-OPENAI = {
-    f"{model}:openai": f"{model}-quickgelu"
-    for model in ("RN50", "RN101", "ViT-B-32", "ViT-B-16", "ViT-L-14")
-}
-"""The encoders of the papers, and the models OpenAI trained them as: all with QuickGELU."""
-
-_HINT = (
-    "Or local-dir:FOLDER, hf-hub:ORG/NAME[@REVISION], MODEL:TAG from open_clip.list_pretrained(), "
-    "MODEL:random from open_clip.list_models(), or what an installed package registers as "
-    f"{ENCODERS.group}."
-)
-_MOST_LAYERS = 1_000  # of a configuration; the deepest tower of open_clip's table has 56
-_MOST = 10_000_000  # any other number of it
-_REPOSITORY = r"([\w.-]+/[\w.-]+)(?:@(.+))?"
-_GELU = {True: "QuickGELU", False: "GELU"}
-_PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
-_CONFIG = "open_clip_config.json"
-_WEIGHTS = (  # in the order open_clip looks for them
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "open_clip_pytorch_model.pth",
-    "model.safetensors",
-    "pytorch_model.bin",
-    "pytorch_model.pth",
-    "model.pth",
-)
-_TOKENIZER = (  # config.json: transformers takes the kind from it where no other file names one
-    "config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "bpe.codes",
-    "*.model",
-    "*.spm",
-)
-_TOKENIZER_OPTIONS = {
-    "clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens",
-}  # fmt: skip
 
 
 def _resnet_patches(visual: Any, pixels: Tensor) -> Tensor:
@@ -202,10 +152,10 @@ class OpenClip(Encoder):
     def __init__(self, name: str, precision: str = "fp32") -> None:
         super().__init__(precision)
         self.name = name
-        self._find = _finder(name)
+        self._find = finder(name)
 
     @cached_property
-    def _parts(self) -> _Parts:
+    def _parts(self) -> Parts:
         return self._find()
 
     @property
@@ -251,7 +201,7 @@ class OpenClip(Encoder):
         try:
             return float(_read_logit_scale(path).float().exp())
         except Exception as error:  # of whatever kind the bytes lead a library to
-            raise EncoderError(f"{path} cannot be read: {_reason(error)}") from error
+            raise EncoderError(f"{path} cannot be read: {reason(error)}") from error
 
     @property
     def width(self) -> int | None:
@@ -306,257 +256,7 @@ class Demo(OpenClip):
         super().__init__("demo", precision)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Parts:
-    """What an encoder is made of, all of it on this machine.
-
-    Attributes:
-        architecture: What open_clip builds: a model of its own, or ``local-dir:FOLDER``.
-        config: ``model_cfg``, and ``preprocess_cfg`` where it is not open_clip's default.
-        weights: Their file, None where they are drawn.
-        tokenizer: Folder of a tokenizer for `transformers`, None for open_clip's own.
-        files: All that decides a feature and is a file.
-        facts: All that decides a feature and is not, as JSON values.
-        preprocess: What open_clip must be told about the image transform.
-        seed: Of what is drawn.
-        revision: Commit on the Hub.
-    """
-
-    architecture: str
-    config: dict[str, Any]
-    weights: Path | None
-    tokenizer: Path | None
-    files: Sequence[Path]
-    facts: Sequence[Any] = ()
-    preprocess: dict[str, Any] | None = None
-    seed: int = 0
-    revision: str | None = None
-
-
-def _finder(name: str) -> Callable[[], _Parts]:
-    """Check a name without a connection, and tell how to come by its parts.
-
-    Raises:
-        UnknownNameError: If nothing has this name.
-        EncoderError: If what has it is not complete, or does not fit together.
-    """
-    match name.partition(":"):
-        case ("local-dir", ":", folder):
-            return _local(name, Path(folder).expanduser())
-        case ("hf-hub", ":", place) if parts := re.fullmatch(_REPOSITORY, place):
-            return _hub(name, parts[1], parts[2])
-        case (model, ":", tag) if drawn := re.fullmatch(r"random(?:-(\d+))?", tag):
-            return _random(name, model, int(drawn[1] or 0))
-        case (model, ":", tag):
-            return _tagged(name, OPENAI.get(name, model), tag)
-        case _ if name in EMBEDDED:
-            return _local(name, EMBEDDED[name])
-    raise _unknown(name)
-
-
-def _local(name: str, folder: Path) -> Callable[[], _Parts]:
-    """A folder in open_clip's layout."""
-    weights = next((folder / file for file in _WEIGHTS if (folder / file).is_file()), None)
-    if weights is None:
-        raise EncoderError(
-            f"--encoder {name}: {folder} does not exist or has no weights: none of "
-            f"{', '.join(_WEIGHTS)}."
-        )
-    parts = _layout(name, weights)
-    _stay_off_the_hub(name, parts.config["model_cfg"], "hf_model_name")
-    return lambda: parts
-
-
-def _hub(name: str, repository: str, revision: str | None) -> Callable[[], _Parts]:
-    """A repository in open_clip's layout."""
-
-    def find() -> _Parts:
-        weights = _download(name, repository, revision, _WEIGHTS)
-        return _layout(name, weights, revision=weights.parent.name)
-
-    return find
-
-
-def _layout(name: str, weights: Path, revision: str | None = None) -> _Parts:
-    """The parts that are beside the weights in open_clip's layout.
-
-    Raises:
-        EncoderError: If the configuration is missing, or is none.
-    """
-    folder = weights.parent
-    path = folder / _CONFIG
-    try:
-        config = read_json(path)
-        text_cfg = config["model_cfg"]["text_cfg"]
-        options = set(text_cfg.get("tokenizer_kwargs", {}))
-        timm = config["model_cfg"]["vision_cfg"].get("timm_model_name") or ""
-    except FileNotFoundError as error:
-        raise EncoderError(f"--encoder {name}: {path} does not exist.") from error
-    except OSError as error:
-        raise EncoderError(f"--encoder {name}: {path} cannot be read: {error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EncoderError(f"{path} is not an open_clip configuration: {error!r}.") from error
-    _refuse_sizes(path, config["model_cfg"])
-    # They reach transformers, which has options that run code from the Hub.
-    if refused := options - _TOKENIZER_OPTIONS:
-        raise EncoderError(
-            f"{path}: tokenizer_kwargs has {', '.join(sorted(refused))}. Only "
-            f"{', '.join(sorted(_TOKENIZER_OPTIONS))} are passed on."
-        )
-    if ":" in timm:  # another repository, of which nothing would be hashed
-        raise EncoderError(f"{path}: timm_model_name '{timm}' is no name of timm's own.")
-    tokenizer = folder if text_cfg.get("hf_tokenizer_name") else None
-    beside = sorted([path, *_tokenizer_files(tokenizer)], key=lambda file: file.name)
-    return _Parts(
-        architecture=f"local-dir:{folder}",
-        config=config,
-        weights=weights,
-        tokenizer=tokenizer,
-        files=[weights, *beside],
-        revision=revision,
-    )
-
-
-def _refuse_sizes(path: Path, value: Any, name: str = "model_cfg") -> None:
-    """Check the numbers of a configuration before a model is built of them.
-
-    Raises:
-        EncoderError: If one is larger than in any model.
-    """
-    if isinstance(value, dict):
-        for key, each in value.items():
-            _refuse_sizes(path, each, str(key))
-    elif isinstance(value, list):
-        for each in value:
-            _refuse_sizes(path, each, name)
-    elif isinstance(value, int | float):
-        most = _MOST_LAYERS if "layers" in name or "depth" in name else _MOST
-        if not abs(value) <= most:
-            said = str(value) if len(str(value)) < 20 else f"of {len(str(value))} digits"
-            raise EncoderError(f"{path}: {name} is {said}, the most that is built is {most:,}.")
-
-
-def _tagged(name: str, model: str, tag: str) -> Callable[[], _Parts]:
-    """A model and weights from open_clip's tables; all these weights are on the Hub."""
-    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-
-    model_cfg = _built_in(name, model)
-    if tag not in list_pretrained_tags_by_model(model):  # open_clip knows other spellings, too
-        raise _unknown(name)
-    known = get_pretrained_cfg(model, tag)
-    repository, file = os.path.split(known["hf_hub"])
-    if use := _other_gelu(name):  # open_clip only warns, and computes what nobody trained
-        has = _is_quick(model_cfg)
-        raise EncoderError(
-            f"--encoder {name}: these weights were trained with {_GELU[not has]}, {model} has "
-            f"{_GELU[has]}. Use {use}."
-        )
-    preprocess = {key: known[key] for key in _PREPROCESS}
-    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
-
-    def find() -> _Parts:
-        safe = file.removesuffix(".bin") + ".safetensors"
-        weights = _download(name, repository, None, (safe, file) if file else _WEIGHTS)
-        tokenizer = model_cfg["text_cfg"].get("hf_tokenizer_name")
-        folder = _download(name, tokenizer, None) if tokenizer else None
-        return _Parts(
-            architecture=model,
-            config=config,
-            weights=weights,
-            tokenizer=folder,
-            files=[weights, *_tokenizer_files(folder)],
-            facts=[config],
-            preprocess=preprocess,
-            revision=weights.parent.name,
-        )
-
-    return find
-
-
-def _random(name: str, model: str, seed: int) -> Callable[[], _Parts]:
-    """A model from open_clip's table before any training."""
-    import open_clip
-
-    model_cfg = _built_in(name, model)
-    _stay_off_the_hub(name, model_cfg, "hf_model_name", "hf_tokenizer_name")
-    drawn_by = {"seed": seed, "torch": str(torch.__version__), "open_clip": open_clip.__version__}
-    parts = _Parts(
-        architecture=model,
-        config={"model_cfg": model_cfg},
-        weights=None,
-        tokenizer=None,
-        files=_tokenizer_files(None),
-        facts=[drawn_by, model_cfg],
-        seed=seed,
-    )
-    return lambda: parts
-
-
-def _built_in(name: str, model: str) -> dict[str, Any]:
-    """Configuration of a model in open_clip's table.
-
-    Raises:
-        UnknownNameError: If it is not there.
-    """
-    import open_clip
-
-    model_cfg: dict[str, Any] | None = open_clip.get_model_config(model)
-    if model_cfg is None:
-        raise _unknown(name)
-    return model_cfg
-
-
-def _unknown(name: str) -> UnknownNameError:
-    """The error for a name that nothing has, with the nearest that something has."""
-    near = [_other_gelu(other) or other for other in nearest(name)]
-    return UnknownNameError("encoder", name, {*ENCODERS.names(), *OPENAI}, _HINT, near)
-
-
-def _other_gelu(name: str) -> str | None:
-    """What to use for ``MODEL:TAG`` if the weights were trained with another GELU than it has."""
-    import open_clip
-    from open_clip.pretrained import get_pretrained_cfg, is_pretrained_cfg
-
-    model, _, tag = name.partition(":")
-    model = OPENAI.get(name, model)
-    known, model_cfg = get_pretrained_cfg(model, tag), open_clip.get_model_config(model)
-    if not known or model_cfg is None or known.get("quick_gelu", False) == _is_quick(model_cfg):
-        return None
-    right = f"{model}-quickgelu"
-    repository = os.path.split(known["hf_hub"])[0]
-    return f"{right}:{tag}" if is_pretrained_cfg(right, tag) else f"hf-hub:{repository}"
-
-
-def _is_quick(model_cfg: dict[str, Any]) -> bool:
-    return bool(model_cfg.get("quick_gelu"))
-
-
-def _stay_off_the_hub(name: str, model_cfg: dict[str, Any], *keys: str) -> None:
-    """Refuse what would ask the Hub although its name does not say so.
-
-    Raises:
-        EncoderError: If one of these keys of ``text_cfg`` names a repository.
-    """
-    for key in keys:
-        repository = model_cfg["text_cfg"].get(key)
-        if repository and not Path(repository).is_dir():
-            raise EncoderError(
-                f"--encoder {name}: its {key} is '{repository}' on the Hub, which this kind of "
-                "name does not ask. Use hf-hub:ORG/NAME or MODEL:TAG."
-            )
-
-
-def _tokenizer_files(folder: Path | None) -> list[Path]:
-    """What decides how a text becomes tokens."""
-    if folder is None:
-        from open_clip.tokenizer import default_bpe
-
-        return [Path(default_bpe())]
-    files = {path for pattern in _TOKENIZER for path in folder.glob(pattern)}
-    return sorted(path for path in files if path.is_file())
-
-
-def _tokenizer(parts: _Parts) -> Callable[[list[str]], Tensor]:
+def _tokenizer(parts: Parts) -> Callable[[list[str]], Tensor]:
     """What `open_clip.get_tokenizer` makes, from the files that are hashed and from no others."""
     from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 
@@ -590,11 +290,6 @@ def _read_logit_scale(path: Path) -> Tensor:
     return among_all
 
 
-def _reason(error: BaseException) -> str:
-    """An error of a library in one short line."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
-
-
 @contextmanager
 def _loading(name: str) -> Iterator[None]:
     """Silence open_clip, and make one line of whatever it stumbles over.
@@ -609,92 +304,7 @@ def _loading(name: str) -> Iterator[None]:
         with own_code_refused():
             yield
     except Exception as error:  # of whatever kind the configuration leads it to
-        why = OWN_CODE if is_own_code(error) else _reason(error)
+        why = OWN_CODE if is_own_code(error) else reason(error)
         raise EncoderError(f"--encoder {name}: cannot be loaded: {why}") from error
     finally:
         root.setLevel(level)
-
-
-def _download(
-    name: str, repository: str, revision: str | None, weights: Sequence[str] = ()
-) -> Path:
-    """Get configuration, tokenizer and weights from the Hub, or from its cache on this machine.
-
-    Args:
-        name: Name of the encoder, for messages.
-        repository: ``ORG/NAME``.
-        revision: Branch, tag or commit; None for the main branch.
-        weights: Files that weights can be in. The first that is there is taken.
-
-    Returns:
-        The file of the weights, or the folder it would be in where none were asked for. The last
-        part of the folder's name is the commit.
-
-    Raises:
-        EncoderError: If they cannot be had.
-    """
-    from huggingface_hub import (
-        _CACHED_NO_EXIST,
-        hf_hub_download,
-        snapshot_download,
-        try_to_load_from_cache,
-    )
-    from huggingface_hub.errors import EntryNotFoundError
-    from huggingface_hub.utils.tqdm import tqdm
-
-    class NoBar(tqdm):
-        """For the small files, which are looked at in every run; the weights have a bar."""
-
-        __init__ = partialmethod(tqdm.__init__, disable=True)
-
-    try:
-        folder = Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=[_CONFIG, *_TOKENIZER],
-                tqdm_class=NoBar,
-            )
-        )
-        commit = folder.name
-        if not weights:
-            return folder
-        missing = EntryNotFoundError()
-        for file in weights:
-            # What the Hub once said it has not got in this commit is not asked for again.
-            if try_to_load_from_cache(repository, file, revision=commit) is _CACHED_NO_EXIST:
-                continue
-            try:
-                return Path(hf_hub_download(repository, file, revision=commit))
-            except EntryNotFoundError as error:
-                missing = error
-        raise missing
-    except Exception as error:  # also of the network libraries below
-        place = f"{repository}@{revision}" if revision else repository
-        told = hub_advice(repository, weights, error)
-        raise EncoderError(f"--encoder {name}: {place}: {told}") from error
-
-
-def hub_advice(repository: str, weights: Sequence[str], error: Exception) -> str:
-    """Why the Hub did not give a file, and what to do about it."""
-    from huggingface_hub import constants, errors
-
-    if full := unwritable_cache(error):
-        return full
-    here, there = f"not in {constants.HF_HUB_CACHE}", constants.ENDPOINT
-    advice: dict[type[Exception], str] = {  # the first that fits; some are kinds of later ones
-        errors.GatedRepoError: f"access must be granted at {there}/{repository}. Ask for it there, "
-        "and set HF_TOKEN to a token that has it.",
-        errors.RepositoryNotFoundError: f"{there} has no such repository, or it is private. Check "
-        "the name, or set HF_TOKEN.",
-        errors.RevisionNotFoundError: f"no such branch, tag or commit. {there}/{repository} lists "
-        "them.",
-        errors.LocalEntryNotFoundError: f"{here}, and {why_offline()}. Allow it, or run "
-        f"`hf download {repository}` where there is a connection."
-        if why_offline()
-        else f"{here}, and {there} does not answer. Check the connection, and HF_ENDPOINT where "
-        "you set it.",
-        errors.EntryNotFoundError: f"no model in open_clip's layout: none of {', '.join(weights)}.",
-        Exception: f"{_reason(error)} If HF_TOKEN or HF_ENDPOINT is set, check it.",
-    }
-    return next(told for kind, told in advice.items() if isinstance(error, kind))

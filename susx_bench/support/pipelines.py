@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from susx_bench.data.sources.base import reason
-from susx_bench.encoders.openclip import hub_advice
+from susx_bench.encoders.download import hub_advice
 from susx_bench.encoders.trust import OWN_CODE, is_own_code, own_code_refused
 from susx_bench.errors import OptionError, SupportError
 from susx_bench.records.files import sha256_file, sha256_json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from susx_bench.encoders.openclip import EMBEDDED
+from susx_bench.encoders.layout import EMBEDDED
 from tests.conftest import Command
 from tests.data.made import encoded, photo, write
 

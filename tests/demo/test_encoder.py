@@ -10,7 +10,8 @@ import torch
 
 from susx_bench.demo.render import CLASSNAMES, draw
 from susx_bench.demo.train_encoder import to_pixels, train
-from susx_bench.encoders.openclip import EMBEDDED, OpenClip
+from susx_bench.encoders.layout import EMBEDDED
+from susx_bench.encoders.openclip import OpenClip
 
 
 def rendered(count: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from susx_bench.encoders.openclip import EMBEDDED
+from susx_bench.encoders.layout import EMBEDDED
 
 TEXT_CFG: dict[str, Any] = {
     "context_length": 16,

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from susx_bench.encoders.openclip import EMBEDDED, OpenClip
+from susx_bench.encoders.layout import EMBEDDED
+from susx_bench.encoders.openclip import OpenClip
 from tests.hub import Hub
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])

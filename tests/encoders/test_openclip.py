@@ -21,9 +21,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from susx_bench.encoders import openclip
+from susx_bench.encoders import layout
 from susx_bench.encoders.base import PRECISIONS
-from susx_bench.encoders.openclip import EMBEDDED, OPENAI, OpenClip, OpenClipTowers
+from susx_bench.encoders.layout import EMBEDDED, OPENAI
+from susx_bench.encoders.openclip import OpenClip, OpenClipTowers
 from susx_bench.errors import BenchError, EncoderError, UnknownNameError
 from tests.encoders.conftest import LOGIT_SCALE, RESNET, VIT, Folder
 
@@ -135,7 +136,7 @@ def test_the_short_names_are_what_openai_trained(
         return written / WEIGHTS
 
     written = folder()
-    monkeypatch.setattr(openclip, "_download", download)
+    monkeypatch.setattr(layout, "download", download)
 
     config = OpenClip(name).config
 
@@ -274,9 +275,9 @@ def test_open_clips_own_tokenizer_is_hashed_too(
     assert before[1] != after[1]
 
 
-@pytest.mark.parametrize("missing", range(len(openclip._WEIGHTS)))
+@pytest.mark.parametrize("missing", range(len(layout.WEIGHTS)))
 def test_of_several_weights_open_clips_choice_is_taken(missing: int, tmp_path: Path) -> None:
-    for file in openclip._WEIGHTS[missing:]:
+    for file in layout.WEIGHTS[missing:]:
         (tmp_path / file).touch()
     (tmp_path / CONFIG).write_text(json.dumps({"model_cfg": VIT}))
 
@@ -445,7 +446,7 @@ def test_a_tag_is_the_table_and_a_file(
         asked.append(place)
         return path / WEIGHTS
 
-    monkeypatch.setattr(openclip, "_download", download)
+    monkeypatch.setattr(layout, "download", download)
     tagged, local = OpenClip("Tiny:here"), OpenClip(f"local-dir:{path}")
     assert not asked
 
@@ -457,14 +458,14 @@ def test_a_tag_is_the_table_and_a_file(
     assert tagged.logit_scale == local.logit_scale == pytest.approx(LOGIT_SCALE)
     assert tagged.towers.preprocess_cfg["mean"] == (0.1, 0.2, 0.3)
     assert tagged.revision == "0123abc"
-    assert asked == [("Tiny:here", "org/tiny", None, openclip._WEIGHTS)]
+    assert asked == [("Tiny:here", "org/tiny", None, layout.WEIGHTS)]
 
 
 def test_the_hash_of_a_tag_is_of_what_decides_a_feature(
     tiny: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folder(TINY)
-    monkeypatch.setattr(openclip, "_download", lambda *_: path / WEIGHTS)
+    monkeypatch.setattr(layout, "download", lambda *_: path / WEIGHTS)
     hashes = [OpenClip("Tiny:here").sha256]
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED["Tiny"]["here"], "std", (1.0, 1.0, 1.0))
     hashes.append(OpenClip("Tiny:here").sha256)
@@ -482,7 +483,7 @@ def test_a_tag_with_a_tokenizer_from_the_hub(
     path = folder(VIT)
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny", copy.deepcopy(VIT))
     parts = {"org/tiny": path / WEIGHTS, "demo": path}
-    monkeypatch.setattr(openclip, "_download", lambda name, place, *_: parts[place])
+    monkeypatch.setattr(layout, "download", lambda name, place, *_: parts[place])
     tagged, local = OpenClip("Tiny:here"), OpenClip(f"local-dir:{path}")
     before = tagged.sha256
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from susx_bench.encoders.openclip import EMBEDDED
+from susx_bench.encoders.layout import EMBEDDED
 from tests.conftest import Bundle, Command
 from tests.data.made import encoded, parquet, photo, webdataset, write
 from tests.hub import Hub
