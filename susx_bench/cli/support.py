@@ -44,7 +44,9 @@ def build_support(recipe: Path | None, **_: Any) -> None:
     with notes.status("loading"):
         from susx_bench.progress import Reporter
         from susx_bench.support.build import Request, build
-        from susx_bench.support.folder import Recipe, unusable, without_images
+        from susx_bench.support.images import unusable
+        from susx_bench.support.manifest import without_images
+        from susx_bench.support.recipe import Recipe
         from susx_bench.support.report import summary
 
     options, declared = said(SupportOptions), SupportOptions.declared()

@@ -28,7 +28,8 @@ from susx_bench.photos.labels import Labels, classes_of, read_labels
 from susx_bench.photos.names import read_classes, spec_of, texts_of
 from susx_bench.photos.photographs import Photos, open_photos
 from susx_bench.registry import load_method
-from susx_bench.support.folder import BuiltSupport, default_root, find
+from susx_bench.support.folder import default_root, find
+from susx_bench.support.images import BuiltSupport
 from susx_bench.tuning.choose import Tune
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from susx_bench.registry import DATASETS, PROMPTS
 from susx_bench.runner.request import Request, as_given
 from susx_bench.support.build import Outstanding, outstanding
 from susx_bench.support.build import Request as Build
-from susx_bench.support.folder import BuiltSupport, default_root, find
+from susx_bench.support.folder import default_root, find
+from susx_bench.support.images import BuiltSupport
 from susx_bench.support.none import NoSupport
 from susx_bench.support.places import BLOCK
 

@@ -32,21 +32,14 @@ from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import make_folder, sha256_arrays
 from susx_bench.registry import SUPPORT
-from susx_bench.support.folder import (
-    KEPT,
-    Generation,
-    Recipe,
-    Retrieval,
-    Row,
-    SupportFolder,
-    default_root,
-    feature_sha256,
-)
+from susx_bench.support.folder import SupportFolder, default_root
+from susx_bench.support.manifest import KEPT, Row, feature_sha256
 from susx_bench.support.origins import BackendOrigin, FolderOrigin, PoolOrigin
 from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline, Preset
 from susx_bench.support.places import BLOCK, missing_blocks, wanted
 from susx_bench.support.places import finish as finish_generated
 from susx_bench.support.published import read_published
+from susx_bench.support.recipe import Generation, Recipe, Retrieval
 from susx_bench.support.retrieve import UNREADABLE, Origin, settle
 
 CUPL_RETRIEVED = 10

@@ -18,240 +18,38 @@ import re
 import shlex
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from susx_bench.data.decode import BadImageError, decode
-from susx_bench.data.images import Images
-from susx_bench.data.sources.base import Sample
-from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import SupportError
 from susx_bench.records.files import (
     append_lines,
     canonical_json,
-    sha256_arrays,
     sha256_bytes,
     sha256_file,
-    sha256_json,
     whole_lines,
     write_atomic,
 )
 from susx_bench.records.paths import own_folder, read_bytes
-from susx_bench.records.text import read_text
+from susx_bench.support.manifest import COLUMNS, KEPT, Row, fault, feature_sha256
+from susx_bench.support.recipe import SCHEMA, Recipe, schema_of
 
-SCHEMA = 2
-"""Of a recipe. Under 1, an image that several prompts found stood at its last place."""
 ROOT_VARIABLE = "SUSX_BENCH_SUPPORT"
-KEPT = "kept"
-_SHOWN = 5  # names in a line
-_RECIPE = "recipe.json"
+RECIPE = "recipe.json"
 _MANIFEST = "manifest.parquet"
 _FEATURES = "features.safetensors"
 _SUMS = "SHA256SUMS"
-_SUMMED = (_RECIPE, _MANIFEST, _FEATURES)
+_SUMMED = (RECIPE, _MANIFEST, _FEATURES)
 _SUM = re.compile(f"[0-9a-f]{{64}}  ({'|'.join(map(re.escape, _SUMMED))})")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Generation(_Strict):
-    """How SuS-SD's images are generated.
-
-    Attributes:
-        model: ``demo``, a folder, or a repository on the hub.
-        revision: Commit of the repository; of a folder, the hash of its files.
-        pipeline: Class of the pipeline.
-        steps: Denoising steps.
-        guidance: Weight of classifier-free guidance; at most 1 is none.
-        precision: What the pipeline computes in.
-        block: Images computed together, always.
-        safety_checker: Whether the pipeline blanks images it takes for unsafe.
-    """
-
-    model: str
-    revision: str
-    pipeline: str
-    steps: Annotated[int, Field(ge=1, le=1000)]
-    guidance: Annotated[float, Field(ge=0, le=1000)]
-    precision: str
-    block: Annotated[int, Field(ge=1, le=1000)]
-    safety_checker: bool
-
-
-class Retrieval(_Strict):
-    """Where SuS-LC's images are retrieved from.
-
-    Attributes:
-        source: ``pool``, ``backend``, ``import`` or, without images, ``features``.
-        place: Folder, ``hf:ORG/NAME@REVISION``, or address of the backend.
-        content_sha256: Hash of what the place held; empty for a backend, whose answers the
-            manifest keeps.
-        encoder: Encoder of the pool or of the features; empty where there is none.
-        weights_sha256: Hash of its weights.
-        precision: What it computed in.
-        search: ``exact`` or ``ivf``; the backend's index for a backend.
-        test_sha256: Hash of the test images that copies were looked for of; empty where they
-            were not looked for.
-    """
-
-    source: Literal["pool", "backend", "import", "features"]
-    place: str
-    content_sha256: str = ""
-    encoder: str = ""
-    weights_sha256: str = ""
-    precision: str = ""
-    search: str = ""
-    test_sha256: str = ""
-
-
-class Recipe(_Strict):
-    """What a support set is built from.
-
-    Attributes:
-        schema_: `SCHEMA`.
-        kind: ``sus-sd``, ``sus-lc``, or a kind of a plugin.
-        dataset: Name of the dataset whose classes it has.
-        classnames: Its canonical class names.
-        prompts: Kind of prompts.
-        texts: The prompts of each class, in the order in which they are used.
-        per_class: Images a class.
-        seed: The user's seed.
-        generation: For ``sus-sd``.
-        retrieval: For ``sus-lc``.
-    """
-
-    schema_: int = Field(default=SCHEMA, alias="schema")
-    kind: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-    dataset: str
-    classnames: Annotated[tuple[str, ...], Field(min_length=1)]
-    prompts: str
-    texts: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
-    per_class: Annotated[int, Field(ge=1, le=10_000)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    generation: Generation | None = None
-    retrieval: Retrieval | None = None
-
-    @model_validator(mode="after")
-    def _each_class_has_texts(self) -> Recipe:
-        if len(self.texts) != len(self.classnames):
-            raise ValueError(f"{len(self.classnames)} classes, texts for {len(self.texts)}")
-        return self
-
-    def differs(self, other: Recipe) -> list[str]:
-        """What two recipes differ in, by the names of their fields."""
-        mine, theirs = (_flat(r.model_dump(mode="json", by_alias=True)) for r in (self, other))
-        return sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
-
-    @classmethod
-    def read(cls, path: Path) -> Recipe:
-        """Read a recipe.
-
-        Raises:
-            SupportError: If it cannot be read, or has another form.
-        """
-        try:
-            content = read_text(path)
-            if (schema := _schema_of(content)) != SCHEMA:
-                raise SupportError(
-                    f"{path} is a recipe of schema {schema}, this version has {SCHEMA}. The same "
-                    "`susx-bench support build` as before, without --recipe, builds the set again."
-                )
-            return cls.model_validate_json(content)
-        except OSError as error:
-            raise SupportError(f"{path} cannot be read: {error.strerror}.") from error
-        except ValidationError as error:
-            # An unknown key says more than the missing one it was meant to be.
-            first = min(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
-            place = ".".join(str(part) for part in first["loc"]) or "it"
-            raise SupportError(f"{path} is no recipe: {place}: {first['msg']}.") from error
-        except ValueError as error:
-            raise SupportError(f"{path} is no recipe: {error}.") from error
-
-
-def _schema_of(content: str | bytes) -> int:
-    """The schema that a recipe says it has; `SCHEMA` where it says none that can be read."""
-    try:
-        schema = json.loads(content)["schema"]
-    except (ValueError, RecursionError, TypeError, KeyError):
-        return SCHEMA  # what is wrong with it is told by whoever reads it whole
-    return schema if isinstance(schema, int) else SCHEMA
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, part in value.items():
-        if isinstance(part, dict):
-            found |= _flat(part, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = part
-    return found
-
-
-class Row(_Strict):
-    """One image of a support set, or one thing that was tried and left out.
-
-    Attributes:
-        class_id: Canonical class; -1 for what was tried for no class, such as an unreadable
-            image of a pool.
-        place: Place among the images of its class, from 0; -1 for a candidate that was left out.
-        prompt: What it was generated or retrieved for.
-        source: The model, a key of the pool, or a URL.
-        fate: ``kept``, or why it was left out.
-        of: What a copy is a copy of.
-        file: Path in the folder; empty for what was left out.
-        sha256: Hash of the file.
-        seed: Seed of its generator; None where nothing is drawn.
-        redrawn: How often it was drawn again, the picture before being blank.
-        score: Cosine (or the backend's similarity) with the prompt; None where there is none.
-        model: Model that generated or scored it.
-        revision: Its revision.
-    """
-
-    class_id: Annotated[int, Field(ge=-1)]
-    place: Annotated[int, Field(ge=-1)]
-    prompt: str
-    source: str
-    fate: str
-    of: str = ""
-    file: Annotated[str, Field(pattern=r"^(images/\d{5,9}/\d{4,9}\.[a-z0-9]{1,8})?$")] = ""
-    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    seed: int | None = None
-    redrawn: int = 0
-    score: float | None = None
-    model: str = ""
-    revision: str = ""
-
-
-_COLUMNS = pa.schema(
-    [
-        ("class_id", pa.int32()),
-        ("place", pa.int32()),
-        ("prompt", pa.string()),
-        ("source", pa.string()),
-        ("fate", pa.string()),
-        ("of", pa.string()),
-        ("file", pa.string()),
-        ("sha256", pa.string()),
-        ("seed", pa.int64()),
-        ("redrawn", pa.int32()),
-        ("score", pa.float64()),
-        ("model", pa.string()),
-        ("revision", pa.string()),
-    ]
-)
 
 
 class SupportFolder:
@@ -285,17 +83,17 @@ class SupportFolder:
         """
         if not self.exists:
             raise SupportError(
-                f"{self.path} is no support set: it has no {_RECIPE}. `susx-bench support build "
+                f"{self.path} is no support set: it has no {RECIPE}. `susx-bench support build "
                 "--kind sus-lc --import FOLDER` makes one of a folder of images."
             )
         if self.finished:
-            self._summed(_RECIPE)
-        return Recipe.read(self.path / _RECIPE)
+            self._summed(RECIPE)
+        return Recipe.read(self.path / RECIPE)
 
     @property
     def exists(self) -> bool:
         """Whether a build was begun here."""
-        return (self.path / _RECIPE).is_file()
+        return (self.path / RECIPE).is_file()
 
     @property
     def finished(self) -> bool:
@@ -307,8 +105,8 @@ class SupportFolder:
         """Whether it was built by rules that are not those of `SCHEMA`."""
         if not self.exists:
             return False
-        content = self._summed(_RECIPE) if self.finished else read_bytes(self.path / _RECIPE)
-        return _schema_of(content) != SCHEMA
+        content = self._summed(RECIPE) if self.finished else read_bytes(self.path / RECIPE)
+        return schema_of(content) != SCHEMA
 
     @property
     def blank(self) -> bool:
@@ -328,7 +126,7 @@ class SupportFolder:
             sums = {line[66:]: line[:64] for line in text.split("\n")[:-1] if _SUM.fullmatch(line)}
         except (OSError, ValueError):
             text, sums = "", {}
-        if not {_RECIPE, _MANIFEST} <= sums.keys() or text != _sums_file(sums):
+        if not {RECIPE, _MANIFEST} <= sums.keys() or text != _sums_file(sums):
             raise SupportError(f"{path} is damaged. {self.again(_SUMS)}")
         return sums
 
@@ -358,14 +156,14 @@ class SupportFolder:
 
     def again(self, name: str) -> str:
         """How to mend a set of which the file of this name is gone or changed."""
-        if name in (_RECIPE, _SUMS):
+        if name in (RECIPE, _SUMS):
             return (
                 "`susx-bench support build --force`, with the options that it was built with, "
                 "builds it again."
             )
         root, place = self.path.parent.parent, shlex.quote(self.path.name)
         return (
-            f"`susx-bench support build --recipe {shlex.quote(str(self.path / _RECIPE))} "
+            f"`susx-bench support build --recipe {shlex.quote(str(self.path / RECIPE))} "
             f"--root {shlex.quote(str(root))} --name {place}"
             + (" --force`" if name in _SUMMED else "`")
             + " builds it again."
@@ -390,7 +188,7 @@ class SupportFolder:
             ) from error
         except (pa.ArrowException, OSError, ValueError) as error:
             raise SupportError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
-        if wrong := _fault(rows, recipe, given=_FEATURES in self._sums()):
+        if wrong := fault(rows, recipe, given=_FEATURES in self._sums()):
             raise SupportError(f"{path}: {wrong}. {self.again(_MANIFEST)}")
         return rows
 
@@ -411,7 +209,7 @@ class SupportFolder:
         """Write the recipe of a new build, which goes on from what is there."""
         self.reopen()
         text = json.dumps(recipe.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
-        write_atomic(self.path / _RECIPE, f"{text}\n".encode())
+        write_atomic(self.path / RECIPE, f"{text}\n".encode())
 
     def reopen(self) -> None:
         """Make an unfinished set of a finished one; what it holds is progress again."""
@@ -428,7 +226,7 @@ class SupportFolder:
     def discard(self) -> None:
         """Remove a folder in which nothing but a recipe was written."""
         if self.exists and self.blank:
-            (self.path / _RECIPE).unlink()
+            (self.path / RECIPE).unlink()
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
@@ -505,7 +303,7 @@ class SupportFolder:
         order = sorted(rows, key=lambda r: (r.class_id, r.place < 0, r.place, r.prompt, r.source))
         values = [row.model_dump() for row in order]
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(values, _COLUMNS), buffer)
+        pq.write_table(pa.Table.from_pylist(values, COLUMNS), buffer)
         write_atomic(self.path / _MANIFEST, buffer.getvalue().to_pybytes())
         named = {self.path / row.file for row in rows if row.file}
         for path in set(self.path.glob("images/*/*")) - named:
@@ -524,35 +322,6 @@ class SupportFolder:
 def _sums_file(sums: Mapping[str, str]) -> str:
     """The content of `SHA256SUMS`, as ``sha256sum`` writes and reads it."""
     return "".join(f"{digest}  {name}\n" for name, digest in sums.items())
-
-
-def _fault(rows: Sequence[Row], recipe: Recipe, *, given: bool) -> str:
-    """What is wrong with the rows of a manifest; empty for good ones.
-
-    Args:
-        rows: The rows, each of the right form.
-        recipe: The recipe of the set.
-        given: Whether it has features in place of images.
-    """
-    classes = len(recipe.classnames)
-    names: set[str] = set()
-    for number, row in enumerate(rows):
-        kept = row.fate == KEPT
-        if not (0 if kept else -1) <= row.class_id < classes:
-            return f"row {number} is of class {row.class_id}, the recipe has {classes} classes"
-        if kept and (row.place < 0 or not row.sha256 or bool(row.file) == given):
-            return f"row {number} has no image, or no place and hash of one"
-        name = row.file or (row.source if kept else "")
-        if name in names:
-            return f"row {number} has the image of another row, {name}"
-        if name:
-            names.add(name)
-    return ""
-
-
-def feature_sha256(feature: Tensor) -> str:
-    """Hash of one feature ``(D,)`` that is given in place of an image."""
-    return sha256_arrays({"feature": feature.numpy()})
 
 
 def append_sealed(path: Path, values: Sequence[Any]) -> None:
@@ -583,108 +352,6 @@ def sealed_lines(path: Path) -> Iterator[str]:
         ) from error
 
 
-def without_images(recipe: Recipe, rows: Sequence[Row]) -> list[str]:
-    """Names of the classes that a set has no image of, in the recipe's order."""
-    there = {row.class_id for row in rows if row.fate == KEPT}
-    return [name for label, name in enumerate(recipe.classnames) if label not in there]
-
-
-def some(things: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
-    more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
-    return ", ".join(things[:_SHOWN]) + more
-
-
-def unusable(folder: Path, empty: Sequence[str], classes: int) -> str:
-    """Why a set cannot be used.
-
-    Args:
-        folder: The set's folder.
-        empty: Names of the classes it has no image of, at least one.
-        classes: Number of its classes.
-    """
-    return (
-        f"{folder} cannot be used: it has no image of {len(empty)} of {classes} classes: "
-        f"{some(empty)}. `susx-bench support show {folder}` tells what was tried; build it again "
-        "with --force from another source."
-    )
-
-
-class BuiltSupport(Images):
-    """The images of a finished support set, for a dataset with the same classes.
-
-    Args:
-        folder: The support set's folder.
-        spec: The dataset's facts.
-
-    Attributes:
-        features: Features in place of images, ``(M, D)`` in the order of the samples, or None.
-        encoder: The encoder that such features are from.
-
-    Raises:
-        SupportError: If it is not finished, its classes are not the dataset's, or a class has no
-            image.
-    """
-
-    def __init__(self, folder: Path, spec: DatasetSpec) -> None:
-        self._folder = SupportFolder(folder)
-        recipe = self._folder.recipe
-        if set(recipe.classnames) != set(spec.classnames):
-            missing = sorted(set(spec.classnames) - set(recipe.classnames))
-            other = sorted(set(recipe.classnames) - set(spec.classnames))
-            first = f"it has no '{missing[0]}'" if missing else f"it has '{other[0]}' besides"
-            raise SupportError(
-                f"{folder} was built for {recipe.dataset} with {len(recipe.classnames)} classes, "
-                f"{spec.name} has {len(spec.classnames)}: {first}."
-            )
-        if not self._folder.finished:
-            raise SupportError(
-                f"{folder} is not finished. `susx-bench support build --recipe "
-                f"{folder / _RECIPE}` completes it."
-            )
-        self.name = f"support/{recipe.kind}"
-        self.classnames = spec.classnames
-        rows = [row for row in self._folder.rows() if row.fate == KEPT]
-        label = {name: i for i, name in enumerate(spec.classnames)}
-        self.features = self._folder.features
-        self.encoder = recipe.retrieval.encoder if recipe.retrieval else ""
-        keys = [row.file or row.source for row in rows]
-        self._rows = dict(zip(keys, rows, strict=True))
-        self._samples = [
-            Sample(key, label[recipe.classnames[row.class_id]])
-            for key, row in zip(keys, rows, strict=True)
-        ]
-        if empty := without_images(recipe, rows):
-            raise SupportError(unusable(folder, empty, len(recipe.classnames)))
-
-    @property
-    def samples(self) -> Sequence[Sample]:
-        return self._samples
-
-    def image(self, sample: Sample) -> Image.Image:
-        row = self._rows[sample.key]
-        try:
-            return decode(self._folder.read(row))
-        except BadImageError as error:
-            raise SupportError(
-                f"{self._folder.path / row.file} cannot be read: {error}."
-            ) from error
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the images' content and labels: where the folder lies does not matter."""
-        return sha256_json(
-            [self.name, [[self._rows[key].sha256, label] for key, label in self._samples]]
-        )
-
-    @property
-    def pinned(self) -> bool:
-        return True
-
-    def state(self, samples: Sequence[Sample]) -> Any:
-        return [self._rows[sample.key].sha256 for sample in samples]
-
-
 def default_root() -> Path:
     """``SUSX_BENCH_SUPPORT``, or the folder for what this user has made."""
     return own_folder(ROOT_VARIABLE, platformdirs.user_data_path("susx-bench") / "support")
@@ -707,7 +374,7 @@ def find(name: str, dataset: str, root: Path, asked: str) -> Path:
         return Path(name).expanduser()
     if (root / dataset / name).is_dir():
         return root / dataset / name
-    there = sorted(path.name for path in (root / dataset).glob("*") if (path / _RECIPE).is_file())
+    there = sorted(path.name for path in (root / dataset).glob("*") if (path / RECIPE).is_file())
     alike = [found for found in there if found.startswith(f"{name}-")]
     if len(alike) == 1:
         return root / dataset / alike[0]

@@ -25,8 +25,10 @@ from susx_bench.support.build import (
     refuse,
     test_split,
 )
-from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
+from susx_bench.support.folder import SupportFolder
 from susx_bench.support.kinds import SupportKind, Wanted
+from susx_bench.support.manifest import KEPT, Row
+from susx_bench.support.recipe import Recipe
 from susx_bench.support.retrieve import COPY_OF_TEST, suffix_of
 
 _SEED_BYTES = 7  # a generator takes 63 bits

@@ -24,8 +24,9 @@ from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import read_bytes
 from susx_bench.support.backend import Backend
 from susx_bench.support.download import Limits, fetch
-from susx_bench.support.folder import Recipe, SupportFolder, append_sealed, sealed_lines
+from susx_bench.support.folder import SupportFolder, append_sealed, sealed_lines
 from susx_bench.support.pool import open_pool
+from susx_bench.support.recipe import Recipe
 from susx_bench.support.retrieve import (
     UNREADABLE,
     Candidate,

@@ -6,7 +6,9 @@ import hashlib
 from typing import NamedTuple
 
 from susx_bench.records.files import canonical_json
-from susx_bench.support.folder import Recipe, Row, SupportFolder
+from susx_bench.support.folder import SupportFolder
+from susx_bench.support.manifest import Row
+from susx_bench.support.recipe import Recipe
 
 BLOCK = 8
 """Images drawn together, always: at another batch shape some pixels differ by one level."""

@@ -17,15 +17,9 @@ from susx_bench.console import counted, one_line, printable
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.errors import SupportError
 from susx_bench.records.files import write_atomic
-from susx_bench.support.folder import (
-    KEPT,
-    Recipe,
-    Row,
-    SupportFolder,
-    default_root,
-    some,
-    without_images,
-)
+from susx_bench.support.folder import SupportFolder, default_root
+from susx_bench.support.manifest import KEPT, Row, some, without_images
+from susx_bench.support.recipe import Recipe
 
 if TYPE_CHECKING:
     from susx_bench.support.build import Built

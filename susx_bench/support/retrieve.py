@@ -17,7 +17,9 @@ from PIL import Image
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.data.duplicates import Seen, look
 from susx_bench.records.paths import read_bytes
-from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
+from susx_bench.support.folder import SupportFolder
+from susx_bench.support.manifest import KEPT, Row
+from susx_bench.support.recipe import Recipe
 
 COPY_OF_TEST = "copy of a test image"
 COPY_IN_SET = "copy in the set"

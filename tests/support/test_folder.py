@@ -13,15 +13,10 @@ from susx_bench.data.facts.digits import SPEC
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import SupportError
 from susx_bench.records.files import append_lines, whole_lines
-from susx_bench.support.folder import (
-    KEPT,
-    BuiltSupport,
-    Recipe,
-    Retrieval,
-    Row,
-    SupportFolder,
-    find,
-)
+from susx_bench.support.folder import SupportFolder, find
+from susx_bench.support.images import BuiltSupport
+from susx_bench.support.manifest import KEPT, Row
+from susx_bench.support.recipe import Recipe, Retrieval
 
 NAMES = ("cat", "dog", "axolotl")
 

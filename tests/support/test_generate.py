@@ -23,10 +23,12 @@ from susx_bench.errors import SupportError
 from susx_bench.events import Advanced, Event, Finished, Started
 from susx_bench.support import build as builds
 from susx_bench.support.build import Request, build
-from susx_bench.support.folder import KEPT, Recipe, Row, SupportFolder
+from susx_bench.support.folder import SupportFolder
 from susx_bench.support.generate import BLANK, TRIES
+from susx_bench.support.manifest import KEPT, Row
 from susx_bench.support.pipelines import PRESETS, Pipeline
 from susx_bench.support.places import BLOCK, Place, place_at, prompt_of, seed_of
+from susx_bench.support.recipe import Recipe
 from tests.conftest import Command
 from tests.support.conftest import untrained
 

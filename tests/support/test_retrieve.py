@@ -25,7 +25,9 @@ from susx_bench.features.launch import Launch
 from susx_bench.support import build as builds
 from susx_bench.support import download, origins
 from susx_bench.support.download import Limits
-from susx_bench.support.folder import KEPT, Recipe, Retrieval, Row, SupportFolder
+from susx_bench.support.folder import SupportFolder
+from susx_bench.support.manifest import KEPT, Row
+from susx_bench.support.recipe import Recipe, Retrieval
 from susx_bench.support.retrieve import (
     COPY_IN_SET,
     COPY_OF_TEST,

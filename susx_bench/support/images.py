@@ -1,0 +1,109 @@
+"""The images of a finished support set, as the samples of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.images import Images
+from susx_bench.data.sources.base import Sample
+from susx_bench.data.spec import DatasetSpec
+from susx_bench.errors import SupportError
+from susx_bench.records.files import sha256_json
+from susx_bench.support.folder import RECIPE, SupportFolder
+from susx_bench.support.manifest import KEPT, some, without_images
+
+
+def unusable(folder: Path, empty: Sequence[str], classes: int) -> str:
+    """Why a set cannot be used.
+
+    Args:
+        folder: The set's folder.
+        empty: Names of the classes it has no image of, at least one.
+        classes: Number of its classes.
+    """
+    return (
+        f"{folder} cannot be used: it has no image of {len(empty)} of {classes} classes: "
+        f"{some(empty)}. `susx-bench support show {folder}` tells what was tried; build it again "
+        "with --force from another source."
+    )
+
+
+class BuiltSupport(Images):
+    """The images of a finished support set, for a dataset with the same classes.
+
+    Args:
+        folder: The support set's folder.
+        spec: The dataset's facts.
+
+    Attributes:
+        features: Features in place of images, ``(M, D)`` in the order of the samples, or None.
+        encoder: The encoder that such features are from.
+
+    Raises:
+        SupportError: If it is not finished, its classes are not the dataset's, or a class has no
+            image.
+    """
+
+    def __init__(self, folder: Path, spec: DatasetSpec) -> None:
+        self._folder = SupportFolder(folder)
+        recipe = self._folder.recipe
+        if set(recipe.classnames) != set(spec.classnames):
+            missing = sorted(set(spec.classnames) - set(recipe.classnames))
+            other = sorted(set(recipe.classnames) - set(spec.classnames))
+            first = f"it has no '{missing[0]}'" if missing else f"it has '{other[0]}' besides"
+            raise SupportError(
+                f"{folder} was built for {recipe.dataset} with {len(recipe.classnames)} classes, "
+                f"{spec.name} has {len(spec.classnames)}: {first}."
+            )
+        if not self._folder.finished:
+            raise SupportError(
+                f"{folder} is not finished. `susx-bench support build --recipe "
+                f"{folder / RECIPE}` completes it."
+            )
+        self.name = f"support/{recipe.kind}"
+        self.classnames = spec.classnames
+        rows = [row for row in self._folder.rows() if row.fate == KEPT]
+        label = {name: i for i, name in enumerate(spec.classnames)}
+        self.features = self._folder.features
+        self.encoder = recipe.retrieval.encoder if recipe.retrieval else ""
+        keys = [row.file or row.source for row in rows]
+        self._rows = dict(zip(keys, rows, strict=True))
+        self._samples = [
+            Sample(key, label[recipe.classnames[row.class_id]])
+            for key, row in zip(keys, rows, strict=True)
+        ]
+        if empty := without_images(recipe, rows):
+            raise SupportError(unusable(folder, empty, len(recipe.classnames)))
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return self._samples
+
+    def image(self, sample: Sample) -> Image.Image:
+        row = self._rows[sample.key]
+        try:
+            return decode(self._folder.read(row))
+        except BadImageError as error:
+            raise SupportError(
+                f"{self._folder.path / row.file} cannot be read: {error}."
+            ) from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the images' content and labels: where the folder lies does not matter."""
+        return sha256_json(
+            [self.name, [[self._rows[key].sha256, label] for key, label in self._samples]]
+        )
+
+    @property
+    def pinned(self) -> bool:
+        return True
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        return [self._rows[sample.key].sha256 for sample in samples]
