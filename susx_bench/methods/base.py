@@ -296,6 +296,10 @@ class Method(ABC):
     A method whose logits are no linear function of the image's feature may say with `nonlinear`
     what in them bends; the message of a failed export repeats it.
 
+    The softmax of the logits are a method's probabilities: their scale is its own temperature. A
+    method whose scores are something else says with `no_logits` what they are, in a few words such
+    as "sums of probabilities"; then its likelihood and its calibration error stay blank.
+
     `seen` names the datasets with an eye on which a constant of the method was chosen; the
     docstring says by whom. There its number is no independent evidence: tables mark it and do not
     rank it. This concerns ``fixed``, and ``support`` which begins there, and with `seen_always`
@@ -313,6 +317,7 @@ class Method(ABC):
     prompts: ClassVar[str] = ""
     trained: ClassVar[bool] = False
     nonlinear: ClassVar[str] = ""
+    no_logits: ClassVar[str] = ""
     seen: ClassVar[frozenset[str]] = frozenset()
     seen_always: ClassVar[bool] = False
     regime: Regime = "inductive"

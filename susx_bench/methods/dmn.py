@@ -51,6 +51,7 @@ class DMN(Method):
     name: ClassVar[str] = "dmn"
     needs: ClassVar[frozenset[Need]] = frozenset({"text"})
     reference: ClassVar[str] = "zhang2024dmn"
+    no_logits: ClassVar[str] = "its scores are sums of probabilities"
     regime = "streaming"
 
     dynamic_weight: float = 1.0

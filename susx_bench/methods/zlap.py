@@ -49,6 +49,7 @@ class ZLaP(Method):
     name: ClassVar[str] = "zlap"
     needs: ClassVar[frozenset[Need]] = frozenset({"text"})
     reference: ClassVar[str] = "stojnic2024zlap"
+    no_logits: ClassVar[str] = "its scores are labels spread over a graph"
     regime = "transductive"
 
     neighbours: int = 5

@@ -29,6 +29,8 @@ Said = Annotated[str, Field(max_length=1000)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Magnitude = Annotated[float, Field(ge=-1e12, le=1e12)]
 
+_MAY_LACK = ("given", "macro_f1", "top5", "nll", "ece", "blank")
+"""Fields that a file has only where they say something."""
 _OUT_OF_RANGE = frozenset(
     {
         "greater_than",
@@ -117,6 +119,13 @@ class Record(Extras):
             test set, ``64:4``; empty for the whole of it, and where it changes nothing.
         accuracy: Top-1, micro.
         mean_per_class: Mean over classes of the accuracy in each.
+        macro_f1: Mean over classes of the F1 score, over those that occur among labels or answers.
+        top5: Top-5 accuracy, micro.
+        nll: Mean negative log-likelihood of the labels in nats, under the softmax of the method's
+            logits as it gives them.
+        ece: Expected calibration error of the same probabilities: 15 bins, percentage points.
+        blank: Why there is none of these four, by name. Records measured before they were counted
+            have neither.
         right: Which test images were right: `pack` of a bit an image, in the order of the split.
             Two records with one `split_sha256` are compared image by image with it.
         classes: For each class in order its name, how many of its test images were right, and how
@@ -162,6 +171,11 @@ class Record(Extras):
 
     accuracy: Percent
     mean_per_class: Percent
+    macro_f1: Percent | None = None
+    top5: Percent | None = None
+    nll: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    ece: Percent | None = None
+    blank: dict[Literal["top5", "nll", "ece"], Said] = Field(default={})
     n_test: Annotated[int, Field(ge=1, le=10**12)]
     correct: Count
     num_classes: Annotated[int, Field(ge=1, le=10**12)]
@@ -193,9 +207,9 @@ class Record(Extras):
         return self.model_dump(mode="json", by_alias=True, exclude=self._unset())
 
     def _unset(self) -> set[str]:
-        """Fields that the file is written without: options that were not given."""
+        """Fields that the file is written without: options not given, numbers not counted."""
         unset = Extras.model_fields.keys() - self.extras().keys()
-        return {*unset, *(() if self.given else ("given",))}
+        return {*unset, *(name for name in _MAY_LACK if getattr(self, name) in (None, {}))}
 
     def to_json(self) -> str:
         """The file's text."""
@@ -262,6 +276,8 @@ class Record(Extras):
         for key, count in counts.items():
             if abs(count - self.correct) > 1e-6 * max(1, self.correct):
                 return f"{key} has {count:g} images right, correct says {self.correct}"
+        if self.top5 is not None and self.top5 < self.accuracy - 1e-6:
+            return f"top5 is {self.top5:g}, less than the accuracy of {self.accuracy:g}"
         if len(self.classes) != self.num_classes:
             return f"classes has {len(self.classes)} rows, num_classes says {self.num_classes}"
         if sizes != self.n_test:

@@ -25,15 +25,21 @@ _SEARCH = "search"
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a method answered for every test image.
+    """What a method answered for every test image, in the order of the split.
+
+    A file of them takes 6 bytes an image, or 8 where there are more than 32,768 classes.
 
     Attributes:
-        top1: Class of the highest logit, ``(N,)`` int64.
-        margin: Highest minus second highest logit, ``(N,)`` float32, in units of CLIP's logits.
+        top1: Class of the highest logit, ``(N,)`` int64; in a file int16, or int32.
+        margin: Highest minus second highest logit, ``(N,)`` float32, in units of CLIP's logits; in
+            a file float16, where what is larger than 65,504 is that.
+        confidence: Probability of the answer under the softmax of the logits, ``(N,)`` float32; in
+            a file float16. None for a method whose scores are no logits.
     """
 
     top1: NDArray[np.int64]
     margin: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None = None
 
     @property
     def sha256(self) -> str:
@@ -131,11 +137,15 @@ def write(path: Path, record: Record, predictions: Predictions) -> Record:
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write predictions beside the place of their record."""
+    top1, confidence = predictions.top1, predictions.confidence
+    small = np.int16 if top1.max(initial=0) <= np.iinfo(np.int16).max else np.int32
+    largest = np.finfo(np.float16).max
     arrays: dict[str, NDArray[Any]] = {
-        "position": np.arange(len(predictions.top1), dtype=np.int64),
-        "top1": predictions.top1.astype(np.int64),
-        "margin": predictions.margin.astype(np.float32),
+        "top1": top1.astype(small),
+        "margin": predictions.margin.clip(max=largest).astype(np.float16),
     }
+    if confidence is not None:
+        arrays["confidence"] = confidence.astype(np.float16)
     meta = canonical_json({"record": path.name, "sha256": _seal(path, arrays)})
     write_atomic(predictions_path(path), save(arrays, metadata={_META: meta}))
 
@@ -161,7 +171,7 @@ def read_predictions(path: Path) -> Predictions:
     try:
         content = read_bytes(beside)
         arrays, meta = load(content), _metadata(content, _META)
-        top1, margin = arrays["top1"], arrays["margin"]
+        top1, margin, confidence = arrays["top1"], arrays["margin"], arrays.get("confidence")
         whole = meta == {"record": path.name, "sha256": _seal(path, arrays)}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise RecordError(f"{beside} cannot be read: {error}.") from error
@@ -170,9 +180,12 @@ def read_predictions(path: Path) -> Predictions:
             f"{beside} does not hold the predictions of {path.name}: it was changed, or is another "
             "record's."
         )
-    if top1.dtype != np.int64 or margin.dtype != np.float32 or top1.shape != margin.shape:
+    halves = [margin] if confidence is None else [margin, confidence]
+    if top1.dtype not in (np.int16, np.int32) or any(
+        half.dtype != np.float16 or half.shape != top1.shape for half in halves
+    ):
         raise RecordError(f"{beside} does not hold a class and a margin for every image.")
-    return Predictions(top1, margin)
+    return Predictions(top1.astype(np.int64), *(half.astype(np.float32) for half in halves))
 
 
 def read(path: Path) -> Record:

@@ -58,28 +58,32 @@ class Classify(LightningModule):
 
         Returns:
             ``position (B,)``, -1 for padding; ``top1 (B,)``, the class, see `ties.top1`;
-            ``margin (B,)``, the highest minus the second highest logit, in CLIP's units.
+            ``margin (B,)``, the highest minus the second highest logit, in CLIP's units;
+            ``logits (B, K)``, fp32.
         """
         blocks, position = batch
-        classes, margin = [], []
+        classes, margin, scores = [], [], []
         for block, place in zip(blocks, position, strict=True):
             if (place < 0).all():  # this rank's share is shorter: nothing to score
                 classes.append(torch.zeros_like(place))
                 margin.append(block.new_zeros(len(place)))
+                scores.append(block.new_zeros(len(place), self._context.num_classes))
                 continue
             rows = block if self.method.regime == "inductive" else block[place >= 0]
             try:
-                winner, lead = self._answer(rows, place)
+                winner, lead, logits = self._answer(rows, place)
             except (Exception, SystemExit) as error:
                 self._hold(error)
-                winner, lead = self._answer(rows, place)
+                winner, lead, logits = self._answer(rows, place)
             padding = (0, len(block) - len(rows))
             classes.append(F.pad(winner, padding))
             margin.append(F.pad(lead, padding))
+            scores.append(F.pad(logits, (0, 0, *padding)))
         return {
             "position": position.flatten(),
             "top1": torch.cat(classes),
             "margin": torch.cat(margin),
+            "logits": torch.cat(scores),
         }
 
     def on_predict_epoch_end(self) -> None:
@@ -102,16 +106,17 @@ class Classify(LightningModule):
             raise error
         self._failure = self._failure or error
 
-    def _answer(self, block: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """The class of every image, and by how much the highest logit leads the second."""
+    def _answer(self, block: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Every image's class, by how much the highest logit leads the second, and the logits."""
         if self._failure is not None:  # nothing more is asked of a method that failed
-            return torch.zeros(len(block), dtype=torch.int64), block.new_zeros(len(block))
+            nothing = block.new_zeros(len(block), self._context.num_classes)
+            return nothing[:, 0].long(), nothing[:, 0], nothing
         logits = self._logits(block).float()
         if not self._checked and self.method.regime == "inductive":
             self._spot_check(block, place, logits)
             self._checked = True
         highest = logits.topk(2, dim=-1).values
-        return top1(logits, self._first), highest[:, 0] - highest[:, 1]
+        return top1(logits, self._first), highest[:, 0] - highest[:, 1], logits
 
     def _spot_check(self, block: Tensor, place: Tensor, logits: Tensor) -> None:
         """Refuse an inductive method whose answer for an image depends on other rows.

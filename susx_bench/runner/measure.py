@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,11 +19,12 @@ from susx_bench.features.launch import Launch
 from susx_bench.features.task import Features
 from susx_bench.methods.base import Context, Labelled, Method
 from susx_bench.options.batches import Batches
-from susx_bench.records.record import Record, Search, Seconds, pack
+from susx_bench.records.record import Record, Search, Seconds
 from susx_bench.records.store import Predictions
 from susx_bench.registry import DATASETS
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.provenance import device_name, git_commit, versions
+from susx_bench.runner.scores import confidence, score
 from susx_bench.runner.together import compose, in_order
 from susx_bench.tuning.choose import Choice, choose
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
 
     from susx_bench.features.datamodules import BlockDataModule
-
-CONFUSIONS = 20
-"""Most frequent wrong answers that a record keeps."""
 
 _TASK_HASHES = ("split_sha256", "prompts_sha256", "weights_sha256")
 
@@ -95,7 +92,12 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     clock = time.perf_counter()
     answers = predict(module, data, launch)
     predict_seconds = time.perf_counter() - clock
-    predictions = Predictions(answers["top1"].numpy(), answers["margin"].numpy())
+    top1, logits, no_logits = answers["top1"], answers["logits"], fitted.method.no_logits
+    predictions = Predictions(
+        top1.numpy(),
+        answers["margin"].numpy(),
+        None if no_logits else confidence(logits, top1).float().numpy(),
+    )
     if cell.task.test_labels is None:
         return Measured(None, predictions, fitted.choice)
     seconds = Seconds(
@@ -105,7 +107,7 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
         predict=predict_seconds,
     )
     record = Record(
-        **score(answers["top1"], cell.task.test_labels, cell.task.classnames),
+        **score(top1, logits, cell.task.test_labels, cell.task.classnames, no_logits),
         **_inputs(cell),
         method=fitted.method.name,
         method_version=fitted.method.version,
@@ -298,30 +300,3 @@ def search_of(choice: Choice) -> Search:
         near=plateau.near if plateau else 0,
         ranges=plateau.ranges if plateau else {},
     )
-
-
-def score(top1: Tensor, labels: Tensor, classnames: Sequence[str]) -> dict[str, Any]:
-    """Where predictions meet the labels: what a record says of how right they were.
-
-    Args:
-        top1: Predicted classes ``(N,)``.
-        labels: True classes ``(N,)``.
-        classnames: K names. A class without test images does not count towards the mean over
-            classes.
-    """
-    from torchmetrics.functional.classification import multiclass_accuracy
-
-    right, num_classes = top1 == labels, len(classnames)
-    each = multiclass_accuracy(top1, labels, num_classes, average="none")
-    sizes = torch.bincount(labels, minlength=num_classes)
-    hits = torch.bincount(labels[right], minlength=num_classes)
-    wrong = Counter(zip(labels[~right].tolist(), top1[~right].tolist(), strict=True))
-    often = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
-    return {
-        "correct": int(right.sum()),
-        "accuracy": 100 * int(right.sum()) / len(labels),
-        "mean_per_class": float(100 * each[sizes > 0].double().mean()),
-        "right": pack(right.numpy()),
-        "classes": list(zip(classnames, hits.tolist(), sizes.tolist(), strict=True)),
-        "confusions": [(classnames[true], classnames[told], n) for (true, told), n in often],
-    }

@@ -16,8 +16,10 @@ from susx_bench.records.store import (
     folder_name,
     predictions_path,
     read,
+    read_predictions,
     record_path,
     write,
+    write_predictions,
 )
 from tests.records.example import make_record
 
@@ -118,6 +120,43 @@ def test_prediction_hash_covers_position_and_class() -> None:
 
     assert a.sha256 != swapped.sha256
     assert a.sha256 == nearer.sha256
+
+
+@pytest.mark.parametrize(("classes", "bytes_an_image"), [(1000, 6), (40_000, 8)])
+def test_predictions_take_few_bytes(path: Path, classes: int, bytes_an_image: int) -> None:
+    n = 10_000
+    generator = np.random.default_rng(0)
+    top1 = generator.integers(0, classes, n)
+    top1[0] = classes - 1
+    margin = generator.random(n, dtype=np.float32) * 20
+    margin[1] = 1e9
+    sure = generator.random(n, dtype=np.float32)
+    write_predictions(path, predictions := Predictions(top1, margin, sure))
+    back = read_predictions(path)
+
+    assert predictions_path(path).stat().st_size - 500 < bytes_an_image * n
+    assert back.sha256 == predictions.sha256
+    assert np.array_equal(back.top1, top1)
+    assert np.allclose(back.margin[2:], margin[2:], rtol=1e-3)
+    assert back.margin[1] == 65504
+    assert back.confidence is not None
+    assert np.abs(back.confidence - sure).max() < 3e-4
+
+
+def test_predictions_of_scores_that_are_no_logits(path: Path, predictions: Predictions) -> None:
+    write_predictions(path, predictions)
+
+    assert read_predictions(path).confidence is None
+
+
+def test_a_number_that_was_not_counted_is_left_out_of_the_file() -> None:
+    without, blank = make_record(), make_record(blank={"nll": "its scores are sums"}, top5=80.0)
+
+    assert "nll" not in without.sealed().to_json()
+    assert "blank" not in json.loads(without.to_json())
+    assert json.loads(blank.to_json())["blank"] == {"nll": "its scores are sums"}
+    assert "ece" not in json.loads(blank.to_json())
+    assert make_record(top5=10.0).contradiction() == "top5 is 10, less than the accuracy of 66.6667"
 
 
 def test_a_failed_write_leaves_the_old_file_whole(

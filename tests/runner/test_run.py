@@ -71,6 +71,9 @@ def test_scrambled_test_labels_change_the_accuracy_and_nothing_else(
         assert one["accuracy"] != two["accuracy"]
 
 
+NUMBERS = ("accuracy", "mean_per_class", "macro_f1", "nll", "ece", "blank")
+
+
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_batch_size_changes_no_prediction(
     bundle: Bundle, command: Command, batch_size: int
@@ -82,6 +85,7 @@ def test_batch_size_changes_no_prediction(
     for one, two in zip(whole, parts, strict=True):
         assert one["predictions_sha256"] == two["predictions_sha256"]
         assert one["input_sha256"] == two["input_sha256"]
+        assert [one[name] for name in NUMBERS] == [two[name] for name in NUMBERS]
 
 
 TWO_RUNS = """
@@ -121,9 +125,9 @@ def test_two_processes_answer_as_one(
     assert done.returncode == 0, done.stderr
     by_two = [json.loads(line) for line in done.stdout.splitlines()]
 
-    def answers(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-        told = ("dataset", "method", "batches", "predictions_sha256")
-        return [tuple(r[name] for name in told) for r in records]
+    def answers(records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        told = ("dataset", "method", "batches", "predictions_sha256", *NUMBERS, "top5")
+        return [tuple(r.get(name) for name in told) for r in records]
 
     assert len(by_one) == 8
     assert len({r["predictions_sha256"] for r in by_one if r["method"] == "transclip"}) == 2
