@@ -98,7 +98,7 @@ def slow(function: Callable[..., Any], out: Callable[[], str], line: str) -> Cal
         ),
         (
             (*ONE_CELL, "--json"),
-            "susx_bench.features.task.encode",
+            "susx_bench.features.dataset_task.encode",
             "now encoding digits: 0 of [0-9,]+ images; encoding digits: 0 of 10 prompts\n",
         ),
         (

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from susx_bench.data.dataset import first_of_each
 from susx_bench.errors import BundleError
-from susx_bench.features.arrays import Features as Arrays
-from susx_bench.features.arrays import named
+from susx_bench.features.arrays import Features, named
 from susx_bench.features.launch import Launch
-from susx_bench.features.task import Advance, Features, Need, Norms, Task, part_key
+from susx_bench.features.task import Advance, Need, Norms, Task, TaskFeatures, part_key
 from susx_bench.methods.base import Labelled
 from susx_bench.methods.checks import UNIT_TOLERANCE
 from susx_bench.records.files import sha256_arrays
@@ -56,7 +55,7 @@ class BundleTask(Task):
 
     def __init__(
         self,
-        path: Path | Arrays,
+        path: Path | Features,
         *,
         dataset: str | None = None,
         encoder: str | None = None,
@@ -65,7 +64,7 @@ class BundleTask(Task):
         limit: int | None = None,
     ) -> None:
         self.unread: tuple[str, ...] = ()
-        if isinstance(path, Arrays):
+        if isinstance(path, Features):
             tensors, meta = path.tensors(), path.facts()
             if missing := [name for name in _REQUIRED if name not in tensors]:
                 raise BundleError(f"{path}: '{missing[0]}' is None.")
@@ -166,7 +165,7 @@ class BundleTask(Task):
             "weights_sha256": "",
         }
 
-    def features(self, need: Need, launch: Launch, advance: Advance) -> Features:
+    def features(self, need: Need, launch: Launch, advance: Advance) -> TaskFeatures:
         pool, views = self._features["support"], self._views
         norms = val = None
         if self.val_labels is not None:
@@ -179,7 +178,7 @@ class BundleTask(Task):
                 val=self._norms.get("val"),
                 test=self._norms["test"],
             )
-        return Features(
+        return TaskFeatures(
             text=self._features["text"],
             prompts=None if self._prompts is None else self._prompts.unbind(),
             parts={part_key(positions): pool[positions] for positions in need.parts},
@@ -269,7 +268,7 @@ def _how_to_convert(path: Path) -> str:
 
 
 def _check_pair(
-    path: Path | Arrays, tensors: Mapping[str, Tensor], name: str, labels_name: str
+    path: Path | Features, tensors: Mapping[str, Tensor], name: str, labels_name: str
 ) -> None:
     """Check that features have labels, but for a test set that nobody labelled."""
     named = [
@@ -283,7 +282,7 @@ def _check_pair(
         raise BundleError(f"{path}: has '{name}' but no '{labels_name}'.")
 
 
-def _unit_rows(path: Path | Arrays, name: str, rows: Tensor, width: int | None) -> Tensor:
+def _unit_rows(path: Path | Features, name: str, rows: Tensor, width: int | None) -> Tensor:
     if rows.ndim != 2 or not rows.is_floating_point():
         raise BundleError(
             f"{path}: '{name}' is {rows.dtype} {tuple(rows.shape)}, "
@@ -316,7 +315,7 @@ def _unit_rows(path: Path | Arrays, name: str, rows: Tensor, width: int | None) 
 
 
 def _unit_groups(
-    path: Path | Arrays, name: str, groups: Tensor, of: str, rows: int, width: int
+    path: Path | Features, name: str, groups: Tensor, of: str, rows: int, width: int
 ) -> Tensor:
     """Check several unit rows for each row of another tensor, ``(rows, n, width)``."""
     _check_groups(path, name, groups, of, rows, width)
@@ -324,7 +323,7 @@ def _unit_groups(
 
 
 def _all_patches(
-    path: Path | Arrays, name: str, groups: Tensor, of: str, rows: int, width: int
+    path: Path | Features, name: str, groups: Tensor, of: str, rows: int, width: int
 ) -> Tensor:
     """The same of patches, which may be many: they stay in the precision they have."""
     _check_groups(path, name, groups, of, rows, width)
@@ -334,7 +333,7 @@ def _all_patches(
 
 
 def _check_groups(
-    path: Path | Arrays, name: str, groups: Tensor, of: str, rows: int, width: int
+    path: Path | Features, name: str, groups: Tensor, of: str, rows: int, width: int
 ) -> None:
     if groups.ndim != 3 or not groups.shape[1]:
         raise BundleError(
@@ -348,7 +347,7 @@ def _check_groups(
 
 
 def _all_norms(
-    path: Path | Arrays, tensors: dict[str, Tensor], features: dict[str, Tensor]
+    path: Path | Features, tensors: dict[str, Tensor], features: dict[str, Tensor]
 ) -> dict[str, Tensor] | None:
     """Check how long each row of the features was, ``(rows,)``: given for all of them, or none."""
     asked = [_NORMS[name] for name in features]
@@ -373,7 +372,7 @@ def _all_norms(
     return found
 
 
-def _labels(path: Path | Arrays, name: str, labels: Tensor, rows: int, classes: int) -> Tensor:
+def _labels(path: Path | Features, name: str, labels: Tensor, rows: int, classes: int) -> Tensor:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise BundleError(f"{path}: '{name}' is {labels.dtype}, labels are integers.")
     if labels.shape != (rows,):
@@ -391,7 +390,7 @@ def _labels(path: Path | Arrays, name: str, labels: Tensor, rows: int, classes: 
     return labels
 
 
-def _text(path: Path | Arrays, name: str, value: object) -> str:
+def _text(path: Path | Features, name: str, value: object) -> str:
     if not isinstance(value, str):
         told = reprlib.repr(value)
         raise BundleError(f"{path}: metadata '{name}' is {told}, not a text.")
@@ -400,7 +399,7 @@ def _text(path: Path | Arrays, name: str, value: object) -> str:
     return value
 
 
-def _scale(path: Path | Arrays, value: object) -> float:
+def _scale(path: Path | Features, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
         told = reprlib.repr(value)
         raise BundleError(f"{path}: logit_scale is {told}, not a number from 0 to 1e6.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from susx_bench.errors import RecordError
-from susx_bench.features.task import DatasetTask
+from susx_bench.features.dataset_task import DatasetTask
 from susx_bench.photos.classifier import Classifier, answers
 from susx_bench.photos.output import begin
 from susx_bench.photos.page.build import Gallery, Item, write_page

@@ -15,7 +15,8 @@ from susx_bench.errors import (
     PromptsError,
 )
 from susx_bench.events import Listener
-from susx_bench.features.task import DatasetTask, Task
+from susx_bench.features.dataset_task import DatasetTask
+from susx_bench.features.task import Task
 from susx_bench.methods.base import Method, fault
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.run import ORDER, SEEDS, SHOTS

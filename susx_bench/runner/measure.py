@@ -16,7 +16,7 @@ from susx_bench.data.names import names_one_of
 from susx_bench.errors import PluginError
 from susx_bench.features.blocks import row_at
 from susx_bench.features.launch import Launch
-from susx_bench.features.task import Features
+from susx_bench.features.task import TaskFeatures
 from susx_bench.methods.base import Context, Labelled, Method
 from susx_bench.options.batches import Batches
 from susx_bench.records.record import Record, Search, Seconds
@@ -68,7 +68,7 @@ class Fitted:
     seconds: float
 
 
-def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: float) -> Measured:
+def measure(cell: Cell, features: TaskFeatures, launch: Launch, encode_seconds: float) -> Measured:
     """Fit, choose, predict, and only then look at the test labels.
 
     Args:
@@ -124,12 +124,12 @@ def measure(cell: Cell, features: Features, launch: Launch, encode_seconds: floa
     return Measured(record, predictions, fitted.choice)
 
 
-def fit(cell: Cell, features: Features) -> Fitted:
+def fit(cell: Cell, features: TaskFeatures) -> Fitted:
     """Fit a cell's method and choose its hyper-parameters.
 
     Args:
         cell: The cell.
-        features: The task's features; `Features.in_full` for a method that needs ``norms``.
+        features: The task's features; `TaskFeatures.in_full` for a method that needs ``norms``.
     """
     labelled = tuning_images(cell, features)
     context = context_of(cell, features, labelled if cell.sees_val else None)
@@ -166,7 +166,7 @@ def written(method: Method) -> PluginError:
 
 
 def _ready(
-    cell: Cell, fitted: Fitted, features: Features
+    cell: Cell, fitted: Fitted, features: TaskFeatures
 ) -> tuple[LightningModule, BlockDataModule]:
     """What predicts the test images, and their features as it takes them."""
     from susx_bench.features.datamodules import FeatureDataModule, GroupDataModule
@@ -179,7 +179,7 @@ def _ready(
     return module, GroupDataModule(features.test, _together(cell), patches)
 
 
-def context_of(cell: Cell, features: Features, val: Labelled | None) -> Context:
+def context_of(cell: Cell, features: TaskFeatures, val: Labelled | None) -> Context:
     """What a cell's method may look at. Whatever it does to that stays in this cell.
 
     Args:
@@ -207,7 +207,7 @@ def context_of(cell: Cell, features: Features, val: Labelled | None) -> Context:
     )
 
 
-def tuning_images(cell: Cell, features: Features) -> Labelled | None:
+def tuning_images(cell: Cell, features: TaskFeatures) -> Labelled | None:
     """The labelled images that a cell's tuning looks at, besides the support."""
     test_labels = cell.task.test_labels
     if cell.tune == "test" and test_labels is not None:
@@ -220,7 +220,7 @@ def tuning_images(cell: Cell, features: Features) -> Labelled | None:
 
 def _take(
     cell: Cell,
-    features: Features,
+    features: TaskFeatures,
     split: str,
     rows: Tensor,
     labels: Tensor,

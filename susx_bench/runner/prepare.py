@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from susx_bench.errors import BenchError, OptionError, OutputError, RetrievalError, SupportError
 from susx_bench.events import Job, Listener, Note, ignore
 from susx_bench.features.launch import Launch
-from susx_bench.features.task import Features, Need, Task, part_key
+from susx_bench.features.task import Need, Task, TaskFeatures, part_key
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.plan import Plan, plan, plan_suite
 from susx_bench.support.build import build
@@ -66,7 +66,7 @@ def need_of(cells: Sequence[Cell]) -> Need:
 
 def encode(
     task: Task, cells: Sequence[Cell], launch: Launch, listen: Listener = ignore
-) -> Features:
+) -> TaskFeatures:
     """Encode what cells of a task need and the store does not have, and give all of it.
 
     Every rank calls this, and gets the same.

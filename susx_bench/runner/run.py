@@ -12,7 +12,7 @@ from torch import Tensor
 from susx_bench.errors import OptionError, OutputError, RecordError
 from susx_bench.events import Job, Listener, Note, ignore
 from susx_bench.features.launch import Launch
-from susx_bench.features.task import Features, Task
+from susx_bench.features.task import Task, TaskFeatures
 from susx_bench.methods.base import UnfitError
 from susx_bench.methods.ties import first_same
 from susx_bench.records.failures import clear_failure, reason_of, write_failure
@@ -244,7 +244,7 @@ class _Worker:
                 done[i] = self._measure(*pairs[i], features, seconds[i])
         return [done[i] for i in numbers]
 
-    def _measure(self, cell: Cell, path: Path, features: Features, encoding: float) -> Outcome:
+    def _measure(self, cell: Cell, path: Path, features: TaskFeatures, encoding: float) -> Outcome:
         self._job.say(_title(cell))
         try:
             measured = measure(cell, features, self._launch, encoding)

@@ -17,8 +17,9 @@ from susx_bench.errors import OptionError, SupportError
 from susx_bench.events import Listener, Note
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.contents import Contents
+from susx_bench.features.dataset_task import DatasetTask
 from susx_bench.features.store import FeatureStore, cache_url
-from susx_bench.features.task import DatasetTask, Task
+from susx_bench.features.task import Task
 from susx_bench.options.run import DEMO, LAUNCH
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.text import read_names

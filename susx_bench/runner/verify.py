@@ -14,7 +14,7 @@ from torch import Tensor
 
 from susx_bench.errors import OptionError, RecordError
 from susx_bench.events import Listener, ignore
-from susx_bench.features.task import Features
+from susx_bench.features.task import TaskFeatures
 from susx_bench.hub import downloads
 from susx_bench.methods.base import Context, Method
 from susx_bench.options.run import METHOD
@@ -126,7 +126,7 @@ class Inputs(NamedTuple):
     record: Record
     cell: Cell
     request: Request
-    features: Features
+    features: TaskFeatures
 
 
 def find(

@@ -14,9 +14,10 @@ from susx_bench.data.facts.digits import SPEC
 from susx_bench.data.sources.base import Sample
 from susx_bench.encoders.openclip import OpenClip
 from susx_bench.features.contents import Contents
+from susx_bench.features.dataset_task import DatasetTask
 from susx_bench.features.launch import Launch
 from susx_bench.features.store import FeatureStore
-from susx_bench.features.task import DatasetTask, Features, Need
+from susx_bench.features.task import Need, TaskFeatures
 from tests.data.made import digits
 
 LAUNCH = Launch(accelerator="cpu", workers=0)
@@ -39,7 +40,7 @@ def task_of(folder: Path, views: int = 1) -> DatasetTask:
     )
 
 
-def encoded(task: DatasetTask, need: Need) -> Features:
+def encoded(task: DatasetTask, need: Need) -> TaskFeatures:
     return task.features(need, LAUNCH, lambda unit, count: None)
 
 
