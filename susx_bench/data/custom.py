@@ -228,12 +228,12 @@ def _from_list(path: Path, where: Where) -> Dataset:
         raise DatasetError(f"--dataset {path}: there is no such file.")
     if where.split_file:
         raise OptionError(f"--split-file does not go with {path}, which may have a column 'split'.")
-    rows = read_listed(path, where)
-    names = sorted({row.label for row in rows})
+    listed = read_listed(path, where)
+    names = sorted({row.label for row in listed.rows})
     if len(names) < 2:
         raise DatasetError(f"--dataset {path}: all images are of class '{names[0]}', 2 are needed.")
     spec = _spec(path.stem, str(path), names, where)
-    return _dataset(spec, names, where, lambda: ListedSource(path, spec, rows))
+    return _dataset(spec, names, where, lambda: ListedSource(path, spec, listed))
 
 
 def _from_split_file(folder: Path, name: str, split_file: Path, where: Where) -> Dataset:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
-from typing import NamedTuple
+from pathlib import Path, PurePath
+from typing import NamedTuple, TypeVar
 
 from susx_bench.data.spec import SPLITS, Split
 from susx_bench.errors import DatasetError
@@ -55,7 +55,7 @@ class SplitName(NamedTuple):
     rest: tuple[str, ...]
 
 
-def _words(name: str) -> list[str]:
+def words(name: str) -> list[str]:
     """The words of a name without numbers: of ``TrainSet-2017`` these are train and set."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     name = re.sub(r"(hold|held)[\W_]+out(?![^\W_])", r"\1out", name.casefold())
@@ -73,8 +73,7 @@ def split_name(name: str) -> SplitName | None:
         The split, or None where the name has the word of no split or those of several. Train and
         val together, as in ``trainval``, are train.
     """
-    words = _words(name)
-    content = [word for word in words if word not in _FILLERS]
+    content = [word for word in words(name) if word not in _FILLERS]
     if len(content) == 1 and content[0] in _SHORT:
         return SplitName(_SHORT[content[0]], ())
     found: set[Split] = set()
@@ -91,13 +90,13 @@ def split_name(name: str) -> SplitName | None:
 
 def is_short(name: str) -> bool:
     """Whether a name is the short form of a split's, such as ``tr``, and may be a code as well."""
-    return any(word in _SHORT for word in _words(name))
+    return any(word in _SHORT for word in words(name))
 
 
 def is_filler(name: str) -> bool:
     """Whether a name, such as ``data`` or ``Images_2``, says nothing of what it holds."""
-    words = _words(name)
-    return bool(words) and all(re.fullmatch(f"(?:{_ANY_FILLER})+", word) for word in words)
+    found = words(name)
+    return bool(found) and all(re.fullmatch(f"(?:{_ANY_FILLER})+", word) for word in found)
 
 
 def named_splits(names: Iterable[str]) -> dict[Split, list[str]]:
@@ -138,18 +137,18 @@ def guess_splits(names: Sequence[str], where: str) -> dict[Split, str]:
     """Which of a copy's splits is which, by their names.
 
     Where there is a validation split and no test split, the former is the test set. A single
-    split of any other name is train.
+    split of any other name is train. Where there is no split but train, there is nothing to test
+    on, and train is to be divided.
 
     Args:
         names: The names of all its splits.
         where: Where they were found, for messages.
 
     Raises:
-        DatasetError: If a split has several names, or no name of several means a split.
+        DatasetError: If a split has several names, no name of several means a split, or train
+            stands beside others of which none means one.
     """
-    found = one_each(named_splits(names), where)
-    if "test" not in found and "val" in found:
-        found["test"] = found.pop("val")
+    found = with_test(one_each(named_splits(names), where))
     if not found and len(names) == 1:
         found["train"] = names[0]
     if not found:
@@ -157,7 +156,44 @@ def guess_splits(names: Sequence[str], where: str) -> dict[Split, str]:
             f"{where} has the splits {', '.join(names)}, and none of them is called train, "
             "validation or test."
         )
+    if "test" not in found and len(names) > 1:
+        others = ", ".join(f"'{name}'" for name in names if name not in found.values())
+        raise DatasetError(
+            f"{where} has '{found['train']}' and no test split, and beside it {others}, of which "
+            "no name means a split. Call the test split 'test', or take out what is none."
+        )
     return found
+
+
+Held = TypeVar("Held")
+
+
+def with_test(found: dict[Split, Held]) -> dict[Split, Held]:
+    """The splits, with validation as the test set where there is no other."""
+    if "test" not in found and "val" in found:
+        return {"test" if split == "val" else split: held for split, held in found.items()}
+    return found
+
+
+def division(only: str = "") -> str:
+    """The line that tells of images that came without a test split.
+
+    Args:
+        only: Name of the split that there is; empty for none.
+    """
+    what = f"there is only '{only}'" if only else "it has no test split"
+    return f"{what}, so each class is divided: 50 % train, 20 % val, 30 % test"
+
+
+def own_name(path: Path) -> list[str]:
+    """A line that tells of data that is divided although its own name is that of a split."""
+    name = path.resolve().name if path.is_dir() else path.stem
+    read = split_name(name)
+    if read is None or read.rest or read.split == "train":
+        return []
+    if path.is_dir():
+        return [f"to score all of it, give a folder with '{name}' in it and no other split"]
+    return [f"to score all of it, give it a column 'split' that says {read.split} in every row"]
 
 
 def split_remarks(names: Sequence[str], found: Mapping[Split, str]) -> list[str]:
@@ -199,7 +235,7 @@ def files_by_split(files: Sequence[str], where: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for file, name in read.items():
         if name is None:
-            group = "_".join(_words(PurePath(file).stem)) or "unnamed"
+            group = "_".join(words(PurePath(file).stem)) or "unnamed"
         elif name.rest and len(rests[name.split]) > 1:
             group = "_".join((*name.rest, name.split))
         else:
@@ -216,7 +252,7 @@ def nameless(files: Sequence[str], where: str) -> list[str]:
         where: The folder, for messages.
     """
     stems = (re.sub(r"-\d{5}-of-\d{5}$", "", PurePath(file).stem) for file in files)
-    names = sorted({"_".join(_words(stem)) for stem in stems})
+    names = sorted({"_".join(words(stem)) for stem in stems})
     if len(names) < 2 or any(_in_path(file, where) for file in files):
         return []
     listed = ", ".join(f"'{name}'" for name in names[:5]) + (" ..." if names[5:] else "")

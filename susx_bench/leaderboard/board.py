@@ -78,7 +78,7 @@ class Column:
             several: then they belong to the row. `shots` is 0 for a support set of class names
             that is used whole.
         label: Shortest text that tells it from the other columns.
-        marks: ``§`` for another split than the published one.
+        marks: ``§`` for another split than the published one; data of the user's own has none.
     """
 
     task: Task

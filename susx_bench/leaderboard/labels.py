@@ -105,5 +105,5 @@ def common_facts(tasks: Sequence[Task]) -> tuple[tuple[str, str], ...]:
 
 
 def split_mark(task: Task) -> str:
-    """``§`` for another split than the published one."""
+    """``§`` for another split of a known dataset than the published one."""
     return "" if task.protocol in PUBLISHED_SPLITS else "§"

@@ -25,7 +25,7 @@ from susx_bench.leaderboard.numbers import (
 )
 from susx_bench.leaderboard.published import Figure
 from susx_bench.leaderboard.sections import baseline_row, kinds_of, sections_of
-from susx_bench.records.cells import current, data_of, dataset_names
+from susx_bench.records.cells import current, data_of, dataset_names, is_own
 from susx_bench.records.record import Record
 
 BASELINES = ("tip-adapter", "zero-shot")
@@ -84,6 +84,7 @@ def arrange(
     called = {(r.dataset_given, names[r.dataset, data_of(r)]): None for r in kept.values()}
     called |= {(r.dataset, names[r.dataset, data_of(r)]): None for r in kept.values()}
     datasets = [name for asked in datasets for given, name in called if given == asked]
+    own = {names[r.dataset, data_of(r)] for r in kept.values() if is_own(r)}
     kept = {
         path: r.model_copy(update={"dataset": names[r.dataset, data_of(r)]})
         for path, r in kept.items()
@@ -108,7 +109,8 @@ def arrange(
     fill_tests(table, [[distinct for distinct, _ in row] for row in runs], bases)
     fill_ranks(table, sections)
     columns = [
-        Column(t, label, split_mark(t)) for t, label in zip(tasks, labels_of(tasks), strict=True)
+        Column(task, label, "" if task.dataset in own else split_mark(task))
+        for task, label in zip(tasks, labels_of(tasks), strict=True)
     ]
     groups = groups_of(tasks)
     rows = []

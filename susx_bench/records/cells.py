@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from susx_bench.console import counted
 from susx_bench.errors import RecordError
+from susx_bench.options.run import OWN
 from susx_bench.records.files import sha256_json
 from susx_bench.records.record import Record
 
@@ -28,6 +29,11 @@ def data_of(record: Record) -> str:
 @cache
 def _digest(split: str, classnames: tuple[str, ...]) -> str:
     return sha256_json([split, classnames])
+
+
+def is_own(record: Record) -> bool:
+    """Whether the data is the user's: a folder, a list, or a copy on the hub without facts."""
+    return (record.dataset_given or record.dataset).startswith(OWN)
 
 
 def shots_of(record: Record) -> int:

@@ -196,6 +196,20 @@ def test_a_split_file_of_another_form_is_refused(
     assert message.startswith(f"toy: {tmp_path}/toy/split.json {reason}")
 
 
+def test_validation_is_the_test_split_of_a_split_file_without_another(tmp_path: Path) -> None:
+    split_folder(tmp_path, {"train": ROWS["train"], "Valid": ROWS["test"]})
+
+    dataset = opened(toy(layout=SPLIT_FILE), Where(tmp_path))
+
+    assert dataset.splits == ("train", "test")
+    assert [sample.key for sample in dataset.split("test").samples] == [
+        path for path, *_ in ROWS["test"]
+    ]
+    assert list(dataset.remarks) == [
+        "in split.json there is no test split, so 'Valid' is the test set and there is no val"
+    ]
+
+
 def test_what_is_missing_is_named_and_how_to_get_it(tmp_path: Path) -> None:
     def read(root: Path | None) -> str:
         dataset = toy(layout=SPLIT_FILE)
@@ -213,7 +227,7 @@ def test_what_is_missing_is_named_and_how_to_get_it(tmp_path: Path) -> None:
     (folder / "images/c/31.png").unlink()
     (folder / "images/d/30.png").unlink()
     message = read(tmp_path)
-    assert f"{folder}/images/d/30.png and 1 more of 3 test images do not exist" in message
+    assert f"2 of 3 test images do not exist, the first is {folder}/images/d/30.png. " in message
     assert message.endswith("Make them anew.")
     (folder / "images").rename(folder / "pictures")
     assert f"{folder}/images does not exist" in read(tmp_path)
@@ -399,7 +413,7 @@ def test_list_files_name_an_image_and_a_class_a_line(tmp_path: Path) -> None:
         ("3 dog\n", "lists '3.png' twice, in train and in test"),
         ("../../4 dog\n", "names '../../4.png', which is outside"),
         ("4 ant\n", "none of its: 'ant'"),
-        ("6 dog\n", "/data/images/6.png of 1 test images do not exist"),
+        ("6 dog\n", "1 of 1 test images does not exist: /"),
     ],
 )
 def test_a_list_file_with_a_mistake_is_refused(tmp_path: Path, test: str, reason: str) -> None:

@@ -10,6 +10,8 @@ from susx_bench.data.sources.guess import Guess, guess
 from susx_bench.errors import DatasetError
 from tests.data.made import write
 
+DIVIDED = "it has no test split, so each class is divided: 50 % train, 20 % val, 30 % test"
+
 
 def made(folder: Path, *places: str) -> Path:
     """A folder with an image (or a file of another ending) at each of these places.
@@ -101,13 +103,62 @@ def test_a_train_folder_alone_is_divided(tmp_path: Path) -> None:
     found = guessed(tmp_path, "Train/{cat,dog}/1.png")
 
     assert (found.splits, found.classes, found.classnames) == ({}, "Train", ["cat", "dog"])
-    assert found.remarks == ["there is only 'Train', which is divided into splits"]
+    assert found.remarks == [
+        "there is only 'Train', so each class is divided: 50 % train, 20 % val, 30 % test"
+    ]
 
 
-def test_a_test_folder_alone_is_the_test_set(tmp_path: Path) -> None:
-    found = guessed(tmp_path, "test/{cat,dog}/1.png")
+@pytest.mark.parametrize(
+    ("above", "place"),
+    [
+        ("mine", "test"),
+        ("mine_test", "test"),
+        ("TestSet", "Test"),
+        ("test", "test"),
+        ("test", "test/test"),
+        ("cars", "cars_test"),
+        ("cars_test", "cars_test"),
+        ("mine_test", "data/test"),
+        ("archive", "mine_test/test"),
+        ("my_eval", "eval_images"),
+    ],
+)
+def test_a_test_folder_alone_is_the_test_set(tmp_path: Path, above: str, place: str) -> None:
+    found = guess(made(tmp_path / above, f"{place}/{{cat,dog}}/1.png"))
 
-    assert (found.splits, found.remarks) == ({"test": "test"}, [])
+    assert found
+    assert (found.splits, found.remarks) == ({"test": place}, [])
+
+
+@pytest.mark.parametrize("above", ["mine", "mine_val", "val"])
+def test_a_validation_folder_alone_is_the_test_set(tmp_path: Path, above: str) -> None:
+    found = guess(made(tmp_path / above, "val/{cat,dog}/1.png"))
+
+    assert found
+    assert found.splits == {"test": "val"}
+    assert found.remarks == ["there is no test split, so 'val' is the test set and there is no val"]
+
+
+@pytest.mark.parametrize("above", ["mine_train", "train"])
+def test_a_train_folder_in_a_folder_called_train_is_told(tmp_path: Path, above: str) -> None:
+    found = guess(made(tmp_path / above, "train/{cat,dog}/1.png"))
+
+    assert found
+    assert (found.splits, found.classes) == ({}, "train")
+    assert found.remarks == [
+        "there is only 'train', so each class is divided: 50 % train, 20 % val, 30 % test"
+    ]
+
+
+def test_class_folders_in_a_folder_called_test_are_divided_and_told(tmp_path: Path) -> None:
+    found = guess(made(tmp_path / "test", "{cat,dog}/1.png"))
+
+    assert found
+    assert (found.splits, found.classes) == ({}, ".")
+    assert found.remarks == [
+        DIVIDED,
+        "to score all of it, give a folder with 'test' in it and no other split",
+    ]
 
 
 def test_folders_beside_splits_are_left_out(tmp_path: Path) -> None:
@@ -207,7 +258,8 @@ def test_an_empty_folder_is_no_class(tmp_path: Path) -> None:
     assert found.classnames == ["cat", "dog"]
     assert found.remarks == [
         "left out: empty folders 'owl', 'x'; folder 'notes' without an image (1 .txt); "
-        "folder .cache (0 files)"
+        "folder .cache (0 files)",
+        DIVIDED,
     ]
 
 
@@ -215,7 +267,8 @@ def test_folders_inside_class_folders_are_told(tmp_path: Path) -> None:
     found = guessed(tmp_path, "animals/{cat,dog}/1.png", "plants/1.png")
 
     assert found.classnames == ["animals", "plants"]
-    assert found.remarks == ["folders inside a class folder are of its class: those in 'animals'"]
+    line = "folders inside a class folder are of its class: those in 'animals'"
+    assert found.remarks == [DIVIDED, line]
 
 
 def test_folders_inside_the_class_folders_of_splits_are_told(tmp_path: Path) -> None:
@@ -255,7 +308,8 @@ def test_a_link_to_a_folder_above_is_no_class(tmp_path: Path) -> None:
     assert found
     assert found.classnames == ["cat", "dog"]
     assert found.remarks == [
-        "left out: 'loop', a link to a folder above; 'self', a link to nothing"
+        "left out: 'loop', a link to a folder above; 'self', a link to nothing",
+        DIVIDED,
     ]
 
 

@@ -114,7 +114,10 @@ def test_columns_and_names_are_said_by_hand(tmp_path: Path) -> None:
         ("file,path,label\na.png,b.png,c\n", "several of file, .* --image-column NAME"),
         ("file,label\n../a.png,cat\nb.png,dog\n", "outside the images' folder"),
         ("file,label\na.png,cat\na.png,dog\n", "lists 'a.png' twice"),
-        ("file,label\na.png,cat\nb.png,dog\n", "a.png and 1 more of 2 test images do not exist"),
+        (
+            "file,label\na.png,cat\nb.png,dog\n",
+            "2 of 2 test images do not exist, the first is ",
+        ),
         ("file,label,split\na.png,cat,x\nb.png,dog,y\n", "none of them is called train"),
         ('file,label\n"a.png,cat\n', "cannot be read"),
     ],
@@ -194,7 +197,12 @@ def test_hints_stand_beside_a_run(tmp_path: Path, command: Command) -> None:
         ("file,label,label\n0.png,cat,dog\n", "two columns are called 'label'"),
         ("file,label,Split,split\n0.png,cat,train,test\n", "two columns are called 'Split'"),
         ("file,label,split,subset\n0.png,cat,train,test\n", "split, subset may each say the split"),
-        ("file,label,phase\n0.png,cat,train\n1.png,dog,Test\n", "'phase' has names of splits"),
+        ("file,label,part_\n0.png,cat,train\n1.png,dog,Test\n", "'part_' has names of splits"),
+        ("file,label,split\n0.png,cat,train\n1.png,dog,\n", "1 of its 2 rows have no 'split'"),
+        (
+            "file,label,split\n0.png,cat,train\n1.png,dog,query\n",
+            "has 'train' and no test split, and beside it 'query', of which no name means a split",
+        ),
         ("file,label,is_valid\n0.png,cat,True\n1.png,dog,False\n", "'is_valid' says splits"),
         ("file,label\n0.png,0.0\n1.png,1.0\n", "line 2 has the label '0.0'"),
         ("file,label\n0.png,cat\n1.png,-1\n", "line 3 has the label '-1'"),
@@ -232,3 +240,49 @@ def test_numbers_beside_names_are_classes_where_every_split_has_both(tmp_path: P
     (tmp_path / "mine.csv").write_text("\n".join(["file,label", *rows]))
 
     assert open_dataset(str(tmp_path / "mine.csv")).spec.classnames == ("7", "other")
+
+
+def test_any_usual_name_says_the_splits(tmp_path: Path) -> None:
+    rows = [f"{i}.png,{NAMES[i % 2]},{'Training' if i < 6 else 'PublicTest'}" for i in range(10)]
+    for i in range(10):
+        write(tmp_path / f"{i}.png", plain(i))
+    for column in ("split", "Usage", "phase", "SUBSET", "partition", "fold", "set"):
+        (tmp_path / "mine.csv").write_text("\n".join([f"file,label,{column}", *rows]))
+
+        dataset = open_dataset(str(tmp_path / "mine.csv"))
+
+        assert {s: len(dataset.split(s).samples) for s in dataset.splits} == {"train": 6, "test": 4}
+
+
+def test_a_column_that_names_no_split_is_told(tmp_path: Path) -> None:
+    rows = [f"{i}.png,{NAMES[i % 2]},{i % 5}" for i in range(10)]
+    for i in range(10):
+        write(tmp_path / f"{i}.png", plain(i))
+    (tmp_path / "mine.csv").write_text("\n".join(["file,label,fold", *rows]))
+
+    dataset = open_dataset(str(tmp_path / "mine.csv"))
+
+    assert list(dataset.remarks)[:2] == [
+        "its column 'fold' is not read: none of its values (0, 1, 2, 3, 4) is the name of a split",
+        "it has no test split, so each class is divided: 50 % train, 20 % val, 30 % test",
+    ]
+
+
+def test_a_split_that_only_later_lines_say_is_not_overlooked(tmp_path: Path) -> None:
+    lines = [{"file": "0.png", "label": "cat"}, {"file": "1.png", "label": "dog", "split": "test"}]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    with pytest.raises(DatasetError, match="1 of its 2 rows have no 'split', the first is row 1"):
+        open_dataset(str(tmp_path / "mine.jsonl"))
+
+
+def test_classes_of_rows_that_are_not_used_are_none(tmp_path: Path) -> None:
+    rows = ["0.png,cat,train", "1.png,dog,train", "2.png,cat,test", "3.png,cow,extra"]
+    for i in range(4):
+        write(tmp_path / f"{i}.png", plain(i))
+    (tmp_path / "mine.csv").write_text("\n".join(["file,label,split", *rows]))
+
+    dataset = open_dataset(str(tmp_path / "mine.csv"))
+
+    assert dataset.spec.classnames == ("cat", "dog")
+    assert "not used: 'extra', beside train, test" in dataset.remarks

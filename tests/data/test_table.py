@@ -1036,12 +1036,111 @@ def test_a_folder_of_save_to_disk_is_a_pool(tmp_path: Path) -> None:
     assert [shade(pool.image(sample)) for sample in pool.samples] == [1, 2]
 
 
-def test_a_column_of_splits_is_not_divided_over(tmp_path: Path) -> None:
-    file = tmp_path / "mine/images.parquet"
-    write(file, parquet([plain(grey) for grey in range(6)], [0, 1, 2] * 2, NAMES))
+def with_column(file: Path, column: str, values: Sequence[Any], labels: Sequence[int]) -> None:
+    """A Parquet file with a picture of its number in every row, and a column more."""
+    pictures = [plain(20 * number) for number in range(len(labels))]
+    write(file, parquet(pictures, labels, NAMES))
     table = pq.read_table(file)
-    parts = pa.array(["train", "Test", "train", "train", "Test", "train"])
-    pq.write_table(table.append_column("phase", parts), file)
+    pq.write_table(table.append_column(column, pa.array(values)), file)
 
-    with pytest.raises(DatasetError, match=r"a column 'phase' with names of splits \(Test, train"):
-        assert open_dataset(str(tmp_path / "mine")).split("test").samples
+
+@pytest.mark.parametrize("name", ["images", "train-00000-of-00001"])
+@pytest.mark.parametrize("column", ["split", "phase", "Usage", "set", "subset", "partition"])
+def test_a_column_of_splits_is_read(tmp_path: Path, name: str, column: str) -> None:
+    values = ["train", "Test", "train", "train", "Test", "valid"]
+    with_column(tmp_path / f"mine/{name}.parquet", column, values, [0, 1, 2] * 2)
+
+    dataset = open_dataset(str(tmp_path / "mine"))
+
+    parts = {split: dataset.split(split) for split in dataset.splits}
+    found = {
+        split: [(shade(part.image(sample)) // 20, sample.label) for sample in part.samples]
+        for split, part in parts.items()
+    }
+    assert found == {
+        "train": [(0, 0), (2, 2), (3, 0)],
+        "val": [(5, 2)],
+        "test": [(1, 1), (4, 1)],
+    }
+    assert dataset.protocol == "custom"
+    assert list(dataset.remarks) == [UNDERSCORES]
+
+
+def test_a_column_of_splits_may_have_numbers_with_names(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    saved = datasets.Dataset.from_dict(
+        {
+            "image": [{"bytes": plain(20 * i), "path": None} for i in range(6)],
+            "label": [0, 1] * 3,
+            "split": [1, 0, 1, 1, 0, 0],
+        },
+        features=datasets.Features(
+            image=datasets.Image(),
+            label=datasets.ClassLabel(names=["cat", "dog"]),
+            split=datasets.ClassLabel(names=["test", "train"]),
+        ),
+    )
+    saved.save_to_disk(str(tmp_path / "mine"))
+
+    dataset = open_dataset(str(tmp_path / "mine"))
+
+    assert {s: len(dataset.split(s).samples) for s in dataset.splits} == {"train": 3, "test": 3}
+
+
+def test_a_file_and_its_column_must_say_the_same_split(tmp_path: Path) -> None:
+    with_column(tmp_path / "mine/train.parquet", "split", ["train"] * 6, [0, 1, 2] * 2)
+    with_column(tmp_path / "mine/test.parquet", "split", ["test"] * 5 + ["train"], [0, 1, 2] * 2)
+
+    with pytest.raises(DatasetError, match="'test' by the name of a file, and its column 'split'"):
+        open_dataset(str(tmp_path / "mine"))
+
+
+def test_a_column_beside_files_of_splits_may_say_something_else(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        with_column(tmp_path / f"mine/{name}.parquet", "fold", [1, 2, 3] * 2, [0, 1, 2] * 2)
+
+    dataset = open_dataset(str(tmp_path / "mine"))
+
+    assert dataset.splits == ("train", "test")
+
+
+def test_a_column_that_says_the_splits_of_some_rows_is_refused(tmp_path: Path) -> None:
+    values = ["train", None, "test"] * 2
+    with_column(tmp_path / "mine/images.parquet", "split", values, [0, 1, 2] * 2)
+
+    with pytest.raises(DatasetError, match="2 of its 6 rows have no 'split', the first is row 2"):
+        open_dataset(str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("names", "splits", "says"),
+    [
+        ("test", {"test": 6}, ""),
+        ("val", {"test": 6}, "there is no test split, so 'validation' is the test set"),
+        ("train", {"train": 3, "test": 3}, "it has no test split, so each class is divided"),
+        ("images", {"train": 3, "test": 3}, "it has no test split, so each class is divided"),
+    ],
+)
+def test_a_single_file_is_the_split_that_it_is_called_by(
+    tmp_path: Path, names: str, splits: dict[str, int], says: str
+) -> None:
+    pictures = [plain(20 * number) for number in range(6)]
+    write(tmp_path / f"mine/{names}.parquet", parquet(pictures, [0, 1, 2] * 2, NAMES))
+
+    dataset = open_dataset(str(tmp_path / "mine"))
+
+    assert {s: len(dataset.split(s).samples) for s in dataset.splits} == splits
+    told = [line for line in dataset.remarks if line != UNDERSCORES]
+    assert says in " ".join(told)
+    assert len(told) == bool(says)
+
+
+def test_a_train_file_beside_files_of_no_split_is_not_divided(tmp_path: Path) -> None:
+    for name in ("train", "query", "gallery"):
+        pictures = [plain(20 * number) for number in range(6)]
+        write(tmp_path / f"mine/{name}.parquet", parquet(pictures, [0, 1, 2] * 2, NAMES))
+
+    with pytest.raises(
+        DatasetError, match="'train' and no test split, and beside it 'gallery', 'q"
+    ):
+        open_dataset(str(tmp_path / "mine"))

@@ -318,6 +318,16 @@ def test_another_split_is_a_column_of_its_own_with_its_mark() -> None:
     assert board.marks == ("§",)
 
 
+@pytest.mark.parametrize("given", ["./mine", "/data/mine", "~/mine.csv", "hf:org/mine"])
+@pytest.mark.parametrize("protocol", ["custom", "susx-bench 50/20/30", "hub-official"])
+def test_data_of_ones_own_has_no_published_split_to_differ_from(given: str, protocol: str) -> None:
+    records = Records()
+    records.add("tipx", 50, dataset_given=given, protocol=protocol)
+    board = records.board()
+
+    assert (board.columns[0].marks, board.marks) == ("", ())
+
+
 def test_a_method_is_compared_under_its_own_tuning() -> None:
     records = Records()
     for tune in ("fixed", "val"):

@@ -111,10 +111,11 @@ class FolderSource(Source):
         samples = self._listed[split]
         missing = [sample.key for sample in samples if not (self._images / sample.key).is_file()]
         if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            do = "does not exist:" if len(missing) == 1 else "do not exist, the first is"
+            how = self._spec.fetch or f"Paths start from {self._images}: put the files there."
             raise DatasetError(
-                f"{self._spec.name}: {self._images / missing[0]}{more} of {len(samples)} {split} "
-                f"images do not exist. {self._spec.fetch}"
+                f"{self._spec.name}: {len(missing)} of {len(samples)} {split} images {do} "
+                f"{self._images / missing[0]}. {how}"
             )
         return samples
 

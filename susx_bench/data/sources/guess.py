@@ -24,12 +24,16 @@ from susx_bench.data.sources.tree import (
 from susx_bench.data.spec import Split
 from susx_bench.data.splitnames import (
     SplitName,
+    division,
     is_filler,
     is_short,
     named_splits,
     one_each,
+    own_name,
     split_name,
     split_remarks,
+    with_test,
+    words,
 )
 from susx_bench.errors import DatasetError
 
@@ -56,9 +60,10 @@ class Guess:
 def guess(folder: Path) -> Guess | None:
     """Find the splits and the classes of a folder of images.
 
-    A folder is a split where its name says so and another split has folders of the same names.
-    Folders that stand beside splits are left out. A folder that stands alone and whose name says
-    nothing (``data``, or the name of the folder above) is gone through.
+    A folder is a split where its name says so and another split has folders of the same names, or
+    no other folder stands beside it. Folders that stand beside splits are left out. A folder that
+    stands alone and whose name says nothing (``data``, or the name of the folder above) is gone
+    through.
 
     Returns:
         The layout, or None where no folder in it has an image.
@@ -76,15 +81,17 @@ def guess(folder: Path) -> Guess | None:
     if top.through is not top:
         top = top.through
         remarks += top.left_out(())
-    splits = _splits(top.inside, where)
+    splits = _splits(top.inside, top.name, where)
     if splits:
         names = {split: box.name for split, box in splits.items()}
         remarks += split_remarks([box.name for box in top.inside], names)
         if "test" in splits:
             return _split(folder, splits, remarks, where)
         top = splits["train"].through
-        remarks.append(f"there is only '{names['train']}', which is divided into splits")
+        remarks.append(division(names["train"]))
         remarks += top.left_out(())
+    else:
+        remarks += [division(), *own_name(folder)]
     top.refuse_unread()
     _check_classes(top.inside, folder, where)
     remarks += _nested([top])
@@ -171,6 +178,8 @@ class _Folder:
         if len(self.inside) != 1 or loose_images(self.path):
             return self
         only = self.inside[0]
+        if self.path == self._root and only.hint and not _share(only.inside):
+            return self  # the only split there is, whatever the folder above it is called
         same = squash(only.name) == squash(self.name) or (
             self.hint is not None and only.hint is not None and only.hint.split == self.hint.split
         )
@@ -221,21 +230,32 @@ class _Folder:
         return [f"left out: {'; '.join(parts)}"] if parts else []
 
 
-def _splits(tops: Sequence[_Folder], where: str) -> dict[Split, _Folder]:
-    """The folder of each split, or none; where there is no test split, val is it."""
+def _splits(tops: Sequence[_Folder], above: str, where: str) -> dict[Split, _Folder]:
+    """The folder of each split, or none; where there is no test split, val is it.
+
+    Args:
+        tops: The folders.
+        above: Name of the folder that they are in, which a split may repeat: ``cars/cars_test``.
+        where: The dataset, for messages.
+    """
     hinted = [top for top in tops if top.hint]
     boxes = [top for top in hinted if top.inside]
     if _share(boxes):
         found = _chosen(boxes, tops, where)
-    elif len(tops) == 1 and boxes and not _rest(boxes[0]):
+    elif len(tops) == 1 and boxes and _is_plain(boxes[0], above):
         assert boxes[0].hint
         found = {boxes[0].hint.split: boxes[0]}
     else:
         _refuse_looks(tops, where)
         return {}
-    if "test" not in found and "val" in found:
-        found["test"] = found.pop("val")
-    return found
+    return with_test(found)
+
+
+def _is_plain(box: _Folder, above: str) -> bool:
+    """Whether a folder that stands alone means a split, and no class as ``test tube`` may."""
+    inner = box.through
+    plain = inner.hint is not None and not _rest(inner)
+    return plain or set(_rest(box)) <= set(words(above))
 
 
 def _share(tops: Sequence[_Folder]) -> bool:

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.sources.folder import FolderSource
+from susx_bench.data.sources.splitcolumn import read_splits
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled
 from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Split, Where
-from susx_bench.data.splitnames import guess_splits, split_name, split_remarks
+from susx_bench.data.splitnames import division, guess_splits, own_name, split_remarks
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_text
 
@@ -27,7 +28,6 @@ SUFFIXES = (*_DELIMITERS, *_LINES)
 
 _FILE = ("file", "filename", "file_name", "path", "filepath", "image", "image_path", "img")
 _LABEL = ("label", "class", "classname", "class_name", "category", "target")
-_SPLIT = ("split", "set", "subset", "partition")
 _NO_NAME = re.compile(
     r"-\d+|[-+]?(\d+\.\d*|\.\d+|\d+)(e[-+]?\d+)?|\[.*\]|\{.*\}|true|false|null|none|nan",
     re.IGNORECASE,
@@ -37,14 +37,24 @@ pattern takes too, are names."""
 
 
 class ListedRow(NamedTuple):
-    """An image: its file, from the folder of the table, its class, and its split if one is said."""
+    """An image: its file, from the folder of the table, its class, and its split.
+
+    The split is None where the table is to be divided.
+    """
 
     file: str
     label: str
-    split: str
+    split: Split | None
 
 
-def read_listed(path: Path, where: Where) -> list[ListedRow]:
+class Listed(NamedTuple):
+    """What a table lists: a row per image that is used, and what to tell of it, a line each."""
+
+    rows: list[ListedRow]
+    remarks: list[str]
+
+
+def read_listed(path: Path, where: Where) -> Listed:
     """Read a table of ``file,label[,split]``.
 
     A CSV file may begin with the names of its columns; without them the columns are file, label
@@ -64,19 +74,34 @@ def read_listed(path: Path, where: Where) -> list[ListedRow]:
         raise DatasetError(f"--dataset {path} cannot be read: {error}.") from error
     if not rows:
         raise DatasetError(f"--dataset {path}: it has no row.")
-    columns = list(rows[0][1])
+    columns = list(dict.fromkeys(name for _, row in rows for name in row))
     file = _column(path, columns, where.image_column, _FILE, "--image-column")
     label = _column(path, columns, where.label_column, _LABEL, "--label-column")
-    split = _split_column(path, rows, {file, label})
-    _check_labels(path, rows, label, split)
-    return [
+    column, theirs, remarks = read_splits(
+        [name for name in columns if name not in (file, label)],
+        lambda column: [_written(row.get(column)) for _, row in rows],
+        f"--dataset {path}",
+    )
+    theirs = theirs or [""] * len(rows)
+    _check_labels(path, rows, label, theirs)
+    names = list(dict.fromkeys(theirs))
+    found = guess_splits(names, f"--dataset {path}") if column else {}
+    divided = "test" not in found
+    if divided:
+        remarks += [division(found.get("train", "")), *own_name(path)]
+    else:
+        remarks += split_remarks(names, found)
+    used = {name: split for split, name in found.items()} or {"": "train"}
+    read = [
         ListedRow(
             _text(path, number, row, file),
             _text(path, number, row, label),
-            "" if split is None else _text(path, number, row, split),
+            None if divided else used[split],
         )
-        for number, row in rows
+        for (number, row), split in zip(rows, theirs, strict=True)
+        if split in used
     ]
+    return Listed(read, remarks)
 
 
 Rows = list[tuple[int, Mapping[str, Any]]]
@@ -142,40 +167,10 @@ def _column(
     return found[0]
 
 
-def _split_column(path: Path, rows: Rows, others: set[str]) -> str | None:
-    """The column that says the splits, if there is one.
-
-    Raises:
-        DatasetError: If several may, or one of another name does.
-    """
-    columns = [name for name in rows[0][1] if name not in others]
-    found = [name for name in columns if name.strip().casefold() in _SPLIT]
-    if len(found) > 1:
-        raise DatasetError(
-            f"--dataset {path}: its columns {', '.join(found)} may each say the split. Leave one."
-        )
-    if found:
-        return found[0]
-    for name in columns:
-        values = {str(row.get(name, "")).strip() for _, row in rows}
-        if len(values) > 1 and all(split_name(value) for value in values):
-            raise DatasetError(
-                f"--dataset {path}: its column '{name}' has names of splits "
-                f"({', '.join(sorted(values))}). Call it 'split', so that they are kept, or take "
-                "it out."
-            )
-        if name.strip().casefold() in ("is_valid", "is_val", "is_test", "is_train"):
-            raise DatasetError(
-                f"--dataset {path}: its column '{name}' says splits in a way that is not read. "
-                "Give a column 'split' with train, val and test, or take it out."
-            )
-    return None
-
-
-def _check_labels(path: Path, rows: Rows, column: str, split: str | None) -> None:
+def _check_labels(path: Path, rows: Rows, column: str, splits: Sequence[str]) -> None:
     """Refuse labels that are no names, and splits that call the classes differently."""
     kinds: dict[str, set[bool]] = defaultdict(set)
-    for line, row in rows:
+    for (line, row), split in zip(rows, splits, strict=True):
         label = _text(path, line, row, column)
         whole = label.isdecimal()
         if not whole and _NO_NAME.fullmatch(label):
@@ -183,7 +178,7 @@ def _check_labels(path: Path, rows: Rows, column: str, split: str | None) -> Non
                 f"--dataset {path}: line {line} has the {column} '{label}', which is neither a "
                 "name nor a whole number from 0."
             )
-        kinds["" if split is None else str(row.get(split))].add(whole)
+        kinds[split].add(whole)
     numbers = [name for name, found in kinds.items() if found == {True}]
     names = [name for name, found in kinds.items() if found == {False}]
     if numbers and names:
@@ -191,6 +186,10 @@ def _check_labels(path: Path, rows: Rows, column: str, split: str | None) -> Non
             f"--dataset {path}: '{numbers[0]}' has numbers as {column} and '{names[0]}' has names. "
             "Give all splits the same."
         )
+
+
+def _written(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _text(path: Path, number: int, row: Mapping[str, Any], column: str) -> str:
@@ -208,15 +207,16 @@ class ListedSource(FolderSource):
     Args:
         path: The table.
         spec: The dataset's facts.
-        rows: Its rows.
+        listed: What it lists.
     """
 
-    def __init__(self, path: Path, spec: DatasetSpec, rows: Sequence[ListedRow]) -> None:
-        super().__init__(path.parent, spec, ClassFolders(splits={}, complete=False))
+    def __init__(self, path: Path, spec: DatasetSpec, listed: Listed) -> None:
+        layout = ClassFolders(splits={}, complete=False)
+        super().__init__(path.parent, spec, layout, remarks=listed.remarks)
         self.where = str(path)
-        self.protocol = "custom" if rows[0].split else UNSPLIT
+        self.protocol = UNSPLIT if listed.rows[0].split is None else "custom"
         self._path = path
-        self._rows = rows
+        self._rows = listed.rows
 
     @property
     def _folders(self) -> Mapping[Split, str]:
@@ -226,22 +226,8 @@ class ListedSource(FolderSource):
     def _listed(self) -> Mapping[Split, list[Sample]]:
         names = sorted({row.label for row in self._rows})
         labels = dict(zip(names, match(names, self._spec, str(self._path)), strict=True))
-        where = f"--dataset {self._path}"
-        if not self._rows[0].split:
-            files: dict[Split, list[tuple[str, str]]] = {
-                "test": [(row.file, row.label) for row in self._rows]
-            }
-            return divide(labelled(files, labels, self._spec, where)["test"])
-        theirs = list(dict.fromkeys(row.split for row in self._rows))
-        splits = guess_splits(theirs, where)
-        if "test" not in splits:
-            train = [(row.file, row.label) for row in self._rows if row.split == splits["train"]]
-            self.remarks.append(f"there is only '{splits['train']}', which is divided into splits")
-            return divide(labelled({"test": train}, labels, self._spec, where)["test"])
-        self.remarks += split_remarks(theirs, splits)
-        known = {name: split for split, name in splits.items()}
-        rows: dict[Split, list[tuple[str, str]]] = {split: [] for split in splits}
+        rows: dict[Split, list[tuple[str, str]]] = {row.split or "test": [] for row in self._rows}
         for row in self._rows:
-            if row.split in known:
-                rows[known[row.split]].append((row.file, row.label))
-        return labelled(rows, labels, self._spec, where)
+            rows[row.split or "test"].append((row.file, row.label))
+        samples = labelled(rows, labels, self._spec, f"--dataset {self._path}")
+        return divide(samples["test"]) if self.protocol == UNSPLIT else samples

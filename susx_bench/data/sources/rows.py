@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from susx_bench.data.sources.base import reason
+from susx_bench.data.sources.splitcolumn import NAMES
 from susx_bench.data.sources.tree import is_image
 
 _BLOCK = 512  # bytes; a tar is made of such
@@ -66,6 +67,10 @@ class Table(ABC):
     def image_fault(self, column: str) -> str:
         """Why a column holds no images, in words that follow "it holds"; empty where it does."""
         return ""
+
+    @abstractmethod
+    def split_columns(self) -> list[str]:
+        """Columns that may say the split of each row, whatever they are called."""
 
 
 class ArrowTable(Table, ABC):
@@ -148,6 +153,15 @@ class ArrowTable(Table, ABC):
                 raise ValueError("its files name the classes differently")
             found = names
         return found
+
+    def split_columns(self) -> list[str]:
+        plain = ("integer", "boolean", *_TEXTS)
+        return [
+            column
+            for column in self.columns
+            if all(schema.get_field_index(column) >= 0 for schema in self._schemas)
+            and all(_is_any(kind, *plain) for kind in self._types(column))
+        ]
 
     def image_column(self, names: Iterable[str]) -> str | None:
         """The column that holds the images, see `image_column`."""
@@ -429,6 +443,9 @@ class ShardTable(Table):
         found = (self.image(column, row) for row in range(len(self)))
         return [None if content is None else content.decode("utf-8").strip() for content in found]
 
+    def split_columns(self) -> list[str]:
+        return [column for column in self.columns if column in NAMES]  # all else may be large
+
     def labels(self, column: str) -> list[int | str | None]:
         try:
             found = self.texts(column)
@@ -437,6 +454,51 @@ class ShardTable(Table):
         if all(text is None or re.fullmatch(r"-?\d{1,9}", text) for text in found):
             return [None if text is None else int(text) for text in found]
         return list(found)
+
+
+class PickedTable(Table):
+    """Some rows of a table.
+
+    Args:
+        table: The table.
+        rows: Which.
+    """
+
+    def __init__(self, table: Table, rows: Sequence[int]) -> None:
+        self.columns = table.columns
+        self._table = table
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def image(self, column: str, row: int) -> bytes | None:
+        return self._table.image(column, self._rows[row])
+
+    def labels(self, column: str) -> list[int | str | None]:
+        found = self._table.labels(column)
+        return [found[row] for row in self._rows]
+
+    def texts(self, column: str) -> list[str | None]:
+        found = self._table.texts(column)
+        return [found[row] for row in self._rows]
+
+    def names(self, column: str) -> list[str] | None:
+        return self._table.names(column)
+
+    def image_fault(self, column: str) -> str:
+        return self._table.image_fault(column)
+
+    def split_columns(self) -> list[str]:
+        return self._table.split_columns()
+
+
+def picked(table: Table, values: Sequence[str]) -> dict[str, Table]:
+    """The rows of a table by a value that each has."""
+    rows: dict[str, list[int]] = {}
+    for row, value in enumerate(values):
+        rows.setdefault(value, []).append(row)
+    return {value: PickedTable(table, each) for value, each in rows.items()}
 
 
 def _only_image(row: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from susx_bench.data.classes import match, same_names
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
-from susx_bench.data.splitnames import one_each, split_name
+from susx_bench.data.splitnames import one_each, split_name, split_remarks, with_test
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_json
 
@@ -30,23 +30,24 @@ def read_split_file(
 ) -> dict[Split, list[Sample]]:
     """Read ``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``.
 
-    The keys may be other usual names of splits. The labels are those of the class names, whatever
+    The keys may be other usual names of splits, and val is the test split where there is no other.
+    The labels are those of the class names, whatever
     numbers the file has; but numbers tell two classes of one name apart, see `match`.
 
     Args:
         path: The file.
         spec: The facts.
-        say: Told which classes have one name.
+        say: Told which classes have one name, and which split takes another's place.
 
     Raises:
         DatasetError: If the file is missing or of another form, has a key that means no split,
             gives one class two numbers, or for what `labelled` refuses.
     """
-    rows = _rows(path, spec.name, spec.fetch)
+    rows, remarks = _rows(path, spec.name, spec.fetch)
     classes = _classes(rows)
     _refuse_several(classes, spec.name, path, allowed=len(classes) == len(spec.classnames))
     labels = match([name for _, name in classes], spec, str(path))
-    for line in same_names(classes):
+    for line in (*remarks, *same_names(classes)):
         say(f"in {path.name} {line}")
     named = {
         split: [(image, (number, name)) for image, number, name in entries]
@@ -62,7 +63,7 @@ def split_file_classes(path: Path, dataset: str) -> list[str]:
         DatasetError: As `read_split_file` does, if there are fewer than two classes, or if two
             have one number.
     """
-    classes = _classes(_rows(path, dataset, ""))
+    classes = _classes(_rows(path, dataset, "")[0])
     if len(classes) < 2:
         raise DatasetError(
             f"{dataset}: {path} has {len(classes)} class{'' if classes else 'es'}, at least 2 are "
@@ -94,15 +95,17 @@ def _refuse_several(
             raise DatasetError(f"{dataset}: {path} gives class '{name}' the labels {several}.")
 
 
-def _rows(path: Path, dataset: str, fetch: str) -> dict[Split, list[tuple[str, int, str]]]:
-    """The images of every split: relative path, the file's own label, class name."""
+def _rows(
+    path: Path, dataset: str, fetch: str
+) -> tuple[dict[Split, list[tuple[str, int, str]]], list[str]]:
+    """The images of every split: relative path, the file's own label, class name; and remarks."""
     if not path.is_file():
         raise DatasetError(f"{dataset}: the split file {path} does not exist. {fetch}".rstrip())
     try:
         table = read_json(path)
         if not isinstance(table, dict):
             raise ValueError("it is no object")
-        keys = _split_keys(list(table), f"{dataset}: {path}")
+        keys = with_test(_split_keys(list(table), f"{dataset}: {path}"))
         rows = _ROWS.validate_python({split: table[key] for split, key in keys.items()})
     except (OSError, ValueError) as error:
         why = reason(error)
@@ -115,8 +118,10 @@ def _rows(path: Path, dataset: str, fetch: str) -> dict[Split, list[tuple[str, i
         ) from error
     if "test" not in rows:
         others = f", only {', '.join(keys.values())}" if keys else ""
-        raise DatasetError(f"{dataset}: {path} has no 'test' split{others}.")
-    return rows
+        raise DatasetError(
+            f"{dataset}: {path} has no 'test' split{others}. Name the images to be tested in it."
+        )
+    return rows, split_remarks(list(keys.values()), keys)
 
 
 def _split_keys(keys: Sequence[str], where: str) -> dict[Split, str]:

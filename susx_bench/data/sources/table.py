@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,11 +13,18 @@ from susx_bench.console import counted
 from susx_bench.data.classes import match, same_names, unite
 from susx_bench.data.sources.base import Sample, Source, reason
 from susx_bench.data.sources.datafiles import open_tables
-from susx_bench.data.sources.rows import Table
+from susx_bench.data.sources.rows import Table, picked
+from susx_bench.data.sources.splitcolumn import read_splits
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
 from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split, Where
-from susx_bench.data.splitnames import guess_splits, split_name, split_remarks
+from susx_bench.data.splitnames import (
+    division,
+    guess_splits,
+    own_name,
+    split_name,
+    split_remarks,
+)
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_names
 
@@ -25,9 +32,6 @@ IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class")
 CLASSNAMES_FILE = "classnames.txt"
 """Class names of a copy whose labels are numbers, one a line, in the order of the numbers."""
-
-
-_SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "usage", "fold")
 
 
 class TableCopy:
@@ -55,11 +59,41 @@ class TableCopy:
         self._opened = open_tables(
             folder, self._image_columns, hub.config if hub else None, name, self.where
         )
-        self.tables = self._opened.splits
         self.config = self._opened.config
         self.remarks = list(self._opened.remarks)
+        self.tables = self._opened.splits if hub and hub.splits else self._by_column()
         self._read: dict[str, list[str]] = {}
         self._raw: dict[tuple[str, str], list[int | str | None]] = {}
+
+    def _by_column(self) -> dict[str, Table]:
+        """The tables, those with a column of splits taken apart.
+
+        Raises:
+            DatasetError: If the column says another split than the file's name, or nobody can
+                tell what it says.
+        """
+        tables = self._opened.splits
+        known = any(_meant(name) == "test" for name in tables)
+        found: dict[str, Table] = {}
+        for name, table in tables.items():
+            column, values, remarks = read_splits(
+                [c for c in table.split_columns() if c not in self._label_columns],
+                partial(_words, table),
+                f"{self.name}: {self.where}",
+                known=known,
+            )
+            self.remarks += remarks
+            parts: Mapping[str, Table] = {name: table}
+            if {_meant(value) for value in values} - {_meant(name)}:
+                parts = picked(table, values)
+                if _meant(name) in ("val", "test") or found.keys() & parts.keys():
+                    raise DatasetError(
+                        f"{self.name}: {self.where} has '{name}' by the name of a file, and its "
+                        f"column '{column}' says {', '.join(sorted(set(values)))}. Let both say "
+                        "the same, or take the column out."
+                    )
+            found |= parts
+        return found
 
     @property
     def _image_columns(self) -> Sequence[str]:
@@ -118,7 +152,10 @@ class TableCopy:
                     )
             return dict(self.hub.splits)
         found = guess_splits(names, f"{self.name}: {self.where}")
-        self.remarks += split_remarks(names, found)
+        if "test" in found:
+            self.remarks += split_remarks(names, found)
+        else:
+            self.remarks += [division(), *own_name(self.folder)]
         if "test" in found and "val" in found and self._is_hidden(found["test"]):
             hidden, found["test"] = found["test"], found.pop("val")
             self.remarks.append(
@@ -354,28 +391,8 @@ class TableSource(Source):
             for split, name in self._copy.splits.items()
         }
         if "test" not in rows:
-            self._refuse_split_columns()
             return divide([sample for samples in rows.values() for sample in samples])
         return rows
-
-    def _refuse_split_columns(self) -> None:
-        """Refuse to divide what a column has divided already.
-
-        Raises:
-            DatasetError: If a column of such a name holds the names of several splits.
-        """
-        for name in self._copy.splits.values():
-            table = self._copy.tables[name]
-            for column in getattr(table, "columns", ()):
-                if column.strip().casefold() not in _SPLIT_COLUMNS:
-                    continue
-                values = {text or "" for text in table.texts(column)}
-                if len(values) > 1 and all(map(split_name, values)):
-                    raise DatasetError(
-                        f"{self._spec.name}: {self.where} has a column '{column}' with names of "
-                        f"splits ({', '.join(sorted(values))}), which is not read. Write a file "
-                        "per split, as train.parquet and test.parquet, or give a --split-file."
-                    )
 
     @property
     def _prefix(self) -> str:
@@ -436,6 +453,21 @@ class TableSource(Source):
     @property
     def pinned(self) -> bool:
         return self._state is not None
+
+
+def _words(table: Table, column: str) -> list[str | None]:
+    """A column's texts, and in the place of numbers that have names the names."""
+    texts, names = table.texts(column), table.names(column)
+    if not names:
+        return texts
+    numbered = {str(number): name for number, name in enumerate(names)}
+    return [text and numbered.get(text, text) for text in texts]
+
+
+def _meant(name: str) -> Split | None:
+    """The split that a name means, if it means one."""
+    read = split_name(name)
+    return read.split if read else None
 
 
 def read_classnames(path: Path, dataset: str) -> list[str]:
