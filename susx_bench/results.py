@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import Any, overload
 
 from susx_bench.console import PlainConsole, print_whole, printable
-from susx_bench.errors import PackageMissingError
+from susx_bench.errors import OptionError, PackageMissingError
+from susx_bench.leaderboard.metrics import METRICS
 from susx_bench.leaderboard.results import html_table, terminal_table
 from susx_bench.records.record import Record
 
@@ -27,11 +28,14 @@ class Results(Sequence[Record]):
         records: The records.
         blank: Why cells have no record, a line each.
         notes: What else was told, a line each.
+        metric: What the table shows: a record's ``accuracy``, ``mean_per_class``, ``macro_f1``,
+            ``top5``, ``ece`` or ``nll``.
 
     Attributes:
-        records: See above, like the next two.
+        records: See above, like the next three.
         blank: See above.
         notes: See above.
+        metric: See above.
     """
 
     def __init__(
@@ -39,10 +43,22 @@ class Results(Sequence[Record]):
         records: Sequence[Record],
         blank: Sequence[str] = (),
         notes: Sequence[str] = (),
+        metric: str = "accuracy",
     ) -> None:
+        if metric not in METRICS:
+            raise OptionError(f"metric '{metric}': not one of {', '.join(METRICS)}.")
         self.records = list(records)
         self.blank = list(blank)
         self.notes = list(notes)
+        self.metric = metric
+
+    def by(self, metric: str) -> Results:
+        """The same results with another number in their table, see `Results`.
+
+        Raises:
+            OptionError: If there is no such metric.
+        """
+        return Results(self.records, self.blank, self.notes, metric)
 
     @overload
     def __getitem__(self, place: int) -> Record: ...
@@ -67,14 +83,15 @@ class Results(Sequence[Record]):
         file = io.StringIO()
         console = PlainConsole(file=file, width=_WIDE)
         order = list(dict.fromkeys(record.method for record in self.records))
-        for part in [*terminal_table(self.records, order), *self._lines()]:
+        metric = METRICS[self.metric]
+        for part in [*terminal_table(self.records, order, metric), *self._lines()]:
             print_whole(console, part)
         return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
     def _repr_html_(self) -> str:
         order = list(dict.fromkeys(record.method for record in self.records))
         lines = (f"<p>{html.escape(printable(line))}</p>" for line in self._lines())
-        return html_table(self.records, order) + "\n".join(lines)
+        return html_table(self.records, order, METRICS[self.metric]) + "\n".join(lines)
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with a row for each record.

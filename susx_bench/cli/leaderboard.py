@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from susx_bench.cli.shared import print_all
+from susx_bench.cli.shared import metric_option, print_all
 from susx_bench.console import counted, printable_lines, stdout
 from susx_bench.options import ANY_PATH, FOLDER_PATH, NAME, Group
 from susx_bench.options.run import DEMO
@@ -38,6 +38,7 @@ BASELINE = click.option(
 @SUITE
 @FOLDER
 @BASELINE
+@metric_option()
 @click.option(
     "--format",
     "others",
@@ -45,20 +46,27 @@ BASELINE = click.option(
     multiple=True,
     help="A table format of a plugin to write besides Markdown, CSV and LaTeX; repeatable.",
 )
-def build(suite: Path, folder: Path, baseline: str | None, others: tuple[str, ...]) -> None:
-    """Write the tables of a suite, and print them."""
+def build(
+    suite: Path, folder: Path, baseline: str | None, metric: str, others: tuple[str, ...]
+) -> None:
+    """Write the tables of a suite, and print them.
+
+    The tables of another metric than the accuracy go to files of their own, NAME.METRIC.md and so
+    on; the page shows all.
+    """
     from susx_bench.leaderboard import files as boards
     from susx_bench.leaderboard.formats import terminal
+    from susx_bench.leaderboard.metrics import METRICS
     from susx_bench.runner.suite import Suite
 
     with boards.uncollected():
-        built = boards.build(Suite.read(suite), folder, baseline, others)
+        built = boards.build(Suite.read(suite), folder, baseline, others, METRICS[metric])
         written = boards.write(built, folder)
         print_all(terminal(built.board))
     named = [str(path) for path in written if path.parent == folder]
+    drawn = counted(len(written) - len(named), "picture")
     stdout().print(
-        f"wrote {', '.join(named)} and {counted(len(written) - len(named), 'picture')}",
-        soft_wrap=True,
+        f"wrote {', '.join(named)}" + (f" and {drawn}" if built.paged else ""), soft_wrap=True
     )
 
 
@@ -66,16 +74,18 @@ def build(suite: Path, folder: Path, baseline: str | None, others: tuple[str, ..
 @SUITE
 @FOLDER
 @BASELINE
-def check(suite: Path, folder: Path, baseline: str | None) -> None:
+@metric_option()
+def check(suite: Path, folder: Path, baseline: str | None, metric: str) -> None:
     """Exit 3 where a committed file is not what its records give: table, page or picture."""
     from susx_bench.leaderboard import files as boards
+    from susx_bench.leaderboard.metrics import METRICS
     from susx_bench.runner.suite import Suite
 
     with boards.uncollected():
-        built = boards.check(Suite.read(suite), folder, baseline)
+        built = boards.check(Suite.read(suite), folder, baseline, METRICS[metric])
+    what = "tables, page and pictures are" if built.paged else "tables are"
     stdout().print(
-        f"{suite}: tables, page and pictures are what {counted(len(built.records), 'record')} give",
-        soft_wrap=True,
+        f"{suite}: {what} what {counted(len(built.records), 'record')} give", soft_wrap=True
     )
 
 

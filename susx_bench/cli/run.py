@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from susx_bench.cli.shared import is_given, print_all, said
+from susx_bench.cli.shared import is_given, metric_option, print_all, said
 from susx_bench.console import counted, own_rank, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
 from susx_bench.options import ANY_PATH, SHARD, Command, Grouped
@@ -59,6 +59,7 @@ Try:
     help="Of a suite, one part of N: 1/N to N/N together are all its cells.",
 )
 @RunOptions.click_options()
+@metric_option(cls=Grouped, group=OUTPUT)
 @click.option(
     "--json",
     "as_json",
@@ -84,6 +85,7 @@ Try:
 def run(
     suite: Path | None,
     shard: tuple[int, int] | None,
+    metric: str,
     as_json: bool,
     dry_run: bool,
     heat_map: bool,
@@ -116,7 +118,7 @@ def run(
         _print_json(outcomes, notes)
     else:
         bundle = None if suite else request.features
-        _print_table(outcomes, request.out, time.perf_counter() - clock, bundle)
+        _print_table(outcomes, request.out, time.perf_counter() - clock, bundle, metric)
     for picture in drawn:
         (notes if as_json else stdout()).print(f"heat map: {picture}", soft_wrap=True)
     _raise_failures(outcomes, done.lost, request.out)
@@ -253,15 +255,16 @@ def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
 
 
 def _print_table(
-    outcomes: Sequence[Outcome], out: Path, seconds: float, features: Path | None
+    outcomes: Sequence[Outcome], out: Path, seconds: float, features: Path | None, metric: str
 ) -> None:
     from susx_bench.cli.next_step import next_step
+    from susx_bench.leaderboard.metrics import METRICS
     from susx_bench.leaderboard.results import choices, terminal_table
 
     console = stdout()
     order = list(dict.fromkeys(outcome.cell.method.name for outcome in outcomes))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
-    print_all(terminal_table(records, order), console)
+    print_all(terminal_table(records, order, METRICS[metric]), console)
     new = [outcome for outcome in outcomes if outcome.fresh and outcome.record is not None]
     for line in choices(records, {outcome.cell.input_sha256 for outcome in new}):
         console.print(line)

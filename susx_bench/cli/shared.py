@@ -12,7 +12,7 @@ from susx_bench.options import FILE_PATH, NAME
 from susx_bench.options.run import OWN_DATA, RunOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -51,6 +51,21 @@ def print_all(parts: Sequence[RenderableType], console: Console | None = None) -
     """Print tables and texts, see `print_whole`."""
     for part in parts:
         print_whole(console or stdout(), part)
+
+
+_METRICS = ("accuracy", "mean_per_class", "macro_f1", "top5", "ece", "nll")
+
+
+def metric_option(**how: Any) -> Callable[[Any], Any]:
+    """Add ``--metric``: which number of the records the tables show."""
+    return click.option(
+        "--metric",
+        type=click.Choice(_METRICS),
+        default="accuracy",
+        show_default=True,
+        help="Number of the records that the tables show.",
+        **how,
+    )
 
 
 _INPUTS = (

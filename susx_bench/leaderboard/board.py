@@ -6,10 +6,12 @@ records.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from susx_bench.console import counted
+from susx_bench.leaderboard.metrics import ACCURACY, Metric
 from susx_bench.leaderboard.published import Figure
 from susx_bench.leaderboard.statistics import Ranking
 
@@ -125,12 +127,13 @@ class Cell:
     """A measured number.
 
     Attributes:
-        mean: Top-1 accuracy, mean over the runs, percent, unrounded.
-        mean_per_class: The same, averaged over classes.
+        mean: What the board shows, `Board.metric`, mean over the runs, unrounded.
+        numbers: The same of every metric, by name; None where a run has none.
         spread: Standard deviation over the runs; None for one run.
         tail: Mean of the worst tenth of the runs, where `TAIL_RUNS` or more differ in their order
             of the test images; else None.
-        low: Lower end of the 95 % interval: Wilson's for one run, Student's over several.
+        low: Lower end of the 95 % interval: Wilson's for one run, Student's over several; None
+            for one run of what is no share of the test images.
         high: Its upper end.
         seeds: Seed of each run, as many as there are runs; 0 where nothing is drawn.
         orders: Seed of each run's order of the test images; 0 for the order of the split.
@@ -142,19 +145,19 @@ class Cell:
             ranked.
         place: 1 for the best and 2 for the second of its section as printed, with one decimal;
             else 0, and where the section has no other.
-        gain: Mean minus the baseline's, in points; None without a baseline.
+        gain: Mean minus the baseline's, in the metric's unit; None without a baseline.
         p: Two-sided p of `statistics.paired` against the baseline; None without one, or where
-            they have not seen the same test images.
+            they have not seen the same test images; of the accuracy alone.
         p_holm: The same, adjusted for all tests of the board.
         published: Published figures that fit, the most primary first.
     """
 
     mean: float
-    mean_per_class: float
+    numbers: Mapping[str, float | None]
     spread: float | None
     tail: float | None
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     seeds: tuple[int, ...]
     orders: tuple[int, ...]
     alike: tuple[tuple[int, ...], ...]
@@ -286,6 +289,9 @@ class Board:
         marks: Marks that occur.
         records: Number of records that are shown.
         left_out: Records that newer ones have replaced, a sentence for each reason.
+        metric: What its numbers are.
+        unmeasured: Why numbers of this metric are blank where others are not, a sentence for each
+            reason.
     """
 
     name: str
@@ -301,6 +307,8 @@ class Board:
     marks: tuple[str, ...]
     records: int
     left_out: tuple[str, ...] = ()
+    metric: Metric = ACCURACY
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def zero_shot(self) -> int | None:

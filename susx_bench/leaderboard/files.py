@@ -13,7 +13,8 @@ from susx_bench.errors import CheckError, DriftError, RecordError
 from susx_bench.leaderboard.board import Board
 from susx_bench.leaderboard.figures import pictures
 from susx_bench.leaderboard.formats.kinds import KINDS
-from susx_bench.leaderboard.make import make
+from susx_bench.leaderboard.make import by_metric, make
+from susx_bench.leaderboard.metrics import ACCURACY, Metric
 from susx_bench.leaderboard.order import best_first
 from susx_bench.leaderboard.page import listed
 from susx_bench.leaderboard.page.build import Shown
@@ -35,11 +36,14 @@ class Leaderboard(NamedTuple):
         board: What the files show.
         records: What it is made from, by path from the leaderboards' folder.
         files: Text of each file, by name in that folder.
+        paged: Whether it stands on the page: a table of another metric than the accuracy is a file
+            beside it, since the page has all of them.
     """
 
     board: Board
     records: dict[str, Record]
     files: dict[str, str]
+    paged: bool
 
 
 def read(suite: Suite, folder: Path) -> dict[str, Record]:
@@ -109,7 +113,11 @@ def uncollected() -> Iterator[None]:
 
 
 def build(
-    suite: Suite, folder: Path, baseline: str | None = None, others: Sequence[str] = ()
+    suite: Suite,
+    folder: Path,
+    baseline: str | None = None,
+    others: Sequence[str] = (),
+    metric: Metric = ACCURACY,
 ) -> Leaderboard:
     """Build a leaderboard in memory.
 
@@ -118,16 +126,21 @@ def build(
         folder: The leaderboards' folder.
         baseline: See `make_board`.
         others: Table formats of plugins to write besides ours.
+        metric: What the tables show. Of another one than the accuracy they are files of their own.
 
     Raises:
         RecordError: If there are no records, or one cannot be believed, or two are one cell.
-        OptionError: If there is no record of the baseline.
+        OptionError: If there is no record of the baseline, or none has the metric.
     """
     records = read(suite, folder)
     board = make_board(suite, records, baseline)
+    name = suite.name
+    if metric is not ACCURACY:
+        board = best_first(by_metric(board, records, metric))
+        name = f"{name}.{metric.name.replace('_', '-')}"
     kinds = [*KINDS.values(), *(FORMATS.get(name) for name in others if name not in KINDS)]
-    files = {f"{suite.name}{kind.suffix}": kind.write(board) for kind in kinds}
-    return Leaderboard(board, records, files)
+    files = {f"{name}{kind.suffix}": kind.write(board) for kind in kinds}
+    return Leaderboard(board, records, files, metric is ACCURACY)
 
 
 def write(built: Leaderboard, folder: Path) -> list[Path]:
@@ -142,6 +155,10 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
         OutputError: If the folder cannot be written.
     """
     content = {name: text.encode() for name, text in built.files.items()}
+    if not built.paged:
+        for name, data in content.items():
+            write_atomic(folder / name, data)
+        return [folder / name for name in content]
     content |= page_files([Shown(built.board, built.records)], _there(folder))
     stale = _stale(built, folder)  # by the list that lies there, before it is written anew
     for name, data in content.items():
@@ -151,7 +168,9 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
     return [folder / name for name in content]
 
 
-def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboard:
+def check(
+    suite: Suite, folder: Path, baseline: str | None = None, metric: Metric = ACCURACY
+) -> Leaderboard:
     """Compare the committed files of a leaderboard with those its records give now.
 
     Raises:
@@ -160,7 +179,7 @@ def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
             was changed, or is of another schema.
     """
     try:
-        built = build(suite, folder, baseline)
+        built = build(suite, folder, baseline, metric=metric)
     except DriftError as error:
         raise CheckError(str(error)) from error
     wrong = [
@@ -176,6 +195,8 @@ def check(suite: Suite, folder: Path, baseline: str | None = None) -> Leaderboar
             + (f" Nor are {others}." if others else "")
             + " Run `susx-bench leaderboard build` and look at the difference."
         )
+    if not built.paged:
+        return built
     off = page_differences([Shown(built.board, built.records)], _there(folder))
     off += [f"{name} is drawn no more" for name in _stale(built, folder)]
     if off:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from susx_bench.console import counted
 from susx_bench.errors import OptionError
-from susx_bench.leaderboard.board import MARKS, Board, Column, Row
+from susx_bench.leaderboard.board import MARKS, Board, Cell, Column, Row
 from susx_bench.leaderboard.grid import (
     columns_of,
     distinct_runs,
@@ -15,6 +18,7 @@ from susx_bench.leaderboard.grid import (
     said_by_rows,
 )
 from susx_bench.leaderboard.labels import common_facts, groups_of, labels_of, split_mark
+from susx_bench.leaderboard.metrics import Metric
 from susx_bench.leaderboard.numbers import (
     average_of,
     cell_of,
@@ -22,6 +26,7 @@ from susx_bench.leaderboard.numbers import (
     fill_ranks,
     fill_tests,
     rank_over_datasets,
+    summary,
 )
 from susx_bench.leaderboard.published import Figure
 from susx_bench.leaderboard.sections import baseline_row, kinds_of, sections_of
@@ -155,3 +160,61 @@ def arrange(
         records=len(kept),
         left_out=left_out,
     )
+
+
+def by_metric(board: Board, records: Mapping[str, Record], metric: Metric) -> Board:
+    """The same board with another number of the same records; its rows stay in their places.
+
+    A cell of which a run has no such number is blank, and the board says why. Tests and published
+    figures are of the accuracy alone.
+
+    Args:
+        board: A board of the accuracy.
+        records: Its records by their paths, as in `Cell.records`.
+        metric: What to show.
+
+    Raises:
+        OptionError: If no record has the number.
+    """
+    if metric is board.metric:
+        return board
+    blank: Counter[tuple[str, str]] = Counter()
+
+    def other(row: Row, cell: Cell | None) -> Cell | None:
+        if cell is None:
+            return None
+        runs = [records[path] for path in cell.records]
+        values = [value for run in runs if (value := metric.of(run)) is not None]
+        if len(values) < len(runs):
+            why = next(metric.why_blank(run) for run in runs if metric.of(run) is None)
+            blank[row.method, why] += 1
+            return None
+        numbers = summary(values, runs, metric)
+        return replace(cell, **numbers, rank=None, place=0, p=None, p_holm=None, published=())
+
+    table = [[other(row, cell) for cell in row.cells] for row in board.rows]
+    lines = tuple(
+        f"{method}: {counted(count, 'number')} of this kind {'is' if count == 1 else 'are'} blank, "
+        f"because {why}."
+        for (method, why), count in sorted(blank.items())
+    )
+    if not any(cell for row in table for cell in row):
+        raise OptionError(f"{board.name or board.title}: no {metric.label}. {' '.join(lines)}")
+    for place, row in enumerate(board.rows):
+        for column, cell in enumerate(table[place]):
+            base = None if row.baseline is None else table[row.baseline][column]
+            if cell is not None and cell.gain is not None:
+                table[place][column] = replace(cell, gain=cell.mean - base.mean if base else None)
+    fill_ranks(table, board.sections, metric)
+    rows = [
+        replace(
+            row,
+            cells=tuple(cells),
+            averages=tuple(average_of(cells, group) for group in board.groups),
+            rank=None,
+        )
+        for row, cells in zip(board.rows, table, strict=True)
+    ]
+    tasks = [column.task for column in board.columns]
+    rows, ranks = rank_over_datasets(rows, board.sections, tasks, metric)
+    return replace(board, rows=tuple(rows), ranks=ranks, metric=metric, unmeasured=lines)

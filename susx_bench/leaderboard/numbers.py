@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from susx_bench.leaderboard.board import Cell, Compared, Group, Ranks, Row, Section, Task
 from susx_bench.leaderboard.grid import Runs
+from susx_bench.leaderboard.metrics import ACCURACY, METRICS, Metric
 from susx_bench.leaderboard.published import Figure, fitting
 from susx_bench.leaderboard.statistics import (
     TAIL_RUNS,
     Ranking,
     holm,
-    over_seeds,
     paired,
     ranking,
-    tail,
-    wilson,
 )
-from susx_bench.records.record import unpack
+from susx_bench.records.record import Record, unpack
 
 
 def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
@@ -31,13 +30,6 @@ def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
         return None
     found = [runs[run] for run in sorted(runs)]
     first = found[0][1]
-    accuracies = [r.accuracy for _, r in found]
-    mean = math.fsum(accuracies) / len(found)
-    spread = None
-    low, high = wilson(first.correct, first.n_test)
-    if len(found) > 1:
-        low, high = over_seeds(accuracies)
-        spread = math.sqrt(math.fsum((a - mean) ** 2 for a in accuracies) / (len(found) - 1))
     marks = ""
     if first.tuned_on == "test":
         marks += "†"
@@ -48,13 +40,10 @@ def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
     ranked = not marks
     marks += {"transductive": "ᵗ", "streaming": "ˢ"}.get(first.regime, "")
     marks += "ᵍ" if first.trained else ""
+    records = [r for _, r in found]
     return Cell(
-        mean=mean,
-        mean_per_class=math.fsum(r.mean_per_class for _, r in found) / len(found),
-        spread=spread,
-        tail=tail(accuracies) if len({r.order for _, r in found}) >= TAIL_RUNS else None,
-        low=low,
-        high=high,
+        **summary([r.accuracy for r in records], records, ACCURACY),
+        numbers={name: mean_of([m.of(r) for r in records]) for name, m in METRICS.items()},
         seeds=tuple(r.seed for _, r in found),
         orders=tuple(r.order for _, r in found),
         alike=alike,
@@ -62,6 +51,30 @@ def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
         marks=marks,
         ranked=ranked,
     )
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Mean of some numbers; None where one is missing."""
+    there = [value for value in values if value is not None]
+    return math.fsum(there) / len(there) if len(there) == len(values) else None
+
+
+def summary(values: list[float], records: Sequence[Record], metric: Metric) -> dict[str, Any]:
+    """The fields of a `Cell` that say a number and how sure it is.
+
+    Args:
+        values: The number of each run.
+        records: The runs.
+        metric: What the number is.
+    """
+    mean = math.fsum(values) / len(values)
+    spread = None
+    if len(values) > 1:
+        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    low, high = metric.interval(values, records[0].n_test) or (None, None)
+    several = len({r.order for r in records}) >= TAIL_RUNS
+    worst = metric.worst(values) if several else None
+    return {"mean": mean, "spread": spread, "tail": worst, "low": low, "high": high}
 
 
 def fill_tests(
@@ -97,22 +110,28 @@ def _right(runs: Runs) -> NDArray[np.bool_]:
     return np.stack([unpack(r.right, r.n_test) for _, (_, r) in sorted(runs.items())])
 
 
-def fill_ranks(table: list[list[Cell | None]], sections: Sequence[Section]) -> None:
+def fill_ranks(
+    table: list[list[Cell | None]], sections: Sequence[Section], metric: Metric = ACCURACY
+) -> None:
     """Fill in the ranks and places of all cells, within their column and section."""
     for section in sections:
         for column in range(len(table[0])):
-            _rank(table, section.rows, column)
+            _rank(table, section.rows, column, metric)
 
 
-def _rank(table: list[list[Cell | None]], section: Sequence[int], column: int) -> None:
+def _rank(
+    table: list[list[Cell | None]], section: Sequence[int], column: int, metric: Metric
+) -> None:
     here = {i: table[i][column] for i in section}
     ranked = {i: cell for i, cell in here.items() if cell is not None and cell.ranked}
     if not ranked:
         return
-    printed = sorted({round(cell.mean, 1) for cell in ranked.values()}, reverse=True)[:2]
-    ranks = ranking(np.array([[cell.mean] for cell in ranked.values()])).ranks
+    digits = metric.digits
+    shown = {round(cell.mean, digits) for cell in ranked.values()}
+    printed = sorted(shown, reverse=metric.higher)[:2]
+    ranks = ranking(np.array([[metric.sign * cell.mean] for cell in ranked.values()])).ranks
     for (i, cell), rank in zip(ranked.items(), ranks, strict=True):
-        mean = round(cell.mean, 1)
+        mean = round(cell.mean, digits)
         place = printed.index(mean) + 1 if mean in printed and len(ranked) > 1 else 0
         table[i][column] = replace(cell, rank=rank, place=place)
 
@@ -128,21 +147,25 @@ def fill_published(
         if cell is None:
             continue
         record = next(iter(runs[task].values()))[1]
+        low, high = cell.low or 0.0, cell.high or 0.0
         found = tuple(
-            Compared(f, cell.mean - f.accuracy, cell.low <= f.accuracy <= cell.high)
+            Compared(f, cell.mean - f.accuracy, low <= f.accuracy <= high)
             for f in fitting(figures, record)
         )
         cells[column] = replace(cell, published=found)
 
 
 def average_of(cells: Sequence[Cell | None], group: Group) -> float | None:
-    """Mean accuracy over a group of columns; None where a cell is missing."""
+    """Mean over a group of columns; None where a cell is missing."""
     here = [cell.mean for cell in (cells[i] for i in group.columns) if cell]
     return math.fsum(here) / len(here) if len(here) == len(group.columns) else None
 
 
 def rank_over_datasets(
-    rows: list[Row], sections: Sequence[Section], tasks: Sequence[Task]
+    rows: list[Row],
+    sections: Sequence[Section],
+    tasks: Sequence[Task],
+    metric: Metric = ACCURACY,
 ) -> tuple[list[Row], tuple[Ranks, ...]]:
     """Rank the complete rows of each section over datasets, for each setting."""
     settings = list(dict.fromkeys(task.setting for task in tasks))
@@ -158,7 +181,7 @@ def rank_over_datasets(
             some = [i for i in section.rows if any(c and c.ranked for c in rows[i].cells)]
             if len(places) < max(2, len(some) / 2):
                 continue  # ranks among the few rows that are complete say nothing of the others
-            ranks = _over_datasets([rows[i] for i in places], columns, tasks)
+            ranks = _over_datasets([rows[i] for i in places], columns, tasks, metric)
             label = section.label + (f", {setting}" if len(settings) > 1 else "")
             found.append(Ranks(label, tuple(places), ranks))
             if len(settings) == 1:
@@ -167,9 +190,12 @@ def rank_over_datasets(
     return rows, tuple(found)
 
 
-def _over_datasets(rows: Sequence[Row], columns: Sequence[int], tasks: Sequence[Task]) -> Ranking:
+def _over_datasets(
+    rows: Sequence[Row], columns: Sequence[int], tasks: Sequence[Task], metric: Metric
+) -> Ranking:
     """Ranks over datasets: columns of one dataset are averaged first."""
     names = list(dict.fromkeys(tasks[c].dataset for c in columns))
     means = np.array([[cell.mean for c in columns if (cell := row.cells[c])] for row in rows])
     of = np.array([names.index(tasks[c].dataset) for c in columns])
+    means = metric.sign * means
     return ranking(np.stack([means[:, of == d].mean(1) for d in range(len(names))], axis=1))

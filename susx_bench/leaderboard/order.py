@@ -13,13 +13,10 @@ def best_first(board: Board) -> Board:
 
     A row's merit is the mean over its ranked cells of the share of the section's other rows that
     are better there. Rows that are ranked on less than half of the columns follow, and then those
-    that are ranked on none, by their mean accuracy. Equally good rows keep their order.
+    that are ranked on none, by their mean, and those without any number. Equally good rows keep
+    their order.
     """
-    order = [
-        i
-        for section in board.sections
-        for i in sorted(section.rows, key=_merits(board, section).__getitem__)
-    ]
+    order = order_of(board)
     place = {old: new for new, old in enumerate(order)}
     moved = [board.rows[i] for i in order]
     return replace(
@@ -38,6 +35,15 @@ def best_first(board: Board) -> Board:
     )
 
 
+def order_of(board: Board) -> list[int]:
+    """The places of a board's rows in the order of `best_first`."""
+    found = []
+    for section in board.sections:
+        merits = _merits(board, section)
+        found += sorted(section.rows, key=merits.__getitem__)
+    return found
+
+
 def _merits(board: Board, section: Section) -> dict[int, tuple[int, float, float]]:
     """What the rows of a section are sorted by, the smallest first."""
     columns = range(len(board.columns))
@@ -49,7 +55,10 @@ def _merits(board: Board, section: Section) -> dict[int, tuple[int, float, float
     for i in section.rows:
         cells = [(cell, n) for cell, n in zip(board.rows[i].cells, sizes, strict=True) if cell]
         behind = [(cell.rank - 1) / max(n - 1, 1) for cell, n in cells if cell.rank]
-        mean = math.fsum(cell.mean for cell, _ in cells) / len(cells)
+        if not cells:
+            found[i] = 3, 0.0, 0.0
+            continue
+        mean = board.metric.sign * math.fsum(cell.mean for cell, _ in cells) / len(cells)
         if behind:
             few = int(2 * len(behind) < len(columns))
             found[i] = few, math.fsum(behind) / len(behind), -mean

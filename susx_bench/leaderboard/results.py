@@ -12,7 +12,8 @@ from susx_bench.leaderboard.board import MARKS, Board
 from susx_bench.leaderboard.formats.html import html_tables
 from susx_bench.leaderboard.formats.notes import LEVEL, same_draws
 from susx_bench.leaderboard.formats.terminal import repeated, tables
-from susx_bench.leaderboard.make import arrange
+from susx_bench.leaderboard.make import arrange, by_metric
+from susx_bench.leaderboard.metrics import ACCURACY, Metric
 from susx_bench.leaderboard.order import best_first
 from susx_bench.records.cells import data_of, dataset_names
 from susx_bench.records.record import Record
@@ -21,17 +22,25 @@ _DEMO_ENCODER, _DEMO = "demo", ("digits", "susx-bench")
 """The encoder of the package, and dataset and protocol of the only data that it was made for."""
 
 
-def boards(records: Sequence[Record], order: Sequence[str] = ()) -> list[Board]:
+def boards(
+    records: Sequence[Record], order: Sequence[str] = (), metric: Metric = ACCURACY
+) -> list[Board]:
     """A leaderboard for each dataset (and encoder, setting, split) of a run.
 
     Args:
         records: The records of the run; all of them count.
         order: Method names in the order in which equally good rows stand.
+        metric: What they show.
+
+    Raises:
+        OptionError: If no record has the metric.
     """
-    return [board for board, _ in _boards(records, order)]
+    return [board for board, _ in _boards(records, order, metric)]
 
 
-def _boards(records: Sequence[Record], order: Sequence[str]) -> list[tuple[Board, list[Record]]]:
+def _boards(
+    records: Sequence[Record], order: Sequence[str], metric: Metric
+) -> list[tuple[Board, list[Record]]]:
     names = dataset_names(records)
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for r in records:
@@ -44,28 +53,36 @@ def _boards(records: Sequence[Record], order: Sequence[str]) -> list[tuple[Board
         by_place = {str(place): r for place, r in enumerate(group)}
         # Renamed where two datasets of the run have one name.
         by_place = {key: r.model_copy(update={"dataset": name}) for key, r in by_place.items()}
-        board = arrange("", title, "", order, [name], by_place)
+        board = by_metric(arrange("", title, "", order, [name], by_place), by_place, metric)
         found.append((best_first(board), group))
     return found
 
 
-def terminal_table(records: Sequence[Record], order: Sequence[str] = ()) -> list[RenderableType]:
+def terminal_table(
+    records: Sequence[Record], order: Sequence[str] = (), metric: Metric = ACCURACY
+) -> list[RenderableType]:
     """The tables of a run for a terminal: a heading, the numbers best first, and what marks mean.
 
     Args:
         records: The records of the run.
         order: Method names in the order in which equally good rows stand.
+        metric: What they show.
+
+    Raises:
+        OptionError: If no record has the metric.
     """
     return [
         part
-        for board, group in _boards(records, order)
+        for board, group in _boards(records, order, metric)
         for part in (_heading(board, group), *tables(board), several_lines(["", *_below(board)]))
     ]
 
 
-def html_table(records: Sequence[Record], order: Sequence[str] = ()) -> str:
+def html_table(
+    records: Sequence[Record], order: Sequence[str] = (), metric: Metric = ACCURACY
+) -> str:
     """The tables of a run as HTML, without a page around them; see `terminal_table`."""
-    return "".join(html_tables(board, titled=True) for board in boards(records, order))
+    return "".join(html_tables(board, titled=True) for board in boards(records, order, metric))
 
 
 def _heading(board: Board, records: Sequence[Record]) -> RenderableType:
@@ -79,7 +96,9 @@ def _heading(board: Board, records: Sequence[Record]) -> RenderableType:
         )
         if len(values) > 1
     ]
-    spread = f"mean ± sd over {' and '.join(over)}" if over else "[95 % interval]"
+    spread = f", mean ± sd over {' and '.join(over)}" if over else ", [95 % interval]"
+    if not over and all(cell.low is None for row in board.rows for cell in row.cells if cell):
+        spread = ""
     prompts = sorted({r.prompts for r in records})
     common = {column.task.prompts for column in board.columns}
     own = sorted({row.method for row in board.rows if row.prompts})
@@ -100,7 +119,7 @@ def _heading(board: Board, records: Sequence[Record]) -> RenderableType:
         facts.append(f"{len(first.skipped)} of the images unreadable and left out")
     lines = [
         one_line((board.title, "bold")),
-        one_line(f"top-1 accuracy in %, {spread}"),
+        one_line(f"{board.metric.heading}{spread}"),
         one_line(" · ".join(facts)),
     ]
     if warning := encoder_warning(first):
@@ -124,6 +143,7 @@ def _below(board: Board) -> list[str]:
             f"▲ ▼ better or worse than {board.baseline} in the same section "
             f"(McNemar's test, Holm's correction, p < {LEVEL})"
         )
+    lines += board.unmeasured
     return lines + [f"{mark} {MARKS[mark]}" for mark in board.marks]
 
 

@@ -37,20 +37,21 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     return 100 * low, 100 * high
 
 
-def over_seeds(accuracies: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the mean accuracy over draws, by Student's t, cut to [0, 100].
+def over_seeds(accuracies: Sequence[float], most: float = 100.0) -> tuple[float, float]:
+    """95 % interval of the mean accuracy over draws, by Student's t, cut to [0, `most`].
 
     It says how far the mean of other draws may lie, on these test images. How far other test
     images would move it is no part of it.
 
     Args:
         accuracies: Percent, one a draw, at least two.
+        most: The largest value that one can have.
     """
     n = len(accuracies)
     mean = math.fsum(accuracies) / n
     deviation = math.sqrt(math.fsum((a - mean) ** 2 for a in accuracies) / (n - 1))
     half = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * deviation / math.sqrt(n)
-    return max(mean - half, 0.0), min(mean + half, 100.0)
+    return max(mean - half, 0.0), min(mean + half, most)
 
 
 TAIL_RUNS = 10

@@ -175,7 +175,7 @@ class Record(Extras):
     top5: Percent | None = None
     nll: Annotated[float, Field(ge=0, le=1e12)] | None = None
     ece: Percent | None = None
-    blank: dict[Literal["top5", "nll", "ece"], Said] = Field(default={})
+    blank: dict[Name, Said] = Field(default={})
     n_test: Annotated[int, Field(ge=1, le=10**12)]
     correct: Count
     num_classes: Annotated[int, Field(ge=1, le=10**12)]

@@ -642,6 +642,8 @@ def test_seeds_that_draw_the_same_images_are_one_run_with_its_interval() -> None
     found, alone = cell(board, 0, 0), cell(one.board(), 0, 0)
 
     assert (found.spread, found.low, found.high) == (None, alone.low, alone.high)
+    assert found.high is not None
+    assert found.low is not None
     assert found.high - found.low > 20
     assert found.seeds == (1,)
     assert found.alike == ((1, 2, 3),)

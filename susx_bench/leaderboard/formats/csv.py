@@ -15,23 +15,17 @@ COLUMNS = (
     *("method", "tuned_on", "official", "regime", "batches", "saw"),
     *("dataset", "encoder", "setting", "support", "shots", "prompts", "protocol", "draw"),
     *("views", "precision", "n_test"),
-    *(
-        "accuracy",
-        "sd",
-        "tail",
-        "low",
-        "high",
-        "mean_per_class",
-        "runs",
-        "seeds",
-        "orders",
-        "marks",
-    ),
+    *("accuracy", "sd", "tail", "low", "high"),
+    *("mean_per_class", "macro_f1", "top5", "ece", "nll"),
+    *("runs", "seeds", "orders", "marks"),
     *("section", "rank"),
     *("baseline", "gain", "p", "p_holm"),
     *("published", "difference", "inside", "source", "records"),
 )
-"""Names of the CSV's columns; one more, ``also``, where options are set that have no column."""
+"""Names of the CSV's columns; one more, ``also``, where options are set that have no column.
+
+Where another metric than the accuracy is shown, the two change places.
+"""
 
 
 def as_csv(board: Board) -> str:
@@ -43,7 +37,9 @@ def as_csv(board: Board) -> str:
     """
     out = io.StringIO()
     also = ("also",) if any(column.task.also for column in board.columns) else ()
-    writer = csv.DictWriter(out, COLUMNS + also, lineterminator="\n")
+    swap = {"accuracy": board.metric.name, board.metric.name: "accuracy"}
+    columns = [*(swap.get(name, name) for name in COLUMNS), *also]
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     labels = {place: part.label for part in board.sections for place in part.rows}
     for place, row in enumerate(board.rows):
@@ -63,12 +59,11 @@ def as_csv(board: Board) -> str:
 
 def _fields(cell: Cell, baseline: str) -> dict[str, object]:
     found: dict[str, object] = {
-        "accuracy": cell.mean,
+        **cell.numbers,
         "sd": cell.spread,
         "tail": cell.tail,
         "low": cell.low,
         "high": cell.high,
-        "mean_per_class": cell.mean_per_class,
         "runs": len(cell.records),
         "seeds": " ".join(map(str, cell.seeds)),
         "orders": " ".join(map(str, cell.orders)),

@@ -30,10 +30,11 @@ def facts(board: Board) -> str:
 def notes(board: Board) -> list[str]:
     """What a reader must know about the numbers, a sentence or two a line."""
     cells = [cell for row in board.rows for cell in row.cells if cell]
-    lines = ["Top-1 accuracy in %."]
+    heading = board.metric.heading
+    lines = [f"{heading[0].upper()}{heading[1:]}."]
     if any(cell.spread is not None for cell in cells):
         lines[0] += f" Over several {_runs(cells)} their mean ± the standard deviation."
-    if any(cell.spread is None for cell in cells):
+    if any(cell.spread is None and cell.low is not None for cell in cells):
         lines[0] += " In brackets the 95 % Wilson interval of one run."
     lines += same_draws(board)
     marked = " or ".join(mark for mark in board.marks if mark in UNRANKED)
@@ -68,6 +69,7 @@ def notes(board: Board) -> list[str]:
             "Student's over several seeds."
         )
     lines += [f"{mark} {MARKS[mark]}." for mark in board.marks]
+    lines += board.unmeasured
     lines += board.left_out
     if board.left_out:
         lines[-1] += " `susx-bench records prune` removes what is left out."

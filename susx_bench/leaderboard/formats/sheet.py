@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from susx_bench.leaderboard.board import UNRANKED, Board, Cell, Column, Compared, Ranks, Row
 from susx_bench.leaderboard.formats.notes import LEVEL
+from susx_bench.leaderboard.metrics import ACCURACY
 
 _WIDE = 12  # columns of numbers that a table holds before the next group starts another one
 
@@ -84,17 +86,18 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool, short: bool) ->
         for column in group.columns:
             head.append(board.columns[column].label + board.columns[column].marks)
             for items, row in zip(rows, board.rows, strict=True):
-                items.append(_item(row.cells[column], row, short))
+                items.append(_item(row.cells[column], row, short, board.metric.digits))
         if len(board.columns) == 1 and _classes_differ(board):
             head.append("mean over classes")
             for items, row in zip(rows, board.rows, strict=True):
-                only = row.cells[0]
-                items.append(Item(f"{only.mean_per_class:.1f}" if only else ""))
+                value = row.cells[0].numbers["mean_per_class"] if row.cells[0] else None
+                items.append(Item("" if value is None else f"{value:.1f}"))
         if len(group.columns) > 1:
             head.append("mean" + (f", {group.label}" if group.label else ""))
             for items, row in zip(rows, board.rows, strict=True):
                 average = row.averages[place]
-                items.append(Item("" if average is None else f"{average:.1f}"))
+                shown = "" if average is None else f"{average:.{board.metric.digits}f}"
+                items.append(Item(shown))
     labels = [group.label for group in groups]
     title = " · ".join(label for label in labels if label) if titled else ""
     zero = board.zero_shot
@@ -110,9 +113,12 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool, short: bool) ->
 
 
 def _classes_differ(board: Board) -> bool:
-    """Whether the mean over classes is another number than the accuracy."""
+    """Whether the mean over classes is another number than the accuracy that the board shows."""
+    if board.metric is not ACCURACY:
+        return False
     cells = [cell for row in board.rows for cell in row.cells if cell]
-    return any(abs(cell.mean_per_class - cell.mean) > 1e-9 for cell in cells)
+    means = [(cell.numbers["mean_per_class"], cell.mean) for cell in cells]
+    return any(one is not None and abs(one - other) > 1e-9 for one, other in means)
 
 
 def _name(row: Row) -> list[Item]:
@@ -122,11 +128,14 @@ def _name(row: Row) -> list[Item]:
     return [Item(row.label, regime), Item(row.tuning, tuning and f" {tuning}")]
 
 
-def number(cell: Cell) -> tuple[str, str]:
-    """A cell's mean, and its spread over runs or its interval for one run."""
+def number(cell: Cell, digits: int = 1) -> tuple[str, str]:
+    """A cell's mean, and its spread over runs or its interval for one run, if it has one."""
+    mean = f"{cell.mean:.{digits}f}"
     if cell.spread is not None:
-        return f"{cell.mean:.1f}", f" ±{cell.spread:.1f}"
-    return f"{cell.mean:.1f}", f" [{cell.low:.1f}, {cell.high:.1f}]"
+        return mean, f" ±{cell.spread:.{digits}f}"
+    if cell.low is None or cell.high is None:
+        return mean, ""
+    return mean, f" [{cell.low:.{digits}f}, {cell.high:.{digits}f}]"
 
 
 def arrow(cell: Cell) -> str:
@@ -136,10 +145,10 @@ def arrow(cell: Cell) -> str:
     return "▲" if cell.gain > 0 else "▼"
 
 
-def _item(cell: Cell | None, row: Row, short: bool) -> Item:
+def _item(cell: Cell | None, row: Row, short: bool, digits: int) -> Item:
     if cell is None:
         return Item("")
-    mean, rest = number(cell)
+    mean, rest = number(cell, digits)
     if short and row.repeats and cell.spread is None:
         rest = ""
     marks = "".join(mark for mark in cell.marks if mark not in row.marks) + arrow(cell)
@@ -177,7 +186,7 @@ def _beside(row: Row, column: Column, cell: Cell, compared: Compared) -> list[It
         *_name(row),
         Item(column.whole),
         Item(source + (f"; {figure.note}" if figure.note else "")),
-        Item(f"{cell.mean:.1f}", f" [{cell.low:.1f}, {cell.high:.1f}]"),
+        Item(*number(replace(cell, spread=None))),
         Item(f"{figure.accuracy:.2f}"),
         Item(f"{compared.difference:+.1f}"),
         Item("inside" if compared.inside else "outside"),

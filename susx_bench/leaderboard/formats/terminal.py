@@ -34,9 +34,11 @@ def tables(board: Board) -> list[RenderableType]:
 def repeated(board: Board) -> list[str]:
     """What `tables` leaves out: the interval of each row that has one number in all columns."""
     return [
-        f"{row.method} {''.join(number(cell))}"
+        f"{row.method} {''.join(number(cell, board.metric.digits))}"
         for row in board.rows
-        if row.repeats and (cell := next(cell for cell in row.cells if cell)).spread is None
+        if row.repeats
+        and (cell := next(cell for cell in row.cells if cell)).spread is None
+        and cell.low is not None
     ]
 
 

@@ -154,7 +154,7 @@ def _cell(cell: Cell, row: Row, places: Mapping[str, int]) -> dict[str, Any]:
         "mean": cell.mean,
         "low": _round(cell.low),
         "high": _round(cell.high),
-        "perClass": _round(cell.mean_per_class),
+        "perClass": _round(cell.numbers["mean_per_class"]),
         "records": [places[path] for path in cell.records],
         "alike": [same_draw(seeds, []) for seeds in cell.alike],
         "spread": _round(cell.spread),
