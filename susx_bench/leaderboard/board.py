@@ -18,6 +18,16 @@ from susx_bench.leaderboard.statistics import Ranking
 STRENGTH = ("fixed", "published", "support", "few-val", "val", "test")
 """Tunings by how much they have seen."""
 
+TOLD = {
+    "fixed": "one fixed setting",
+    "published": "constants that a paper chose for the dataset",
+    "support": "tuned on the support",
+    "few-val": "tuned on a few val labels",
+    "val": "tuned on the val labels",
+    "test": "tuned on the test labels: upper bounds, not ranked",
+}
+"""Tunings in words."""
+
 REGIMES = ("inductive", "transductive", "streaming")
 
 MARKS = {

@@ -17,7 +17,7 @@ from susx_bench.leaderboard.make import by_metric, make
 from susx_bench.leaderboard.metrics import ACCURACY, Metric
 from susx_bench.leaderboard.order import best_first
 from susx_bench.leaderboard.page import listed
-from susx_bench.leaderboard.page.build import Shown
+from susx_bench.leaderboard.page.build import DATA, Shown
 from susx_bench.leaderboard.page.build import differences as page_differences
 from susx_bench.leaderboard.page.build import files as page_files
 from susx_bench.leaderboard.page.listed import There
@@ -146,7 +146,7 @@ def build(
 def write(built: Leaderboard, folder: Path) -> list[Path]:
     """Write a leaderboard's files, and its part of the page of all of them.
 
-    Pictures that are drawn no more are removed.
+    Pictures that are drawn no more are removed, and data that are read no more.
 
     Returns:
         What was written.
@@ -161,6 +161,7 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
         return [folder / name for name in content]
     content |= page_files([Shown(built.board, built.records)], _there(folder))
     stale = _stale(built, folder)  # by the list that lies there, before it is written anew
+    stale += [path for path in _data(folder) if path not in content]
     for name, data in content.items():
         write_atomic(folder / name, data)
     for name in stale:
@@ -197,7 +198,8 @@ def check(
         )
     if not built.paged:
         return built
-    off = page_differences([Shown(built.board, built.records)], _there(folder))
+    shown = [Shown(built.board, built.records)]
+    off = page_differences(shown, _there(folder), _data(folder))
     off += [f"{name} is drawn no more" for name in _stale(built, folder)]
     if off:
         raise CheckError(
@@ -216,6 +218,11 @@ def _stale(built: Leaderboard, folder: Path) -> list[str]:
         [f"{listed.PICTURES}/{path.name}" for path in (folder / listed.PICTURES).glob("*.*")],
         [path.name for path in (folder / "records").iterdir()],
     )
+
+
+def _data(folder: Path) -> list[str]:
+    """The page's data that lie beside it, from the leaderboards' folder."""
+    return [f"{DATA}/{path.name}" for path in (folder / DATA).glob("*.js")]
 
 
 def _there(folder: Path) -> There:

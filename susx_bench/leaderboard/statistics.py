@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,38 @@ def over_seeds(accuracies: Sequence[float], most: float = 100.0) -> tuple[float,
     deviation = math.sqrt(math.fsum((a - mean) ** 2 for a in accuracies) / (n - 1))
     half = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * deviation / math.sqrt(n)
     return max(mean - half, 0.0), min(mean + half, most)
+
+
+class Estimate(NamedTuple):
+    """A mean and its 95 % interval, in points."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_over_columns(
+    scores: Sequence[NDArray[np.float64]], images: Sequence[Hashable]
+) -> Estimate:
+    """Mean over columns of the mean over test images, with its 95 % interval over test images.
+
+    Of paired differences it is the interval of a paired comparison. Columns on the same images
+    are not independent: their scores are added up per image first.
+
+    Args:
+        scores: Of each image of each column, ``(N,)`` each.
+        images: Which test set each column is of.
+
+    Source:
+        The central limit theorem; the variance of a sum over independent test sets.
+    """
+    sets: dict[Hashable, NDArray[np.float64]] = {}
+    for each, name in zip(scores, images, strict=True):
+        sets[name] = sets[name] + each if name in sets else each
+    mean = math.fsum(float(each.mean()) for each in sets.values()) / len(scores)
+    variances = [float(each.var(ddof=1)) / len(each) for each in sets.values() if len(each) > 1]
+    half = _Z * math.sqrt(math.fsum(variances)) / len(scores)
+    return Estimate(mean, mean - half, mean + half)
 
 
 TAIL_RUNS = 10

@@ -10,17 +10,19 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from susx_bench.leaderboard.answers import Answer, answers
 from susx_bench.leaderboard.board import UNRANKED, Board
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.formats.sheet import arrow, number
 from susx_bench.leaderboard.make import make
+from susx_bench.leaderboard.page import build
 from susx_bench.leaderboard.page.build import INDEX, Shown, differences, files
 from susx_bench.options.run import BUNDLE
 from susx_bench.records.command import command as command_of
@@ -358,7 +360,7 @@ def visit(browser: Browser, folder: Path) -> Iterator[Visit]:
     visit.close()
 
 
-ROW = "tbody tr:not(.section)"
+ROW = "#table tbody tr:not(.section)"
 
 
 def names(page: Page) -> list[str]:
@@ -446,7 +448,9 @@ def test_names_sort_by_the_alphabet_and_ranks_from_one(shown: list[Shown], visit
     head(page, "method").click()
     by_name = names(page)
     head(page, "average rank").click()
-    ranks = [text for text in page.locator("tbody td:nth-child(3)").all_inner_texts() if text]
+    ranks = [
+        text for text in page.locator("#table tbody td:nth-child(3)").all_inner_texts() if text
+    ]
 
     first = len(shown[0].board.sections[0].rows)
     assert by_name[:first] == ["tip-adapter val", "tipx val", "zero-shot –"]
@@ -476,39 +480,133 @@ def test_filters_leave_what_fits(visit: Visit) -> None:
     assert form.is_visible()
 
 
-def test_the_page_answers_before_it_shows_a_table(shown: list[Shown], visit: Visit) -> None:
-    """Which method is best, by how much: as the board's own cells say, whatever is asked."""
-    board = shown[0].board
-    page = visit("#main?labels=4")
-    zero = board.rows[board.zero_shot or 0]
-    section = board.sections[0]
-    first = page.locator("#answers article").first
-    name = first.locator("strong").inner_text()
-    row = next(row for row in (board.rows[i] for i in section.rows) if row.method == name)
-    columns = [c for c, column in enumerate(board.columns) if column.task.shots == 4]
-    pairs = [(row.cells[c], zero.cells[c]) for c in columns]
-    gains = [mine.mean - its.mean for mine, its in pairs if mine and its and mine.rank]
+def answer_of(board: Board, records: Mapping[str, Record], shots: int) -> Answer:
+    """The answer of the first section at a number of shots."""
+    return next(a for a in answers(board, records) if (a.section, a.level.shots) == (0, shots))
 
-    assert page.locator("#chooser input").input_value() == "4"
-    assert page.locator("#answers h3").inner_text().startswith("Best by average rank with 4")
-    told = first.inner_text().replace("−", "-")
-    gain = sum(gains) / len(gains)
-    assert f"{abs(gain):.1f} points {'below' if gain < 0 else 'above'} zero-shot" in told
+
+def test_the_page_answers_before_it_shows_a_table(shown: list[Shown], visit: Visit) -> None:
+    """Which method is best, by how much and how surely: as the board's answers say."""
+    board, records = shown[0]
+    page = visit("#main?labels=4")
+    answer = answer_of(board, records, 4)
+    best, second = answer.rows[:2]
+    row = board.rows[best.row]
+    assert best.over_zero_shot
+    assert second.behind
+
+    assert page.locator("[name=labels]").input_value() == "4"
+    summary = page.locator("#answers .summary").inner_text()
+    assert "The best with 4 labelled images per class" in summary
+    assert row.method in summary
+    assert f"{best.accuracy.mean:.1f}\xa0%" in summary
+    assert f"{best.over_zero_shot.mean:.1f} points above zero-shot" in summary
+    lines = page.locator(".ranking tbody tr").all_inner_texts()
+    assert [line.split()[0] for line in lines] == [board.rows[s.row].method for s in answer.rows]
+    told = lines[1].replace("−", "-")
+    for number_ in second.behind:
+        assert f"{number_:+.1f}" in told
+    assert ("≈" in told) == (second.behind.high >= 0)
+    assert "all 2 columns: dtd; eurosat" in page.locator("#answers article").inner_text()
     page.get_by_text("How do I run this on my data?").click()
-    assert f"susx-bench run --method {name}" in page.locator("#commands").inner_text()
+    assert f"susx-bench run --method {row.method}" in page.locator("#commands").inner_text()
+
+
+def test_the_picture_follows_the_chooser(shown: list[Shown], visit: Visit) -> None:
+    board, records = shown[0]
+    page = visit("#main")
+    for shots in (1, 16):
+        page.select_option("[name=labels]", str(shots))
+        answer = answer_of(board, records, shots)
+        texts = page.locator(".chart title").all_text_contents()
+        assert len(texts) == len(answer.rows) == 3
+        assert f": {answer.rows[0].accuracy.mean:.1f} % in " in "".join(texts)
+        front = page.locator(".chart circle.on").count()
+        assert 1 <= front <= 3
+    page.select_option("[name=regime]", "transductive (all test images)")
+    assert page.locator(".ranking tbody th").all_inner_texts() == ["zlap val", "zero-shot"]
+    page.get_by_role("button", name="inductive").click()
+    assert page.locator("[name=regime]").input_value() == "inductive"
+
+
+def test_what_was_not_measured_is_answered_by_its_neighbours(
+    shown: list[Shown], visit: Visit
+) -> None:
+    board, records = shown[0]
+    page = visit("#main?labels=8")
+    summary = page.locator("#answers .summary").inner_text()
+
+    assert "Nothing was measured with 8 per class. The nearest, 4 and 16, are shown" in summary
+    for shots in (4, 16):
+        best = answer_of(board, records, shots).rows[0]
+        assert f"{best.accuracy.mean:.1f}\xa0% at {shots}" in summary
+    assert page.locator("#answers article h4").all_inner_texts() == [
+        "4 labelled images per class",
+        "16 labelled images per class",
+    ]
+    assert "On dtd, measured at both: zero-shot" in summary
 
 
 def test_a_view_has_an_address(visit: Visit) -> None:
     page = visit()
-    page.locator("#chooser input").fill("3")
-    assert "Nothing was measured at 3" in page.locator("#answers").inner_text()
+    page.select_option("[name=labels]", "2")
+    assert "Nothing was measured with 2" in page.locator("#answers").inner_text()
     page.locator("#controls input[type=search]").fill("tipx")
     place = page.evaluate("location.hash")
     status = page.locator("#status").inner_text()
 
     again = visit(place)
-    assert again.locator("#chooser input").input_value() == "3"
+    assert again.locator("[name=labels]").input_value() == "2"
     assert again.locator("#status").inner_text() == status
+
+
+def test_large_data_lie_beside_the_page(
+    shown: list[Shown],
+    browser: Browser,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build, "BESIDE", 1000)
+    content = files(shown)
+    for name, data in content.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    beside = {name for name in content if name.startswith("data/")}
+    assert beside == {
+        f"data/{what}-{name}.js" for what in ("board", "records") for name in ("main", "evil")
+    }
+    assert b"input_sha256" not in content[INDEX]
+
+    there: dict[str, bytes | None] = {**dict.fromkeys(shown[0].records, b"{}"), **content}
+    assert files([shown[1]], there.get)[INDEX] == content[INDEX]
+    assert differences([shown[1]], there.get, [*beside, "data/old.js"]) == [
+        "data/old.js is read no more"
+    ]
+    wrong = there | {"data/records-evil.js": b"hold(", "data/board-evil.js": None}
+    assert differences([shown[1]], wrong.get) == [
+        "data/board-evil.js is missing",
+        "data/records-evil.js is not what the records give",
+    ]
+
+    visit = Visit(browser, tmp_path)
+    page = visit("#main")
+    page.locator(ROW).nth(1).locator("td.cell").first.click()
+    details_of(page, shown[0])
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="evil", exact=True).click()
+    page.locator("#table tbody tr").nth(1).locator("td.cell").last.click()
+    assert EVIL in page.get_by_role("dialog").inner_text()
+    loaded = [url.rpartition("/")[2] for url in visit.asked if "/data/" in url]
+    assert loaded == ["board-main.js", "records-main.js", "board-evil.js", "records-evil.js"]
+    visit.close()
+
+    (tmp_path / "data/records-main.js").unlink()
+    page = browser.new_page()
+    page.goto(f"{(tmp_path / INDEX).as_uri()}#main")
+    page.locator(ROW).nth(1).locator("td.cell").first.click()
+    told = page.get_by_role("dialog").inner_text()
+    assert "data/records-main.js does not lie beside this page" in told
+    page.close()
 
 
 def test_what_is_shown_is_saved_as_csv(visit: Visit) -> None:
@@ -614,10 +712,10 @@ def test_all_of_it_works_by_keyboard(shown: list[Shown], visit: Visit) -> None:
 def test_names_are_shown_and_not_run(visit: Visit) -> None:
     page = visit("#evil")
 
-    assert page.locator("tbody tr").nth(1).locator("th").inner_text() == EVIL
-    assert WORSE in page.locator("thead").inner_text()
+    assert page.locator("#table tbody tr").nth(1).locator("th").inner_text() == EVIL
+    assert WORSE in page.locator("#table thead").inner_text()
     assert page.locator("#table img, #text img, #text script").count() == 0
-    page.locator("tbody tr").nth(1).locator("td.cell").last.click()
+    page.locator("#table tbody tr").nth(1).locator("td.cell").last.click()
     assert EVIL in page.get_by_role("dialog").inner_text()
     assert page.get_by_role("dialog").locator("img").count() == 0
     page.keyboard.press("Escape")
@@ -657,7 +755,7 @@ def test_it_fits_a_phone_and_can_be_read_in_the_dark(visit: Visit, scheme: str, 
         )
 
     assert fits("html")
-    page.locator("tbody tr").nth(1).locator("td.cell").first.click()
+    page.locator("#table tbody tr").nth(1).locator("td.cell").first.click()
     page.get_by_role("dialog").locator("summary").first.click()
     assert fits("dialog")
     for selector in ("#title", "#facts", ".scroll td.cell", "small, .quiet", "dialog dt", "a"):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from susx_bench.leaderboard.answers import compared_columns, seconds_of
 from susx_bench.leaderboard.board import Board, Row, Section
 from susx_bench.leaderboard.figures.drawing import Look, draw_heading, marker_style, shortened
 from susx_bench.leaderboard.figures.picture import Picture
@@ -36,7 +37,7 @@ def time_pictures(
     devices: set[str] = set()
     rows: list[Row] = []
     places = with_zero_shot(board, section)
-    columns = _compared_columns([board.rows[i] for i in places])
+    columns = compared_columns([board.rows[i] for i in places])
     for i in places:
         row = board.rows[i]
         cells = measured(row.cells[c] for c in columns)
@@ -44,7 +45,7 @@ def time_pictures(
             continue
         runs = [records[path] for path in sorted({path for c in cells for path in c.records})]
         devices |= {r.device for r in runs}
-        seconds = math.fsum(r.seconds.search + r.seconds.predict for r in runs) / len(runs)
+        seconds = seconds_of(runs)
         if seconds > 0:
             mean = math.fsum(c.mean for c in cells) / len(cells)
             look = look_of(board, row)._replace(hollow=not all(c.ranked for c in cells))
@@ -98,25 +99,6 @@ def time_pictures(
             _draw_time,
         )
     ]
-
-
-def _compared_columns(rows: Sequence[Row]) -> list[int]:
-    """Columns of the mean: those on which most rows are ranked, all if it is all the same.
-
-    Of the sets that begin with the columns of most ranked rows it is the one with most numbers of
-    rows that are ranked on all of it.
-    """
-    columns = range(len(rows[0].cells))
-    ranked = [
-        {i for i, row in enumerate(rows) if (c := row.cells[k]) and c.ranked} for k in columns
-    ]
-    order = sorted(columns, key=lambda k: (-len(ranked[k]), k))
-
-    def numbers(size: int) -> int:
-        return size * len(set.intersection(*(ranked[k] for k in order[:size])))
-
-    best = max(range(1, len(order) + 1), key=lambda size: (numbers(size), size))
-    return sorted(order[:best])
 
 
 def _mean_of(columns: Sequence[int], board: Board) -> str:

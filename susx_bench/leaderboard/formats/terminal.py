@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table as RichTable
 
 from susx_bench.console import one_line, several_lines
-from susx_bench.leaderboard.board import UNRANKED, Board
+from susx_bench.leaderboard.board import TOLD, UNRANKED, Board
 from susx_bench.leaderboard.formats.notes import facts, notes
 from susx_bench.leaderboard.formats.sheet import Item, Rows, Sheet, number, sheets
 
@@ -52,8 +52,8 @@ def _sections(sheet: Sheet) -> list[RenderableType]:
         tunings = Counter(row[1].text for row in rows if row[1].text != "–")
         usual = max(tunings, key=tunings.__getitem__, default="")
         heading = label
-        if usual and not label.endswith(_told(usual)):
-            heading = " · ".join(part for part in (label, _told(usual)) if part)
+        if usual and not label.endswith(TOLD.get(usual, usual)):
+            heading = " · ".join(part for part in (label, TOLD.get(usual, usual)) if part)
         named.append((heading, [_joined(row, usual) for row in rows]))
     head = [sheet.head[0], *sheet.head[2:]] if sheet.head[1] == "tuned on" else sheet.head
     first = len(head) - sheet.numbers
@@ -88,21 +88,6 @@ def _sections(sheet: Sheet) -> list[RenderableType]:
             table.add_row(*map(_rich_item, row))
         parts.append(table)
     return parts
-
-
-_TOLD = {
-    "fixed": "one fixed setting",
-    "published": "constants that a paper chose for the dataset",
-    "support": "tuned on the support",
-    "few-val": "tuned on a few val labels",
-    "val": "tuned on the val labels",
-    "test": "tuned on the test labels: upper bounds, not ranked",
-}
-"""A tuning in the heading of a section."""
-
-
-def _told(tuning: str) -> str:
-    return _TOLD.get(tuning, tuning)
 
 
 def _joined(row: list[Item], usual: str) -> list[Item]:

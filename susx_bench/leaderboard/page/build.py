@@ -1,4 +1,4 @@
-"""The page of all leaderboards: one file to open, pictures beside it, nothing from elsewhere."""
+"""The page of all leaderboards: one file to open, pictures and large data beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files as package_files
 from typing import Final, NamedTuple
 
@@ -20,6 +20,16 @@ from susx_bench.leaderboard.page.listed import There
 from susx_bench.records.record import Record
 
 INDEX: Final = "index.html"
+
+DATA: Final = "data"
+"""Folder of the data that lie beside the page, a script each: a browser reads no other file from
+a page that it has from a file."""
+
+BESIDE: Final = 256_000
+"""Bytes of JSON from which a board or its records lie beside the page."""
+
+SCRIPTS: Final = ("page.js", "answer.js", "chart.js", "table.js", "details.js", "begin.js")
+"""Parts of the page's script, in their order."""
 
 
 class Shown(NamedTuple):
@@ -51,23 +61,31 @@ def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
             `listed`.
     """
     drawn = [pictures_of(board, records) for board, records in shown]
-    found = {INDEX: _index(shown, drawn, there)}
+    found = _written(shown, drawn, there)
     for (board, _), pictures in zip(shown, drawn, strict=True):
         found |= listed.draw(board.name, pictures, there)
     return found
 
 
-def differences(shown: Sequence[Shown], there: There) -> list[str]:
+def differences(shown: Sequence[Shown], there: There, data: Collection[str] = ()) -> list[str]:
     """What is not as `files` would write it: a path and what is wrong with it, a line each.
 
     The page is compared to the byte, and a picture with the list that was written with it.
+
+    Args:
+        shown: Leaderboards to compare.
+        there: What lies in the leaderboards' folder.
+        data: Paths of its data folder.
     """
     drawn = [pictures_of(board, records) for board, records in shown]
     wrong = []
-    if (page := there(INDEX)) is None:
-        wrong.append(f"{INDEX} is missing")
-    elif page != _index(shown, drawn, there):
-        wrong.append(f"{INDEX} is not what the records give")
+    written = _written(shown, drawn, there)
+    for path, content in written.items():
+        if (lies := there(path)) is None:
+            wrong.append(f"{path} is missing")
+        elif lies != content:
+            wrong.append(f"{path} is not what the records give")
+    wrong += [f"{path} is read no more" for path in sorted(data) if path not in written]
     for (board, _), pictures in zip(shown, drawn, strict=True):
         wrong += listed.differences(board.name, pictures, there)
     return wrong
@@ -81,27 +99,46 @@ class _Data(NamedTuple):
 
 
 _ELEMENT: Final = '<script type="application/json" id="{}">{}</script>'
+_CALL: Final = 'hold("{}",\n{});\n'
 
 
-def _index(shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]], there: There) -> bytes:
-    style, script = _asset("page.css"), _asset("page.js")
+def _written(
+    shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]], there: There
+) -> dict[str, bytes]:
+    """The page and the data beside it of all of its leaderboards, by path."""
     boards = _kept(there)
     for (board, records), pictures in zip(shown, drawn, strict=True):
-        boards[board.name] = _Data(board_json(board, pictures), records_json(board, records))
+        boards[board.name] = _Data(
+            board_json(board, records, pictures), records_json(board, records)
+        )
     # What measures real data comes first: the demo says nothing about CLIP.
     names = sorted(boards, key=lambda name: (name.startswith("demo"), name))
     titles = {name: json.loads(boards[name].board)["title"] for name in names}
     elements = [_ELEMENT.format("boards", index_json(titles))]
+    beside = {}
     for name in names:
         for what, text in zip(_Data._fields, boards[name], strict=True):
-            elements.append(_ELEMENT.format(f"{what}-{html.escape(name)}", text))
-    # Images lie beside the page, which `self` means over HTTP, and `file:` where it is opened.
+            if len(text.encode()) < BESIDE:
+                elements.append(_ELEMENT.format(f"{what}-{html.escape(name)}", text))
+            else:
+                beside[_path(what, name)] = _CALL.format(f"{what}-{name}", text).encode()
+    return {INDEX: _page(elements, bool(beside)), **beside}
+
+
+def _path(what: str, name: str) -> str:
+    return f"{DATA}/{what}-{name}.js"
+
+
+def _page(elements: Sequence[str], beside: bool) -> bytes:
+    style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
+    # Images and data lie beside the page, which `self` means over HTTP, and `file:` where it is
+    # opened.
     policy = "; ".join(
         [
             "default-src 'none'",
             "img-src 'self' file:",
             f"style-src {_source(style)}",
-            f"script-src {_source(script)}",
+            f"script-src {_source(script)}" + (" 'self' file:" if beside else ""),
             "base-uri 'none'",
             "form-action 'none'",
         ]
@@ -120,14 +157,22 @@ def _kept(there: There) -> dict[str, _Data]:
     page = (there(INDEX) or b"").decode(errors="replace")
     found = dict(re.findall(_ELEMENT.format("([a-z0-9-]+)", "([^<]*)"), page))
     kept = {}
-    for key, records in found.items():
-        name = key.removeprefix("records-")
-        if name == key or f"board-{name}" not in found:
-            continue
-        path = re.search(r'"records":\[\n\["([^"]+)"', records)
-        if path and there(path[1]) is not None:
-            kept[name] = _Data(found[f"board-{name}"], records)
+    for name in re.findall(r'"name":"([a-z0-9-]+)"', found.get("boards", "")):
+        texts = [
+            found.get(f"{what}-{name}") or _beside(what, name, there) for what in _Data._fields
+        ]
+        path = re.search(r'"records":\[\n\["([^"]+)"', texts[1])
+        if texts[0] and path and there(path[1]) is not None:
+            kept[name] = _Data(*texts)
     return kept
+
+
+def _beside(what: str, name: str, there: There) -> str:
+    """JSON that lies beside the page; empty for none."""
+    text = (there(_path(what, name)) or b"").decode(errors="replace")
+    head, tail = _CALL.format(f"{what}-{name}", "\0").split("\0")
+    whole = text.startswith(head) and text.endswith(tail)
+    return text[len(head) : -len(tail)] if whole else ""
 
 
 def _asset(name: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from susx_bench.console import printable_lines
 from susx_bench.errors import PluginError
-from susx_bench.leaderboard.board import Board, Cell, Row
+from susx_bench.leaderboard.answers import Answer, Standing, answers
+from susx_bench.leaderboard.board import TOLD, Board, Cell, Row
 from susx_bench.leaderboard.cite import references
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.formats.csv import SMALLEST_P
@@ -35,8 +36,8 @@ def index_json(titles: Mapping[str, str]) -> str:
     return _compact([{"name": name, "title": title} for name, title in titles.items()])
 
 
-def board_json(board: Board, pictures: Sequence[Picture]) -> str:
-    """A board without its records, as one line of JSON.
+def board_json(board: Board, records: Mapping[str, Record], pictures: Sequence[Picture]) -> str:
+    """A board and its answers, without its records, as one line of JSON.
 
     Means are exact and the rest has nine decimals, so that all of it rounds as in the tables, and
     no machine's last digits show.
@@ -67,6 +68,7 @@ def board_json(board: Board, pictures: Sequence[Picture]) -> str:
         "papers": {name: paper for name in methods if (paper := _paper(name))},
         "groups": [{"label": g.label, "columns": list(g.columns)} for g in board.groups],
         "rows": [_row(i, row, places, sections) for i, row in enumerate(board.rows)],
+        "answers": [_answer(answer) for answer in answers(board, records)],
         "pictures": [
             {
                 "name": p.name,
@@ -123,6 +125,8 @@ def _row(
         "section": sections[place],
         "tuning": row.tuning,
         "tunable": row.tunable,
+        "told": TOLD.get(row.tuning, ""),
+        "own": row.own,
         "regime": row.regime,
         "saw": row.saw,
         "marks": row.marks,
@@ -131,6 +135,36 @@ def _row(
         "averages": list(row.averages),
         "cells": [None if cell is None else _cell(cell, row, places) for cell in row.cells],
     }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "section": answer.section,
+        **answer.level._asdict(),
+        "columns": list(answer.columns),
+        "of": answer.of,
+        "device": answer.device,
+        "rows": [_standing(row) for row in answer.rows],
+        "leftOut": list(answer.left_out),
+    }
+
+
+def _standing(row: Standing) -> dict[str, Any]:
+    estimates = {
+        "accuracy": row.accuracy,
+        "overZeroShot": row.over_zero_shot,
+        "behind": row.behind,
+    }
+    value = {"row": row.row, "ranked": row.ranked, "seconds": _figures(row.seconds)} | {
+        key: [round(end, 4) for end in estimate]
+        for key, estimate in estimates.items()
+        if estimate is not None
+    }
+    return {key: item for key, item in value.items() if item is not None}
+
+
+def _figures(seconds: float | None) -> float | None:
+    return None if seconds is None else float(f"{seconds:.3g}")
 
 
 @cache

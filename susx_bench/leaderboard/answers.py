@@ -1,0 +1,194 @@
+"""Which method is best, by how much and how surely: one answer per section and number of shots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from susx_bench.leaderboard.board import Board, Cell, Row, Section
+from susx_bench.leaderboard.statistics import Estimate, mean_over_columns
+from susx_bench.records.record import Record, unpack
+
+Scores = Callable[[int, int], NDArray[np.float64]]
+"""How often a row is right on each test image of a column, in percent of its runs, ``(N,)``."""
+
+
+class Level(NamedTuple):
+    """What a stranger knows of a task; `shots` is 0 without labelled images per class."""
+
+    setting: str
+    shots: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row in an answer. All of it is over the answer's columns.
+
+    Attributes:
+        row: Place in `Board.rows`.
+        ranked: Whether all of its numbers are ranked.
+        accuracy: Mean accuracy, percent.
+        seconds: Of one cell, from features in memory to all predictions; None where the rows
+            were measured on several devices.
+        over_zero_shot: Points more than zero-shot; None for itself and without it.
+        behind: Points more than the best row, negative for less; None for itself.
+    """
+
+    row: int
+    ranked: bool
+    accuracy: Estimate
+    seconds: float | None
+    over_zero_shot: Estimate | None
+    behind: Estimate | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of a section on columns that all of them have.
+
+    Attributes:
+        section: Place in `Board.sections`.
+        level: Of the columns.
+        columns: Places in `Board.columns`.
+        of: Number of columns of the level.
+        device: Where all of it was measured; empty for several devices.
+        rows: The ranked rows, the best first, then those that are not ranked.
+        left_out: Rows that are ranked on some columns of the level, and not on all of `columns`.
+    """
+
+    section: int
+    level: Level
+    columns: tuple[int, ...]
+    of: int
+    device: str
+    rows: tuple[Standing, ...]
+    left_out: tuple[int, ...]
+
+
+def answers(board: Board, records: Mapping[str, Record]) -> list[Answer]:
+    """The answers that a board can give; none for a section in which nothing is ranked.
+
+    Rows are compared by their mean accuracy over `compared_columns` of a level, which all of them
+    have. An interval is over test images: how far other images may move it. The support sets are
+    those that were drawn.
+    """
+
+    @cache
+    def scores(row: int, column: int) -> NDArray[np.float64]:
+        cell = board.rows[row].cells[column]
+        runs = [records[path] for path in cell.records] if cell else []
+        bits = np.stack([unpack(r.right, r.n_test) for r in runs])
+        return np.asarray(100 * bits.mean(0), np.float64)
+
+    levels = sorted({Level(c.task.setting, c.task.shots) for c in board.columns})
+    found = []
+    for place, section in enumerate(board.sections):
+        for level in levels:
+            here = [
+                i
+                for i, column in enumerate(board.columns)
+                if Level(column.task.setting, column.task.shots) == level
+            ]
+            if answer := _answer(board, place, section, level, here, scores, records):
+                found.append(answer)
+    return found
+
+
+def _answer(
+    board: Board,
+    place: int,
+    section: Section,
+    level: Level,
+    here: Sequence[int],
+    scores: Scores,
+    records: Mapping[str, Record],
+) -> Answer | None:
+    some = [i for i in section.rows if any((c := _cell(board, i, k)) and c.ranked for k in here)]
+    if not some:
+        return None
+    columns = compared_columns([board.rows[i] for i in some], here)
+    full = [i for i in section.rows if all(_cell(board, i, k) for k in columns)]
+    zero = board.zero_shot
+    ranked = {i for i in [*full, *([] if zero is None else [zero])] if _ranked(board, i, columns)}
+    images = [board.columns[k].task.data for k in columns]
+
+    def accuracy(i: int) -> float:
+        return math.fsum(c.mean for k in columns if (c := _cell(board, i, k)))
+
+    def estimate(i: int, other: int | None) -> Estimate:
+        lead = [scores(i, k) - (0 if other is None else scores(other, k)) for k in columns]
+        return mean_over_columns(lead, images)
+
+    order = sorted(full, key=lambda i: (i not in ranked, -round(accuracy(i), 9), i))
+    if zero is not None and zero not in full and all(_cell(board, zero, k) for k in columns):
+        order.append(zero)  # of another section: from where all start, and with nothing to choose
+    runs = {i: [records[p] for p in _paths(_cell(board, i, k) for k in columns)] for i in order}
+    devices = {r.device for each in runs.values() for r in each}
+    device = devices.pop() if len(devices) == 1 else ""
+    return Answer(
+        section=place,
+        level=level,
+        columns=tuple(columns),
+        of=len(here),
+        device=device,
+        rows=tuple(
+            Standing(
+                row=i,
+                ranked=i in ranked,
+                accuracy=estimate(i, None),
+                seconds=seconds_of(runs[i]) if device else None,
+                over_zero_shot=(
+                    estimate(i, zero) if zero is not None and zero in order and i != zero else None
+                ),
+                behind=estimate(i, order[0]) if i != order[0] else None,
+            )
+            for i in order
+        ),
+        left_out=tuple(i for i in some if i not in ranked),
+    )
+
+
+def _cell(board: Board, row: int, column: int) -> Cell | None:
+    return board.rows[row].cells[column]
+
+
+def _ranked(board: Board, row: int, columns: Iterable[int]) -> bool:
+    return all((cell := _cell(board, row, k)) and cell.ranked for k in columns)
+
+
+def _paths(cells: Iterable[Cell | None]) -> list[str]:
+    return sorted({path for cell in cells if cell for path in cell.records})
+
+
+def seconds_of(runs: Sequence[Record]) -> float:
+    """Mean seconds of some runs, from features in memory to all predictions, search included."""
+    return math.fsum(r.seconds.search + r.seconds.predict for r in runs) / len(runs)
+
+
+def compared_columns(rows: Sequence[Row], columns: Sequence[int] | None = None) -> list[int]:
+    """Columns of a mean: those on which most rows are ranked, all if it is all the same.
+
+    Of the sets that begin with the columns of most ranked rows it is the one with most numbers of
+    rows that are ranked on all of it.
+
+    Args:
+        rows: What is compared.
+        columns: Of which columns; all unless said.
+    """
+    among = range(len(rows[0].cells)) if columns is None else columns
+    ranked = {
+        k: {i for i, row in enumerate(rows) if (c := row.cells[k]) and c.ranked} for k in among
+    }
+    order = sorted(among, key=lambda k: (-len(ranked[k]), k))
+
+    def numbers(size: int) -> int:
+        return size * len(set.intersection(*(ranked[k] for k in order[:size])))
+
+    best = max(range(1, len(order) + 1), key=lambda size: (numbers(size), size))
+    return sorted(order[:best])
