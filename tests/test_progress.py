@@ -108,7 +108,7 @@ def slow(function: Callable[..., Any], out: Callable[[], str], line: str) -> Cal
         ),
         (
             ("support", "build", "--dataset", "digits", "--kind", "sus-lc", "--import", "mine"),
-            "susx_bench.support.build.settle",
+            "susx_bench.support.retrieved.settle",
             "collecting images: 0 of 160 images\n",
         ),
         (("data", "check", "digits"), "susx_bench.data.check._look", "reading digits: .* images"),

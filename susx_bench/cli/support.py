@@ -28,6 +28,7 @@ def support() -> None:
 Try:
   susx-bench support build --dataset digits --kind sus-sd --per-class 16
   susx-bench support build --dataset cub --kind sus-sd --prompts photo --preset fast
+  susx-bench support build --classes cat,dog,horse --kind sus-sd --preset fast
   susx-bench support build --dataset cifar10 --kind sus-lc --pool PHOTOS --encoder RN50:openai""",
 )
 @SupportOptions.click_options()
@@ -72,6 +73,7 @@ def build_support(recipe: Path | None, **_: Any) -> None:
 @support.command("show")
 @click.argument("name", type=NAME)
 @click.option("--dataset", type=NAME, help=f"Whose set a NAME is. [default: {DEMO}]")
+@SupportOptions.click_options("classes", group="", help="Or the class names that a NAME is of.")
 @SupportOptions.click_options("root", group="")
 @click.option(
     "--sheet",
@@ -80,17 +82,22 @@ def build_support(recipe: Path | None, **_: Any) -> None:
 )
 @own_data
 def show_support(
-    name: str, dataset: str | None, root: Path | None, sheet: Path | None, **own: Any
+    name: str,
+    dataset: str | None,
+    classes: str | None,
+    root: Path | None,
+    sheet: Path | None,
+    **own: Any,
 ) -> None:
     """Show a support set, NAME or PATH: counts, provenance, and a sheet of its images."""
-    from susx_bench.data.custom import open_dataset
-    from susx_bench.data.spec import Where
+    from susx_bench.support.build import Request
     from susx_bench.support.folder import SupportFolder, default_root, find
     from susx_bench.support.report import draw_sheet, render
 
-    asked = dataset or DEMO
-    spec = open_dataset(asked, Where(**own)).spec
-    folder = SupportFolder(find(name, spec.name, root or default_root(), asked))
+    whose = {"classes": classes} if classes else {"dataset": dataset or DEMO}
+    asked = Request(kind="sus-sd", **whose, **{k: v for k, v in own.items() if v is not None})
+    spec = asked.opened.spec
+    folder = SupportFolder(find(name, spec.name, root or default_root(), asked.whose))
     picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
     print_whole(stdout(), render(folder))
     told = picture or "none, the set holds features and no images"

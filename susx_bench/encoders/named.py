@@ -10,13 +10,13 @@ from susx_bench.errors import OptionError, PluginError
 from susx_bench.registry import ENCODERS, FAMILIES
 
 
-def encoder_name(asked: str | None, own: str | None, dataset: str) -> str:
+def encoder_name(asked: str | None, own: str | None, whose: str) -> str:
     """The encoder that is meant for a dataset.
 
     Args:
         asked: The one that was asked for.
         own: The one that the dataset comes with.
-        dataset: What the user called the dataset.
+        whose: The option that names the dataset, for the message.
 
     Raises:
         OptionError: If there is neither.
@@ -24,7 +24,7 @@ def encoder_name(asked: str | None, own: str | None, dataset: str) -> str:
     if name := asked or own:
         return name
     raise OptionError(
-        f"--dataset {dataset}: give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list "
+        f"{whose}: give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list "
         "encoders` has them all. The embedded one, demo, has seen nothing but drawn digits."
     )
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import click
+from pydantic import model_validator
 
+from susx_bench.errors import OptionError
 from susx_bench.options import (
     ANY_PATH,
     FOLDER_PATH,
@@ -15,6 +17,7 @@ from susx_bench.options import (
     TRAVEL,
     Count,
     Number,
+    Text,
     Url,
 )
 from susx_bench.options.declare import Option, Options
@@ -45,15 +48,22 @@ class SupportOptions(Options):
     """
 
     dataset: Annotated[
-        str,
+        str | None,
         Option(
             type=NAME,
             help="Whose classes: a name, ./FOLDER or hf:ORG/NAME.",
             group=BUILT,
-            required=True,
             suite="each",
         ),
-    ]
+    ] = None
+    classes: Annotated[
+        str | None,
+        Option(
+            type=Text(1_000_000),
+            help="Classes of no dataset: names a,b,c, or a file with one a line.",
+            group=BUILT,
+        ),
+    ] = None
     kind: Annotated[
         str,
         Option(
@@ -251,6 +261,22 @@ class SupportOptions(Options):
             group=OUTPUT,
         ),
     ] = False
+
+    @model_validator(mode="after")
+    def _of_one_list(self) -> SupportOptions:
+        """Take the classes from a dataset, or from nothing but their names."""
+        if self.dataset is None and self.classes is None:
+            raise OptionError("Missing option '--dataset', or --classes a,b,c for names alone.")
+        if self.classes is None:
+            return self
+        if self.dataset is not None:
+            raise OptionError("--dataset and --classes both say whose classes: give one of them.")
+        images = ("data_root", "split_file", "image_column", "label_column", "classnames")
+        for name in ("source", *images):
+            if getattr(self, name) != self.default(name):
+                flag = self.declared()[name].spelling(name)
+                raise OptionError(f"{flag} goes with a dataset, and --classes with none.")
+        return self
 
     @classmethod
     def of_the_recipe(cls) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.console import counted
+from susx_bench.data.named import names_alone, read_classes, texts_of
 from susx_bench.encoders.named import open_encoder
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.features.bundle import BundleTask
@@ -25,7 +27,6 @@ from susx_bench.photos.calibration import calibrate, confidence, held_out, match
 from susx_bench.photos.classifier import Classifier, answers
 from susx_bench.photos.encoded import Studio, Watch
 from susx_bench.photos.labels import Labels, classes_of, read_labels
-from susx_bench.photos.names import read_classes, spec_of, texts_of
 from susx_bench.photos.photographs import Photos, open_photos
 from susx_bench.registry import load_method
 from susx_bench.support.folder import default_root, find
@@ -295,7 +296,7 @@ def _of_photographs(
     rows = studio.photos(opened)
     extra, skipped = _labelled(labels, studio)
     if asked.support:
-        extra = _support(asked.support, classnames, studio)
+        extra = _support(asked, classnames, studio)
     at = [place for place in labels.given if not bool(rows[place].isnan().any())]
     own_rows = Labelled(rows[at], torch.tensor([labels.given[i] for i in at], dtype=torch.int64))
     together = [each for each in (own_rows, extra) if each is not None and len(each.labels)]
@@ -337,10 +338,12 @@ def _labelled(labels: Labels, studio: Studio) -> tuple[Labelled | None, list[tup
     return Labelled(rows[good], label[good]), reasons
 
 
-def _support(name: str, classnames: Sequence[str], studio: Studio) -> Labelled:
+def _support(asked: _Asked, classnames: Sequence[str], studio: Studio) -> Labelled:
     """Features of a support set that was made from the names."""
-    spec = spec_of(classnames)
-    images = BuiltSupport(find(name, spec.name, default_root(), "NAMES"), spec)
+    spec = names_alone(classnames).spec
+    said = asked.classes if isinstance(asked.classes, str | Path) else ",".join(classnames)
+    whose = f"--classes {shlex.quote(str(said))}"
+    images = BuiltSupport(find(str(asked.support), spec.name, default_root(), whose), spec)
     labels = torch.from_numpy(images.labels)
     if images.features is not None:
         return Labelled(images.features, labels)

@@ -11,10 +11,10 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from susx_bench.console import printable
+from susx_bench.data.named import label_of, unknown
 from susx_bench.data.sources.tree import class_folders, image_files
 from susx_bench.data.splitnames import split_name
 from susx_bench.errors import OptionError
-from susx_bench.photos.names import label_of, unknown
 from susx_bench.photos.photographs import Photo, Photos
 from susx_bench.photos.tables import unescaped
 from susx_bench.records.paths import read_bytes

@@ -177,7 +177,7 @@ def _look(supports: Sequence[Build], listen: Listener) -> list[Outstanding]:
         except OptionError:
             raise
         except BenchError as error:  # only the cells that look at it are lost
-            listen(Note(f"{support.dataset}: {error}", "warning"))
+            listen(Note(f"{support.whose}: {error}", "warning"))
     return found
 
 
@@ -232,7 +232,7 @@ def _by_dataset(request: Request) -> list[Request]:
         return [request]
     names = request.dataset or (DEMO,)
     for name in names:  # what is wrong with one is told before data is looked for
-        encoder_name(request.encoder, own_encoder(name), name)
+        encoder_name(request.encoder, own_encoder(name), f"--dataset {name}")
     return [request.changed(dataset=(name,)) for name in names]
 
 
@@ -242,7 +242,7 @@ def _part(request: Request, key: Request, error: BenchError | None = None) -> Pa
         where = str(request.features)  # bundles of one name in two folders are two
     else:
         where = dataset = (request.dataset or ("",))[0]
-        encoder = encoder_name(request.encoder, own_encoder(dataset), dataset)
+        encoder = encoder_name(request.encoder, own_encoder(dataset), f"--dataset {dataset}")
     names = [name for name, option in Request.declared().items() if option.data]
     said = [where, encoder, *(str(getattr(key, name)) for name in (*names, "shots"))]
     return Part(dataset, encoder, sha256_json(said), error)

@@ -40,7 +40,7 @@ def complete(planned: Plan, listen: Listener = ignore) -> Plan:
             if not planned.is_suite or (each.request.launch.processes > 1 and alone):
                 raise  # if met by this rank alone, the others wait for it
             # Only the cells that look at it are lost.
-            listen(Note(f"{each.request.dataset}: {error}", "warning"))
+            listen(Note(f"{each.request.whose}: {error}", "warning"))
         else:
             if fresh and not each.images:  # what was opened of it is of before
                 planned.opened.tasks.clear()

@@ -76,7 +76,7 @@ class _SuiteSupport(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: tuple[str, ...]
+    dataset: tuple[str, ...] | None = None
     kind: str
     prompts: str | None = None
 
@@ -154,6 +154,8 @@ class Suite(BaseModel):
                     raise SuiteError(f"{place}.batches: {error}") from error
         for number, support in enumerate(self.support):
             place = f"{path}: support.{number}"
+            if support.dataset is None:
+                raise SuiteError(f"{place}.dataset: whose classes the set has is missing.")
             _check("dataset", support.dataset, DATASETS.names(), f"{place}.dataset", _yours)
             _check(
                 "prompt kind", (support.prompts or "photo",), PROMPTS.names(), f"{place}.prompts"

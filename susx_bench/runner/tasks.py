@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -136,7 +137,7 @@ def _dataset_task(
     request: Request, opened: Opened, listen: Listener, builds: Sequence[Outstanding]
 ) -> Task:
     (name,) = request.dataset or (DEMO,)
-    named = encoder_name(request.encoder, own_encoder(name), name)
+    named = encoder_name(request.encoder, own_encoder(name), f"--dataset {name}")
     encoder, store = opened.encoder(named, request.precision), FeatureStore(cache_url())
     dataset = open_dataset(name, request.where)
     spec = dataset.spec
@@ -183,7 +184,7 @@ def _pool(
     for build in builds:
         if build.serves(spec.name, request.support):
             raise Unbuilt(build)
-    folder = find(request.support, spec.name, default_root(), name)
+    folder = find(request.support, spec.name, default_root(), f"--dataset {shlex.quote(name)}")
     support = BuiltSupport(folder, spec)
     if support.features is not None and support.encoder != encoder:
         raise SupportError(

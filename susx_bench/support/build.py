@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from susx_bench.data.custom import open_dataset
-from susx_bench.data.dataset import Dataset, DatasetSplit
-from susx_bench.data.duplicates import Look, Seen, look
-from susx_bench.data.sources.base import Sample
+from susx_bench.data.dataset import Dataset
+from susx_bench.data.named import names_alone, read_classes
 from susx_bench.data.spec import DatasetSpec, Where
-from susx_bench.encoders.named import encoder_name, open_encoder
-from susx_bench.errors import DatasetError, OptionError, SupportError, UnknownNameError
+from susx_bench.errors import OptionError, SupportError
 from susx_bench.events import Job, Listener, Note, ignore
 from susx_bench.features.launch import Launch
 from susx_bench.options.support import SupportOptions
 from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
-from susx_bench.records.files import make_folder, sha256_arrays
+from susx_bench.records.files import make_folder
 from susx_bench.registry import SUPPORT
 from susx_bench.support.folder import SupportFolder, default_root
-from susx_bench.support.manifest import KEPT, Row, feature_sha256
-from susx_bench.support.origins import BackendOrigin, FolderOrigin, PoolOrigin
-from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline, Preset
-from susx_bench.support.places import BLOCK, missing_blocks, wanted
-from susx_bench.support.places import finish as finish_generated
-from susx_bench.support.published import read_published
-from susx_bench.support.recipe import Generation, Recipe, Retrieval
-from susx_bench.support.retrieve import UNREADABLE, Origin, settle
+from susx_bench.support.manifest import Row
+from susx_bench.support.pipelines import DEMO
+from susx_bench.support.recipe import Recipe
 
 CUPL_RETRIEVED = 10
 """Sentences of a class that images are retrieved for, drawn at random, as SuS-LC did."""
-
-RETRIEVED = 16
-"""Images of a class that are retrieved where nobody says how many."""
 
 
 _GLANCE = 0.2
@@ -68,6 +56,30 @@ class Request(SupportOptions):
     def launch(self) -> Launch:
         """Where to run."""
         return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
+
+    @property
+    def opened(self) -> Dataset:
+        """The dataset whose classes the set has; one without images where only names were given.
+
+        Raises:
+            BenchError: If there is none, or the names are none.
+        """
+        if self.dataset is None:
+            names = self.expected.classnames if self.expected else read_classes(self.classes or "")
+            return names_alone(names)
+        return open_dataset(self.dataset, self.where)
+
+    @property
+    def whose(self) -> str:
+        """The option that says whose classes the set has, as on the command line."""
+        if self.dataset is None:
+            return f"--classes {shlex.quote(self.classes or '')}"
+        return f"--dataset {shlex.quote(self.dataset)}"
+
+    @property
+    def looks_for_copies(self) -> bool:
+        """Whether copies of test images are left out; class names alone have no test images."""
+        return self.test_check and self.dataset is not None
 
     @property
     def where(self) -> Where:
@@ -105,6 +117,8 @@ class Request(SupportOptions):
                 "test_check": bool(where.test_sha256),
             }
         shared = {name: getattr(recipe, name) for name in _SHARED}
+        if recipe.dataset == names_alone(recipe.classnames).spec.name:
+            shared = shared | {"dataset": None, "classes": ",".join(recipe.classnames)}
         return cls(**(shared | asked | {"expected": recipe} | changes))
 
 
@@ -117,14 +131,14 @@ class Built:
         recipe: What it was built from.
         rows: Its manifest.
         fresh: Whether something was made just now.
-        dataset: The dataset as it was asked for.
+        whose: The option that said whose classes it has, see `Request.whose`.
     """
 
     folder: Path
     recipe: Recipe
     rows: Sequence[Row]
     fresh: bool
-    dataset: str
+    whose: str
 
 
 @dataclass(frozen=True)
@@ -155,12 +169,10 @@ def outstanding(request: Request) -> Outstanding:
     Raises:
         BenchError: If a name is unknown or options do not fit.
     """
-    spec = open_dataset(request.dataset, request.where).spec
+    spec = request.opened.spec
     per_class = request.per_class
     if per_class is None:
-        generates = request.kind == "sus-sd"
-        kind = SUPPORT.get(request.kind)
-        per_class = _preset(request, spec).per_class if generates else kind.per_class
+        per_class = SUPPORT.get(request.kind)().usual(request, spec)
     folder = _folder(request, spec.name)
     total = len(spec.classnames) * per_class
     return Outstanding(request, spec.name, folder.path, _missing(request, spec, folder, total))
@@ -177,14 +189,14 @@ def _missing(request: Request, spec: DatasetSpec, folder: SupportFolder, total: 
         if lost := _lost(folder):
             return lost
         there, classes = folder.recipe, len(spec.classnames)
-        differs = [name for name in _SHARED if getattr(there, name) != getattr(request, name)]
-        if request.kind == "sus-sd" and not Pipeline.on_hub(_model(request, spec)):
-            recipe = _generation(request, spec, ignore)[1]
+        asked = {"dataset": spec.name}  # or it is not asked for by its name
+        differs = [n for n in _SHARED if getattr(there, n) != asked.get(n, getattr(request, n))]
+        if recipe := SUPPORT.get(request.kind)().foretold(request, spec):
             differs = [name for name in there.differs(recipe) if name != "per_class"]
     except SupportError:
         return total  # building tells what is wrong
     more = total - classes * there.per_class
-    return total if set(differs) - {"per_class", "dataset"} else max(more, 0)
+    return total if set(differs) - {"per_class"} else max(more, 0)
 
 
 def build(request: Request, listen: Listener = ignore) -> Built:
@@ -221,7 +233,7 @@ def recipe_of(
     Raises:
         SupportError: If a recipe was given, and what it was made with is not what is here.
     """
-    recipe = _valid(
+    recipe = valid(
         Recipe,
         kind=request.kind,
         dataset=spec.name,
@@ -304,10 +316,10 @@ def begun(
             folder.drop_progress()
         if folder.outdated:
             told = f"{folder.path} is of an earlier version of susx-bench; it is built again"
-            _warn(listen, told)
+            warn(listen, told)
         elif not anew and folder.finished and (lost := _lost(folder)):
             ready()
-            _warn(listen, f"{folder.path}: {lost} images are gone or were changed; made again")
+            warn(listen, f"{folder.path}: {lost} images are gone or were changed; made again")
             folder.reopen()
         try:
             if anew:
@@ -326,7 +338,8 @@ def _lost(folder: SupportFolder) -> int:
         return sum(not whole for whole in threads.map(folder.intact, folder.rows()))
 
 
-def _warn(listen: Listener, what: str) -> None:
+def warn(listen: Listener, what: str) -> None:
+    """Tell something that the user should look at."""
     listen(Note(what, "warning"))
 
 
@@ -338,7 +351,7 @@ def _alone(folder: SupportFolder, listen: Listener) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _warn(listen, f"{folder.path}: another process builds it; this one waits")
+        warn(listen, f"{folder.path}: another process builds it; this one waits")
         lock.acquire(poll_interval=_GLANCE)
     try:
         yield
@@ -370,7 +383,7 @@ def refuse(request: Request, options: Sequence[str], kind: str) -> None:
 Form = TypeVar("Form", bound=BaseModel)
 
 
-def _valid(form: type[Form], **facts: Any) -> Form:
+def valid(form: type[Form], **facts: Any) -> Form:
     """A part of a recipe.
 
     Raises:
@@ -382,118 +395,6 @@ def _valid(form: type[Form], **facts: Any) -> Form:
         first = error.errors(include_url=False)[0]
         option = str(first["loc"][0]).replace("_", "-") if first["loc"] else "recipe"
         raise OptionError(f"--{option} {first['input']}: {first['msg']}.") from error
-
-
-def _preset(request: Request, spec: DatasetSpec) -> Preset:
-    """What a request to generate leaves to a preset.
-
-    Raises:
-        UnknownNameError: If there is no such preset.
-    """
-    preset = request.preset or (DEMO if spec.support else "published")
-    if preset not in PRESETS:
-        raise UnknownNameError("preset", preset, PRESETS)
-    return PRESETS[preset]
-
-
-def _model(request: Request, spec: DatasetSpec) -> str:
-    return request.model or _preset(request, spec).model
-
-
-def _generation(request: Request, spec: DatasetSpec, listen: Listener) -> tuple[Pipeline, Recipe]:
-    """The pipeline that draws, and what it is to draw."""
-    refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
-    how = _preset(request, spec)
-    pipeline = Pipeline(_model(request, spec), request.precision)
-    generation = _valid(
-        Generation,
-        model=pipeline.repository,
-        revision=pipeline.revision,
-        pipeline=pipeline.kind,
-        steps=how.steps if request.steps is None else request.steps,
-        guidance=how.guidance if request.guidance is None else request.guidance,
-        precision=request.precision,
-        block=BLOCK,
-        safety_checker=pipeline.safety_checker,
-    )
-    return pipeline, recipe_of(request, spec, how.per_class, listen, generation=generation)
-
-
-def generated(request: Request, listen: Listener) -> Built:
-    """Build a set of kind ``sus-sd``, or complete it; raises as `build` does."""
-    spec = open_dataset(request.dataset, request.where).spec
-    pipeline, recipe = _generation(request, spec, listen)
-    steps = recipe.generation.steps if recipe.generation else 0
-    total = wanted(recipe)
-    with begun(request, recipe, listen, lambda: pipeline.check_steps(steps)) as (
-        folder,
-        anew,
-    ):
-        every = list(range(math.ceil(total / BLOCK)))
-        # What is built anew another rank may not have cleared yet.
-        blocks = every if anew else missing_blocks(folder, recipe)
-        if blocks:
-            from susx_bench.support.generate import generate  # Lightning: nothing else needs it
-
-            texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
-            if cut := pipeline.cut(texts):
-                _warn(
-                    listen,
-                    f"{cut} of {len(texts)} prompts are longer than {pipeline.name} reads; it "
-                    "draws what stands before",
-                )
-            missing = min(total, len(blocks) * BLOCK)
-            what = f"generating {spec.name}"
-            with progress(listen, what, total, done=total - missing) as advance:
-                share = missing / (len(blocks) * BLOCK)  # the last block may not be full
-                generate(
-                    *(folder, recipe, blocks, pipeline, request.launch),
-                    lambda count: advance(count * share),
-                )
-        elif not folder.finished:
-            finish_generated(folder, recipe)
-        return Built(folder.path, recipe, folder.rows(), bool(blocks), request.dataset)
-
-
-def retrieved(request: Request, listen: Listener) -> Built:
-    """Build a set of kind ``sus-lc``, or complete it; raises as `build` does."""
-    refuse(request, ("preset", "model", "steps", "guidance"), "sus-sd")
-    given = [n for n in ("pool", "backend", "from_folder") if getattr(request, n) is not None]
-    if len(given) != 1:
-        raise OptionError(
-            "--kind sus-lc retrieves from one place: --pool FOLDER or hf:ORG/NAME, --backend URL "
-            f"with --index NAME, or --import FOLDER; {len(given)} were given."
-        )
-    dataset, parent = open_dataset(request.dataset, request.where), os.getppid()
-    if request.from_folder and request.from_folder.suffix == ".pt":
-        return _imported(request, dataset.spec, listen)
-    if request.encoder == "demo" and dataset.spec.encoder != "demo":
-        _warn(listen, "encoder demo knows only drawn digits: what it finds says nothing of CLIP")
-    origin = _origin(request, dataset.spec)
-    if origin.remark:
-        _warn(listen, origin.remark)
-    test = test_split(dataset) if request.test_check else None
-    facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
-    recipe = recipe_of(request, dataset.spec, RETRIEVED, listen, retrieval=facts)
-    with begun(request, recipe, listen, origin.check) as (folder, anew):
-        # Only a pool is encoded by all ranks.
-        if request.pool is None and not request.launch.is_main:
-            return built_elsewhere(request, folder, recipe, parent)
-        # What is built anew another rank may not have cleared yet.
-        if not anew and folder.finished:
-            return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-        candidates = origin.candidates(recipe, folder, partial(progress, listen))
-        if not request.launch.is_main:
-            return built_elsewhere(request, folder, recipe, parent)
-        seen = looked_at(test, listen) if test else Seen()
-        with progress(listen, "collecting images", wanted(recipe)) as advance:
-            rows = settle(folder, recipe, candidates, origin.read, seen, advance)
-        rows += [
-            Row(class_id=-1, place=-1, prompt="", source=key, fate=UNREADABLE)
-            for key in origin.unreadable
-        ]
-        folder.finish(rows)
-        return Built(folder.path, recipe, folder.rows(), True, request.dataset)
 
 
 def built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, parent: int) -> Built:
@@ -514,92 +415,4 @@ def built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, par
         if os.getppid() != parent:
             raise SupportError(f"{folder.path}: the process that was building it has stopped.")
         time.sleep(_GLANCE)
-    return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-
-
-def _origin(request: Request, spec: DatasetSpec) -> Origin:
-    if request.pool is not None:
-        name = encoder_name(request.encoder, spec.encoder, request.dataset)
-        encoder = open_encoder(name, request.precision)
-        return PoolOrigin(request.pool, encoder, request.search, request.launch)
-    if request.backend is not None:
-        if request.index is None:
-            raise OptionError("--backend needs --index, the name of one of its indices.")
-        return BackendOrigin(request.backend, request.index)
-    assert request.from_folder is not None
-    return FolderOrigin(request.from_folder, spec)
-
-
-def _imported(request: Request, spec: DatasetSpec, listen: Listener) -> Built:
-    """Features that were published without their images."""
-    path = request.from_folder
-    assert path is not None
-    if request.encoder is None:
-        raise OptionError(f"--import {path}: give --encoder, the one the features are from.")
-    features, labels = read_published(path, spec)
-    content = sha256_arrays({"features": features.numpy(), "labels": labels.numpy()})
-    facts = Retrieval(
-        source="features", place=str(path), content_sha256=content, encoder=request.encoder
-    )
-    most = int(torch.bincount(labels).max())
-    recipe = recipe_of(request, spec, most, listen, retrieval=facts)
-    with begun(request, recipe, listen, lambda: None) as (folder, _):
-        if not request.launch.is_main:
-            return built_elsewhere(request, folder, recipe, os.getppid())
-        if folder.finished:
-            assert folder.features is not None
-            return Built(folder.path, recipe, folder.rows(), False, request.dataset)
-        order = [
-            (label, place, i)
-            for label in range(len(spec.classnames))
-            for place, i in enumerate((labels == label).nonzero().flatten().tolist())
-            if place < recipe.per_class
-        ]
-        rows = [
-            Row(
-                class_id=label,
-                place=place,
-                prompt="",
-                source=f"column {i}",
-                fate=KEPT,
-                sha256=feature_sha256(features[i]),
-                model=request.encoder,
-            )
-            for label, place, i in order
-        ]
-        folder.put_features(features[[i for _, _, i in order]])
-        folder.finish(rows)
-        return Built(folder.path, recipe, folder.rows(), True, request.dataset)
-
-
-def test_split(dataset: Dataset) -> DatasetSplit:
-    """The test images, that copies of them may be left out.
-
-    Raises:
-        SupportError: If they are not here.
-    """
-    try:
-        test = dataset.split("test")
-        test.listed  # noqa: B018 - raises if they are not here
-    except DatasetError as error:
-        raise SupportError(
-            f"copies of test images must be kept out of the support set, but {error} With "
-            "--no-test-check they are not looked for, and the recipe says so."
-        ) from error
-    return test
-
-
-def looked_at(test: DatasetSplit, listen: Listener) -> Seen:
-    """What every test image looks like."""
-    seen = Seen()
-    with progress(listen, "looking at test images", len(test)) as advance:
-
-        def read(sample: Sample) -> Look:
-            found = look(test.image(sample))
-            advance(1)
-            return found
-
-        with ThreadPoolExecutor() as threads:  # Pillow decodes outside the interpreter's lock
-            for sample, one in zip(test.samples, threads.map(read, test.samples), strict=True):
-                seen.add(f"test/{sample.key}", one)
-    return seen
+    return Built(folder.path, recipe, folder.rows(), False, request.whose)

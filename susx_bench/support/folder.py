@@ -357,7 +357,7 @@ def default_root() -> Path:
     return own_folder(ROOT_VARIABLE, platformdirs.user_data_path("susx-bench") / "support")
 
 
-def find(name: str, dataset: str, root: Path, asked: str) -> Path:
+def find(name: str, dataset: str, root: Path, whose: str) -> Path:
     """The folder that ``--support NAME|PATH`` means.
 
     Args:
@@ -365,7 +365,7 @@ def find(name: str, dataset: str, root: Path, asked: str) -> Path:
             the dataset has one set.
         dataset: Name of the dataset, as its facts have it.
         root: Where sets are built.
-        asked: What the user called the dataset, for the message.
+        whose: The option that says whose classes the set has, for the message.
 
     Raises:
         SupportError: If there is none, or several.
@@ -385,6 +385,6 @@ def find(name: str, dataset: str, root: Path, asked: str) -> Path:
     what = f"It has {', '.join(there)}. " if there else ""
     raise SupportError(
         f"--support {name}: there is no such support set of {dataset} in {root}. {what}"
-        f"`susx-bench support build --dataset {asked} --kind sus-sd` builds one; a path to one "
+        f"`susx-bench support build {whose} --kind sus-sd` builds one; a path to one "
         "has a slash."
     )

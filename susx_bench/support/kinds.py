@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
     from susx_bench.events import Listener
     from susx_bench.support.build import Built, Request
+    from susx_bench.support.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ class SupportKind(ABC):
         """
         raise NotImplementedError
 
+    def usual(self, request: Request, spec: DatasetSpec) -> int:
+        """Images per class where a request does not say how many."""
+        return self.per_class
+
+    def foretold(self, request: Request, spec: DatasetSpec) -> Recipe | None:
+        """The recipe of what would be built; None where that is not known without a connection."""
+        return None
+
     def build(self, request: Request, listen: Listener) -> Built:
         """Build a set, or complete it.
 
@@ -74,8 +83,18 @@ class SusSD(SupportKind):
 
     name = "sus-sd"
 
+    def usual(self, request: Request, spec: DatasetSpec) -> int:
+        from susx_bench.support.generated import preset_of
+
+        return preset_of(request, spec).per_class
+
+    def foretold(self, request: Request, spec: DatasetSpec) -> Recipe | None:
+        from susx_bench.support.generated import foretold
+
+        return foretold(request, spec)
+
     def build(self, request: Request, listen: Listener) -> Built:
-        from susx_bench.support.build import generated
+        from susx_bench.support.generated import generated
 
         return generated(request, listen)
 
@@ -86,7 +105,7 @@ class SusLC(SupportKind):
     name = "sus-lc"
 
     def build(self, request: Request, listen: Listener) -> Built:
-        from susx_bench.support.build import retrieved
+        from susx_bench.support.retrieved import retrieved
 
         return retrieved(request, listen)
 

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import os
 
-from susx_bench.data.custom import open_dataset
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.data.duplicates import Seen, look
 from susx_bench.data.spec import DatasetSpec
@@ -19,12 +18,11 @@ from susx_bench.support.build import (
     Request,
     begun,
     built_elsewhere,
-    looked_at,
     progress,
     recipe_of,
     refuse,
-    test_split,
 )
+from susx_bench.support.copies import looked_at, test_split
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.kinds import SupportKind, Wanted
 from susx_bench.support.manifest import KEPT, Row
@@ -43,19 +41,19 @@ def build_images(kind: SupportKind, request: Request, listen: Listener) -> Built
     """
     refuse(request, ("preset", "model", "steps", "guidance"), "sus-sd")
     refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
-    dataset, parent = open_dataset(request.dataset, request.where), os.getppid()
-    test = test_split(dataset) if request.test_check else None
+    dataset, parent = request.opened, os.getppid()
+    test = test_split(dataset) if request.looks_for_copies else None
     recipe = recipe_of(request, dataset.spec, kind.per_class, listen)
     with begun(request, recipe, listen, lambda: None) as (folder, anew):
         if not request.launch.is_main:
             return built_elsewhere(request, folder, recipe, parent)
         if folder.finished and not anew:
-            return Built(folder.path, recipe, folder.rows(), False, request.dataset)
+            return Built(folder.path, recipe, folder.rows(), False, request.whose)
         noted: dict[int, list[Row]] = {}
         for row in folder.progress():
             noted.setdefault(row.class_id, []).append(row)
         done = {label: rows for label, rows in noted.items() if all(map(folder.intact, rows))}
-        seen = looked_at(test, listen) if test else Seen()
+        seen = looked_at(test, listen)
         classes = len(recipe.classnames)
         with progress(listen, f"building {recipe.kind}", classes, "classes") as advance:
             for label in range(classes):
@@ -65,7 +63,7 @@ def build_images(kind: SupportKind, request: Request, listen: Listener) -> Built
                 advance(1)
         rows = [row for each in done.values() for row in each]
         folder.finish(rows)
-        return Built(folder.path, recipe, folder.rows(), True, request.dataset)
+        return Built(folder.path, recipe, folder.rows(), True, request.whose)
 
 
 def _rows(

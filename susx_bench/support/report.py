@@ -45,8 +45,11 @@ def summary(built: Built) -> RenderableType:
         usual = built.folder == default_root() / built.recipe.dataset / built.folder.name
         place = built.folder.name if usual else built.folder.resolve()
         told = (
-            f"use it: susx-bench run --method tipx --setting name-only --dataset {built.dataset} "
+            f"use it: susx-bench run --method tipx --setting name-only {built.whose} "
             f"--support {place}"
+            if built.whose.startswith("--dataset")
+            else f"use it: susx-bench classify PHOTOS {built.whose} --support {place} --encoder "
+            "ViT-B-32:openai --out answers"
         )
         lines.append(one_line((told, "dim")))
     return Group(*lines)

@@ -179,17 +179,17 @@ def test_rows_come_back_as_they_were(folder: SupportFolder) -> None:
 def test_names_kinds_and_paths_are_found(folder: SupportFolder, tmp_path: Path) -> None:
     root = tmp_path / "root"
 
-    assert find("sus-lc-photo", "pets", root, "./pets") == folder.path
-    assert find("sus-lc", "pets", root, "./pets") == folder.path
-    assert find("./mine", "pets", root, "./pets") == Path("mine")
+    assert find("sus-lc-photo", "pets", root, "--dataset ./pets") == folder.path
+    assert find("sus-lc", "pets", root, "--dataset ./pets") == folder.path
+    assert find("./mine", "pets", root, "--dataset ./pets") == Path("mine")
 
     with pytest.raises(SupportError, match=r"no such support set of pets .*It has sus-lc-photo\."):
-        find("sus-sd", "pets", root, "./pets")
+        find("sus-sd", "pets", root, "--dataset ./pets")
     with pytest.raises(SupportError, match=r"support build --dataset \./pets --kind sus-sd"):
-        find("sus-sd", "pets", root, "./pets")
+        find("sus-sd", "pets", root, "--dataset ./pets")
     SupportFolder(root / "pets/sus-lc-cupl").begin(recipe())
     with pytest.raises(SupportError, match=r"2 such sets: sus-lc-cupl, sus-lc-photo\. Name"):
-        find("sus-lc", "pets", root, "./pets")
+        find("sus-lc", "pets", root, "--dataset ./pets")
 
 
 def test_a_folder_without_a_recipe_is_told(tmp_path: Path) -> None:

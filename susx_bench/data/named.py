@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from susx_bench.data.classes import quoted, squash
+from susx_bench.data.dataset import Dataset
+from susx_bench.data.sources.base import Source
 from susx_bench.data.spec import DatasetSpec
-from susx_bench.errors import OptionError
+from susx_bench.errors import DatasetError, OptionError
 from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
+from susx_bench.records.files import sha256_json
 from susx_bench.records.paths import check_text
 from susx_bench.records.text import read_names
 
 _LONGEST = 300  # characters of a name
-_SLOT = "{}"
 
 
 def read_classes(asked: str | Path | Sequence[str]) -> tuple[str, ...]:
@@ -87,19 +89,27 @@ def label_of(name: str, classnames: Sequence[str]) -> int | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def spec_of(classnames: Sequence[str], name: str = "photos", prompts: str = "") -> DatasetSpec:
-    """The facts of classes that somebody named."""
-    return DatasetSpec(
-        name=name,
+def names_alone(classnames: Sequence[str]) -> Dataset:
+    """The classes that somebody named, as a dataset that has no images.
+
+    It is called after the hash of its names, so that equal lists of names are one dataset.
+    """
+    spec = DatasetSpec(
+        name=f"names-{sha256_json(list(classnames))[:10]}",
         title="photographs",
         classnames=tuple(classnames),
         sizes={},
-        template=prompts if _SLOT in prompts else "a photo of a {}.",
+        template="a photo of a {}.",
         photo="A photo of a {}.",
         licence="yours to know",
         protocol="custom",
         bibtex_key="",
     )
+
+    def nothing() -> Source:
+        raise DatasetError("class names alone have no images.")
+
+    return Dataset(spec, find=nothing)
 
 
 def texts_of(
@@ -112,7 +122,7 @@ def texts_of(
         UnknownNameError: If there is no such kind.
         PromptsError: If its file is missing, or does not fit.
     """
-    return tuple(map(tuple, class_prompts(prompts, spec_of(classnames), folder, say)))
+    return tuple(map(tuple, class_prompts(prompts, names_alone(classnames).spec, folder, say)))
 
 
 def unknown(names: Sequence[str], classnames: Sequence[str]) -> str:

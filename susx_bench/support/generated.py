@@ -1,0 +1,89 @@
+"""The kind ``sus-sd``: images that a text-to-image pipeline draws."""
+
+from __future__ import annotations
+
+import math
+
+from susx_bench.data.spec import DatasetSpec
+from susx_bench.errors import UnknownNameError
+from susx_bench.events import Listener, ignore
+from susx_bench.support.build import Built, Request, begun, progress, recipe_of, refuse, valid, warn
+from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline, Preset
+from susx_bench.support.places import BLOCK, finish, missing_blocks, wanted
+from susx_bench.support.recipe import Generation, Recipe
+
+
+def preset_of(request: Request, spec: DatasetSpec) -> Preset:
+    """What a request to generate leaves to a preset.
+
+    Raises:
+        UnknownNameError: If there is no such preset.
+    """
+    preset = request.preset or (DEMO if spec.support else "published")
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    return PRESETS[preset]
+
+
+def _model(request: Request, spec: DatasetSpec) -> str:
+    return request.model or preset_of(request, spec).model
+
+
+def _generation(request: Request, spec: DatasetSpec, listen: Listener) -> tuple[Pipeline, Recipe]:
+    """The pipeline that draws, and what it is to draw."""
+    refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
+    how = preset_of(request, spec)
+    pipeline = Pipeline(_model(request, spec), request.precision)
+    generation = valid(
+        Generation,
+        model=pipeline.repository,
+        revision=pipeline.revision,
+        pipeline=pipeline.kind,
+        steps=how.steps if request.steps is None else request.steps,
+        guidance=how.guidance if request.guidance is None else request.guidance,
+        precision=request.precision,
+        block=BLOCK,
+        safety_checker=pipeline.safety_checker,
+    )
+    return pipeline, recipe_of(request, spec, how.per_class, listen, generation=generation)
+
+
+def foretold(request: Request, spec: DatasetSpec) -> Recipe | None:
+    """The recipe of what would be drawn; None where its model is on the hub, which is not asked."""
+    return None if Pipeline.on_hub(_model(request, spec)) else _generation(request, spec, ignore)[1]
+
+
+def generated(request: Request, listen: Listener) -> Built:
+    """Build a set of kind ``sus-sd``, or complete it; raises as `build` does."""
+    spec = request.opened.spec
+    pipeline, recipe = _generation(request, spec, listen)
+    steps = recipe.generation.steps if recipe.generation else 0
+    total = wanted(recipe)
+    with begun(request, recipe, listen, lambda: pipeline.check_steps(steps)) as (
+        folder,
+        anew,
+    ):
+        every = list(range(math.ceil(total / BLOCK)))
+        # What is built anew another rank may not have cleared yet.
+        blocks = every if anew else missing_blocks(folder, recipe)
+        if blocks:
+            from susx_bench.support.generate import generate  # Lightning: nothing else needs it
+
+            texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
+            if cut := pipeline.cut(texts):
+                warn(
+                    listen,
+                    f"{cut} of {len(texts)} prompts are longer than {pipeline.name} reads; it "
+                    "draws what stands before",
+                )
+            missing = min(total, len(blocks) * BLOCK)
+            what = f"generating {spec.name}"
+            with progress(listen, what, total, done=total - missing) as advance:
+                share = missing / (len(blocks) * BLOCK)  # the last block may not be full
+                generate(
+                    *(folder, recipe, blocks, pipeline, request.launch),
+                    lambda count: advance(count * share),
+                )
+        elif not folder.finished:
+            finish(folder, recipe)
+        return Built(folder.path, recipe, folder.rows(), bool(blocks), request.whose)
