@@ -27,17 +27,27 @@ A message names the thing, both numbers, the place and what to do next. Anything
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+
+_ENDED_TWICE = re.compile(r"(?<=[^\s./])\.\.(?=\s|$)")
 
 
 class BenchError(Exception):
     """A mistake the user can mend.
+
+    Args:
+        message: What is wrong. A sentence of a library in it may end with a full stop or not: of
+            two at one place one is kept.
 
     Attributes:
         exit_code: What the command line exits with.
     """
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_ENDED_TWICE.sub(".", message))
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

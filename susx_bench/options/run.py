@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -247,6 +248,17 @@ LAUNCH = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
 """Options that say where to run, and change no number."""
 
 
+def every_method(asked: Sequence[Any]) -> tuple[Any, ...]:
+    """Methods that are asked for, with every registered one in the place of ``all``.
+
+    The two that others stand beside are then the first.
+    """
+    if ALL not in asked:
+        return tuple(asked)
+    known = (*BASELINES, *(n for n in REGISTERED_METHODS.names() if n not in BASELINES))
+    return (*known, *(name for name in asked if name != ALL and name not in known))
+
+
 class RunOptions(Options, Extras):
     """What ``susx-bench run`` measures, and where; None where an option is not given."""
 
@@ -326,6 +338,7 @@ class RunOptions(Options, Extras):
             group=ENCODER,
             decides=True,
             data=True,
+            suite="one",
             asked=lambda r: r.logit_scale if _is_bundle(r) else None,
         ),
     ] = None
@@ -350,6 +363,8 @@ class RunOptions(Options, Extras):
             help="A file of templates in place of --prompts, one per line.",
             group=ENCODER,
             decides=True,
+            suite="one",
+            below=True,
             asked=lambda r: None,
         ),
     ] = None
@@ -367,6 +382,7 @@ class RunOptions(Options, Extras):
             group=DATA,
             decides=True,
             data=True,
+            suite="one",
             asked=lambda r: "skip" if r.skipped and not _is_bundle(r) else None,
         ),
     ] = "error"
@@ -403,6 +419,8 @@ class RunOptions(Options, Extras):
             help="Which labelled images to use: a JSON list of file names or positions.",
             group=SUPPORT,
             decides=True,
+            suite="one",
+            below=True,
             given=True,
             file=True,
             asked=lambda r: r.given.get("shots_file", LIST) if r.draw == "file" else None,
@@ -462,6 +480,7 @@ class RunOptions(Options, Extras):
             help="Images a class for few-val.",
             group=TUNING,
             decides=True,
+            suite="one",
             asked=_val_shots,
         ),
     ] = None
@@ -550,12 +569,9 @@ class RunOptions(Options, Extras):
         """Take every registered method for ``all``, the two that others stand beside first."""
         asked = values.get("method") if isinstance(values, dict) else None
         asked = [asked] if isinstance(asked, str) else asked
-        if not isinstance(asked, list | tuple) or ALL not in asked:
+        if not isinstance(asked, list | tuple):
             return values
-        known = (*BASELINES, *(n for n in REGISTERED_METHODS.names() if n not in BASELINES))
-        return values | {
-            "method": (*known, *(name for name in asked if name != ALL and name not in known))
-        }
+        return values | {"method": every_method(asked)}
 
     @model_validator(mode="after")
     def _fits(self) -> RunOptions:

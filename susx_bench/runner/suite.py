@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,12 +17,13 @@ from pydantic import (
     Field,
     ValidationError,
     create_model,
+    field_validator,
 )
 
 from susx_bench.errors import OptionError, SuiteError, UnknownNameError
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import Options, suite_fields
-from susx_bench.options.run import RunOptions
+from susx_bench.options.run import RunOptions, every_method
 from susx_bench.options.support import SupportOptions
 from susx_bench.options.templates import templates_in
 from susx_bench.records.text import read_text
@@ -35,16 +37,6 @@ def _listed(value: Any) -> Any:
 
 OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 """``"a"``, or ``["a", "b"]``, which stands for a run with each."""
-
-
-class _OwnData(BaseModel):
-    """How data is to be read of which no facts are known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    image_column: str | None = None
-    label_column: str | None = None
-    classnames: Path | None = None
 
 
 class _SuiteRun(BaseModel):
@@ -63,6 +55,11 @@ class _SuiteRun(BaseModel):
     support: tuple[str, ...] | None = None
     tune: tuple[tuple[str, ...], ...] | None = None
     batches: tuple[str, ...] | None = None
+
+    @field_validator("method", check_fields=False)
+    @classmethod
+    def _names_all(cls, asked: tuple[str, ...]) -> tuple[str, ...]:
+        return every_method(asked)
 
 
 if TYPE_CHECKING:
@@ -143,15 +140,14 @@ class Suite(BaseModel):
             if not run.features:  # a bundle's dataset may have any name
                 datasets = run.dataset or ()
                 _check("dataset", datasets, DATASETS.names(), f"{place}.dataset", _yours)
-            named = [kind for kind in run.prompts or () if not templates_in(kind)]
+            with _at(f"{place}.prompts"):
+                named = [kind for kind in run.prompts or () if not templates_in(kind)]
             _check("prompt kind", named, PROMPTS.names(), f"{place}.prompts")
             tunes = [tune for several in run.tune or () for tune in several]
             _check("tuning", tunes, TUNES, f"{place}.tune")
-            for batches in run.batches or ():
-                try:
+            with _at(f"{place}.batches"):
+                for batches in run.batches or ():
                     _ = batches == ALL or Batches.read(batches)
-                except OptionError as error:
-                    raise SuiteError(f"{place}.batches: {error}") from error
         for number, support in enumerate(self.support):
             place = f"{path}: support.{number}"
             if support.dataset is None:
@@ -179,6 +175,15 @@ class Suite(BaseModel):
         found = [each for said in self.run for each in _each(RunOptions, said, data_root)]
         allowed = {"allow_test_tuning": True}
         return [each | (allowed if "test" in each.get("tune", ()) else {}) for each in found]
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Name the place of an option that is refused."""
+    try:
+        yield
+    except OptionError as error:
+        raise SuiteError(f"{place}: {error}") from error
 
 
 def _each(model: type[Options], said: BaseModel, data_root: Path | None) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from susx_bench.errors import SuiteError, UnknownNameError
+from susx_bench.options.run import RunOptions
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.plan import Request
 from susx_bench.runner.suite import Suite, SuiteRun, packaged
@@ -161,6 +162,40 @@ def test_lists_stand_for_a_run_each(tmp_path: Path) -> None:
     ]
 
 
+def test_a_suite_takes_what_the_command_line_takes(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("a sketch of a {}.\n{} in art\n")
+    (tmp_path / "mine.toml").write_text(
+        "name='x'\ntitle='x'\n[[run]]\nmethod='all'\ntemplates='mine.txt'\nsetting='name-only'\n"
+        "on_bad_image='skip'\ntune=['few-val']\nval_shots=2\n[[run]]\nmethod=['tag', 'all']\n"
+        "shots_file='which.json'\n"
+    )
+
+    first, second = Suite.read(tmp_path / "mine.toml").options(tmp_path)
+
+    asked = Request(**first)
+    assert asked == Request(
+        method="all",
+        templates=tmp_path / "mine.txt",
+        setting="name-only",
+        on_bad_image="skip",
+        tune="few-val",
+        val_shots=2,
+    )
+    assert asked.prompts == "a sketch of a {}. | {} in art"
+    assert Request(**second) == Request(method="all", shots_file=tmp_path / "which.json")
+    assert set(asked.method) == set(METHODS.names())
+
+
+def test_an_option_that_decides_is_one_a_suite_may_say() -> None:
+    declared = RunOptions.declared()
+    # Where data lies is for who runs the suite to say, as is a quick look; the last one follows
+    # from the tuning.
+    elsewhere = {"source", "split_file", "limit", "allow_test_tuning"}
+
+    lacking = {name for name, option in declared.items() if option.decides and not option.suite}
+    assert lacking == elsewhere
+
+
 def test_every_key_of_a_run_is_an_option() -> None:
     assert set(SuiteRun.model_fields) <= set(Request.declared())
 
@@ -178,6 +213,9 @@ def test_every_key_of_a_run_is_an_option() -> None:
         ("shots = []", "run.0.shots: the list is empty"),
         ("views = 1.5", "run.0.views: 1.5 is not a valid integer"),
         ("seed = 'x", "cannot be read"),
+        ("prompts = 'a {} {}'", "run.0.prompts: --prompts 'a {} {}': a template has one {}"),
+        ("features = ['']", "run.0.features: it is empty.\n"),
+        ("draw = 'x'", "run.0.draw: 'x' is not one of 'balanced', 'coop'.\n"),
     ],
 )
 def test_a_typo_is_one_line_with_file_and_key(
