@@ -167,7 +167,7 @@ function card(one, several) {
   ].filter(Boolean);
   const title = several ? make("h4", {}, levelName({ ...one, measured: true })) : null;
   return make("article", {}, title,
-    make("div", { class: "scroll plain", tabindex: 0, role: "region", "aria-label": "Ranking" }, table),
+    make("div", { class: "scroll plain", tabindex: 0, role: "region", "aria-label": `Ranking, ${levelName({ ...one, measured: true })}` }, table),
     make("figure", { class: "chart" }, time ? chart(one) : make("p", { class: "quiet" }, "Measured on several machines: seconds are not compared.")),
     make("ul", { class: "quiet" }, ...notes.map((note) => make("li", {}, note))));
 }

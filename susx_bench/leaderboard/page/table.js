@@ -131,8 +131,8 @@ function show() {
     const before = plan.length - spans.reduce((sum, span) => sum + span.width, 0);
     const cells = spans.map((span) => make("th", { colspan: span.width, scope: "colgroup" },
       make("span", { class: "group" }, span.label)));
-    head.append(make("tr", { class: "groups" }, make("th", { class: "name" }),
-      before > 1 ? make("th", { colspan: before - 1 }) : "", ...cells));
+    head.append(make("tr", { class: "groups" }, make("td", { class: "name" }),
+      before > 1 ? make("td", { colspan: before - 1 }) : "", ...cells));
   }
   const titles = plan.map((item, i) => make("th", {
     scope: "col", class: `sortable ${item.kind}`, tabindex: -1, "data-sort": i, "aria-sort": "none",
