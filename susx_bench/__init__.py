@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from susx_bench.photos.classifier import Classifier
     from susx_bench.photos.classify import Classified, classify
     from susx_bench.photos.head import export
+    from susx_bench.records.frame import load_records
     from susx_bench.results import Results
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "classify",
     "evaluate",
     "export",
+    "load_records",
 ]
 
 _ELSEWHERE = {
@@ -57,6 +59,7 @@ _ELSEWHERE = {
     "Classifier": "susx_bench.photos.classifier",
     "classify": "susx_bench.photos.classify",
     "export": "susx_bench.photos.head",
+    "load_records": "susx_bench.records.frame",
 }
 """Where the names are that `susx_bench.methods.base` does not have."""
 

@@ -12,11 +12,10 @@ from susx_bench.console import PlainConsole, print_whole, printable
 from susx_bench.errors import OptionError, PackageMissingError
 from susx_bench.leaderboard.metrics import METRICS
 from susx_bench.leaderboard.results import html_table, terminal_table
+from susx_bench.records.frame import row_of
 from susx_bench.records.record import Record
 
 _WIDE = 400
-_LISTS = ("right", "classes", "confusions", "skipped")
-"""Fields of a record that hold a value for each image or class; a data frame has none of them."""
 
 
 class Results(Sequence[Record]):
@@ -105,21 +104,4 @@ class Results(Sequence[Record]):
             pandas = import_module("pandas")
         except ImportError as error:
             raise PackageMissingError("results.to_pandas()", "pandas") from error
-        return pandas.DataFrame([_row(record) for record in self.records])
-
-
-def _row(record: Record) -> dict[str, Any]:
-    """The fields of a record that have one value; those of its parts by ``part.field``."""
-    row: dict[str, Any] = {}
-    for name, value in record.as_dict().items():
-        if name in _LISTS:
-            continue
-        if isinstance(value, dict):
-            row |= {f"{name}.{key}": each for key, each in value.items() if not _is_nested(each)}
-        elif not isinstance(value, list):
-            row[name] = value
-    return row
-
-
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, dict | list)
+        return pandas.DataFrame([row_of(record) for record in self.records])

@@ -3,9 +3,9 @@
     python benchmarks/speed/leaderboard.py                  # 6,840 records
     python benchmarks/speed/leaderboard.py --encoders 22    # 150,480 records, 3 GB
 
-A record for each of 19 datasets x 24 methods x 5 shots x 3 seeds, and for each encoder. The records
-are made up; number of test images and classes are those of the 19 datasets, so the files are as
-large as real ones. Measured are whole commands, each in a process of its own. The rival is the least
+A record for each of 19 datasets x 24 methods x 5 shots x 3 seeds x encoders. The records
+are made up; number of test images and classes are those of the 19 datasets, so files are as
+large as real ones. Measured are whole commands, each in its own process. The rival is the least
 that could be done: reading the same files with `json` and nothing else.
 """
 

@@ -12,7 +12,7 @@ import click
 from susx_bench.cli.shared import named_inputs, names_inputs
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import CheckError
-from susx_bench.options import ANY_PATH, FOLDER_PATH, Group
+from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, Group
 
 
 @click.group(cls=Group)
@@ -105,6 +105,25 @@ def merge_records(folder: tuple[Path, ...], into: Path) -> None:
     if done.completed:
         line += f", {done.completed} of them now with their predictions"
     stdout().print(line, soft_wrap=True)
+
+
+@records.command(
+    "export",
+    epilog="""\b
+Try:
+  susx-bench records export results --parquet records.parquet""",
+)
+@click.argument("folder", type=FOLDER_PATH, nargs=-1, required=True)
+@click.option("--parquet", type=FILE_PATH, required=True, help="The file to write.")
+def export_records(folder: tuple[Path, ...], parquet: Path) -> None:
+    """Write the records in FOLDERs into one Parquet file, a row each.
+
+    Values per image and per class are left out.
+    """
+    from susx_bench.records.frame import export
+
+    count = export(folder, parquet)
+    stdout().print(f"wrote {counted(count, 'record')} to {parquet}", soft_wrap=True)
 
 
 @records.command(

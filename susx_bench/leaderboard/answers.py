@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,14 +78,6 @@ def answers(board: Board, records: Mapping[str, Record]) -> list[Answer]:
     have. An interval is over test images: how far other images may move it. The support sets are
     those that were drawn.
     """
-
-    @cache
-    def scores(row: int, column: int) -> NDArray[np.float64]:
-        cell = board.rows[row].cells[column]
-        runs = [records[path] for path in cell.records] if cell else []
-        bits = np.stack([unpack(r.right, r.n_test) for r in runs])
-        return np.asarray(100 * bits.mean(0), np.float64)
-
     levels = sorted({Level(c.task.setting, c.task.shots) for c in board.columns})
     found = []
     for place, section in enumerate(board.sections):
@@ -95,9 +87,27 @@ def answers(board: Board, records: Mapping[str, Record]) -> list[Answer]:
                 for i, column in enumerate(board.columns)
                 if Level(column.task.setting, column.task.shots) == level
             ]
+            scores = _scores(board, records)
             if answer := _answer(board, place, section, level, here, scores, records):
                 found.append(answer)
     return found
+
+
+def _scores(board: Board, records: Mapping[str, Record]) -> Scores:
+    """Scores that are counted once for each row and column, and kept as one byte per image."""
+
+    @cache
+    def counts(row: int, column: int) -> tuple[NDArray[np.integer[Any]], int]:
+        cell = board.rows[row].cells[column]
+        runs = [records[path] for path in cell.records] if cell else []
+        bits = np.stack([unpack(r.right, r.n_test) for r in runs])
+        return bits.sum(0, dtype=np.min_scalar_type(len(runs))), len(runs)
+
+    def scores(row: int, column: int) -> NDArray[np.float64]:
+        right, runs = counts(row, column)
+        return np.asarray(100 * (right / runs), np.float64)
+
+    return scores
 
 
 def _answer(

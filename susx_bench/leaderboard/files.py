@@ -23,6 +23,7 @@ from susx_bench.leaderboard.page.build import files as page_files
 from susx_bench.leaderboard.page.listed import There
 from susx_bench.leaderboard.published import read as read_published
 from susx_bench.records.files import write_atomic
+from susx_bench.records.index import read_records
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
 from susx_bench.registry import FORMATS
@@ -46,12 +47,13 @@ class Leaderboard(NamedTuple):
     paged: bool
 
 
-def read(suite: Suite, folder: Path) -> dict[str, Record]:
+def read(suite: Suite, folder: Path, *, index: bool = True) -> dict[str, Record]:
     """Read a suite's records, in the order of their paths.
 
     Args:
         suite: The suite.
         folder: The leaderboards' folder.
+        index: Whether files that have not changed are read from the index beside them.
 
     Returns:
         The records by path from `folder`, with ``/`` on every system.
@@ -65,7 +67,8 @@ def read(suite: Suite, folder: Path) -> dict[str, Record]:
         raise RecordError(
             f"no records in {root}. Run `susx-bench run --suite FILE --out {root}` first."
         )
-    found = {path.relative_to(folder).as_posix(): Record.read(path) for path in paths}
+    read = read_records(root, paths, index=index)
+    found = {path.relative_to(folder).as_posix(): record for path, record in read.items()}
     for path, record in found.items():
         if flags := record.quick_flags():
             raise RecordError(
@@ -118,6 +121,8 @@ def build(
     baseline: str | None = None,
     others: Sequence[str] = (),
     metric: Metric = ACCURACY,
+    *,
+    index: bool = True,
 ) -> Leaderboard:
     """Build a leaderboard in memory.
 
@@ -127,12 +132,13 @@ def build(
         baseline: See `make_board`.
         others: Table formats of plugins to write besides ours.
         metric: What the tables show. Of another one than the accuracy they are files of their own.
+        index: As in `read`.
 
     Raises:
         RecordError: If there are no records, or one cannot be believed, or two are one cell.
         OptionError: If there is no record of the baseline, or none has the metric.
     """
-    records = read(suite, folder)
+    records = read(suite, folder, index=index)
     board = make_board(suite, records, baseline)
     name = suite.name
     if metric is not ACCURACY:
@@ -180,7 +186,7 @@ def check(
             was changed, or is of another schema.
     """
     try:
-        built = build(suite, folder, baseline, metric=metric)
+        built = build(suite, folder, baseline, metric=metric, index=False)
     except DriftError as error:
         raise CheckError(str(error)) from error
     wrong = [

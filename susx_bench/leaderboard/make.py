@@ -91,8 +91,9 @@ def arrange(
     datasets = [name for asked in datasets for given, name in called if given == asked]
     own = {names[r.dataset, data_of(r)] for r in kept.values() if is_own(r)}
     kept = {
-        path: r.model_copy(update={"dataset": names[r.dataset, data_of(r)]})
+        path: r if name == r.dataset else r.model_copy(update={"dataset": name})
         for path, r in kept.items()
+        for name in (names[r.dataset, data_of(r)],)
     }
     split = said_by_rows(kept.values())
     tasks = columns_of(kept.values(), split, datasets)

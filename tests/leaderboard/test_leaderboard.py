@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from susx_bench.errors import SuiteError
+from susx_bench.leaderboard import files as boards
 from susx_bench.leaderboard.files import check
 from susx_bench.records.record import Record
 from susx_bench.runner.suite import Suite
@@ -354,3 +356,22 @@ def test_a_suite_with_a_typo_names_file_and_key(tmp_path: Path, text: str, messa
     with pytest.raises(SuiteError, match=message) as caught:
         Suite.read(path)
     assert str(path) in str(caught.value)
+
+
+def test_only_a_build_believes_the_index(
+    command: Command, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(command, suite, tmp_path)
+    asked: list[bool] = []
+    plain = vars(boards)["read_records"]
+
+    def reading(*args: Any, index: bool) -> Any:
+        asked.append(index)
+        return plain(*args, index=index)
+
+    monkeypatch.setattr(boards, "read_records", reading)
+    read, folder = Suite.read(suite), tmp_path / "leaderboards"
+    boards.write(boards.build(read, folder), folder)
+    check(read, folder)
+
+    assert asked == [True, False]
