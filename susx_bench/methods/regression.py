@@ -12,6 +12,9 @@ RIDGE = 0.05
 TOGETHER = 4096
 """Most images of one regression: its cost grows with their third power."""
 
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Its multiples, less their whole parts, are spread evenly over 0 to 1."""
+
 PARTS = 4
 """Most regressions: of more images than they take, some of each class are left out."""
 
@@ -27,7 +30,7 @@ class LabelRegression:
     with mean 1 under which all classes that have images weigh the same. More than `TOGETHER` images
     are dealt out to several regressions of which the mean is taken: of large ones little is lost,
     and the cost grows with the images and no longer with their third power. Of more than `PARTS`
-    of them take, an even choice over the classes and over typical and odd images is used.
+    of them take, an even choice over the classes is used.
 
     Args:
         images: L2-normalised, ``(M, D)``, in any order.
@@ -87,20 +90,21 @@ class LabelRegression:
 
 
 def by_class(images: Tensor, labels: Tensor) -> Tensor:
-    """Positions of images class by class, in each from the least typical of it to the most.
+    """Positions of images class by class, in each along one fixed direction of the features.
 
-    So an even choice along it has typical and odd images of all classes, whatever order the images
-    come in.
+    An even choice along it is as good as a random one, and depends on nothing but the images: not
+    on the order they come in, nor on the last bits of a product. The likeness of an image to the
+    mean of its class would not do, because two images are equally like theirs.
 
     Args:
         images: L2-normalised, ``(M, D)``.
         labels: ``(M,)``.
     """
+    channel = torch.arange(1, images.shape[1] + 1, dtype=torch.float64, device=images.device)
+    place = images.double() @ (channel * GOLDEN % 1 - 0.5)
     order = labels.argsort(stable=True)
     groups = torch.split(order, torch.bincount(labels).tolist())
-    return torch.cat(
-        [group[(images[group] @ images[group].mean(0)).argsort(stable=True)] for group in groups]
-    )
+    return torch.cat([group[place[group].argsort(stable=True)] for group in groups])
 
 
 def _kernel(images: Tensor, others: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from susx_bench.methods.base import (
     Terms,
     UnfitError,
 )
-from susx_bench.methods.regression import LabelRegression, by_class
+from susx_bench.methods.regression import GOLDEN, LabelRegression, by_class
 from susx_bench.methods.zero_shot import clip_logits
 
 FOLDS = 4
@@ -29,12 +29,14 @@ KAPPA = 4.0
 ALPHA = 0.1
 
 _STEPS = {"kappa": (-1, 0, 1, 2), "freedom": (-2, 0, 2), "alpha": tuple(range(-4, 5))}
-"""Octaves around the default that held-out support chooses among."""
+"""Octaves around the default at which held-out support is scored."""
+
+_FINER = 8  # steps of the averaged lattice in one of the scored
+_DIGITS = 2  # of octaves, and one less of gamma: what last bits of products move lies below
 
 _GAMMAS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0)
 _SCORES = 1 << 19  # held-out logits looked at; of a larger support every so many images count
 _TEMPERATURES = tuple(2.0 ** (i / 2) for i in range(-12, 9))
-_GOLDEN = (math.sqrt(5) - 1) / 2
 _NO_SPREAD = 1e-10  # squared distance from where they are expected, of copies in fp32, at most
 
 
@@ -93,11 +95,14 @@ class TAG(LinearMethod):
     answer), and the likelihood of the held-out labels is multiplied by a prior that is log-normal
     with a deviation of one octave, for :math:`\kappa` around 4 and for :math:`\alpha` around
     :math:`0.1 \sqrt n` with :math:`n` the harmonic mean of the shots, and flat on a lattice from 0
-    to 100 for :math:`\gamma`. ``fixed`` takes the posterior means. With one image a class nothing
-    can be held out: the centres of the priors are taken, and no regression. ``support`` averages
-    over :math:`\nu` as well. The centres and widths of the priors and the kernel's constants were
-    chosen by us, looking at UCF101, Caltech101, Cars, WHU-RS19, ImageNet and DTD, see
-    ``docs/tag.md``.
+    to 100 for :math:`\gamma`. Between settings that are scored the likelihood is interpolated.
+    ``fixed`` takes the posterior means, rounded to a hundredth of an octave and a tenth of
+    :math:`\gamma`. The folds are dealt along one fixed direction of the features, so neither the
+    order of the images nor the last bits of a machine's products change them. With one image a
+    class nothing can be held out: the centres of the priors are taken, and no regression.
+    ``support`` averages over :math:`\nu` as well. The centres and widths of the priors and the
+    kernel's constants were chosen by us, looking at UCF101, Caltech101, Cars, WHU-RS19, ImageNet
+    and DTD, see ``docs/tag.md``.
 
     Attributes:
         kappa: How many images the text of a class is worth, > 0.
@@ -113,7 +118,7 @@ class TAG(LinearMethod):
     """
 
     name: ClassVar[str] = "tag"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     nonlinear: ClassVar[str] = "its kernel regression bends, wherever gamma is not 0"
     reference: ClassVar[str] = "susxbench"
     seen: ClassVar[frozenset[str]] = frozenset(
@@ -330,7 +335,7 @@ def held_out(context: Context, whole: LabelRegression, free: Sequence[str]) -> d
     clip = torch.cat([clip_logits(fold.images, context) for fold in folds])
     regression = torch.cat([fold.regression for fold in folds])
     place = len(_TEMPERATURES) // 2
-    scores, lattice = [], []
+    scores = []
     for steps in itertools.product(*(_STEPS[name] for name in free)):
         setting = start | {n: start[n] * 2.0**s for n, s in zip(free, steps, strict=True)}
         gaussians = []
@@ -339,16 +344,63 @@ def held_out(context: Context, whole: LabelRegression, free: Sequence[str]) -> d
             gaussians.append(fold.images @ weights.T + bias)
         term = start["alpha"] * torch.cat(gaussians)
         for step, gamma in itertools.product(_STEPS["alpha"], _GAMMAS):
-            octaves = (*steps, step)
             logits = clip + 2.0**step * term + gamma * regression
-            fit, place = _likelihood(logits, labels, place)
-            scores.append(fit - sum(octave**2 for octave in octaves) / 2)
-            lattice.append((*octaves, gamma))
-    weight = torch.softmax(torch.tensor(scores, dtype=torch.float64), dim=0)
-    *moves, gamma = (weight @ torch.tensor(lattice, dtype=torch.float64)).tolist()
+            score, place = _likelihood(logits, labels, place)
+            scores.append(score)
     names = (*free, "alpha")
+    likelihood = torch.tensor(scores, dtype=torch.float64)
+    moves, gamma = _posterior_mean(likelihood, [_STEPS[name] for name in names])
     moved = {name: start[name] * 2.0**octave for name, octave in zip(names, moves, strict=True)}
     return start | moved | {"gamma": gamma}
+
+
+def _posterior_mean(
+    likelihood: Tensor, steps: Sequence[tuple[int, ...]]
+) -> tuple[list[float], float]:
+    """Mean of the octaves along each axis and of gamma, rounded.
+
+    Many held-out labels tell settings apart that lie much closer than an octave. So the likelihood
+    is interpolated first, or the mean would be whichever scored setting is a little better.
+
+    Args:
+        likelihood: In nats, of every setting in the order of the axes, gamma the last.
+        steps: Octaves at which it is known along each axis but gamma.
+    """
+    score = likelihood.view(*(len(octaves) for octaves in steps), len(_GAMMAS))
+    axes = []
+    for axis, octaves in enumerate(steps):
+        finer = _interpolation(len(octaves))
+        octave = finer @ torch.tensor(octaves, dtype=torch.float64)
+        moved = torch.tensordot(score, finer, dims=([axis], [1])) - octave**2 / 2
+        score = moved.movedim(-1, axis)
+        axes.append(octave)
+    axes.append(torch.tensor(_GAMMAS, dtype=torch.float64))
+    weight = torch.softmax(score.flatten(), dim=0).view_as(score)
+    *moves, gamma = (
+        float(weight.movedim(axis, -1).flatten(end_dim=-2).sum(0) @ values)
+        for axis, values in enumerate(axes)
+    )
+    return [round(move, _DIGITS) for move in moves], round(gamma, _DIGITS - 1)
+
+
+def _interpolation(count: int) -> Tensor:
+    """Takes values at whole places to those `_FINER` times as dense, ``(finer, count)``.
+
+    Between two of them lies the cubic through the four nearest, or the parabola through all three.
+    """
+    place = torch.arange((count - 1) * _FINER + 1, dtype=torch.float64) / _FINER
+    near = min(4, count)
+    first = (place.floor() - 1).clamp(0, count - near)
+    nodes = first[:, None] + torch.arange(near)
+    away = place[:, None] - nodes
+    matrix = torch.zeros(len(place), count, dtype=torch.float64)
+    for i in range(near):
+        share = torch.ones_like(place)
+        for j in range(near):
+            if j != i:
+                share = share * away[:, j] / (i - j)
+        matrix.scatter_(1, nodes[:, i : i + 1].long(), share[:, None])
+    return matrix
 
 
 def _folds(context: Context, whole: LabelRegression) -> list[_Fold]:
@@ -381,8 +433,7 @@ def _start(context: Context) -> float:
 def deal(context: Context) -> Tensor:
     """Fold of each support image, ``(M,)``; -1 for the only image of a class, which stays.
 
-    Each class is dealt out in the order of how typical an image is of it, so every fold has
-    typical and odd images, and the order of the support does not matter.
+    Each class is dealt out in an order that depends on its images alone, see `by_class`.
     """
     labels = context.support_labels
     count = torch.bincount(labels, minlength=context.num_classes)
@@ -409,8 +460,10 @@ def rest(context: Context, fold: Tensor, number: int) -> Tensor:
     """
     labels, classes = context.support_labels, context.num_classes
     count = torch.bincount(labels, minlength=classes)
-    place = (context.text @ context.support.mean(0)).argsort(stable=True).argsort()
-    other = ((place * _GOLDEN + number / FOLDS) % 1 * classes).long()
+    # In double precision, as in `by_class`: an order is all or nothing.
+    likeness = context.text.double() @ context.support.double().mean(0)
+    place = likeness.argsort(stable=True).argsort()
+    other = ((place * GOLDEN + number / FOLDS) % 1 * classes).long()
     wanted = count.sort().values[other]
 
     order = by_class(context.support, labels)
@@ -426,9 +479,10 @@ def rest(context: Context, fold: Tensor, number: int) -> Tensor:
 
 
 def _likelihood(logits: Tensor, labels: Tensor, place: int) -> tuple[float, int]:
-    """Log-likelihood of labels at the temperature of the lattice that fits them best, in nats.
+    """Log-likelihood of labels at the temperature that fits them best, in nats.
 
-    It is concave in the inverse of the temperature, so a walk to the better neighbour finds it.
+    It is concave in the inverse of the temperature, so a walk to the better neighbour finds the
+    best of a lattice. Its value there and at both neighbours give the parabola whose top is taken.
 
     Args:
         logits: ``(M, K)``.
@@ -436,7 +490,7 @@ def _likelihood(logits: Tensor, labels: Tensor, place: int) -> tuple[float, int]
         place: Where on the lattice to start.
 
     Returns:
-        It, and its place.
+        It, and the place of the best of the lattice.
     """
 
     @functools.cache
@@ -448,5 +502,10 @@ def _likelihood(logits: Tensor, labels: Tensor, place: int) -> tuple[float, int]
         around = [p for p in (place, place - 1, place + 1) if 0 <= p < len(_TEMPERATURES)]
         better = max(around, key=fit)
         if better == place:
-            return fit(place), place
+            break
         place = better
+    if len(around) < 3:
+        return fit(place), place
+    middle, left, right = map(fit, around)
+    bend = left + right - 2 * middle
+    return middle - ((right - left) ** 2 / (8 * bend) if bend < 0 else 0.0), place

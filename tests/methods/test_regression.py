@@ -84,11 +84,23 @@ def test_copies_of_an_image_are_no_trouble() -> None:
     assert LabelRegression(support, LABELS, 3).logits(images).isfinite().all()
 
 
-def test_classes_come_in_turn_and_in_each_the_odd_images_first() -> None:
+def test_classes_come_in_turn_and_in_each_the_images_along_one_direction() -> None:
     support = unit(8, 6, seed=0)
 
     order = by_class(support, LABELS)
 
     assert LABELS[order].tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
-    near = support[order[:4]] @ support[LABELS == 0].mean(0)
-    assert near.tolist() == sorted(near.tolist())
+    golden = (5**0.5 - 1) / 2
+    places = [sum(v * (d * golden % 1 - 0.5) for d, v in enumerate(f, 1)) for f in support.tolist()]
+    assert sorted(order[:4].tolist(), key=places.__getitem__) == order[:4].tolist()
+
+
+def test_two_images_of_a_class_have_an_order_of_their_own() -> None:
+    """Both are equally like their mean, so what is like it more would be a matter of rounding."""
+    labels, support = torch.arange(64).repeat_interleave(2), unit(128, 6, seed=0)
+    swapped = torch.arange(128).view(64, 2).flip(1).flatten()
+    order = by_class(support, labels)
+
+    assert torch.equal(swapped[by_class(support[swapped], labels)], order)
+    other = torch.randn(support.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(by_class(support * (1 + 1e-6 * other), labels), order)
