@@ -39,20 +39,29 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _fill(table: Table, registry: Registry[T], row: Callable[[str, T], list[str]]) -> None:
-    """Add a row for each registered name; one that is of no use is marked, and told of below."""
+def _fill(
+    table: Table, registry: Registry[T], row: Callable[[str, T], list[str]], place: str = ""
+) -> None:
+    """Add a row for each registered name; one that is of no use is marked, and told of below.
+
+    Args:
+        table: Where the rows are added.
+        registry: Whose names are listed.
+        row: The middle columns of a name.
+        place: What follows each name on the command line.
+    """
     faults, below = [], [str(table.caption)] if table.caption else []
     for name in registry.names():
         origins = registry.origins(name)
         try:
-            columns = row(name, registry.get(name))
+            shown, columns = f"{name}{place}", row(name, registry.get(name))
         # Whatever a stranger's class does when it is looked at, the others are listed.
         except Exception as error:
             known = isinstance(error, PluginError)
             faults.append(str(error) if known else f"{registry.kind} '{name}': {error!r}")
-            name, columns = f"{name} ✗", ["–"] * (len(table.columns) - 2)
+            shown, columns = f"{name} ✗", ["–"] * (len(table.columns) - 2)
         for origin in origins:
-            table.add_row(name, *columns, f"{origin.package} {origin.version}")
+            table.add_row(shown, *columns, f"{origin.package} {origin.version}")
     table.caption = several_lines([*below, *(f"✗ {fault}" for fault in faults)])
     table.caption_justify = "left"
 
@@ -126,7 +135,7 @@ def encoders() -> Table:
 
     table = _table("encoder", "what", "package")
     _fill(table, ENCODERS, _encoder)
-    _fill(table, FAMILIES, _encoder)
+    _fill(table, FAMILIES, _encoder, ":PLACE")
     others = {name: f"from the hub, open_clip's {model}" for name, model in OPENAI.items()} | {
         "MODEL:TAG": "any model and pretrained tag of open_clip, such as ViT-B-16:dfn2b",
         "hf-hub:ORG/NAME[@COMMIT]": "a model on the hub in open_clip's layout",

@@ -248,6 +248,7 @@ FAMILIES: Registry[type[Encoder]] = Registry(
     "susx_bench.encoder_families",
     "susx_bench.encoders.base:Encoder",
     "family",
+    ours="susx_bench.encoders.families:FAMILIES",
 )
 PROMPTS: Registry[PromptKind] = Registry(
     "prompt kind",

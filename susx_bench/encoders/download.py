@@ -24,7 +24,13 @@ TOKENIZER = (  # config.json: transformers takes the kind from it where no other
 )
 
 
-def download(name: str, repository: str, revision: str | None, weights: Sequence[str] = ()) -> Path:
+def download(
+    name: str,
+    repository: str,
+    revision: str | None,
+    weights: Sequence[str] = (),
+    beside: Sequence[str] = (CONFIG,),
+) -> Path:
     """Get configuration, tokenizer and weights from the Hub, or from its cache on this machine.
 
     Args:
@@ -32,6 +38,7 @@ def download(name: str, repository: str, revision: str | None, weights: Sequence
         repository: ``ORG/NAME``.
         revision: Branch, tag or commit; None for the main branch.
         weights: Files that weights can be in. The first that is there is taken.
+        beside: Patterns of what is taken besides, with the tokenizer.
 
     Returns:
         The file of the weights, or the folder it would be in where none were asked for. The last
@@ -59,7 +66,7 @@ def download(name: str, repository: str, revision: str | None, weights: Sequence
             snapshot_download(
                 repository,
                 revision=revision,
-                allow_patterns=[CONFIG, *TOKENIZER],
+                allow_patterns=[*beside, *TOKENIZER],
                 tqdm_class=NoBar,
             )
         )
@@ -101,7 +108,7 @@ def hub_advice(repository: str, weights: Sequence[str], error: Exception) -> str
         if why_offline()
         else f"{here}, and {there} does not answer. Check the connection, and HF_ENDPOINT where "
         "you set it.",
-        errors.EntryNotFoundError: f"no model in open_clip's layout: none of {', '.join(weights)}.",
+        errors.EntryNotFoundError: f"it has none of {', '.join(weights)}.",
         Exception: f"{reason(error)} If HF_TOKEN or HF_ENDPOINT is set, check it.",
     }
     return next(told for kind, told in advice.items() if isinstance(error, kind))

@@ -27,7 +27,8 @@ OPENAI = {
 """The encoders of the papers, and the models OpenAI trained them as: all with QuickGELU."""
 
 _HINT = (
-    "Or local-dir:FOLDER, hf-hub:ORG/NAME[@REVISION], MODEL:TAG from open_clip.list_pretrained(), "
+    "Or local-dir:FOLDER, hf-hub:ORG/NAME[@REVISION], transformers:ORG/NAME[@REVISION], "
+    "MODEL:TAG from open_clip.list_pretrained(), "
     "MODEL:random from open_clip.list_models(), or what an installed package registers as "
     f"{ENCODERS.group}."
 )
@@ -141,7 +142,7 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> Parts:
         raise EncoderError(f"--encoder {name}: {path} cannot be read: {error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(f"{path} is not an open_clip configuration: {error!r}.") from error
-    _refuse_sizes(path, config["model_cfg"])
+    refuse_sizes(path, config["model_cfg"])
     # They reach transformers, which has options that run code from the Hub.
     if refused := options - _TOKENIZER_OPTIONS:
         raise EncoderError(
@@ -162,7 +163,7 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> Parts:
     )
 
 
-def _refuse_sizes(path: Path, value: Any, name: str = "model_cfg") -> None:
+def refuse_sizes(path: Path, value: Any, name: str = "model_cfg") -> None:
     """Check the numbers of a configuration before a model is built of them.
 
     Raises:
@@ -170,10 +171,10 @@ def _refuse_sizes(path: Path, value: Any, name: str = "model_cfg") -> None:
     """
     if isinstance(value, dict):
         for key, each in value.items():
-            _refuse_sizes(path, each, str(key))
+            refuse_sizes(path, each, str(key))
     elif isinstance(value, list):
         for each in value:
-            _refuse_sizes(path, each, name)
+            refuse_sizes(path, each, name)
     elif isinstance(value, int | float):
         most = _MOST_LAYERS if "layers" in name or "depth" in name else _MOST
         if not abs(value) <= most:

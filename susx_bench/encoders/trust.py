@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 OWN_CODE = (
     "it comes with code of its own, which is never run: use a model whose classes open_clip, "
@@ -29,6 +31,27 @@ def own_code_refused() -> Iterator[None]:
         yield
     finally:
         dynamic.TIME_OUT_REMOTE_CODE = before
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers and diffusers, and run no code that comes with a model."""
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
+
+    logs: list[Any] = [diffusers_log, transformers_log]
+    levels = [log.get_verbosity() for log in logs]
+    for log in logs:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(), own_code_refused():
+            warnings.simplefilter("ignore")  # their own deprecations
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.set_verbosity(level)
+            log.enable_progress_bar()
 
 
 def is_own_code(error: BaseException) -> bool:

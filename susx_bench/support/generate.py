@@ -11,12 +11,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
+from susx_bench.encoders.trust import quiet
 from susx_bench.features.datamodules import BlockDataModule
 from susx_bench.features.launch import Launch
 from susx_bench.features.predict import run_predict
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.manifest import KEPT, Row
-from susx_bench.support.pipelines import Pipeline, quiet
+from susx_bench.support.pipelines import Pipeline
 from susx_bench.support.places import BLOCK, Place, finish, place_at, prompt_of, seed_of, wanted
 from susx_bench.support.recipe import Generation, Recipe
 

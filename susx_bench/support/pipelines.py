@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +15,7 @@ import torch
 
 from susx_bench.data.sources.base import reason
 from susx_bench.encoders.download import hub_advice
-from susx_bench.encoders.trust import OWN_CODE, is_own_code, own_code_refused
+from susx_bench.encoders.trust import OWN_CODE, is_own_code, quiet
 from susx_bench.errors import OptionError, SupportError
 from susx_bench.records.files import sha256_file, sha256_json
 from susx_bench.records.text import read_json
@@ -56,27 +54,6 @@ PRESETS: dict[str, Preset] = {
     "fast": Preset("stabilityai/sd-turbo@b261bac6fd2cf515557d5d0707481eafa0485ec2", 1, 0.0, 16),
     DEMO: Preset(DEMO, 20, 3.0, 16),
 }
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the libraries."""
-    from diffusers.utils import logging as diffusers_log
-    from transformers.utils import logging as transformers_log
-
-    logs: list[Any] = [diffusers_log, transformers_log]
-    levels = [log.get_verbosity() for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        with warnings.catch_warnings(), own_code_refused():
-            warnings.simplefilter("ignore")  # their own deprecations
-            yield
-    finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.set_verbosity(level)
-            log.enable_progress_bar()
 
 
 class Pipeline:

@@ -1,0 +1,9 @@
+"""Our own families of encoders, ``FAMILY:PLACE``, besides what open_clip loads."""
+
+from __future__ import annotations
+
+from susx_bench.encoders.base import Encoder
+from susx_bench.encoders.transformers import TransformersEncoder
+
+FAMILIES: dict[str, type[Encoder]] = {family.family: family for family in (TransformersEncoder,)}
+"""By what stands before the colon."""
