@@ -65,10 +65,11 @@ def test_an_example_is_installed_and_used(
         "support": "support",
         "formats": "formats",
     }
+    shown = f"{name}:PLACE" if group == "encoder_families" else name
     listed = command("list", lists[group])
 
     assert listed.code == 0
-    (row,) = (line for line in listed.out.splitlines() if line.split()[:1] == [name])
+    (row,) = (line for line in listed.out.splitlines() if line.split()[:1] == [shown])
     assert row.rstrip().endswith("guest-page 1.5")
     if group == "formats":
         assert (tmp_path / "BOARDS/demo-name-only.txt").read_text().strip()
