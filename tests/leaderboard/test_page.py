@@ -21,7 +21,8 @@ from susx_bench.leaderboard.answers import Answer, answers
 from susx_bench.leaderboard.board import UNRANKED, Board
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.formats.sheet import arrow, number
-from susx_bench.leaderboard.make import make
+from susx_bench.leaderboard.make import by_metric, make
+from susx_bench.leaderboard.metrics import METRICS
 from susx_bench.leaderboard.page import build
 from susx_bench.leaderboard.page.build import INDEX, Shown, differences, files
 from susx_bench.options.run import BUNDLE
@@ -829,3 +830,52 @@ def test_a_cell_of_draws_that_are_the_same_opens(browser: Browser, tmp_path: Pat
     assert texts["dtd"][0].startswith(f"{mean:.1f} [{low.low:.1f}, ")
     assert "Seeds 1, 2 and 3 drew the same images: they are one run." in texts["dtd"][1]
     assert f"{low.low:.2f} to {low.high:.2f}, Wilson" in texts["dtd"][1]
+
+
+def test_another_number_is_chosen(browser: Browser, tmp_path: Path) -> None:
+    """A row's order, numbers and blanks are those of the board by that metric."""
+    records = synthetic("other", FEW[:3], ("dtd", "eurosat"), (4,), (1, 2))
+    for place, (path, r) in enumerate(records.items()):
+        error = {"zero-shot": 20.0, "tip-adapter": 5.0, "tipx": 1.25}[r.method] + place / 100
+        counted: dict[str, Any] = {"ece": error, "nll": error / 8, "top5": 95.0}
+        if r.method == "tip-adapter":
+            counted = {"top5": 95.0, "blank": {"ece": "its scores are sums", "nll": "so"}}
+        records[path] = r.model_copy(update=counted)
+    made = show("other", records)
+    for name, content in files([made]).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    board = by_metric(made.board, records, METRICS["nll"])
+    visit = Visit(browser, tmp_path)
+    page = visit("#other")
+    first = [each.inner_text() for each in page.locator("td.cell").all()]
+    options = page.locator("[name=metric] option").all_inner_texts()
+    page.select_option("[name=metric]", "nll")
+    shown, order = page.locator("td.cell").all_inner_texts(), names(page)
+    status = page.locator("#status").inner_text()
+    head(page, "dtd").first.click()
+    sorted_up = names(page)
+    again = visit(f"#{page.url.partition('#')[2]}")
+    kept = again.locator("td.cell").all_inner_texts()
+    page.locator("td.cell").first.click()
+    dialog = page.get_by_role("dialog").inner_text()
+    page.keyboard.press("Escape")
+    page.select_option("[name=metric]", "")
+    back = page.locator("td.cell").all_inner_texts()
+    visit.close()
+
+    assert options == [
+        *("top-1 accuracy", "mean over classes of the accuracy", "top-5 accuracy"),
+        *("expected calibration error in points, lower is better",),
+        *("negative log-likelihood in nats, lower is better",),
+    ]
+    assert [name.split()[0] for name in order] == ["tipx", "zero-shot", "tip-adapter"]
+    tipx = next(row for row in board.rows if row.method == "tipx")
+    assert [text.split(" ")[0] for text in shown[:2]] == [f"{c.mean:.3f}" for c in tipx.cells if c]
+    assert "its scores are sums" not in status
+    assert status.endswith("because so")
+    assert sorted_up[0] == order[0]
+    assert kept == shown
+    assert "negative log-likelihood" in dialog
+    assert "top-5 accuracy" in dialog
+    assert back == first

@@ -9,13 +9,16 @@ from functools import cache
 from typing import Any, Final
 
 from susx_bench.console import printable_lines
-from susx_bench.errors import PluginError
+from susx_bench.errors import OptionError, PluginError
 from susx_bench.leaderboard.answers import Answer, Standing, answers
 from susx_bench.leaderboard.board import TOLD, Board, Cell, Row
 from susx_bench.leaderboard.cite import references
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.formats.csv import SMALLEST_P
 from susx_bench.leaderboard.formats.notes import facts, notes, same_draw
+from susx_bench.leaderboard.make import by_metric
+from susx_bench.leaderboard.metrics import METRICS, Metric
+from susx_bench.leaderboard.order import order_of
 from susx_bench.leaderboard.statistics import wilson
 from susx_bench.records.command import command
 from susx_bench.records.record import Record
@@ -68,6 +71,9 @@ def board_json(board: Board, records: Mapping[str, Record], pictures: Sequence[P
         "papers": {name: paper for name in methods if (paper := _paper(name))},
         "groups": [{"label": g.label, "columns": list(g.columns)} for g in board.groups],
         "rows": [_row(i, row, places, sections) for i, row in enumerate(board.rows)],
+        "metrics": [
+            found for metric in METRICS.values() if (found := _metric(board, records, metric))
+        ],
         "answers": [_answer(answer) for answer in answers(board, records)],
         "pictures": [
             {
@@ -135,6 +141,38 @@ def _row(
         "averages": list(row.averages),
         "cells": [None if cell is None else _cell(cell, row, places) for cell in row.cells],
     }
+
+
+def _metric(board: Board, records: Mapping[str, Record], metric: Metric) -> dict[str, Any] | None:
+    """What the table may show, and its numbers; None where no record has it.
+
+    The rows themselves have the accuracy. Of another metric there are, in the order of the rows,
+    rank, averages and for each cell mean, interval, spread, rank and place.
+    """
+    value: dict[str, Any] = {
+        "name": metric.name,
+        "heading": metric.heading,
+        "digits": metric.digits,
+        "lower": not metric.higher,
+    }
+    if metric is board.metric:
+        return value
+    try:
+        other = by_metric(board, records, metric)
+    except OptionError:
+        return None
+    rows = [
+        [
+            _round(row.rank),
+            [_round(average) for average in row.averages],
+            [cell and [_round(getattr(cell, name)) for name in _OF_METRIC] for cell in row.cells],
+        ]
+        for row in other.rows
+    ]
+    return value | {"order": order_of(other), "blank": list(other.unmeasured), "rows": rows}
+
+
+_OF_METRIC = ("mean", "low", "high", "spread", "rank", "place")
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

@@ -34,6 +34,10 @@ async function details(r, c, from) {
     ["95 % interval", `${fixed(cell.low, 2)} to ${fixed(cell.high, 2)}` + (several ? `, over ${cell.records.length} runs` : ", Wilson")],
     ...(cell.alike || []).map((told) => ["same draws", told]),
     ["mean over classes", `${fixed(cell.perClass, 2)} %`],
+    ...(board.metrics || []).filter((one) => one.rows && one.name !== "mean_per_class").map((one) => {
+      const other = one.rows[r][2][c];
+      return [one.heading.replace(/ in (%|points|nats).*$/, ""), other && `${fixed(other[0], one.digits + 1)} ${one.heading.match(/ in (%|points|nats)/)[1]}`];
+    }),
     ...cell.tail === undefined ? [] : [["mean of the worst tenth", `${fixed(cell.tail, 2)} %`]],
     ["compared within", row.section],
     ["rank there", cell.rank === undefined ? "not ranked" : String(cell.rank)],

@@ -17,6 +17,11 @@ function controls() {
   const { board } = page;
   const search = make("input", { type: "search", name: "words", autocomplete: "off", placeholder: "method, dataset, …" });
   const parts = [make("label", {}, "Find", search)];
+  const metrics = board.metrics || [];
+  if (metrics.length > 1) {
+    const options = metrics.map((one, i) => make("option", { value: i ? one.name : "" }, one.heading.replace(/ in %$/, "")));
+    parts.push(make("label", {}, "Number", make("select", { name: "metric" }, ...options)));
+  }
   for (const [key, label, of] of FACETS) {
     const values = distinct(board[of].map((item) => item[key])).filter((v) => v !== "–" && v !== "none" && v !== 0);
     if (values.length < 2) continue;
@@ -32,7 +37,28 @@ function controls() {
   save.addEventListener("click", csv);
   parts.push(save);
   $("controls").replaceChildren(...parts);
+  choose();
 }
+
+/** Take the number that the table shows: top-1 accuracy, or another one of the same records. */
+function choose() {
+  const { board, filters } = page;
+  const metrics = board.metrics || [{ name: "accuracy", heading: "top-1 accuracy in %", digits: 1 }];
+  page.metric = metrics.find((one) => one.name === filters.metric) || metrics[0];
+  const known = (value) => (value === null ? undefined : value);
+  page.rows = !page.metric.rows ? board.rows : board.rows.map((row, r) => {
+    const [rank, averages, cells] = page.metric.rows[r];
+    return { ...row, rank, averages, cells: cells.map((numbers, c) => {
+      if (!numbers) return null;
+      const [mean, low, high, spread, place, which] = numbers.map(known);
+      const { records, marks } = row.cells[c];
+      return { records, marks, mean, low, high, spread, rank: place, place: which };
+    }) };
+  });
+}
+
+/** A number of the table, with the decimals that its kind has. */
+const shown = (number) => fixed(number, page.metric.digits);
 
 function rowName(row) {
   return row.label + (row.tunable ? ` · ${row.tuning}` : "") + (row.marks ? ` ${row.marks}` : "");
@@ -42,6 +68,7 @@ function filter() {
   const given = new FormData($("controls"));
   page.filters = Object.fromEntries(given);
   page.baseline = given.get("baseline") ? Number(given.get("baseline")) : null;
+  choose();
   show();
   remember();
 }
@@ -74,9 +101,9 @@ function chosen() {
 
 /** What the columns of the table are: names first, then for each group its mean and its numbers. */
 function layout(columns) {
-  const { board } = page;
+  const { board, rows } = page;
   const plan = [{ kind: "name", head: "method" }, { kind: "tuning", head: "tuned on" }];
-  if (board.rows.some((row) => row.rank !== null)) plan.push({ kind: "rank", head: "average rank" });
+  if (rows.some((row) => row.rank !== null)) plan.push({ kind: "rank", head: "average rank" });
   const spans = [];
   for (const [place, group] of board.groups.entries()) {
     const here = group.columns.filter((c) => columns.includes(c));
@@ -106,11 +133,11 @@ function several() {
 
 /** The number that stands in a row of the table, or null: what is sorted by. */
 function value(row, item) {
-  const { board, baseline } = page;
-  if (item.kind === "rank") return board.rows[row].rank;
+  const { rows, baseline } = page;
+  if (item.kind === "rank") return rows[row].rank;
   const of = (r) => {
-    if (item.average !== undefined) return board.rows[r].averages[item.average];
-    const means = (item.columns || [item.column]).map((c) => board.rows[r].cells[c]);
+    if (item.average !== undefined) return rows[r].averages[item.average];
+    const means = (item.columns || [item.column]).map((c) => rows[r].cells[c]);
     return means.includes(null) ? null : means.reduce((sum, cell) => sum + cell.mean, 0) / means.length;
   };
   const mine = of(row);
@@ -148,8 +175,11 @@ function show() {
   arrange();
   $("table").replaceChildren(rows.length && columns.length ? table : make("p", { class: "hint" }, "Nothing fits these filters."));
   titles[0].tabIndex = 0;
-  const compared = page.baseline === null ? "" : `; points more than ${rowName(board.rows[page.baseline])}`;
-  $("status").textContent = `${rows.length} of ${board.rows.length} rows, ${columns.length} of ${board.columns.length} columns, from ${board.records} ${board.records === 1 ? "record" : "records"}${compared}`;
+  const { heading, blank, rows: other } = page.metric;
+  const points = /nats/.test(heading) ? "" : "points ";
+  const compared = page.baseline === null ? "" : `; ${points}more than ${rowName(board.rows[page.baseline])}`;
+  const what = other ? `: ${[heading, ...(blank || [])].join(". ").replace(/\.$/, "")}` : "";
+  $("status").textContent = `${rows.length} of ${board.rows.length} rows, ${columns.length} of ${board.columns.length} columns, from ${board.records} ${board.records === 1 ? "record" : "records"}${compared}${what}`;
 }
 
 function same(one, other) {
@@ -158,8 +188,8 @@ function same(one, other) {
 }
 
 function tableRow(r, plan) {
-  const { board, baseline } = page;
-  const row = board.rows[r];
+  const { rows, baseline } = page;
+  const row = rows[r];
   const line = document.createElement("tr");
   if (r === baseline) line.className = "base";
   for (const item of plan) {
@@ -179,7 +209,7 @@ function tableRow(r, plan) {
 function numberCell(r, item) {
   const number = value(r, item);
   const element = make("td", { class: item.kind, tabindex: -1 });
-  const cell = item.kind === "cell" ? page.board.rows[r].cells[item.column] : null;
+  const cell = item.kind === "cell" ? page.rows[r].cells[item.column] : null;
   if (item.kind === "cell" && cell) {
     element.dataset.row = r;
     element.dataset.column = item.column;
@@ -187,16 +217,18 @@ function numberCell(r, item) {
   } else if (item.kind === "cell") element.className = "blank";
   if (number === null) return element;
   if (page.baseline !== null) {
-    element.append(signed(number));
-    if (Math.abs(number) >= 0.05) {
-      element.classList.add(number > 0 ? "up" : "down");
+    const { digits, lower } = page.metric;
+    element.append(signed(number, digits));
+    if (Math.abs(number) >= 0.5 * 10 ** -digits) {
+      element.classList.add(number > 0 !== lower ? "up" : "down");
       element.style.setProperty("--much", Math.min(0.5, 0.06 + Math.abs(number) / 25).toFixed(2));
     }
     return element;
   }
-  element.append(cell ? make("span", { class: ["", "first", "second"][cell.place || 0] || null }, fixed(number)) : fixed(number));
+  element.append(cell ? make("span", { class: ["", "first", "second"][cell.place || 0] || null }, shown(number)) : shown(number));
   if (cell) {
-    const rest = cell.spread !== undefined ? ` ±${fixed(cell.spread)}` : ` [${fixed(cell.low)}, ${fixed(cell.high)}]`;
+    const interval = cell.low === undefined ? "" : ` [${shown(cell.low)}, ${shown(cell.high)}]`;
+    const rest = cell.spread !== undefined ? ` ±${shown(cell.spread)}` : interval;
     const sure = cell.pHolm !== undefined && cell.pHolm < 0.05 ? (cell.gain > 0 ? " ▲" : " ▼") : "";
     element.append(make("small", {}, rest + (cell.marks ? ` ${cell.marks}` : "") + sure));
   }
@@ -208,7 +240,7 @@ function numberCell(r, item) {
 function arrange() {
   const { plan, rows, body, titles, found, heads } = page.view;
   const { board, sort } = page;
-  let order = rows;
+  let order = page.metric.order ? page.metric.order.filter((r) => rows.includes(r)) : rows;
   if (sort) {
     const item = plan.find((other) => same(other, sort.item));
     const text = item.kind === "name" || item.kind === "tuning";
@@ -261,7 +293,7 @@ function fold(part, rows) {
 
 function sortBy(i) {
   const item = page.view.plan[i];
-  const best = !["name", "tuning", "rank"].includes(item.kind); // the best first: accuracies fall
+  const best = !["name", "tuning", "rank"].includes(item.kind) && !page.metric.lower; // the best first
   const now = page.sort && same(page.sort.item, item) ? page.sort : null;
   if (!now) page.sort = { item, down: best };
   else page.sort = now.down === best ? { item, down: !best } : null;
@@ -321,15 +353,16 @@ function focusOn(cell) {
 // ---------------------------------------------------------------- what is shown, as CSV
 
 function csv() {
-  const { board } = page;
+  const { board, metric } = page;
   const { rows, columns } = chosen();
   const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const safe = (text) => quote(/^[=+@\uff1d\uff0b\uff20-]/.test(text) ? `'${text}` : text);
-  const head = ["method", "tuned on", "section", "column", "accuracy", "low", "high", "rank", "marks"];
-  const lines = rows.flatMap((r) => columns.filter((c) => board.rows[r].cells[c]).map((c) => {
-    const [row, cell] = [board.rows[r], board.rows[r].cells[c]];
-    return [row.label, row.tuning, row.section, board.columns[c].label, cell.mean.toFixed(4), cell.low.toFixed(4),
-      cell.high.toFixed(4), cell.rank === undefined ? "" : String(cell.rank), row.marks + (cell.marks || "")].map(safe).join(",");
+  const head = ["method", "tuned on", "section", "column", metric.name, "low", "high", "rank", "marks"];
+  const digits = (number) => (number === undefined ? "" : number.toFixed(4));
+  const lines = rows.flatMap((r) => columns.filter((c) => page.rows[r].cells[c]).map((c) => {
+    const [row, cell] = [page.rows[r], page.rows[r].cells[c]];
+    return [row.label, row.tuning, row.section, board.columns[c].label, digits(cell.mean), digits(cell.low),
+      digits(cell.high), cell.rank === undefined ? "" : String(cell.rank), row.marks + (cell.marks || "")].map(safe).join(",");
   }));
   const link = make("a", { download: `${board.name}.csv`, href: URL.createObjectURL(new Blob([`${head.join(",")}\n${lines.join("\n")}\n`], { type: "text/csv" })) });
   link.click();
