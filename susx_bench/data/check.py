@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from susx_bench.console import counted
 from susx_bench.data.dataset import Dataset, DatasetSplit
 from susx_bench.data.decode import BadImageError, is_plain
-from susx_bench.data.duplicates import perceptual_hash
-from susx_bench.data.leaks import Place, alike, as_text, lacking, leaks, some
+from susx_bench.data.duplicates import perceptual_hash, pixels_sha256
+from susx_bench.data.leaks import (
+    Place,
+    alike,
+    as_text,
+    contradictions,
+    lacking,
+    leaks,
+    some,
+)
 from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 
@@ -63,8 +71,10 @@ class Report:
         splits: What each split has.
         remarks: What is left out of it, and what its names are taken for.
         unreadable: Images that cannot be decoded, and why.
-        same: Groups of images with the same bytes.
-        near: Pairs of images that look the same and have other bytes.
+        same: Groups of places of one image: the same pixels.
+        contradictions: Those in one split that are of several classes, with their classes.
+        near: Pairs of images that look the same and have other pixels.
+        near_contradictions: Those in one split that are of two classes, with their classes.
         crowded: Images whose near-duplicates were not looked for: too many look alike.
         plain: Images of one colour, see `is_plain`.
     """
@@ -76,7 +86,9 @@ class Report:
     remarks: Sequence[str] = ()
     unreadable: list[tuple[Place, str]] = field(default_factory=list)
     same: list[list[Place]] = field(default_factory=list)
+    contradictions: list[list[Place]] = field(default_factory=list)
     near: list[tuple[Place, Place]] = field(default_factory=list)
+    near_contradictions: list[list[Place]] = field(default_factory=list)
     crowded: int = 0
     plain: list[Place] = field(default_factory=list)
 
@@ -110,6 +122,9 @@ class Report:
             found.append(f"cannot be read: {some([place for place, _ in self.unreadable])}")
         if self.leaks and not self.published:
             found.append(f"in more than one split: {as_text(self.leaks)}")
+        if self.contradictions and not self.published:
+            count = counted(len(self.contradictions), "image")
+            found.append(f"{count} under several labels: {as_text(self.contradictions)}")
         return found
 
 
@@ -161,25 +176,26 @@ def check(
     report.plain = [one.place for one in good if one.plain]
     report.same = _same(good)
     report.near, report.crowded = _near(good)
+    names = {Place(split, sample.key): spec.classnames[sample.label] for split, sample in images}
+    report.contradictions = contradictions(report.same, names)
+    report.near_contradictions = contradictions(map(list, report.near), names)
     return report
 
 
 class _Seen(NamedTuple):
     place: Place
     error: str
-    sha256: str = ""
+    digest: str = ""
     look: int = 0
     plain: bool = False
 
 
 def _look(source: Source, place: Place, sample: Sample) -> _Seen:
     try:
-        content = source.read(sample)
-        image = source.decode(content)
+        image = source.decode(source.read(sample))
     except (BadImageError, OSError) as error:
         return _Seen(place, str(error))
-    sha256 = hashlib.sha256(content).hexdigest()
-    return _Seen(place, "", sha256, perceptual_hash(image), is_plain(image))
+    return _Seen(place, "", pixels_sha256(image), perceptual_hash(image), is_plain(image))
 
 
 def _split(split: DatasetSplit, samples: Sequence[Sample]) -> SplitReport:
@@ -201,7 +217,7 @@ def _split(split: DatasetSplit, samples: Sequence[Sample]) -> SplitReport:
 def _same(seen: Sequence[_Seen]) -> list[list[Place]]:
     groups: dict[str, list[Place]] = defaultdict(list)
     for one in seen:
-        groups[one.sha256].append(one.place)
+        groups[one.digest].append(one.place)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -221,7 +237,7 @@ def _near(seen: Sequence[_Seen]) -> tuple[list[tuple[Place, Place]], int]:
             for i, j in np.argwhere(np.triu(differ <= NEAR, k=1)):
                 pairs.add((int(members[i]), int(members[j])))
     found = [
-        (seen[i].place, seen[j].place) for i, j in sorted(pairs) if seen[i].sha256 != seen[j].sha256
+        (seen[i].place, seen[j].place) for i, j in sorted(pairs) if seen[i].digest != seen[j].digest
     ]
     return found, len(crowded)
 

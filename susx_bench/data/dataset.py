@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from susx_bench.data.decode import BadImageError
 from susx_bench.data.images import Images
-from susx_bench.data.sources.base import File, Sample, Source
+from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.sources.find import find_source
 from susx_bench.data.spec import DatasetSpec, Split, Where
 from susx_bench.errors import DatasetError
@@ -157,8 +157,8 @@ class DatasetSplit(Images):
                 f"`susx-bench data check {self.spec.name}` lists all such images."
             ) from error
 
-    def files(self, samples: Sequence[Sample]) -> list[File]:
-        """Where some of the split's images are stored."""
+    def files(self, samples: Sequence[Sample]) -> list[Hashable]:
+        """What is equal for two of the split's images that are one file."""
         return self.dataset.source.files(samples)
 
     def state(self, samples: Sequence[Sample]) -> Any:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from susx_bench.records.files import sha256_bytes
+
 FAR = 10
 """Perceptual hashes of copies differ in at most so many of 64 bits."""
 
@@ -28,6 +30,11 @@ class Look(NamedTuple):
 
     bits: int
     thumbnail: NDArray[np.float32]
+
+
+def pixels_sha256(image: Image.Image) -> str:
+    """Hash of an RGB image's pixels, whatever file they were in."""
+    return sha256_bytes(f"{image.width}x{image.height} ".encode() + image.tobytes())
 
 
 def perceptual_hash(image: Image.Image) -> int:

@@ -1,29 +1,32 @@
-"""Images that several splits share, and classes without one, found before any is decoded."""
+"""Images that several splits or classes share, and classes without one."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from susx_bench.data.dataset import DatasetSplit
-from susx_bench.data.sources.base import File, Sample
+from susx_bench.data.decode import BadImageError
+from susx_bench.data.duplicates import pixels_sha256
+from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import Split
-from susx_bench.errors import DatasetError
-from susx_bench.records.files import sha256_bytes, sha256_file
+from susx_bench.records.files import sha256_bytes
 
 _SHOWN = 5  # things named in a line
 
 
 class Place(NamedTuple):
-    """An image of a split."""
+    """An image of a split, and the name of its class where that matters."""
 
     split: Split
     key: str
+    name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.key} ({self.split})"
+        called = f", '{self.name}'" if self.name else ""
+        return f"{self.key} ({self.split}{called})"
 
 
 def some(things: Sequence[object]) -> str:
@@ -35,6 +38,22 @@ def some(things: Sequence[object]) -> str:
 def leaks(groups: Iterable[list[Place]]) -> list[list[Place]]:
     """The groups of places of one image that are in more than one split."""
     return [group for group in groups if len({place.split for place in group}) > 1]
+
+
+def contradictions(groups: Iterable[list[Place]], names: Mapping[Place, str]) -> list[list[Place]]:
+    """The places of one image in one split that are of several classes, with their classes.
+
+    Args:
+        groups: The places of each image.
+        names: The class name of every place.
+    """
+    found = []
+    for group in groups:
+        for split in dict.fromkeys(place.split for place in group):
+            inside = [place for place in group if place.split == split]
+            if len({names[place] for place in inside}) > 1:
+                found.append([place._replace(name=names[place]) for place in inside])
+    return found
 
 
 def as_text(groups: Sequence[list[Place]]) -> str:
@@ -66,54 +85,35 @@ def alike(classnames: Sequence[str]) -> list[str]:
 
 def linked_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
     """Files that several splits list, under whatever links."""
-    files = dict(_files(splits))
-    return leaks(_grouped(list(files), lambda place: files[place].identity))
-
-
-def copied_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
-    """Images of several splits that have the same bytes.
-
-    Of files, only those of the same size are read; of rows of a table, every one.
-    """
-    there = _files(splits)
-    files = {place: file.path for place, file in there if file.path}
-    sizes = {place: file.size for place, file in there if file.path}
-    rows = {
-        Place(split.split, sample.key): (split, sample)
-        for split in splits
-        for sample in split.listed
-    }
-
-    def content(place: Place) -> Hashable:
-        if path := files.get(place):
-            return _unless_unreadable(place, lambda: sha256_file(path))
-        split, sample = rows[place]
-        return _unless_unreadable(place, lambda: sha256_bytes(split.content(sample)))
-
-    suspects = leaks(_grouped(list(rows), sizes.get))
-    return leaks(_grouped([place for group in suspects for place in group], content))
-
-
-def _files(splits: Sequence[DatasetSplit]) -> list[tuple[Place, File]]:
-    return [
-        (Place(split.split, sample.key), file)
-        for split in splits
-        for sample, file in zip(split.listed, split.files(split.listed), strict=True)
-    ]
-
-
-def _grouped(places: Sequence[Place], key: Callable[[Place], Hashable]) -> list[list[Place]]:
-    """Places of which something is the same."""
     groups: dict[Hashable, list[Place]] = defaultdict(list)
-    with ThreadPoolExecutor() as pool:  # reading waits for the disk
-        for place, value in zip(places, pool.map(key, places), strict=True):
-            groups[value].append(place)
-    return list(groups.values())
+    for split in splits:
+        for sample, file in zip(split.listed, split.files(split.listed), strict=True):
+            groups[file].append(Place(split.split, sample.key))
+    return leaks(groups.values())
 
 
-def _unless_unreadable(place: Place, read: Callable[[], str]) -> Hashable:
-    """What was read, or the place itself, which nothing else is equal to."""
+def copies(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
+    """Groups of places of one image, in one split or several.
+
+    Two images are one where they have the same pixels, whatever their files are; those that cannot
+    be decoded, where they have the same bytes.
+    """
+    groups: dict[str, list[Place]] = defaultdict(list)
+    images = [(split, sample) for split in splits for sample in split.samples]
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        for (split, sample), digest in zip(images, pool.map(_digest, images), strict=True):
+            groups[digest or f"{split.split}/{sample.key}"].append(Place(split.split, sample.key))
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _digest(item: tuple[DatasetSplit, Sample]) -> str:
+    """What is equal for copies of an image; empty for one that cannot be read."""
+    split, sample = item
     try:
-        return read()
-    except (OSError, DatasetError):  # told where the image is used
-        return place
+        content = split.content(sample)
+    except OSError:  # told where the image is used
+        return ""
+    try:
+        return pixels_sha256(split.dataset.source.decode(content))
+    except BadImageError:
+        return sha256_bytes(content)

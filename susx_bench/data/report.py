@@ -56,10 +56,18 @@ def render(report: Report) -> RenderableType:
     leaks = report.leaks
     across = [" = ".join(map(str, group)) for group in leaks]
     lines += _section("the same image in several splits", across, "red")
+    several = [" = ".join(map(str, group)) for group in report.contradictions]
+    lines += _section("one image under several labels in one split", several, "red")
     within = [" = ".join(map(str, group)) for group in report.same if group not in leaks]
     lines += _section("the same image twice in one split", within, "yellow")
     near = [f"{a} ~ {b}" for a, b in report.near_leaks]
     lines += _section(f"look alike across splits (at most {NEAR} of 64 bits)", near, "yellow")
+    doubtful = [" ~ ".join(map(str, pair)) for pair in report.near_contradictions]
+    lines += _section(
+        f"look alike under several labels in one split (at most {NEAR} of 64 bits)",
+        doubtful,
+        "yellow",
+    )
     inside = len(report.near) - len(report.near_leaks)
     if inside:
         lines.append(f"pairs that look alike within a split: {inside:,}")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.decode import DECODING
 from susx_bench.data.images import Images
-from susx_bench.data.leaks import Place, copied_leaks
+from susx_bench.data.leaks import Place, copies
 from susx_bench.data.sources.base import Sample
 from susx_bench.errors import DatasetError
 from susx_bench.features.store import FeatureStore
@@ -51,15 +51,15 @@ class Contents:
         return content
 
     def copies(self, splits: Sequence[DatasetSplit]) -> list[list[Place]]:
-        """Images that are in more than one of some splits, byte for byte.
+        """Groups of places of one image in some splits, see `susx_bench.data.leaks.copies`.
 
         They are looked for once, and again when a file changes.
         """
         states = [[images.sha256, images.state(images.samples)] for images in splits]
-        key = sha256_json(["copies", *states])
+        key = sha256_json(["same pixels", DECODING, *states])
         if self._believe and (kept := self._store.note(key)) is not None:
             return [[Place(*place) for place in group] for group in kept]
-        found = copied_leaks(splits)
+        found = copies(splits)
         self._store.keep_note(key, found)
         return found
 

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from susx_bench.data.dataset import Dataset, DatasetSplit
 from susx_bench.data.images import Images, Subset
-from susx_bench.data.leaks import alike, as_text, lacking, linked_leaks
+from susx_bench.data.leaks import (
+    Place,
+    alike,
+    as_text,
+    contradictions,
+    lacking,
+    leaks,
+    linked_leaks,
+)
 from susx_bench.data.spec import SPLITS, DatasetSpec
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, OptionError
@@ -301,7 +309,7 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
     """What to tell of the splits that are used.
 
     Raises:
-        DatasetError: If two of them share an image.
+        DatasetError: If two of them share an image, or an image of one is of several classes.
     """
     dataset = splits[0].dataset
     remarks = [*dataset.remarks, *alike(dataset.spec.classnames)]
@@ -315,12 +323,24 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
             f"{name}: {dataset.origin} has one file in several splits, by a link: "
             f"{as_text(groups)}. Take it out of one of them."
         )
-    if groups := contents.copies(splits):
+    same = contents.copies(splits)
+    if groups := leaks(same):
         raise DatasetError(
-            f"{name}: {dataset.origin} has the same image, byte for byte, in several splits, "
+            f"{name}: {dataset.origin} has the same image, pixel for pixel, in several splits, "
             f"{len(groups)} in all, so that accuracies would be too high: {as_text(groups)}. "
             "Remove them from one split, or give a --split-file; `susx-bench data check` lists "
             "them."
+        )
+    names = {
+        Place(split.split, sample.key): split.classnames[sample.label]
+        for split in splits
+        for sample in split.samples
+    }
+    if groups := contradictions(same, names):
+        raise DatasetError(
+            f"{name}: {dataset.origin} has the same image, pixel for pixel, under several labels, "
+            f"{len(groups)} in all, of which one at most is right: {as_text(groups)}. Leave each "
+            "image in one class; `susx-bench data check` lists them."
         )
     return remarks
 

@@ -167,6 +167,37 @@ def test_the_same_bytes_twice_in_one_split_are_no_fault(folder: Path) -> None:
     assert "the same image twice in one split: 1" in lines(report)
 
 
+@pytest.mark.parametrize("kind", ["png", "bmp"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_one_image_under_two_labels_is_wrong_in_data_of_ones_own(
+    folder: Path, command: Command, kind: str, split: str
+) -> None:
+    image: Image.Image = Image.open(folder / split / "cat/0.png")
+    write(folder / split / f"dog/9.{kind}", encoded(image, kind))
+
+    done = command("data", "check", folder)
+    both = f"{split}/cat/0.png ({split}, 'cat') = {split}/dog/9.{kind} ({split}, 'dog')"
+    assert done.code == 3
+    assert f"1 image under several labels: {both}." in done.err
+    assert f"one image under several labels in one split: 1\n  {both}\n" in done.out
+
+    few = ("--setting", "few-shot", "--shots", 1, "--seed", 1)
+    done = command("run", "--method", "tip-adapter", *few, "--dataset", folder, "--encoder", "demo")
+    assert done.code == 2
+    assert f"under several labels, 1 in all, of which one at most is right: {both}" in done.err
+
+
+def test_images_that_look_alike_under_two_labels_are_named(folder: Path) -> None:
+    image = Image.open(folder / "train/cat/0.png")
+    write(folder / "train/dog/1.png", encoded(image, "jpeg"))
+
+    report = looked_at(folder)
+    assert report.wrong == []
+    text = "\n".join(lines(report, 400))
+    assert "look alike under several labels in one split (at most 4 of 64 bits): 1\n" in text
+    assert "train/cat/0.png (train, 'cat') ~ train/dog/1.png (train, 'dog')" in text
+
+
 @pytest.mark.parametrize("change", ["smaller", "jpeg", "both"])
 def test_a_copy_made_anew_looks_alike(folder: Path, command: Command, change: str) -> None:
     image: Image.Image = Image.open(folder / "train/cat/0.png")

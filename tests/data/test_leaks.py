@@ -9,9 +9,9 @@ import pytest
 
 from susx_bench.data.custom import open_dataset
 from susx_bench.data.dataset import DatasetSplit
-from susx_bench.data.leaks import Place, copied_leaks, lacking, linked_leaks
+from susx_bench.data.leaks import Place, contradictions, copies, lacking, leaks, linked_leaks
 from susx_bench.data.sources.base import Sample
-from tests.data.made import digits, write
+from tests.data.made import digits, encoded, photo, write
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_classes_that_a_split_lacks_are_named() -> None:
 
 def test_files_of_their_own_leak_nowhere(folder: Path) -> None:
     assert linked_leaks(splits(folder)) == []
-    assert copied_leaks(splits(folder)) == []
+    assert leaks(copies(splits(folder))) == []
     assert linked_leaks([digits("val"), digits("test")]) == []
-    assert copied_leaks([digits("val"), digits("test")]) == []
+    assert leaks(copies([digits("val"), digits("test")])) == []
 
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard", "folder"])
@@ -62,7 +62,7 @@ def test_a_file_in_two_splits_is_found_whatever_the_link(folder: Path, kind: str
     at = "9.png" if kind != "folder" else "more/1.png"
     assert [Place("train", "train/cat/1.png"), Place("test", f"test/cat/{at}")] in found
     assert len(found) == (3 if kind == "folder" else 1)
-    assert copied_leaks(splits(folder)) == found
+    assert leaks(copies(splits(folder))) == found
 
 
 def test_copies_in_two_splits_are_found_and_no_others(folder: Path) -> None:
@@ -75,10 +75,46 @@ def test_copies_in_two_splits_are_found_and_no_others(folder: Path) -> None:
     write(folder / "val/cat/5.png", copy[:25_000] + b"x" + copy[25_001:])  # all but the middle
 
     assert linked_leaks(splits(folder)) == []
-    assert copied_leaks(splits(folder)) == [
+    assert leaks(copies(splits(folder))) == [
         [
             Place("train", "train/dog/0.png"),
             Place("val", "val/cat/8.png"),
             Place("test", "test/cat/9.png"),
         ]
     ]
+
+
+def test_one_picture_in_other_bytes_is_one_image(tmp_path: Path) -> None:
+    picture = photo(1)
+    folder = tmp_path / "mine"
+    for name in ("cat", "dog"):
+        write(folder / name / "0.png", encoded(photo(2 if name == "cat" else 3)))
+    write(folder / "cat/1.png", encoded(picture))
+    write(folder / "dog/1.bmp", encoded(picture, "bmp"))
+    write(folder / "dog/2.png", encoded(picture, compress_level=0))
+    write(folder / "cat/2.png", encoded(picture.resize((40, 40))))
+    write(folder / "test.csv", "file,label,split\n" + "".join(
+        f"{file.relative_to(folder).as_posix()},{file.parent.name},test\n"
+        for file in sorted(folder.glob("*/*"))
+    ))  # fmt: skip
+    split = open_dataset(str(folder / "test.csv")).split("test")
+
+    groups = copies([split])
+
+    places = [Place("test", file) for file in ("cat/1.png", "dog/1.bmp", "dog/2.png")]
+    assert groups == [places]
+    names = {Place("test", s.key): split.classnames[s.label] for s in split.samples}
+    (found,) = contradictions(groups, names)
+    assert [str(place) for place in found] == [
+        "cat/1.png (test, 'cat')",
+        "dog/1.bmp (test, 'dog')",
+        "dog/2.png (test, 'dog')",
+    ]
+
+
+def test_one_image_of_one_class_contradicts_nothing() -> None:
+    one, other = Place("test", "a"), Place("train", "b")
+    again = Place("test", "c")
+
+    assert contradictions([[one, again]], {one: "cat", again: "cat"}) == []
+    assert contradictions([[one, other]], {one: "cat", other: "dog"}) == []  # a leak, and told so

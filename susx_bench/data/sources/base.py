@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from susx_bench.data.spec import Split
@@ -30,20 +29,6 @@ class Sample(NamedTuple):
 
     key: str
     label: int
-
-
-class File(NamedTuple):
-    """Where an image is stored.
-
-    Attributes:
-        identity: Equal for two images that are one file, by a link of any kind.
-        size: Bytes of the file; 0 where it is none of its own.
-        path: The file, if it is one of its own and can be read.
-    """
-
-    identity: Hashable
-    size: int = 0
-    path: Path | None = None
 
 
 class Source(ABC):
@@ -94,9 +79,9 @@ class Source(ABC):
 
         return decode(content)
 
-    def files(self, samples: Sequence[Sample]) -> list[File]:
-        """Where the images are stored; no two in one place, unless a source says otherwise."""
-        return [File(sample.key) for sample in samples]
+    def files(self, samples: Sequence[Sample]) -> list[Hashable]:
+        """What is equal for two images that are one file, by a link of any kind."""
+        return [sample.key for sample in samples]
 
     @property
     def pinned(self) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from stat import S_ISREG
 
 from susx_bench.data.classes import match
-from susx_bench.data.sources.base import File, Sample, Source
+from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled, read_split_file
 from susx_bench.data.sources.tree import class_folders, described, read_tree
 from susx_bench.data.spec import (
@@ -122,7 +121,7 @@ class FolderSource(Source):
     def read(self, sample: Sample) -> bytes:
         return read_bytes(self._images / sample.key)
 
-    def files(self, samples: Sequence[Sample]) -> list[File]:
+    def files(self, samples: Sequence[Sample]) -> list[Hashable]:
         return [_file(self._images / sample.key) for sample in samples]
 
     def state(self, samples: Sequence[Sample]) -> list[list[int]]:
@@ -170,14 +169,13 @@ class FolderSource(Source):
         return found
 
 
-def _file(path: Path) -> File:
-    """Where a file is; a link that ends nowhere is nowhere else."""
+def _file(path: Path) -> Hashable:
+    """What is equal for all links to a file; a link that ends nowhere is itself."""
     try:
         found = path.stat()
     except OSError:
-        return File(path)
-    regular = S_ISREG(found.st_mode)
-    return File((found.st_dev, found.st_ino), found.st_size, path if regular else None)
+        return path
+    return found.st_dev, found.st_ino
 
 
 def _state(path: Path) -> list[int]:
