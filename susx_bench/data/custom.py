@@ -14,10 +14,10 @@ from susx_bench.data.sources.find import hub_copy, pinned
 from susx_bench.data.sources.folder import FolderSource, UnsplitSource
 from susx_bench.data.sources.guess import advice, guess
 from susx_bench.data.sources.hub import copy_named
-from susx_bench.data.sources.listed import SUFFIXES, ListedSource, read_listed
+from susx_bench.data.sources.listed import ListedSource, read_listed
 from susx_bench.data.sources.splits import split_file_classes
 from susx_bench.data.sources.table import TableCopy, TableSource, read_classnames
-from susx_bench.data.sources.tree import image_files
+from susx_bench.data.sources.tree import LISTS, image_files, lists_in
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Where
 from susx_bench.data.wording import wording_hints
 from susx_bench.errors import DatasetError, OptionError
@@ -187,7 +187,7 @@ def _dataset(
 
 
 def _from_folder(folder: Path, where: Where) -> Dataset:
-    if folder.suffix.lower() in SUFFIXES and not folder.is_dir():
+    if folder.suffix.lower() in LISTS and not folder.is_dir():
         return _from_list(folder, where)
     if not folder.is_dir():
         raise DatasetError(f"--dataset {folder}: there is no such folder.")
@@ -203,7 +203,10 @@ def _from_folder(folder: Path, where: Where) -> Dataset:
             spec, copy.classnames, where, lambda: TableSource(copy, spec, split_file=split_file)
         )
     if layout is None:
-        raise DatasetError(f"--dataset {folder}: no folder in it has an image. {advice(folder)}")
+        beside = "".join(f" {line[0].upper()}{line[1:]}." for line in lists_in(folder))
+        raise DatasetError(
+            f"--dataset {folder}: no folder in it has an image. {advice(folder)}{beside}"
+        )
     _refuse_columns(where, f"{folder} has folders of images")
     spec = _spec(name, str(folder), layout.classnames, where)
     folders = ClassFolders(splits=layout.splits, complete=False)

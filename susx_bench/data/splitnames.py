@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple, TypeVar
 
@@ -173,6 +173,26 @@ def with_test(found: dict[Split, Held]) -> dict[Split, Held]:
     if "test" not in found and "val" in found:
         return {"test" if split == "val" else split: held for split, held in found.items()}
     return found
+
+
+def with_labels(
+    found: Mapping[Split, str], hidden: Callable[[str], bool]
+) -> tuple[dict[Split, str], list[str]]:
+    """The splits, with validation as the test set where the test set has no labels.
+
+    Args:
+        found: The name of each split.
+        hidden: Whether none of the images of a split has a label.
+
+    Returns:
+        The splits, and a line that tells of the change.
+    """
+    if "test" not in found or "val" not in found or not hidden(found["test"]):
+        return dict(found), []
+    line = (
+        f"'{found['test']}' has no labels, so '{found['val']}' is the test set and there is no val"
+    )
+    return with_test({split: name for split, name in found.items() if split != "test"}), [line]
 
 
 def division(only: str = "") -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import click
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from susx_bench.errors import OptionError, UnknownNameError
 from susx_bench.options import (
@@ -257,6 +258,12 @@ def every_method(asked: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(asked)
     known = (*BASELINES, *(n for n in REGISTERED_METHODS.names() if n not in BASELINES))
     return (*known, *(name for name in asked if name != ALL and name not in known))
+
+
+def _place(name: str) -> str:
+    """What two names of one dataset have in common: of data of the user's, where it lies."""
+    own = name.startswith(OWN) and not name.startswith("hf:")
+    return os.path.realpath(os.path.expanduser(name)) if own else name  # noqa: PTH111
 
 
 class RunOptions(Options, Extras):
@@ -572,6 +579,15 @@ class RunOptions(Options, Extras):
         if not isinstance(asked, list | tuple):
             return values
         return values | {"method": every_method(asked)}
+
+    @field_validator("dataset")
+    @classmethod
+    def _names_data_once(cls, asked: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Take data that is named twice once: ``./pets`` and ``./pets/`` are one folder."""
+        once: dict[str, str] = {}
+        for name in asked or ():
+            once.setdefault(_place(name), name)
+        return tuple(once.values()) or None
 
     @model_validator(mode="after")
     def _fits(self) -> RunOptions:

@@ -18,7 +18,7 @@ from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.sources.datafiles import inside, walk
 from susx_bench.data.sources.rows import ArrowTable, ParquetTable, SavedTable, members, read_member
 from susx_bench.data.sources.table import IMAGE_COLUMNS
-from susx_bench.data.sources.tree import UNREAD, image_files, is_image
+from susx_bench.data.sources.tree import LISTS, UNREAD, as_option, image_files, is_image
 from susx_bench.errors import DatasetError
 from susx_bench.records.paths import read_bytes
 from susx_bench.support.pool import open_pool
@@ -174,6 +174,14 @@ def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos
                 found += _in_folder(path, begin, leave_out, skipped, other)
             elif path.suffix.lower() in (*_TABLES, ".tar"):
                 found += _in_file(path, place)
+            elif path.suffix.lower() in LISTS and path.is_file():
+                if place in places:
+                    raise DatasetError(
+                        f"PHOTOS {place}: it is a list, and no photograph. Give the folder of the "
+                        f"photographs, with --labelled {place} for the classes that it says; or "
+                        f"measure on them: susx-bench run --dataset {as_option(path)}"
+                    )
+                skipped.append((place, "it is a list, and no photograph"))
             elif path.exists():
                 found.append(Photo(place, partial(read_bytes, path), path))
             else:

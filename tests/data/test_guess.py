@@ -295,6 +295,17 @@ def test_a_class_folder_that_is_a_link_to_nothing_is_told(tmp_path: Path) -> Non
     assert found.remarks == ["left out: 'train/cow', a link to nothing"]
 
 
+@pytest.mark.parametrize("place", ["", "train/", "test/"])
+@pytest.mark.parametrize("name", ["labels.csv", "metadata.jsonl", "Photos.TSV"])
+def test_a_list_beside_class_folders_is_told(tmp_path: Path, place: str, name: str) -> None:
+    found = guessed(tmp_path, "{train,test}/{cat,dog}/1.png", f"{place}{name}")
+
+    folder = tmp_path / "mine" / place
+    assert found.remarks == [
+        f"not read: {name} in {folder}; to read what it lists, give --dataset {folder / name}"
+    ]
+
+
 def test_no_image_in_any_folder_is_no_layout(tmp_path: Path) -> None:
     assert guess(made(tmp_path / "mine", "1.png", "cat/", "data/1.parquet")) is None
 

@@ -205,7 +205,14 @@ def test_hints_stand_beside_a_run(tmp_path: Path, command: Command) -> None:
         ),
         ("file,label,is_valid\n0.png,cat,True\n1.png,dog,False\n", "'is_valid' says splits"),
         ("file,label\n0.png,0.0\n1.png,1.0\n", "line 2 has the label '0.0'"),
-        ("file,label\n0.png,cat\n1.png,-1\n", "line 3 has the label '-1'"),
+        (
+            "file,label\n0.png,cat\n1.png,-1\n",
+            "'-1', and a label is a name or a whole number from 0",
+        ),
+        (
+            "file,label,split\n0.png,cat,train\n1.png,-1,test\n",
+            "A split of -1 alone has labels that",
+        ),
         ('file,label\n0.png,"[0, 1]"\n', "line 2 has the label '[0, 1]'"),
         ("file,label\n0.png,cat\n1.png,NaN\n", "line 3 has the label 'NaN'"),
         ("file,label\n0.png,True\n1.png,False\n", "line 2 has the label 'True'"),
@@ -286,3 +293,28 @@ def test_classes_of_rows_that_are_not_used_are_none(tmp_path: Path) -> None:
 
     assert dataset.spec.classnames == ("cat", "dog")
     assert "not used: 'extra', beside train, test" in dataset.remarks
+
+
+def test_validation_takes_the_place_of_a_test_split_without_labels(tmp_path: Path) -> None:
+    rows = [f"{i}.png,{NAMES[i % 2]},{'train' if i < 4 else 'valid'}" for i in range(8)]
+    for i in range(10):
+        write(tmp_path / f"{i}.png", plain(i))
+    for hidden in ("-1", ""):
+        more = [f"{i}.png,{hidden},test" for i in (8, 9)]
+        (tmp_path / "mine.csv").write_text("\n".join(["file,label,split", *rows, *more]))
+
+        dataset = open_dataset(str(tmp_path / "mine.csv"))
+
+        assert {s: len(dataset.split(s).samples) for s in dataset.splits} == {"train": 4, "test": 4}
+        assert "'test' has no labels, so 'valid' is the test set and there is no val" in (
+            dataset.remarks
+        )
+
+
+def test_a_list_beside_photographs_without_folders_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "mine/0.png", plain(1))
+    write(tmp_path / "mine/metadata.csv", "file_name,label\n0.png,cat\n")
+
+    place = f"{tmp_path}/mine/metadata.csv"
+    with pytest.raises(DatasetError, match=f"to read what it lists, give --dataset {place}"):
+        open_dataset(str(tmp_path / "mine"))

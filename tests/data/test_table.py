@@ -25,8 +25,10 @@ from susx_bench.support.pool import open_pool
 from tests.conftest import Command
 from tests.data.made import (
     CLASSES,
+    encoded,
     opened,
     parquet,
+    photo,
     plain,
     shade,
     toy,
@@ -1144,3 +1146,35 @@ def test_a_train_file_beside_files_of_no_split_is_not_divided(tmp_path: Path) ->
         DatasetError, match="'train' and no test split, and beside it 'gallery', 'q"
     ):
         open_dataset(str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("name", ["test", "images"])
+def test_tables_without_a_row_are_told_as_what_they_are(tmp_path: Path, name: str) -> None:
+    write(tmp_path / f"mine/{name}.parquet", parquet([], pa.array([], pa.int64())))
+
+    with pytest.raises(DatasetError, match="has tables, and none of them has a row"):
+        open_dataset(str(tmp_path / "mine"))
+
+
+def test_a_split_without_a_row_is_empty(tmp_path: Path, command: Command) -> None:
+    pictures = [encoded(photo(seed)) for seed in range(6)]
+    write(tmp_path / "mine/train.parquet", parquet([], pa.array([], pa.int64())))
+    write(tmp_path / "mine/test.parquet", parquet(pictures, ["cat", "dog"] * 3))
+
+    run = ("run", "--method", "zero-shot", "--setting", "name-only", "--encoder", "demo")
+    assert command(*run, "--dataset", tmp_path / "mine").code == 0
+    done = command("data", "check", tmp_path / "mine")
+    assert done.code == 3
+    assert "train has no images" in done.err
+
+
+def test_a_list_beside_tables_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "mine/test.parquet", parquet([plain(1), plain(2)], ["cat", "dog"]))
+    write(tmp_path / "mine/labels.csv", "file,label\n")
+
+    dataset = open_dataset(str(tmp_path / "mine"))
+
+    assert list(dataset.remarks) == [
+        f"not read: labels.csv in {tmp_path}/mine; to read what it lists, give --dataset "
+        f"{tmp_path}/mine/labels.csv"
+    ]

@@ -398,6 +398,19 @@ def test_no_photograph_is_one_line(
     assert len(done.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "list.jsonl", "a.TSV"])
+def test_a_list_is_no_photograph(
+    name: str, tmp_path: Path, classify: Callable[..., Finished]
+) -> None:
+    (tmp_path / name).write_text("file,label\na.jpg,cat\n")
+
+    done = classify(tmp_path / name, "--classes", "cat,dog", "--out", tmp_path / "out")
+
+    assert done.code == 2
+    assert f"{name}: it is a list, and no photograph. Give the folder of the photogr" in done.err
+    assert f"measure on them: susx-bench run --dataset {tmp_path / name}" in done.err
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(
     classify: Callable[..., Finished], places: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from zlib import crc32
 
+import pytest
+
+from susx_bench.runner.request import Request
 from tests.conftest import Command, Finished
 from tests.data.made import encoded, photo, write
 
@@ -114,3 +117,17 @@ def test_names_that_differ_in_case_alone_are_told_by_both(tmp_path: Path, comman
     line = "'Cat' and 'cat' differ in upper and lower case alone and are classes of their own"
     assert line in said(ran(command, folder))
     assert line in command("data", "check", folder).out
+
+
+def test_a_folder_that_is_named_twice_is_one_dataset(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path / "pets", *(f"test/{name}/1.png" for name in ("cat", "dog")))
+    (tmp_path / "same").symlink_to("pets")
+    monkeypatch.chdir(tmp_path)
+    asked = Request(method="tag", dataset=f"./pets,./pets/,dtd,././pets,{tmp_path}/pets,./same,dtd")
+    assert asked.dataset == ("./pets", "dtd")
+
+    run = ("run", "--method", "zero-shot", "--setting", "name-only", "--encoder", "demo", "--json")
+    done = command(*run, "--dataset", "./pets,./pets/", "--dataset", "./same")
+    assert [record["dataset_given"] for record in done.records] == ["./pets"]

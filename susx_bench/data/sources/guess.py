@@ -12,11 +12,13 @@ from susx_bench.data.classes import squash, unite
 from susx_bench.data.sources.tree import (
     Identity,
     Tree,
+    as_option,
     class_folders,
     dead_links,
     described,
     identity,
     image_files,
+    lists_in,
     litter,
     loose_images,
     read_tree,
@@ -202,7 +204,7 @@ class _Folder:
                 )
 
     def left_out(self, kept: Sequence[str]) -> list[str]:
-        """What lies in it and is left out, in at most one line.
+        """What lies in it and is left out, a line for folders and images and one for lists.
 
         Args:
             kept: Names of classes that another split has: an empty folder of one is not left out.
@@ -227,7 +229,8 @@ class _Folder:
             parts.append(f"images directly in {self.path}, in no class folder: {stray:,}")
         if left := litter(self.path):
             parts.append(described(left))
-        return [f"left out: {'; '.join(parts)}"] if parts else []
+        told = [f"left out: {'; '.join(parts)}"] if parts else []
+        return told + lists_in(self.path)
 
 
 def _splits(tops: Sequence[_Folder], above: str, where: str) -> dict[Split, _Folder]:
@@ -349,7 +352,7 @@ def _check_classes(classes: Sequence[_Folder], folder: Path, where: str) -> None
             inner = _some([f"'{folder.name}'" for folder in each.inside])
             raise DatasetError(
                 f"{where}: is '{each.name}' a class? It has the folders {inner}. Give --dataset "
-                f"{each.path} if they are the splits or the classes. {advice(folder)}"
+                f"{as_option(each.path)} if they are the splits or the classes. {advice(folder)}"
             )
     common = set.intersection(*(each.boxes for each in classes))
     if len(common) > 1:
@@ -363,7 +366,9 @@ def _check_classes(classes: Sequence[_Folder], folder: Path, where: str) -> None
 def _too_few(count: int, folder: Path, where: str, only: _Folder | None = None) -> DatasetError:
     hint = ""
     if only and len(only.inside) > 1:
-        hint = f" Or did you mean --dataset {only.path}, with {len(only.inside)} folders?"
+        hint = (
+            f" Or did you mean --dataset {as_option(only.path)}, with {len(only.inside)} folders?"
+        )
     return DatasetError(
         f"{where}: it has {counted(count, 'class folder')}, at least 2 are needed. "
         f"{advice(folder)}{hint}"

@@ -18,13 +18,12 @@ from susx_bench.data.sources.splitcolumn import read_splits
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled
 from susx_bench.data.sources.tree import is_image
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Split, Where
-from susx_bench.data.splitnames import division, guess_splits, own_name, split_remarks
+from susx_bench.data.splitnames import division, guess_splits, own_name, split_remarks, with_labels
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_text
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LINES = (".jsonl", ".ndjson")
-SUFFIXES = (*_DELIMITERS, *_LINES)
 
 _FILE = ("file", "filename", "file_name", "path", "filepath", "image", "image_path", "img")
 _LABEL = ("label", "class", "classname", "class_name", "category", "target")
@@ -34,6 +33,9 @@ _NO_NAME = re.compile(
 )
 """What a missing label, a fraction, or several labels look like as text. Whole numbers, which the
 pattern takes too, are names."""
+
+_HIDDEN = frozenset({"-1", ""})
+"""Labels of images whose labels nobody gives away."""
 
 
 class ListedRow(NamedTuple):
@@ -83,7 +85,6 @@ def read_listed(path: Path, where: Where) -> Listed:
         f"--dataset {path}",
     )
     theirs = theirs or [""] * len(rows)
-    _check_labels(path, rows, label, theirs)
     names = list(dict.fromkeys(theirs))
     found = guess_splits(names, f"--dataset {path}") if column else {}
     divided = "test" not in found
@@ -91,21 +92,26 @@ def read_listed(path: Path, where: Where) -> Listed:
         remarks += [division(found.get("train", "")), *own_name(path)]
     else:
         remarks += split_remarks(names, found)
+    written = _by_split(theirs, [row.get(label) for _, row in rows])
+    found, told = with_labels(found, lambda split: written[split] <= _HIDDEN)
+    remarks += told
     used = {name: split for split, name in found.items()} or {"": "train"}
+    kept = [(each, split) for each, split in zip(rows, theirs, strict=True) if split in used]
+    _check_labels(path, kept, label)
     read = [
         ListedRow(
             _text(path, number, row, file),
             _text(path, number, row, label),
             None if divided else used[split],
         )
-        for (number, row), split in zip(rows, theirs, strict=True)
-        if split in used
+        for (number, row), split in kept
     ]
     return Listed(read, remarks)
 
 
-Rows = list[tuple[int, Mapping[str, Any]]]
-"""The rows of a table, each with the number of its line."""
+Row = tuple[int, Mapping[str, Any]]
+"""A row of a table, with the number of its line."""
+Rows = list[Row]
 
 
 def _csv_rows(text: str, path: Path) -> Rows:
@@ -167,16 +173,29 @@ def _column(
     return found[0]
 
 
-def _check_labels(path: Path, rows: Rows, column: str, splits: Sequence[str]) -> None:
+def _by_split(splits: Sequence[str], values: Sequence[Any]) -> dict[str, set[str]]:
+    """What the rows of each split have in a column."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for split, value in zip(splits, values, strict=True):
+        found[split].add((_written(value) or "").strip())
+    return found
+
+
+def _check_labels(path: Path, rows: Sequence[tuple[Row, str]], column: str) -> None:
     """Refuse labels that are no names, and splits that call the classes differently."""
     kinds: dict[str, set[bool]] = defaultdict(set)
-    for (line, row), split in zip(rows, splits, strict=True):
+    for (line, row), split in rows:
         label = _text(path, line, row, column)
         whole = label.isdecimal()
         if not whole and _NO_NAME.fullmatch(label):
             raise DatasetError(
-                f"--dataset {path}: line {line} has the {column} '{label}', which is neither a "
-                "name nor a whole number from 0."
+                f"--dataset {path}: line {line} has the {column} '{label}', and a label is a name "
+                "or a whole number from 0."
+                + (
+                    " A split of -1 alone has labels that nobody gave away."
+                    if label == "-1"
+                    else ""
+                )
             )
         kinds[split].add(whole)
     numbers = [name for name, found in kinds.items() if found == {True}]

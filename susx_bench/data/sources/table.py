@@ -16,7 +16,7 @@ from susx_bench.data.sources.datafiles import open_tables
 from susx_bench.data.sources.rows import Table, picked
 from susx_bench.data.sources.splitcolumn import read_splits
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
-from susx_bench.data.sources.tree import is_image
+from susx_bench.data.sources.tree import is_image, lists_in
 from susx_bench.data.spec import SPLITS, DatasetSpec, Hub, Split, Where
 from susx_bench.data.splitnames import (
     division,
@@ -24,6 +24,7 @@ from susx_bench.data.splitnames import (
     own_name,
     split_name,
     split_remarks,
+    with_labels,
 )
 from susx_bench.errors import DatasetError
 from susx_bench.records.text import read_names
@@ -60,7 +61,7 @@ class TableCopy:
             folder, self._image_columns, hub.config if hub else None, name, self.where
         )
         self.config = self._opened.config
-        self.remarks = list(self._opened.remarks)
+        self.remarks = [*self._opened.remarks, *(lists_in(folder) if hub is None else [])]
         self.tables = self._opened.splits if hub and hub.splits else self._by_column()
         self._read: dict[str, list[str]] = {}
         self._raw: dict[tuple[str, str], list[int | str | None]] = {}
@@ -143,6 +144,8 @@ class TableCopy:
                 take its place.
         """
         names = list(self.tables)
+        if not any(len(table) for table in self.tables.values()):
+            raise DatasetError(f"{self.name}: {self.where} has tables, and none of them has a row.")
         if self.hub and self.hub.splits:
             for name in self.hub.splits.values():
                 if name not in names:
@@ -156,12 +159,8 @@ class TableCopy:
             self.remarks += split_remarks(names, found)
         else:
             self.remarks += [division(), *own_name(self.folder)]
-        if "test" in found and "val" in found and self._is_hidden(found["test"]):
-            hidden, found["test"] = found["test"], found.pop("val")
-            self.remarks.append(
-                f"'{hidden}' has no labels, so '{found['test']}' is the test set and there is no "
-                "val"
-            )
+        found, told = with_labels(found, self._is_hidden)
+        self.remarks += told
         return found
 
     def _is_hidden(self, split: str) -> bool:
@@ -218,7 +217,8 @@ class TableCopy:
             raise DatasetError(
                 f"{self.name}: {split} of {self.where} has labels {min(numbers)} to "
                 f"{max(numbers)}, and {counted(len(names), 'class name')}"
-                + (f" in {self.asked.classnames}, one a line." if self.asked.classnames else ".")
+                + (f" in {self.asked.classnames}, one a line" if self.asked.classnames else "")
+                + f", which are those of 0 to {len(names) - 1}."
                 + (hidden if set(numbers) == {-1} else "")
             )
         return [names[number] for number in numbers]
@@ -233,7 +233,7 @@ class TableCopy:
         column = self._label_column(table)
         values = self._values(split, column)
         if values and not any(isinstance(value, int) for value in values):
-            return None
+            return None  # without a row there may be names all the same
         path = self.folder / CLASSNAMES_FILE
         try:
             names = table.names(column)
@@ -246,7 +246,7 @@ class TableCopy:
             names = read_classnames(path, self.name)
         if names is None and self.asked.classnames:
             names = read_classnames(self.asked.classnames, self.name)
-        if names is None:
+        if names is None and values:
             raise DatasetError(
                 f"{self.name}: {self.where} has numbers for labels, and neither names for them nor "
                 f"a {CLASSNAMES_FILE}. Labels are never believed by their position: give a copy "

@@ -19,6 +19,8 @@ _LITTER = frozenset(
 )
 """Folders that systems leave, in lower case; hidden ones besides."""
 
+_SHOWN = 5  # names in a message
+
 UNREAD = frozenset(
     {
         *(".avif", ".avifs", ".bpg", ".dib", ".heic", ".heif", ".hif", ".jxl", ".mpo", ".psd"),
@@ -26,6 +28,9 @@ UNREAD = frozenset(
     }
 )
 """Endings of photographs that nothing here decodes."""
+
+LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
+"""Endings of tables that list images; they are read where they are given themselves."""
 
 Identity = tuple[int, int]
 """Device and number of a folder: the same for a folder and all links to it."""
@@ -127,6 +132,30 @@ def dead_links(folder: Path) -> list[Path]:
     """Links in a folder that lead nowhere and may have been folders, sorted by name."""
     links = [Path(entry) for entry in _entries(folder) if entry.is_symlink()]
     return [path for path in links if not path.exists() and not is_image(path.name)]
+
+
+def lists_in(folder: Path) -> list[str]:
+    """A line that tells of lists that lie in a folder and are not read, where there are some."""
+    found = [
+        Path(entry)
+        for entry in _entries(folder)
+        if not entry.name.startswith(".")
+        and Path(entry).suffix.lower() in LISTS
+        and not _is_folder(entry)
+    ]
+    if not found:
+        return []
+    names = ", ".join(path.name for path in found[:_SHOWN]) + (", ..." if found[_SHOWN:] else "")
+    return [
+        f"not read: {names} in {folder}; to read what it lists, give --dataset "
+        f"{as_option(found[0])}"
+    ]
+
+
+def as_option(path: Path) -> str:
+    """A path as ``--dataset`` takes it, told from the name of a dataset by how it begins."""
+    plain = path.as_posix()
+    return plain if plain.startswith((".", "/", "~")) else f"./{plain}"
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
