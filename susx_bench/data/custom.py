@@ -17,7 +17,7 @@ from susx_bench.data.sources.hub import copy_named
 from susx_bench.data.sources.listed import ListedSource, read_listed
 from susx_bench.data.sources.splits import split_file_classes
 from susx_bench.data.sources.table import TableCopy, TableSource, read_classnames
-from susx_bench.data.sources.tree import LISTS, image_files, lists_in
+from susx_bench.data.sources.tree import LISTS, described, image_files, lists_in, read_tree
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Where
 from susx_bench.data.wording import wording_hints
 from susx_bench.errors import DatasetError, OptionError
@@ -203,9 +203,11 @@ def _from_folder(folder: Path, where: Where) -> Dataset:
             spec, copy.classnames, where, lambda: TableSource(copy, spec, split_file=split_file)
         )
     if layout is None:
+        left = described(read_tree(folder).left)
+        only = f", only {left}" if left else ""
         beside = "".join(f" {line[0].upper()}{line[1:]}." for line in lists_in(folder))
         raise DatasetError(
-            f"--dataset {folder}: no folder in it has an image. {advice(folder)}{beside}"
+            f"--dataset {folder}: no folder in it has an image{only}. {advice(folder)}{beside}"
         )
     _refuse_columns(where, f"{folder} has folders of images")
     spec = _spec(name, str(folder), layout.classnames, where)

@@ -85,6 +85,8 @@ def split_name(name: str) -> SplitName | None:
             rest.append(word)
     if found == {"train", "val"}:
         return SplitName("train", (*rest, "val"))
+    if not found and name != (lower := name.lower()):
+        return split_name(lower)  # the capitals of TeSt begin no words
     return SplitName(found.pop(), tuple(rest)) if len(found) == 1 else None
 
 

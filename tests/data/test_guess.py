@@ -56,6 +56,7 @@ def refused(folder: Path, *places: str) -> str:
         ("{train,val,test}", "train", "val", "test"),
         ("{Train,Valid,Test}", "Train", "Valid", "Test"),
         ("{TRAIN,TEST}", "TRAIN", "", "TEST"),
+        ("{TRaiN,TeSt}", "TRaiN", "", "TeSt"),
         ("{training,validation,testing}", "training", "validation", "testing"),
         ("{Training_Set,Validation Set,Test-Set}", "Training_Set", "Validation Set", "Test-Set"),
         ("{train2017,val2017,test2017}", "train2017", "val2017", "test2017"),

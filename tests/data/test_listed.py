@@ -120,6 +120,8 @@ def test_columns_and_names_are_said_by_hand(tmp_path: Path) -> None:
         ),
         ("file,label,split\na.png,cat,x\nb.png,dog,y\n", "none of them is called train"),
         ('file,label\n"a.png,cat\n', "cannot be read"),
+        ("file;label\na.png;cat\n", "its columns stand between ';'; save it with ','"),
+        ("file\tlabel\na.png\tcat\n", "its columns stand between '.t'; save it with ','"),
     ],
 )
 def test_a_table_with_a_mistake_is_one_line(text: str, message: str, tmp_path: Path) -> None:
@@ -140,6 +142,8 @@ def test_json_lines_with_a_mistake_are_one_line(tmp_path: Path) -> None:
     refused("[1]\n", "line 1 is no object")
     refused('{"file": "a.png", "label": "cat"}\n\nnot json\n', "line 3 is not JSON")
     refused('{"file": "a.png", "label": ["cat"]}\n', "line 1 has no label that is a name")
+    mixed = '{"file": "a.png", "label": 3}\n{"file": "b.png", "label": "cat"}\n'
+    refused(mixed, "line 2 has the label 'cat', and line 1 has a number")
     with pytest.raises(DatasetError, match="there is no such file"):
         open_dataset(f"{tmp_path}/none.csv")
     with pytest.raises(OptionError, match="--split-file does not go with"):
@@ -211,7 +215,7 @@ def test_hints_stand_beside_a_run(tmp_path: Path, command: Command) -> None:
         ),
         (
             "file,label,split\n0.png,cat,train\n1.png,-1,test\n",
-            "A split of -1 alone has labels that",
+            "'test' has no labels: all are -1 or empty.",
         ),
         ('file,label\n0.png,"[0, 1]"\n', "line 2 has the label '[0, 1]'"),
         ("file,label\n0.png,cat\n1.png,NaN\n", "line 3 has the label 'NaN'"),

@@ -57,8 +57,8 @@ def test_replaced_images_are_measured_again(run: Any, tmp_path: Path, split: str
     assert "nothing to do" in out
     assert same == before
 
-    for path in sorted((data / split).rglob("*.png")):
-        replaced(path, seed=int(path.stem) + 50)
+    for place, path in enumerate(sorted((data / split).rglob("*.png"))):
+        replaced(path, seed=place + 50)
     out, after = run(data)
     assert "wrote" in out
     assert (after.split_sha256 != before.split_sha256) is (split == "test")

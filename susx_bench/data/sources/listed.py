@@ -97,7 +97,7 @@ def read_listed(path: Path, where: Where) -> Listed:
     remarks += told
     used = {name: split for split, name in found.items()} or {"": "train"}
     kept = [(each, split) for each, split in zip(rows, theirs, strict=True) if split in used]
-    _check_labels(path, kept, label)
+    _check_labels(path, kept, label, written)
     read = [
         ListedRow(
             _text(path, number, row, file),
@@ -120,6 +120,9 @@ def _csv_rows(text: str, path: Path) -> Rows:
     if not rows:
         return []
     head = rows[0][1]
+    if len(head) == 1 and (other := next((mark for mark in ";\t|," if mark in head[0]), "")):
+        wanted = _DELIMITERS[path.suffix.lower()]
+        raise ValueError(f"its columns stand between {other!r}; save it with {wanted!r}")
     if is_image(head[0].strip()):
         head = ["file", "label", "split"][: len(head)]
     else:
@@ -181,21 +184,35 @@ def _by_split(splits: Sequence[str], values: Sequence[Any]) -> dict[str, set[str
     return found
 
 
-def _check_labels(path: Path, rows: Sequence[tuple[Row, str]], column: str) -> None:
-    """Refuse labels that are no names, and splits that call the classes differently."""
+def _check_labels(
+    path: Path,
+    rows: Sequence[tuple[Row, str]],
+    column: str,
+    written: Mapping[str, set[str]],
+) -> None:
+    """Refuse labels that are no names, and splits that call the classes differently.
+
+    Args:
+        path: The table.
+        rows: Its rows with the split of each.
+        column: The column of labels.
+        written: What the rows of each split have in it.
+    """
     kinds: dict[str, set[bool]] = defaultdict(set)
+    number = next((line for (line, row), _ in rows if isinstance(row.get(column), int)), 0)
     for (line, row), split in rows:
         label = _text(path, line, row, column)
         whole = label.isdecimal()
+        if number and not whole:
+            raise DatasetError(
+                f"--dataset {path}: line {line} has the {column} '{label}', and line {number} has "
+                "a number. Give all rows names, or all rows numbers."
+            )
         if not whole and _NO_NAME.fullmatch(label):
+            hidden = f" '{split}' has no labels: all are -1 or empty."
             raise DatasetError(
                 f"--dataset {path}: line {line} has the {column} '{label}', and a label is a name "
-                "or a whole number from 0."
-                + (
-                    " A split of -1 alone has labels that nobody gave away."
-                    if label == "-1"
-                    else ""
-                )
+                f"or a whole number from 0.{hidden if written[split] <= _HIDDEN else ''}"
             )
         kinds[split].add(whole)
     numbers = [name for name, found in kinds.items() if found == {True}]
