@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -240,8 +241,22 @@ def _width(console: Console, part: RenderableType) -> Measurement:
 
 
 def print_error(message: str) -> None:
-    """Print the one line of an error, whatever this process's rank."""
-    PlainConsole(stderr=True, soft_wrap=True).print(message, style="red")
+    """Print the one line of an error, whatever this process's rank.
+
+    A terminal gets it broken between words, and a command between backticks stays whole, so that
+    it can be pasted. A file or a pipe gets one line.
+    """
+    console = PlainConsole(stderr=True, soft_wrap=True)
+    lines = broken(message, console.width) if console.is_terminal else [message]
+    for line in lines:
+        console.print(line, style="red")
+
+
+def broken(message: str, width: int) -> list[str]:
+    """A message as lines no longer than a width, but for words and commands that are longer."""
+    whole = re.sub("`[^`]+`", lambda found: found[0].replace(" ", "\0"), printable(message))
+    lines = wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def stderr() -> Console:

@@ -15,7 +15,8 @@
     ├── RetrievalError            a retrieval backend that does not answer, or not as it should
     ├── OutputError               a folder that cannot be written
     ├── RecordError               a record that cannot be read or believed
-    │   └── DriftError            one of another schema, or changed since it was written
+    │   ├── DriftError            one of another schema, or changed since it was written
+    │   └── NotNamedError         one that is measured again only with an option that names a file
     ├── SuiteError                a suite file with a mistake
     ├── PackageMissingError       an optional package that is not installed
     └── CheckError                a check that ran and found a difference, exit 3
@@ -131,6 +132,19 @@ class RecordError(BenchError):
 
 class DriftError(RecordError):
     """A record of another schema, or one that was changed after it was written."""
+
+
+class NotNamedError(RecordError):
+    """A record whose inputs lie in files of the user's that were not named.
+
+    Args:
+        message: What is wrong.
+        option: What names them, such as ``--features``.
+    """
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class SuiteError(BenchError):

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from susx_bench import listing
-from susx_bench.console import counted, print_whole
+from susx_bench.console import broken, counted, print_error, print_whole
 from susx_bench.leaderboard.formats import terminal
 from susx_bench.leaderboard.results import terminal_table
 from tests.leaderboard.test_board import Records
@@ -138,3 +138,32 @@ def test_one_is_singular(n: int, told: str) -> None:
     ):
         words = told.replace("records", several).replace("record", noun)
         assert counted(n, noun) == words
+
+
+def test_an_error_is_broken_between_words_and_a_command_stays_whole() -> None:
+    run = "`susx-bench run --method tipx --setting few-shot`"
+    path = "/a/long/path/that/has/no/blank/and/goes/on/for/more/than/the/whole/width"
+    message = f"dtd: {path} does not exist. Unpack it there, or say where it is. Then {run}."
+
+    lines = broken(message, 60)
+
+    assert " ".join(lines) == message
+    assert f"{run}." in lines
+    assert all(len(line) <= 60 or line in (f"{run}.", path) for line in lines)
+    assert broken("an\x1b[31m escape", 60) == ["an\\x1b[31m escape"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_error_is_one_line_but_on_a_terminal(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "UNUSED", "1")
+
+    print_error("susx-bench: " + "a word " * 20 + "at the end.")
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == (5 if terminal else 1)
+    assert all(len(line) <= 40 for line in lines) == terminal

@@ -1,4 +1,4 @@
-"""The notebook and the page on Python run as they stand, without a connection."""
+"""The notebooks and the page on Python run as they stand, without a connection."""
 
 from __future__ import annotations
 
@@ -44,6 +44,25 @@ def test_the_notebook_runs_and_ends_with_a_table_and_a_plot() -> None:
     assert 50 < accuracy < 100
     assert isinstance(figure, Figure)
     assert len(figure.axes[0].lines) == 4
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
+
+
+def test_the_notebook_of_photographs_runs_and_ends_with_those_to_look_at() -> None:
+    notebook = json.loads((DOCS / "classify.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    scope: dict[str, Any] = {"__name__": "__main__"}
+
+    shown = [
+        run_cell("".join(cell["source"]), f"<photo cell {i}>", scope)
+        for i, cell in enumerate(cells)
+    ]
+
+    _, by_names, calibration, (before, after), figure = shown
+    assert len(by_names.files) == 400
+    assert "fitted on 60 labelled images" in calibration
+    assert 60 < before < after < 100
+    assert isinstance(figure, Figure)
+    assert [len(axes.images) for axes in figure.axes] == [1] * 12
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from susx_bench.leaderboard.results import boards
-from susx_bench.options.run import SHOTS
+from susx_bench.options.run import METHOD, SHOTS
 from susx_bench.records.command import command_line, options
 from susx_bench.records.record import Record
 
@@ -17,7 +17,12 @@ _ENCODERS = ("RN50:openai", "ViT-B-32:openai", "ViT-B-16:openai", "ViT-L-14:open
 """OpenAI's encoders from small to large."""
 
 
-def next_step(records: Sequence[Record], features: Path | None = None) -> str:
+def next_step(
+    records: Sequence[Record],
+    features: Path | None = None,
+    own: Sequence[str] = (),
+    out: Path | None = None,
+) -> str:
     """One line: what is worth knowing next, and the command that measures it.
 
     The demo leads to photographs of one's own, one number of shots to several, a small encoder to
@@ -26,6 +31,8 @@ def next_step(records: Sequence[Record], features: Path | None = None) -> str:
     Args:
         records: The records of a run, at least one.
         features: The feature bundle they are of, where they are of one.
+        own: Methods of the user's own as they were asked for, ``./FILE.py:CLASS``: they stay.
+        out: The folder of the records, where it was named.
     """
     board = boards(records)[0]
     largest = max(board.sections, key=lambda section: len(section.rows))
@@ -33,25 +40,29 @@ def next_step(records: Sequence[Record], features: Path | None = None) -> str:
     row = next((row for row in rows if row.method != "zero-shot"), None)
     best = next((r for r in records if row and r.method == row.method), records[0])
     asked = {name: value for name, value in options(best).items() if name in _KEPT}
+    if own:
+        beside = [asked["method"]] if asked["method"] != METHOD else []
+        asked["method"] = ",".join([*own, *beside])
     if best.protocol == "bundle":  # the bundle says what its features are of
         asked = {name: asked[name] for name in ("method", "setting", "features")}
         asked |= {"features": features} if features else {}
+    folder: dict[str, object] = {"out": out} if out else {}
     shots = {r.shots for r in records if r.support_images}
     if best.encoder == "demo":
         asked |= {"dataset": "./PHOTOS", "encoder": "ViT-B-32:openai"}
         del asked["prompts"]
-        return _line("your own photographs, a folder per class", asked)
+        return _line("your own photographs, a folder per class", asked | folder)
     fewer = [s for s in SHOTS if best.protocol != "bundle" or s <= max(shots, default=0)]
     if best.setting == "few-shot" and len(shots) == 1 and len(fewer) > 1:
         asked |= {"shots": ",".join(map(str, fewer)), "seed": "1,2,3"}
         if best.tuned_on in ("fixed", "support"):
             asked["tune"] = best.tuned_on
-        return _line("how much labels help", asked)
+        return _line("how much labels help", asked | folder)
     larger = _ENCODERS[_ENCODERS.index(best.encoder) + 1 :] if best.encoder in _ENCODERS else ()
     if best.protocol != "bundle" and larger:
-        return _line("a larger encoder", asked | {"encoder": larger[0]})
+        return _line("a larger encoder", asked | {"encoder": larger[0]} | folder)
     if best.tuned_on in ("val", "few-val"):
-        return _line("the same without val labels", asked | {"tune": "support"})
+        return _line("the same without val labels", asked | {"tune": "support"} | folder)
     return _line("what else there is", None)
 
 

@@ -11,7 +11,7 @@ import click
 
 from susx_bench.cli.shared import named_inputs, names_inputs
 from susx_bench.console import counted, stderr, stdout
-from susx_bench.errors import CheckError
+from susx_bench.errors import BenchError, CheckError, RecordError
 from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, Group
 
 
@@ -32,26 +32,39 @@ def verify(record: tuple[Path, ...], **given: Any) -> None:
     """Measure RECORDs, files or folders, again and compare every prediction.
 
     A record is data: the files, folders and repositories that it names are read if you name them
-    too. Nothing is written. Exit 3 where an image has another answer now, 2 where the inputs
-    cannot be found again.
+    too. Nothing is written. Of several records those that can be are measured, and what the
+    others need is listed. Exit 3 where an image has another answer now, 2 where the inputs of a
+    record cannot be found again.
     """
     notes = stderr()
     with notes.status("loading"):
         from susx_bench.progress import Reporter
         from susx_bench.runner.tasks import Opened
-        from susx_bench.runner.verify import fault_of, records_in
+        from susx_bench.runner.verify import fault_of, records_in, unmeasured_of
         from susx_bench.runner.verify import verify as measure_again
 
     named = named_inputs(given)
     opened, verdicts = Opened(), []
-    for path in records_in(record):
-        with redirect_stdout(sys.stderr), notes.status(f"measuring {path.name}"):
-            verdict = measure_again(path, named, Reporter(notes), opened)
+    errors: list[BenchError] = []
+    paths = records_in(record)
+    for path in paths:
+        try:
+            with redirect_stdout(sys.stderr), notes.status(f"measuring {path.name}"):
+                verdict = measure_again(path, named, Reporter(notes), opened)
+        except BenchError as error:
+            if len(paths) == 1:
+                raise
+            errors.append(error)
+            stdout().print(f"{error}", soft_wrap=True)
+            continue
         verdicts.append(verdict)
         told = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
         stdout().print(f"{path}: {told}", soft_wrap=True)
+    unmeasured = unmeasured_of(errors, len(paths))
     if fault := fault_of(verdicts):
-        raise CheckError(fault)
+        raise CheckError(f"{fault} {unmeasured}".strip())
+    if unmeasured:
+        raise RecordError(unmeasured)
 
 
 @records.command(

@@ -117,8 +117,7 @@ def run(
     if as_json:
         _print_json(outcomes, notes)
     else:
-        bundle = None if suite else request.features
-        _print_table(outcomes, request.out, time.perf_counter() - clock, bundle, metric)
+        _print_table(outcomes, request, time.perf_counter() - clock, metric, suite=bool(suite))
     for picture in drawn:
         (notes if as_json else stdout()).print(f"heat map: {picture}", soft_wrap=True)
     _raise_failures(outcomes, done.lost, request.out)
@@ -255,13 +254,13 @@ def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
 
 
 def _print_table(
-    outcomes: Sequence[Outcome], out: Path, seconds: float, features: Path | None, metric: str
+    outcomes: Sequence[Outcome], request: Request, seconds: float, metric: str, *, suite: bool
 ) -> None:
     from susx_bench.cli.next_step import next_step
     from susx_bench.leaderboard.metrics import METRICS
     from susx_bench.leaderboard.results import choices, terminal_table
 
-    console = stdout()
+    console, out = stdout(), request.out
     order = list(dict.fromkeys(outcome.cell.method.name for outcome in outcomes))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
     print_all(terminal_table(records, order, METRICS[metric]), console)
@@ -281,4 +280,7 @@ def _print_table(
             f"{each} with the same inputs; nothing to do (--force to run again): {out}",
         )
     if records:
-        console.print(next_step(records, features), soft_wrap=True)
+        own = [] if suite else [name for name in request.method if ":" in name]
+        named = out if is_given("out") else None
+        features = None if suite else request.features
+        console.print(next_step(records, features, own, named), soft_wrap=True)

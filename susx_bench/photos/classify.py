@@ -458,7 +458,8 @@ def _answer(
         method, why = _default(replace(material, labelled=None), len(unlabelled), made=False)
         classifier = _fit(material, method, "fixed")
     if classifier.note:
-        watch.note(f"hyper-parameters: {classifier.note}")
+        why = classifier.note.removeprefix("fixed: ")
+        watch.note(f"{method} is not tuned and uses its fixed setting: {why}")
     classifier, logits, as_sure = _probable(classifier, material, unlabelled, labelled)
 
     label = torch.zeros(len(bad), dtype=torch.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from susx_bench.errors import OptionError, RecordError
+from susx_bench.console import counted
+from susx_bench.errors import BenchError, NotNamedError, OptionError, RecordError
 from susx_bench.events import Listener, ignore
 from susx_bench.features.task import TaskFeatures
 from susx_bench.hub import downloads
@@ -248,11 +250,13 @@ def _find(
 def _check_named(path: Path, asked: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Check that files of which a record holds only the hash are named, and paths that it names."""
     if "shots_file" in asked and "shots_file" not in given:
-        raise RecordError(f"{path}: it was measured with a --shots-file. Name it.")
+        message = f"{path}: it was measured with a --shots-file. Name it."
+        raise NotNamedError(message, "--shots-file FILE")
     support = asked.get("support", "")
     if "support" not in given and ("/" in support or support.startswith((".", "~"))):
-        raise RecordError(
-            f"{path}: its support set is the folder {support}. Name it, --support {support}."
+        raise NotNamedError(
+            f"{path}: its support set is the folder {support}. Name it, --support {support}.",
+            f"--support {support}",
         )
 
 
@@ -267,26 +271,30 @@ def _candidates(
         # A registered method, or one in a file by the same name.
         methods = [*(named.method if method == METHOD else ()), record.method]
     elif not named.method:
-        raise RecordError(
-            f"{path}: '{record.method}' was read from a file. Name it, --method FILE.py:CLASS."
+        raise NotNamedError(
+            f"{path}: '{record.method}' was read from a file. Name it, --method FILE.py:CLASS.",
+            f"--method FILE.py:CLASS of '{record.method}'",
         )
     datasets: Sequence[str] = [dataset]
     if not bundle and dataset not in DATASETS.names():
         datasets = named.dataset
         if not datasets:
-            raise RecordError(
+            raise NotNamedError(
                 f"{path}: it was measured on images in {dataset}. Name the place, "
-                f"--dataset {dataset}."
+                f"--dataset {dataset}.",
+                f"--dataset {dataset}",
             )
     encoders: Sequence[str] = [encoder]
     if not bundle and encoder.startswith("local-dir:"):
         encoders = named.encoder
         if not encoders:
-            raise RecordError(
-                f"{path}: its encoder lies in a folder. Name it, --encoder {encoder}."
+            raise NotNamedError(
+                f"{path}: its encoder lies in a folder. Name it, --encoder {encoder}.",
+                f"--encoder {encoder}",
             )
     if bundle and not named.features:
-        raise RecordError(f"{path}: it was measured on a feature bundle. Name it, --features.")
+        message = f"{path}: it was measured on a feature bundle. Name it, --features."
+        raise NotNamedError(message, f"--features FILE of {record.dataset}")
     return {
         "method": [(name,) for name in methods],
         "dataset": [(name,) for name in datasets],
@@ -309,3 +317,20 @@ def fault_of(verdicts: Sequence[Verdict]) -> str:
     each = "; ".join(f"{v.path}: {v.differ} of {v.images} images differ" for v in wrong[:3])
     more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     return f"{len(wrong)} of {len(verdicts)} records are not measured again: {each}{more}."
+
+
+def unmeasured_of(errors: Sequence[BenchError], records: int) -> str:
+    """Which records were not measured again, and what to name for them, in one line.
+
+    Args:
+        errors: Of each of these records, which were told already.
+        records: Number of all.
+    """
+    if not errors:
+        return ""
+    needed = Counter(error.option for error in errors if isinstance(error, NotNamedError))
+    told = "; ".join(f"{option} ({counted(n, 'record')})" for option, n in needed.most_common(6))
+    others = len(errors) - needed.total()
+    parts = [f"Name {told}{' and more' if len(needed) > 6 else ''}." if told else ""]
+    parts += [f"The reasons of {counted(others, 'record')} stand above."] if others else []
+    return f"{len(errors)} of {records} records were not measured again. {' '.join(parts).strip()}"

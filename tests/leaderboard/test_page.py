@@ -662,7 +662,15 @@ def details_of(page: Page, shown: Shown) -> None:
     assert len(cell.records) == 2
     for path in cell.records:
         r = records[path]
-        for part in (r.input_sha256, r.predictions_sha256, r.checksum, r.device, command_of(r)):
+        gallery = f"susx-bench records show {path} --out mistakes"
+        for part in (
+            r.input_sha256,
+            r.predictions_sha256,
+            r.checksum,
+            r.device,
+            command_of(r),
+            gallery,
+        ):
             assert part in text
         assert f"search {round(r.seconds.search, 4)}" in text
         assert "alpha 2, beta 5.5" in text

@@ -206,3 +206,25 @@ def test_verifying_writes_nothing(bundle: Bundle, command: Command, tmp_path: Pa
     kept = {file.relative_to("copy"): file.read_bytes() for file in Path("copy").rglob("*.*")}
     assert there == kept
     assert not Path("results").exists()
+
+
+def test_a_record_that_needs_a_file_does_not_keep_the_others_from_being_measured(
+    command: Command, bundle: Bundle, tmp_path: Path
+) -> None:
+    """The others are measured, what is missing is listed, and a difference is still exit 3."""
+    measured(command, "--method", "zero-shot,tipx", "--features", bundle())
+    (demo,) = measured(command, "--method", "zero-shot", "--shots", "1", "--seed", "1")
+    (tmp_path / "out" / "broken.json").write_text("{")
+
+    done = command("records", "verify", "out")
+
+    assert done.code == 2
+    assert f"{demo}: same" in done.out
+    assert done.out.count("it was measured on a feature bundle. Name it, --features.") == 2
+    assert "3 of 4 records were not measured again. Name --features FILE of" in done.err
+    assert "(2 records). The reasons of 1 record stand above." in done.err
+    change(demo, 2)
+    done = command("records", "verify", "out")
+    assert done.code == 3
+    assert "2 of 769 images differ" in done.err
+    assert "3 of 4 records were not measured again" in done.err

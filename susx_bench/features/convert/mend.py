@@ -201,7 +201,8 @@ def orient(
     turned = {}
     for part, array in features.items():
         if choices[0][part] == "columns":
-            told.mend(part, f"one column for each {'class' if part == 'text' else 'image'}: turned")
+            each = "class" if part == "text" else "image"
+            told.mend(part, f"transposed, as it had a column for each {each} and not a row")
             array = array.T
         turned[part] = array
     return turned

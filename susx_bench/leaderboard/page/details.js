@@ -5,6 +5,8 @@ function record(place, { fields, versions, records }) {
   return { ...found, versions: versions[found.versions] };
 }
 
+const quoted = (text) => (/^[\w./:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
 function pairs(entries) {
   return make("dl", {}, ...entries.filter(([, text]) => text !== null && text !== undefined && text !== "")
     .flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
@@ -74,6 +76,10 @@ function runDetails(run, several) {
   return make("details", { open: several ? null : "" },
     make("summary", {}, `${title}: ${fixed(run.accuracy, 2)} % (${run.correct.toLocaleString("en")} of ${run.n_test.toLocaleString("en")})`),
     make("pre", { tabindex: 0, "aria-label": "Command that measures it again" }, run.command),
+    ...(run.protocol === "bundle" ? [] : [ // of features there are no images to look at
+      make("p", { class: "quiet" }, "A page of its mistakes, image by image, from the folder of this page:"),
+      make("pre", { tabindex: 0, "aria-label": "Command that shows its mistakes" }, `susx-bench records show ${quoted(run.path)} --out mistakes`),
+    ]),
     pairs([
       ["95 % interval", `${fixed(run.low, 2)} to ${fixed(run.high, 2)}, Wilson`],
       ["hyper-parameters", hparams || "none"],

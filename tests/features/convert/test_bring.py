@@ -54,7 +54,7 @@ def test_the_authors_folders_are_the_bundle(
 
     assert same(imported, tensors)
     assert imported.meta == asked | {"logit_scale": 100.0}
-    assert sum("turned" in line for line in imported.lines) == 2  # text and support
+    assert sum("transposed" in line for line in imported.lines) == 2  # text and support
     assert sum("one-hot" in line for line in imported.lines) == 1
 
 
