@@ -6,11 +6,14 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
 from susx_bench.console import printable
+from susx_bench.data.decode import BadImageError, decode
+from susx_bench.data.duplicates import pixels_sha256
 from susx_bench.data.named import label_of, unknown
 from susx_bench.data.sources.tree import class_folders, image_files
 from susx_bench.data.splitnames import split_name
@@ -79,7 +82,7 @@ def read_labels(places: Sequence[Path], classnames: Sequence[str], photos: Photo
     """Read labelled photographs from folders and CSV files.
 
     Raises:
-        OptionError: If a class is unknown, a file is missing, or a photograph has two classes.
+        OptionError: If a class is unknown, a file is missing, or a picture has two classes.
         DatasetError: If a folder cannot be read.
     """
     found, where = Labels(), _Places(photos)
@@ -114,7 +117,32 @@ def read_labels(places: Sequence[Path], classnames: Sequence[str], photos: Photo
             )
     if places and not len(found):
         raise OptionError(f"--labelled {places[0]}: it has no labelled photograph.")
+    _refuse_two_classes(found, photos, classnames)
     return found
+
+
+def _refuse_two_classes(labels: Labels, photos: Photos, classnames: Sequence[str]) -> None:
+    """Refuse one picture, in whatever files it is, that has two classes."""
+    labelled = [(photos.photos[place], label) for place, label in labels.given.items()]
+    labelled += labels.others
+    seen: dict[str, tuple[int, str]] = {}
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        digests = pool.map(_digest, [photo for photo, _ in labelled])
+        for (photo, label), digest in zip(labelled, digests, strict=True):
+            before, other = seen.setdefault(digest or photo.name, (label, photo.name))
+            if before != label:
+                raise OptionError(
+                    f"--labelled: {photo.name} is '{classnames[label]}', and {other}, the same "
+                    f"picture, is '{classnames[before]}'. Give both one class."
+                )
+
+
+def _digest(photo: Photo) -> str:
+    """What is equal for one picture in two files; empty where it cannot be read."""
+    try:
+        return pixels_sha256(decode(photo.read() or b""))
+    except (OSError, BadImageError):
+        return ""
 
 
 def _in_folder(folder: Path, classnames: Sequence[str]) -> list[tuple[str, Path | None, int]]:

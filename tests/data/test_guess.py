@@ -307,6 +307,24 @@ def test_a_list_beside_class_folders_is_told(tmp_path: Path, place: str, name: s
     ]
 
 
+@pytest.mark.parametrize("name", ["train.parquet", "00000.tar", "images.ZIP", "x.tar.gz"])
+def test_tables_and_archives_beside_class_folders_are_told(tmp_path: Path, name: str) -> None:
+    found = guessed(tmp_path, "test/{cat,dog}/1.png", name)
+
+    assert found.splits == {"test": "test"}
+    (line,) = found.remarks
+    assert line.startswith(f"not read: {name} in {tmp_path}/mine, beside folders of images; ")
+
+
+def test_hidden_folders_are_told_with_their_split(tmp_path: Path) -> None:
+    found = guessed(tmp_path, "{train,test}/{cat,dog,.old}/1.png")
+
+    assert found.remarks == [
+        "left out: folder .old (1 file) in 'test'",
+        "left out: folder .old (1 file) in 'train'",
+    ]
+
+
 def test_no_image_in_any_folder_is_no_layout(tmp_path: Path) -> None:
     assert guess(made(tmp_path / "mine", "1.png", "cat/", "data/1.parquet")) is None
 

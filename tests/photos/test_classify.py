@@ -16,6 +16,7 @@ from PIL import Image
 
 import susx_bench
 from susx_bench.data.named import label_of, read_classes, texts_of
+from susx_bench.errors import OptionError
 from susx_bench.photos.calibration import confidence
 from susx_bench.photos.classify import ENOUGH, GIVEN, UNSURE
 from susx_bench.photos.labels import read_labels
@@ -24,7 +25,7 @@ from susx_bench.photos.tables import escaped, unescaped
 from susx_bench.registry import DATASETS
 from tests.conftest import Bundle, Command, Finished
 from tests.data.made import digits as made_digits
-from tests.data.made import encoded, photo
+from tests.data.made import encoded, photo, write
 
 TEMPLATE = "a photo of the number: '{}'."
 EACH = 6
@@ -476,6 +477,19 @@ def test_a_cell_is_no_formula_and_reads_back(text: str) -> None:
 
     assert not cell.startswith(("=", "+", "-", "@", "\uff1d"))
     assert unescaped(cell) == text
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp"])
+def test_one_picture_has_one_class_whatever_its_files_are(kind: str, tmp_path: Path) -> None:
+    write(tmp_path / "photos/0.png", encoded(photo(0)))
+    write(tmp_path / "labelled/cat/1.png", encoded(photo(1)))
+    write(tmp_path / "labelled/dog/2.png", encoded(photo(2)))
+    photos, folder = open_photos([str(tmp_path / "photos")]), tmp_path / "labelled"
+    assert len(read_labels([folder], ["cat", "dog"], photos)) == 2
+
+    write(folder / f"dog/3.{kind}", encoded(photo(1), kind))
+    with pytest.raises(OptionError, match=r"dog/3.* is 'dog', and .*cat/1.png, the same picture"):
+        read_labels([folder], ["cat", "dog"], photos)
 
 
 def test_class_names_are_read_as_people_write_them(tmp_path: Path) -> None:

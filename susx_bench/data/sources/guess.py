@@ -16,6 +16,7 @@ from susx_bench.data.sources.tree import (
     class_folders,
     dead_links,
     described,
+    holders_in,
     identity,
     image_files,
     lists_in,
@@ -228,9 +229,10 @@ class _Folder:
         if stray := loose_images(self.path):
             parts.append(f"images directly in {self.path}, in no class folder: {stray:,}")
         if left := litter(self.path):
-            parts.append(described(left))
+            here = "" if self.path == self._root else f" in {self._from_root(self.path)}"
+            parts.append(f"{described(left)}{here}")
         told = [f"left out: {'; '.join(parts)}"] if parts else []
-        return told + lists_in(self.path)
+        return told + lists_in(self.path) + holders_in(self.path)
 
 
 def _splits(tops: Sequence[_Folder], above: str, where: str) -> dict[Split, _Folder]:

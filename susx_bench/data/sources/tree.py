@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,9 @@ UNREAD = frozenset(
 
 LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 """Endings of tables that list images; they are read where they are given themselves."""
+
+_HOLDERS = (".parquet", ".arrow", ".tar", ".zip", ".tgz", ".gz", ".7z", ".rar")
+"""Endings of files that may hold images."""
 
 Identity = tuple[int, int]
 """Device and number of a folder: the same for a folder and all links to it."""
@@ -136,20 +139,35 @@ def dead_links(folder: Path) -> list[Path]:
 
 def lists_in(folder: Path) -> list[str]:
     """A line that tells of lists that lie in a folder and are not read, where there are some."""
-    found = [
+    found = _named(folder, LISTS)
+    if not found:
+        return []
+    how = f"to read what it lists, give --dataset {as_option(found[0])}"
+    return [f"not read: {_names(found)} in {folder}; {how}"]
+
+
+def holders_in(folder: Path) -> list[str]:
+    """A line that tells of tables and archives that lie beside folders of images, if any do."""
+    found = _named(folder, _HOLDERS)
+    if not found:
+        return []
+    how = "to read tables or shards, put them into a folder of their own; unpack archives"
+    return [f"not read: {_names(found)} in {folder}, beside folders of images; {how}"]
+
+
+def _named(folder: Path, endings: Sequence[str]) -> list[Path]:
+    """The files in a folder whose names end so, without hidden ones."""
+    return [
         Path(entry)
         for entry in _entries(folder)
         if not entry.name.startswith(".")
-        and Path(entry).suffix.lower() in LISTS
+        and Path(entry).suffix.lower() in endings
         and not _is_folder(entry)
     ]
-    if not found:
-        return []
-    names = ", ".join(path.name for path in found[:_SHOWN]) + (", ..." if found[_SHOWN:] else "")
-    return [
-        f"not read: {names} in {folder}; to read what it lists, give --dataset "
-        f"{as_option(found[0])}"
-    ]
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths[:_SHOWN]) + (", ..." if paths[_SHOWN:] else "")
 
 
 def as_option(path: Path) -> str:
