@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -75,6 +76,10 @@ class TagU(Method):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits ``(N, K)`` of test images ``(N, D)``, of which the softmax is their z."""
+        return self._rounds(images)[0].to(images.dtype)
+
+    def _rounds(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the last round has: logits of the images, weights and bias, images per class."""
         context, asked = self._context, len(images)
         if len(context.support):
             images = torch.cat([images, context.support])
@@ -82,11 +87,12 @@ class TagU(Method):
         text, rows = context.text.double(), images.double()
         clip = clip_logits(images, context).double()
         second = rows.T @ rows
-        each = len(images) / len(text)
-        weight = min(self.alpha * each, ALPHA * math.sqrt(each))
+        weight = self._weight(len(images) / len(text))
         sure = torch.softmax(clip[:asked], dim=-1)
         spread = concentration((sure * sure.amax(-1, keepdim=True)).sum(0))
-        logits = clip
+        nothing = clip[:asked], torch.zeros_like(text), torch.zeros_like(text[:, 0])
+        logits, weights, bias = clip, *nothing[1:]
+        count = clip.new_zeros(len(text))
         for _ in range(self.rounds):
             z = torch.softmax(logits, dim=-1)
             shares = z[:asked].sum(0)
@@ -95,13 +101,69 @@ class TagU(Method):
             means = z.T @ rows / count.clamp(min=torch.finfo(count.dtype).tiny)[:, None]
             within = second - means.T @ (count[:, None] * means)
             try:
-                weights, bias = posterior(Sums(text, count, means, within), self.kappa, 1.0)
+                fitted = posterior(Sums(text, count, means, within), self.kappa, 1.0)
             except UnfitError:  # all images are one
-                return clip[:asked].to(images.dtype)
-            logits = clip + weight * (rows @ weights.double().T + bias.double())
+                return *nothing, count
+            weights, bias = (part.double() for part in fitted)
+            logits = clip + weight * (rows @ weights.T + bias)
             if spread < _SPARSE:
                 logits = logits + torch.digamma(shares + spread)
-        return logits[:asked].to(images.dtype)
+        return logits[:asked], weights, bias, count
+
+    def _weight(self, images: float) -> float:
+        """Weight of the Gaussians by how many images a class has."""
+        return min(self.alpha * images, ALPHA * math.sqrt(images))
+
+
+@dataclass
+class TagUStream(TagU):
+    r"""TAG-U for a stream: an image is scored by the Gaussians of the images before it.
+
+    .. math::
+        \text{logits}_i = s\, f_i W^\top + \min\bigl(\alpha n, 0.1 \sqrt n\bigr)\, G_r(f_i), \qquad
+        n = K \Big/ \sum_k \frac1{n_k}
+
+    :math:`G_r` are the Gaussians that `TagU` fits to the first :math:`r` images, of which
+    :math:`n_k` are of class :math:`k`. They are fitted anew when :math:`r` is the number of
+    classes, and whenever a quarter has been added; the last of these fits before an image scores
+    it. So how many images arrive together changes nothing, an image sees no later one, and all
+    fits together cost about five times the last. Before the first, CLIP decides.
+
+    The weight follows the harmonic mean of the images per class, as TAG's does: where a class has
+    not come yet, CLIP decides. The shares of the classes are used on the images that were seen; of
+    the next image they would say that it is like them, which is wrong where classes come one after
+    another.
+
+    Attributes:
+        alpha: As of `TagU`.
+        kappa: As of `TagU`.
+        rounds: As of `TagU`.
+
+    Source:
+        As of `TagU`.
+    """
+
+    name: ClassVar[str] = "tag-u-stream"
+    regime = "streaming"
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits ``(N, K)`` of test images ``(N, D)``, in the order they came."""
+        logits = clip_logits(images, self._context).double()
+        starts = refits(len(images), self._context.num_classes)
+        for start, stop in itertools.pairwise([*starts, len(images)]):
+            _, weights, bias, count = self._rounds(images[:start])
+            weight = self._weight(len(count) / float((1 / count).sum()))
+            logits[start:stop] += weight * (images[start:stop].double() @ weights.T + bias)
+        return logits.to(images.dtype)
+
+
+def refits(images: int, classes: int) -> list[int]:
+    """After how many images of a stream the Gaussians are fitted: fewer than there are."""
+    found, seen = [], classes
+    while seen < images:
+        found.append(seen)
+        seen += math.ceil(seen / 4)
+    return found
 
 
 def concentration(count: Tensor) -> float:

@@ -442,7 +442,7 @@ def test_real_last_bits_choose_nothing(real: Path, name: str) -> None:
     method = fitted(c)
     method.set(method.fixed(c))
     top = method.logits(images).topk(2)
-    sure = top.values[:, 0] - top.values[:, 1] > 0.01
+    sure = top.values[:, 0] - top.values[:, 1] > 0.005
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -455,7 +455,7 @@ def test_real_last_bits_choose_nothing(real: Path, name: str) -> None:
             assert again.hparams == method.hparams
             answers = torch.cat([again.logits(x) for x in torch.split(images, 100)]).argmax(-1)
             assert torch.equal(answers[sure], top.indices[:, 0][sure])
-            assert sure.double().mean() > 0.99
+            assert sure.double().mean() > 0.98
     finally:
         torch.set_num_threads(threads)
 

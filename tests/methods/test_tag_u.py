@@ -11,7 +11,7 @@ from torch import Tensor
 
 from susx_bench.methods.base import Context
 from susx_bench.methods.tag import Sums, posterior
-from susx_bench.methods.tag_u import TagU, concentration
+from susx_bench.methods.tag_u import TagU, TagUStream, concentration, refits
 from susx_bench.methods.zero_shot import clip_logits
 from susx_bench.testing.contract import MethodContract
 from susx_bench.testing.task import clustered, make_context, unit
@@ -202,3 +202,70 @@ def test_labelled_images_keep_their_labels_in_every_round() -> None:
         if spread < 1:
             logits = logits + torch.digamma(shares + spread)
     torch.testing.assert_close(found.double(), logits[:40], atol=1e-3, rtol=1e-4)
+
+
+class TestStreamContract(MethodContract):
+    method = TagUStream
+
+
+def test_a_stream_is_scored_by_the_gaussians_of_what_was_seen() -> None:
+    """Image by image, with the counts that the last round had."""
+    c = without_support(make_context(classes=4, width=8))
+    images = clustered(torch.arange(23) % 4, c.text, seed=7, noise=0.2)
+    rows, text = images.double(), c.text.double()
+    clip = clip_logits(images, c).double()
+    method = TagUStream(alpha=0.3, rounds=2)
+    method.fit(c)
+
+    found = method.logits(images)
+
+    fitted_at = [4, 5, 7, 9, 12, 15, 19]  # a quarter more each time, and at least one
+    assert refits(23, 4) == fitted_at
+    for i in range(23):
+        seen = max((r for r in fitted_at if r <= i), default=0)
+        if not seen:
+            torch.testing.assert_close(found[i].double(), clip[i])
+            continue
+        sure = clip[:seen].softmax(-1)
+        a = likeliest((sure * sure.amax(-1, keepdim=True)).sum(0).numpy())
+        logits, weight = clip[:seen], min(0.3 * seen / 4, 0.1 * (seen / 4) ** 0.5)
+        for _ in range(2):
+            z = logits.softmax(-1)
+            n = z.sum(0)
+            means = torch.stack([(z[:, k, None] * rows[:seen]).sum(0) / n[k] for k in range(4)])
+            within = sum(
+                z[j, k] * torch.outer(rows[j] - means[k], rows[j] - means[k])
+                for j in range(seen)
+                for k in range(4)
+            )
+            assert isinstance(within, Tensor)
+            weights, bias = (p.double() for p in posterior(Sums(text, n, means, within), 8.0, 1.0))
+            logits = clip[:seen] + weight * (rows[:seen] @ weights.T + bias)
+            if a < 1:
+                logits = logits + torch.digamma(n + a)
+        harmonic = 4 / float((1 / n).sum())
+        weight = min(0.3 * harmonic, 0.1 * harmonic**0.5)
+        expected = clip[i] + weight * (rows[i] @ weights.T + bias)
+        torch.testing.assert_close(found[i].double(), expected, atol=1e-3, rtol=1e-4)
+
+
+STREAMS = {"whurs19-1prompt_vit-b-32": (75.77, 10), "caltech101-named_vit-b-32_16shot": (94.25, 1)}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_gains_in_any_order_and_collapses_in_none(real: Path, name: str) -> None:
+    """Shuffled, and with all images of one class before those of the next."""
+    t = load_file(real / "features" / f"{name}.safetensors")
+    method = TagUStream()
+    method.fit(Context(t["text"], t["support"][:0], t["support_labels"][:0]))
+    labels = t["test_labels"]
+    zero_shot, gain = STREAMS[name]
+
+    def right(order: Tensor) -> float:
+        answers = method.logits(t["test"][order]).argmax(-1)
+        return 100 * float((answers == labels[order]).double().mean())
+
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
+    assert right(shuffled) > zero_shot + gain
+    assert right(labels.argsort(stable=True)) > zero_shot - 4
