@@ -35,7 +35,7 @@ AGAIN: Final = "python -m benchmarks.findings"
 BATCHES: Final = ("all", "64:10", "64:4")
 UNSUPERVISED: Final = ("stata", "ecalp", "transclip", "zlap", "tag-u")
 SUPERVISED: Final = ("ecalp-fs", "transclip-fs")
-STREAMING: Final = ("tda", "dota", "dmn", "dmn-fs")
+STREAMING: Final = ("tda", "dota", "dmn", "tag-u-stream", "dmn-fs")
 TUNED: Final = ("tip-adapter", "tipx", "ape", "gda", "timo", "timo-s", "tag")
 
 
@@ -275,12 +275,12 @@ def _streaming(of: Evidence) -> str:
     found = {m: of.more(Cells(m), zero, columns) for m in STREAMING}
     free = {m: e for m, e in found.items() if m != "dmn-fs"}
     said = claim(
-        max(e.mean for e in free.values()) < 5,
+        max(e.mean for e in free.values()) < found["dmn-fs"].mean,
         f"A stream of test images without labels is worth {min(e.mean for e in free.values()):.1f} "
         f"to {max(e.mean for e in free.values()):.1f} points.",
     )
-    rows = [[m, points(e)] for m, e in found.items()]
-    return f"""## A stream is worth little without labels
+    rows = [[m + (" ¶" if m == "tag-u-stream" else ""), points(e)] for m, e in found.items()]
+    return f"""## A stream is worth less than labels
 
 {said} DMN with labelled images beside
 the stream has {points(found["dmn-fs"])}.

@@ -81,8 +81,8 @@ class Registry(Generic[T]):
             and tables know it by that name.
         ours: Where our own objects are. ``package:ATTRIBUTE``: each module of the package holds one
             under that attribute, and is called like it, with hyphens for underscores.
-            ``module:TABLE``: the module has a table of them by name. Empty where ours are declared
-            as entry points, too.
+            ``module:TABLE``: the module has a table of them by name, or of the ``module:object``
+            where each is. Empty where ours are declared as entry points, too.
         instances: Whether the objects are instances of `base`; else they are subclasses of it.
     """
 
@@ -125,8 +125,11 @@ class Registry(Generic[T]):
         package, _, attribute = self._ours.partition(":")
         folder = Path(__file__).parents[1].joinpath(*package.split("."))
         if not folder.is_dir():
-            table: Mapping[str, T] = pkgutil.resolve_name(self._ours)
-            return [EntryPoint(name, self._ours, self.group) for name in table]
+            table: Mapping[str, T | str] = pkgutil.resolve_name(self._ours)
+            return [
+                EntryPoint(name, value if isinstance(value, str) else self._ours, self.group)
+                for name, value in table.items()
+            ]
         stems = sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")
         return [
             EntryPoint(stem.replace("_", "-"), f"{package}.{stem}:{attribute}", self.group)
@@ -231,7 +234,10 @@ class Registry(Generic[T]):
 
 
 METHODS: Registry[type[Method]] = Registry(
-    "method", "susx_bench.methods", "susx_bench.methods.base:Method"
+    "method",
+    "susx_bench.methods",
+    "susx_bench.methods.base:Method",
+    ours="susx_bench.methods.names:NAMES",
 )
 DATASETS: Registry[DatasetSpec] = Registry(
     "dataset",
