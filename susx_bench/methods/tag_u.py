@@ -144,7 +144,7 @@ class TagUStream(TagU):
     """
 
     name: ClassVar[str] = "tag-u-stream"
-    regime = "streaming"
+    regime = "streaming"  # type: ignore[assignment]  # mypy reads one word as the type
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits ``(N, K)`` of test images ``(N, D)``, in the order they came."""
