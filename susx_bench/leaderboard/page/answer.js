@@ -60,7 +60,7 @@ function chooser() {
     ...options.map(([value, text]) => make("option", { value, selected: value === chosen ? "" : null }, text))));
   const parts = [];
   if (all.length > 1) parts.push(select("labels", "You have", all.map((one) => [level(one), levelName(one)]), level(usual)));
-  if (groups.length > 1) parts.push(select("regime", "Test images are seen", groups.map((one) => [one, one.replace(/^inductive$/, "each alone (inductive)")]), groups[0]));
+  if (groups.length > 1) parts.push(select("regime", "Kind of method", groups.map((one) => [one, one.replace(/^inductive$/, "inductive (each image alone)")]), groups[0]));
   if (seen.length > 1) parts.push(select("seen", "The method may be tuned by", seen.map((one) => [one, one]), seen[0]));
   page.usual = { labels: level(usual), regime: groups[0], seen: seen[0] };
   $("chooser").replaceChildren(...parts);
@@ -212,7 +212,7 @@ function others(given, at) {
       return one ? [{ group, seen, one, best: bestOf(one) }] : [];
     });
   if (!found.length) return null;
-  return make("div", { class: "others" }, make("h4", {}, "Where test images are seen otherwise"),
+  return make("div", { class: "others" }, make("h4", {}, "Other kinds of methods"),
     make("ul", {}, ...found.map(({ group, seen, one, best }) => {
       const gain = best.overZeroShot;
       const button = make("button", { type: "button", class: "link" }, group);
