@@ -28,7 +28,11 @@ class Mine(Method):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"encoder": "demo"}, "--dataset ./PHOTOS --encoder ViT-B-32:openai"),
+        (
+            {"encoder": "demo", "dataset_given": "digits"},
+            "--dataset ./PHOTOS --encoder ViT-B-32:openai",
+        ),
+        ({"encoder": "demo"}, "--dataset toy --encoder ViT-B-32:openai"),
         ({}, "--shots 1,2,4,8,16 --seed 1,2,3"),
         ({"protocol": "bundle", "shots": 4}, "--features mine.safetensors --shots 1,2,4 --seed"),
         ({"tuned_on": "support"}, "--shots 1,2,4,8,16 --seed 1,2,3"),
@@ -68,3 +72,13 @@ def test_a_run_says_what_is_next_for_the_method_that_was_asked_for(
     last = done.out.strip().splitlines()[-1]
     assert "--method ./mine.py:Mine" in last
     assert last.endswith("--out here")
+
+
+def test_the_same_without_val_keeps_shots_and_seeds() -> None:
+    runs = [
+        make_record(protocol="bundle", shots=shots, seed=seed, tuned_on="val", draw="balanced")
+        for shots in (1, 4)
+        for seed in (1, 2)
+    ]
+
+    assert "--shots 1,4 --seed 1,2 --tune support" in next_step(runs, Path("mine.safetensors"))

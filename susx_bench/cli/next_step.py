@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from susx_bench.leaderboard.results import boards
-from susx_bench.options.run import METHOD, SHOTS
+from susx_bench.options.run import DEMO, METHOD, SHOTS
 from susx_bench.records.command import command_line, options
 from susx_bench.records.record import Record
 
@@ -25,8 +25,9 @@ def next_step(
 ) -> str:
     """One line: what is worth knowing next, and the command that measures it.
 
-    The demo leads to photographs of one's own, one number of shots to several, a small encoder to
-    the next larger one, and features to a tuning that needs no val labels.
+    The demo leads to photographs of one's own, and its encoder to a real one, one number of shots
+    to several, a small encoder to the next larger one, and features to a tuning that needs no val
+    labels.
 
     Args:
         records: The records of a run, at least one.
@@ -49,8 +50,11 @@ def next_step(
     folder: dict[str, object] = {"out": out} if out else {}
     shots = {r.shots for r in records if r.support_images}
     if best.encoder == "demo":
-        asked |= {"dataset": "./PHOTOS", "encoder": "ViT-B-32:openai"}
         del asked["prompts"]
+        asked |= {"encoder": "ViT-B-32:openai"}
+        if asked["dataset"] != DEMO:
+            return _line("the same with CLIP itself", asked | folder)
+        asked |= {"dataset": "./PHOTOS"}
         return _line("your own photographs, a folder per class", asked | folder)
     fewer = [s for s in SHOTS if best.protocol != "bundle" or s <= max(shots, default=0)]
     if best.setting == "few-shot" and len(shots) == 1 and len(fewer) > 1:
@@ -62,6 +66,12 @@ def next_step(
     if best.protocol != "bundle" and larger:
         return _line("a larger encoder", asked | {"encoder": larger[0]} | folder)
     if best.tuned_on in ("val", "few-val"):
+        drawn = [r for r in records if r.draw]
+        if drawn:
+            asked |= {
+                name: ",".join(map(str, sorted({getattr(r, name) for r in drawn})))
+                for name in ("shots", "seed")
+            }
         return _line("the same without val labels", asked | {"tune": "support"} | folder)
     return _line("what else there is", None)
 
