@@ -165,6 +165,11 @@ class BundleTask(Task):
             "weights_sha256": "",
         }
 
+    @property
+    def images(self) -> Mapping[str, Tensor]:
+        """Features of its support, val and test images, by part, each ``(rows, D)``."""
+        return {name: self._features[name] for name in _PAIRS if name in self._features}
+
     def features(self, need: Need, launch: Launch, advance: Advance) -> TaskFeatures:
         pool, views = self._features["support"], self._views
         norms = val = None

@@ -19,6 +19,7 @@ from susx_bench.events import Listener, Note
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.contents import Contents
 from susx_bench.features.dataset_task import DatasetTask
+from susx_bench.features.leaks import check_shared
 from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import Task
 from susx_bench.options.run import DEMO, LAUNCH
@@ -127,6 +128,9 @@ def _bundle(request: Request, listen: Listener) -> Task:
         classnames=names,
         limit=request.limit,
     )
+    scored = task.test_labels is not None
+    for line in check_shared(f"{request.features}", task.dataset, task.images, scored=scored):
+        listen(Note(f"{line}.", "warning"))
     if task.unread:
         named = ", ".join(task.unread)
         listen(Note(f"{request.features}: no bundle has {named}: not read"))

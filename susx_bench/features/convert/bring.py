@@ -34,6 +34,7 @@ from susx_bench.features.convert.mend import (
     unit_rows,
 )
 from susx_bench.features.convert.read import SUFFIXES, Array, read_arrays
+from susx_bench.features.leaks import shared_rows
 from susx_bench.records.files import canonical_json, write_atomic
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import read_json, read_names
@@ -443,9 +444,13 @@ def _lines(found: _Found, told: Told, shapes: Mapping[str, str]) -> list[str]:
 
 
 def _doubts(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> list[str]:
+    doubts = [
+        f"check: {shared}; {'`run` refuses that' if shared.is_leak else 'they stay'}"
+        for shared in shared_rows(tensors)
+    ]
     checked = agreement(tensors)
     if checked is None:
-        return []
+        return doubts
     part, right, chance = checked
     line = (
         f"check: {right:.1f} % of the {part} images are nearest to the text of their class, chance "
@@ -453,4 +458,4 @@ def _doubts(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> list[str]
     )
     if right < 2 * chance:
         line += "; are text and labels in one order of classes, and of one encoder?"
-    return [line]
+    return [*doubts, line]
