@@ -92,6 +92,16 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {several}"
 
 
+SHOWN = 5
+"""Things that `some` names."""
+
+
+def some(things: Sequence[object]) -> str:
+    """The first of some things, and how many more there are."""
+    more = f" and {len(things) - SHOWN:,} more" if len(things) > SHOWN else ""
+    return ", ".join(map(str, things[:SHOWN])) + more
+
+
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a formula begins with; the last four are the wide letters of Japanese keyboards."""
 

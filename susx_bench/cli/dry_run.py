@@ -36,8 +36,8 @@ def print_outlook(outlook: Outlook, out: Path) -> None:
         console.print(f"would build {build.folder}: {counted(build.images, 'image')}")
     for wait in outlook.waiting:
         console.print(f"{_title(wait.request)}: its cells are known after building")
-    for line in outlook.lost:
-        console.print(f"cannot be listed: {line}")
+    for part in outlook.lost:
+        console.print(f"cannot be listed: {part.lost}")
     reasons = (outcome.reason for outcome in outlook.there.values() if outcome.reason)
     for reason in dict.fromkeys(reasons):
         console.print(f"would be left blank: {reason}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from susx_bench.cli.shared import metric_option, print_all
-from susx_bench.console import counted, printable_lines, stdout
+from susx_bench.console import counted, printable_lines, some, stdout
 from susx_bench.options import ANY_PATH, FOLDER_PATH, NAME, Group
 from susx_bench.options.run import DEMO
 
@@ -55,14 +55,24 @@ def build(
     on; the page shows all.
     """
     from susx_bench.leaderboard import files as boards
+    from susx_bench.leaderboard.absent import failures, unnamed
     from susx_bench.leaderboard.formats import terminal
     from susx_bench.leaderboard.metrics import METRICS
     from susx_bench.runner.suite import Suite
 
+    read = Suite.read(suite)
     with boards.uncollected():
-        built = boards.build(Suite.read(suite), folder, baseline, others, METRICS[metric])
+        built = boards.build(read, folder, baseline, others, METRICS[metric])
         written = boards.write(built, folder)
         print_all(terminal(built.board))
+    for line in failures(folder / "records" / read.name):
+        stdout().print(f"not measured: {line}", soft_wrap=True)
+    if bundles := unnamed(read, built.records):
+        stdout().print(
+            f"no record is called after {some(bundles)}: what it holds may be called otherwise, or "
+            "was not measured",
+            soft_wrap=True,
+        )
     named = [str(path) for path in written if path.parent == folder]
     drawn = counted(len(written) - len(named), "picture")
     stdout().print(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from susx_bench.cli.shared import is_given, metric_option, print_all, said
-from susx_bench.console import counted, own_rank, stderr, stdout
+from susx_bench.console import counted, own_rank, some, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
 from susx_bench.options import ANY_PATH, SHARD, Command, Grouped
 from susx_bench.options.run import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from susx_bench.progress import Reporter
+    from susx_bench.runner.plan import Part
     from susx_bench.runner.request import Request
     from susx_bench.runner.run import Outcome
     from susx_bench.support.build import Request as Build
@@ -131,10 +132,10 @@ def _dry_run(
     as_json: bool,
     heat_map: bool,
 ) -> None:
-    """Print what a run would do."""
+    """Print what a run would do, and end as it would: what it refuses is refused here."""
     from susx_bench.cli.dry_run import print_outlook, print_outlook_json
     from susx_bench.runner.execute import share
-    from susx_bench.runner.outlook import look_ahead
+    from susx_bench.runner.outlook import check_place, look_ahead
     from susx_bench.runner.plan import plan_suite
     from susx_bench.runner.run import path_of
 
@@ -142,25 +143,42 @@ def _dry_run(
     planned = plan_suite(requests, builds or (), listen)
     cells = share(planned.cells, shard, listen)
     outlook = look_ahead(planned, cells, out, listen, force=force, keep_search=heat_map)
+    refused = outlook.refused
+    if builds is None and refused and refused[0].error:
+        raise refused[0].error  # only a suite goes on
+    if outlook.todo or outlook.waiting:
+        check_place(out, requests[0].launch)
     if as_json:
         print_outlook_json(outlook, [path_of(cell, out) for cell in cells])
     else:
         print_outlook(outlook, out)
+    if refused:
+        raise CheckError(f"{_unlisted(refused)}. The run would end with this too.")
 
 
-def _raise_failures(outcomes: Sequence[Outcome], lost: Sequence[str], out: Path) -> None:
+def _raise_failures(outcomes: Sequence[Outcome], lost: Sequence[Part], out: Path) -> None:
     """Exit 3 where cells failed, or could not be listed for lack of their data."""
-    failed = [outcome.reason for outcome in outcomes if outcome.failed]
+    from susx_bench.runner.run import title
+
+    failed = [outcome for outcome in outcomes if outcome.failed]
     told = []
     if failed:
-        told.append(f"{len(failed)} of {counted(len(outcomes), 'cell')} failed, first {failed[0]}")
+        count = f"{len(failed):,} of {counted(len(outcomes), 'cell')} failed"
+        names = [title(outcome.cell) for outcome in failed]
+        told.append(f"{count}: {failed[0].reason if len(failed) == 1 else some(names)}")
     if lost:
-        told.append(
-            f"the cells of {counted(len(lost), 'dataset')} could not be listed, first {lost[0]}"
-        )
+        told.append(_unlisted(lost))
     if told:
         ends = "; ".join(line.rstrip(".") for line in told)
         raise CheckError(f"{ends}. See the *.failed.txt in {out}; a further run tries them again.")
+
+
+def _unlisted(lost: Sequence[Part]) -> str:
+    """Which data has no cells, and of one why."""
+    names = [str(part) for part in lost]
+    what = counted(len({part.dataset for part in lost}), "dataset")
+    which = lost[0].lost if len(lost) == 1 else some(names)
+    return f"the cells of {what} could not be listed: {which.rstrip('.')}"
 
 
 def _requests(

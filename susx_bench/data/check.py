@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from susx_bench.console import counted
+from susx_bench.console import counted, some
 from susx_bench.data.dataset import Dataset, DatasetSplit
 from susx_bench.data.decode import BadImageError, is_plain
 from susx_bench.data.duplicates import perceptual_hash, pixels_sha256
@@ -23,7 +23,6 @@ from susx_bench.data.leaks import (
     contradictions,
     lacking,
     leaks,
-    some,
 )
 from susx_bench.data.sources.base import Sample, Source
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split

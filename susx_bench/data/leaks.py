@@ -7,14 +7,13 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from susx_bench.console import some
 from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.decode import BadImageError
 from susx_bench.data.duplicates import pixels_sha256
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import Split
 from susx_bench.records.files import sha256_bytes
-
-_SHOWN = 5  # things named in a line
 
 
 class Place(NamedTuple):
@@ -27,12 +26,6 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         called = f", '{self.name}'" if self.name else ""
         return f"{self.key} ({self.split}{called})"
-
-
-def some(things: Sequence[object]) -> str:
-    """The first of some things, and how many more there are."""
-    more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
-    return ", ".join(map(str, things[:_SHOWN])) + more
 
 
 def leaks(groups: Iterable[list[Place]]) -> list[list[Place]]:

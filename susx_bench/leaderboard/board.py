@@ -302,6 +302,7 @@ class Board:
         metric: What its numbers are.
         unmeasured: Why numbers of this metric are blank where others are not, a sentence for each
             reason.
+        absent: Which datasets of the suite have no record, as a sentence; empty where each has.
     """
 
     name: str
@@ -319,6 +320,7 @@ class Board:
     left_out: tuple[str, ...] = ()
     metric: Metric = ACCURACY
     unmeasured: tuple[str, ...] = ()
+    absent: str = ""
 
     @property
     def zero_shot(self) -> int | None:

@@ -6,10 +6,12 @@ import gc
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from susx_bench.errors import CheckError, DriftError, RecordError
+from susx_bench.leaderboard.absent import absent
 from susx_bench.leaderboard.board import Board
 from susx_bench.leaderboard.figures import pictures
 from susx_bench.leaderboard.formats.kinds import KINDS
@@ -98,7 +100,7 @@ def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = 
         read_published(),
         baseline,
     )
-    return best_first(board)
+    return best_first(replace(board, absent=absent(suite, records.values())))
 
 
 @contextmanager

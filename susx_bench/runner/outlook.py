@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from susx_bench.errors import OutputError
 from susx_bench.events import Listener, ignore
+from susx_bench.features.launch import Launch
 from susx_bench.features.task import Task
-from susx_bench.records.failures import reason_of
 from susx_bench.runner.cell import Cell
-from susx_bench.runner.plan import Plan, Waiting
+from susx_bench.runner.plan import PURE, Part, Plan, Waiting
 from susx_bench.runner.prepare import need_of
 from susx_bench.runner.run import Outcome, there_already
 from susx_bench.support.build import Outstanding
@@ -57,7 +59,7 @@ class Outlook:
         encodings: What is to be encoded.
         builds: The support sets to be built.
         waiting: Requests whose cells are known after building.
-        lost: Which data cannot be had, and why, a line each.
+        lost: The data whose cells cannot be listed.
     """
 
     cells: Sequence[Cell]
@@ -65,12 +67,17 @@ class Outlook:
     encodings: Sequence[Encoding]
     builds: Sequence[Outstanding]
     waiting: Sequence[Waiting]
-    lost: Sequence[str]
+    lost: Sequence[Part]
 
     @property
     def todo(self) -> list[Cell]:
         """The cells that would be measured."""
         return [cell for i, cell in enumerate(self.cells) if i not in self.there]
+
+    @property
+    def refused(self) -> list[Part]:
+        """Of `lost` what a run refuses too; the rest it would download."""
+        return [part for part in self.lost if PURE not in str(part.error)]
 
     @property
     def bytes(self) -> int:
@@ -100,15 +107,31 @@ def look_ahead(
     """
     there = there_already(cells, out, listen, force=force, keep_search=keep_search)
     todo = [cell for i, cell in enumerate(cells) if i not in there]
-    failed = [part for part in planned.parts if part.error]
     return Outlook(
         cells,
         there,
         _encodings(todo),
         [build for build in planned.builds if build.images],
         planned.waiting,
-        [f"{p.dataset} {p.encoder}: {reason_of(p.error)}" for p in failed if p.error],
+        [part for part in planned.parts if part.error],
     )
+
+
+def check_place(out: Path, launch: Launch) -> None:
+    """Refuse what a run refuses before its first cell: devices, and a folder to write to.
+
+    Raises:
+        OptionError: If the machine has no such devices.
+        OutputError: If records cannot be written into the folder.
+    """
+    if launch.processes > 1 or launch.accelerator != "auto":
+        from susx_bench.features.predict import trainer  # Lightning, which no usual plan needs
+
+        trainer(launch)
+    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        why = "is no folder" if not nearest.is_dir() else "may not be written to"
+        raise OutputError(f"{out} cannot be written: {nearest} {why}. Give another folder.")
 
 
 def _encodings(cells: Sequence[Cell]) -> list[Encoding]:

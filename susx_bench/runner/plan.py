@@ -25,6 +25,7 @@ from susx_bench.events import Listener, Note, ignore
 from susx_bench.features.arrays import named
 from susx_bench.hub import downloads
 from susx_bench.options.run import DEMO, SHOTS
+from susx_bench.records.failures import reason_of
 from susx_bench.records.files import sha256_json
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.cells import cells_of, load_methods
@@ -48,13 +49,24 @@ class Part:
         dataset: The data's name, as asked for.
         encoder: The encoder's.
         sha256: Hash of the options that say what data.
+        shots: Images per class, where they alone are what cannot be had; else 0.
         error: Why the cells could not be listed; None where they were.
     """
 
     dataset: str
     encoder: str
     sha256: str
+    shots: int = 0
     error: BenchError | None = None
+
+    def __str__(self) -> str:
+        """The data, and the shots where only these cannot be had."""
+        return f"{self.dataset} {self.encoder}" + (f" S = {self.shots}" if self.shots else "")
+
+    @property
+    def lost(self) -> str:
+        """Why its cells could not be listed, in one line; empty where they were."""
+        return f"{self}: {reason_of(self.error)}" if self.error else ""
 
 
 @dataclass(frozen=True)
@@ -221,7 +233,7 @@ class _SuitePlan:
                 for s in each:
                     self.add(request.changed(shots=(s,)), builds)
             else:
-                self.parts[keys[0]] = _part(request, keys[0], error)
+                self.parts[keys[0]] = _part(request, keys[0], error, shots=each[0])
         except UNAVAILABLE as error:
             self.parts[data] = _part(request, data, error)
 
@@ -236,7 +248,7 @@ def _by_dataset(request: Request) -> list[Request]:
     return [request.changed(dataset=(name,)) for name in names]
 
 
-def _part(request: Request, key: Request, error: BenchError | None = None) -> Part:
+def _part(request: Request, key: Request, error: BenchError | None = None, shots: int = 0) -> Part:
     if request.features:
         dataset, encoder = named(request.features), request.encoder or "bundle"
         where = str(request.features)  # bundles of one name in two folders are two
@@ -245,4 +257,4 @@ def _part(request: Request, key: Request, error: BenchError | None = None) -> Pa
         encoder = encoder_name(request.encoder, own_encoder(dataset), f"--dataset {dataset}")
     names = [name for name, option in Request.declared().items() if option.data]
     said = [where, encoder, *(str(getattr(key, name)) for name in (*names, "shots"))]
-    return Part(dataset, encoder, sha256_json(said), error)
+    return Part(dataset, encoder, sha256_json(said), shots, error)

@@ -245,7 +245,7 @@ class _Worker:
         return [done[i] for i in numbers]
 
     def _measure(self, cell: Cell, path: Path, features: TaskFeatures, encoding: float) -> Outcome:
-        self._job.say(_title(cell))
+        self._job.say(title(cell))
         try:
             measured = measure(cell, features, self._launch, encoding)
         except UnfitError as error:
@@ -280,7 +280,7 @@ class _Worker:
         return record
 
 
-def _title(cell: Cell) -> str:
+def title(cell: Cell) -> str:
     """A cell in a few words."""
     words = [
         cell.method.name,
@@ -297,14 +297,14 @@ def _title(cell: Cell) -> str:
 
 def _fail(cell: Cell, path: Path, error: BaseException, *, mark: bool) -> Outcome:
     """Tell of a cell that failed, and `mark` it in the place of its record."""
-    reason = f"{_title(cell)}: {reason_of(error)}"
+    reason = f"{title(cell)}: {reason_of(error)}"
     if mark:
         short = {name: said for name, said in cell.inputs.items() if not isinstance(said, list)}
         write_failure(path, short | {"input_sha256": cell.input_sha256}, error, reason)
     return Outcome(cell, path, None, fresh=False, reason=reason, failed=True)
 
 
-def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[str]:
+def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[Part]:
     """Mark the cells of a suite whose data cannot be had, under the name ``cells``.
 
     Args:
@@ -313,9 +313,9 @@ def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[str]:
         launch: Of it only rank 0 writes.
 
     Returns:
-        For each part that cannot be had why, in one line.
+        The parts that cannot be had.
     """
-    reasons = []
+    lost = []
     for part in parts:
         folder = out / folder_name(part.dataset) / folder_name(part.encoder)
         path = folder / f"cells-{part.sha256[:12]}.json"
@@ -323,11 +323,11 @@ def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[str]:
             if launch.is_main:
                 clear_failure(path)
             continue
-        reasons.append(f"{part.dataset} {part.encoder}: {reason_of(part.error)}")
+        lost.append(part)
         if launch.is_main:
             facts = {"dataset": part.dataset, "encoder": part.encoder}
-            write_failure(path, facts, part.error, reasons[-1])
-    return reasons
+            write_failure(path, facts, part.error, part.lost)
+    return lost
 
 
 def _same_texts(task: Task, text: Tensor) -> str:

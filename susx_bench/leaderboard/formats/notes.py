@@ -73,6 +73,8 @@ def notes(board: Board) -> list[str]:
     lines += board.left_out
     if board.left_out:
         lines[-1] += " `susx-bench records prune` removes what is left out."
+    if board.absent:
+        lines.append(board.absent)
     made = counted(board.records, "record")
     lines.append(f"Made from {made} by susx-bench leaderboard build.")
     return lines

@@ -1,0 +1,93 @@
+"""A dry run ends like the run: the same refusals, the same exit code, and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from tests.conftest import Bundle, Command
+
+TOY = ("--setting", "few-shot", "--features", "toy.safetensors")
+REFUSED: dict[str, tuple[str, ...]] = {
+    "more shots than there are": ("--method", "tipx", *TOY, "--shots", "2,8"),
+    "only more shots": ("--method", "tipx", *TOY, "--shots", "8"),
+    "a part that is another": ("--method", "tipx", *TOY[:3], "leaks.safetensors"),
+    "no such file": ("--method", "tipx", *TOY[:3], "gone.safetensors"),
+    "no val": ("--method", "tipx", *TOY[:3], "no-val.safetensors", "--tune", "val"),
+    "val shots": ("--method", "tipx", *TOY, "--tune", "few-val", "--val-shots", "7"),
+    "test labels": (
+        "--method",
+        "transclip",
+        *TOY[:3],
+        "unlabelled.safetensors",
+        "--batches",
+        "8:2",
+    ),
+    "limit": ("--method", "tipx", *TOY[:3], "unlabelled.safetensors", "--limit", "2"),
+    "classnames": ("--method", "tipx", *TOY, "--classnames", "names.txt"),
+    "shots file": ("--method", "tipx", *TOY, "--shots-file", "far.json"),
+    "no such device": ("--method", "tipx", *TOY, "--accelerator", "tpu"),
+    "a file as a folder": ("--method", "tipx", *TOY, "--out", "toy.safetensors/out"),
+    "an unknown method": ("--method", "tipxx", *TOY),
+    "two of one name": ("--method", "tipx,./same.py:Same", *TOY),
+    "data": ("--method", "tipx", "--setting", "few-shot", "--dataset", "digits,./gone"),
+    "an encoder": ("--method", "tipx", "--setting", "few-shot", "--dataset", "./gone"),
+    "support": ("--method", "tipx", "--setting", "name-only", "--support", "sus-xx"),
+    "a cache": ("--method", "tag", "--setting", "few-shot", "--dataset", "digits"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_dry_run_refuses_what_the_run_refuses(
+    kind: str,
+    command: Command,
+    bundle: Bundle,
+    tensors: dict[str, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle()
+    bundle("leaks.safetensors", val=tensors["test"].clone(), val_labels=tensors["test_labels"] * 1)
+    bundle("no-val.safetensors", val=None, val_labels=None)
+    bundle("unlabelled.safetensors", test_labels=None)
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    (tmp_path / "far.json").write_text("[0, 99]")
+    (tmp_path / "same.py").write_text(
+        "import susx_bench as sb\nclass Same(sb.Method):\n    name = 'tipx'\n"
+        "    def fit(self, context): pass\n    def logits(self, images): return images\n"
+    )
+    if kind == "a cache":
+        monkeypatch.setenv("SUSX_BENCH_CACHE", str(tmp_path / "toy.safetensors" / "cache"))
+    before = sorted(tmp_path.rglob("*"))
+
+    dry = command("run", *REFUSED[kind], "--dry-run")
+    assert sorted(tmp_path.rglob("*")) == before
+    ran = command("run", *REFUSED[kind])
+
+    assert dry.code == ran.code == 2
+    assert dry.out == ran.out == ""
+    if kind not in (
+        "a file as a folder",
+        "a cache",
+    ):  # the run tries, and says what the system said
+        assert dry.err == ran.err
+
+
+def test_a_suite_goes_on_and_ends_alike(command: Command, bundle: Bundle, tmp_path: Path) -> None:
+    bundle()
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\ntitle = "Mine"\n[[run]]\nmethod = ["tip-adapter"]\nsetting = "few-shot"\n'
+        'features = ["toy.safetensors", "gone.safetensors"]\nshots = [2, 8]\nseed = [1]\n'
+    )
+
+    dry = command("run", "--suite", "mine.toml", "--dry-run")
+    ran = command("run", "--suite", "mine.toml")
+
+    assert dry.code == ran.code == 3
+    assert "would measure 1 of 1 cell" in dry.out
+    told = "the cells of 2 datasets could not be listed: toy bundle S = 8, gone bundle"
+    assert told in dry.err
+    assert told in ran.err
+    assert "cannot be listed: gone bundle: --features gone.safetensors: no such file" in ran.err
