@@ -9,13 +9,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import click
+
 from susx_bench.errors import OptionError
 from susx_bench.events import Event, Listener, Note, ignore
 from susx_bench.features.arrays import Features
 from susx_bench.methods.base import Method, Setting
-from susx_bench.results import Results
+from susx_bench.options import shown
+from susx_bench.options.given import checked, several
+from susx_bench.records.store import read_predictions
+from susx_bench.results import Predicted, Results
 from susx_bench.runner.execute import execute
 from susx_bench.runner.request import Request
+from susx_bench.runner.run import Outcome
 
 Name = str | Path
 MethodName = str | type[Method]
@@ -64,27 +70,32 @@ def evaluate(
 
     Returns:
         The records and their table. A cell that a method has no use for is left out, and
-        `Results.blank` says why.
+        `Results.blank` says why. `Results.predictions` has the answer for every test image, also
+        where there are no test labels and therefore no records.
 
     Raises:
         BenchError: If a name is unknown, options do not fit, or something cannot be had: in one
             line what, where, and what to do.
     """
     given = {
-        "dataset": _each(dataset, _name),
+        "dataset": None if dataset is None else tuple(map(_name, several(dataset))),
         "encoder": encoder,
-        "shots": _each(shots),
-        "seed": _each(seed),
-        "tune": tune if tune is None or isinstance(tune, str) else tuple(tune),
+        "shots": None if shots is None else several(shots),
+        "seed": None if seed is None else several(seed),
+        "tune": tune if tune is None or isinstance(tune, str) else several(tune),
         "prompts": prompts,
         "support": None if support is None else _name(support),
         "features": features,
         "data_root": data_root,
+        "out": out,
         **options,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if features is not None and not isinstance(features, str | Path | Features):
-        raise OptionError(f"features: '{features}' is no path and no Features.")
+        raise OptionError(f"features: {shown(features)} is no path and no Features.")
+    if not callable(listen):
+        raise OptionError(f"listen: {shown(listen)} is no function that takes an event.")
+    progress = checked("progress", click.BOOL, progress)
     request = Request(method=_methods(method), setting=setting, **_variables(given), **given)
     notes: list[str] = []
 
@@ -100,35 +111,51 @@ def evaluate(
         if out is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="susx-bench-")))
         else:
-            folder = request.changed(out=Path(out).expanduser()).out
+            folder = request.out
         outcomes = execute([request], listen=heard, out=folder).outcomes
+        # Rank 0 has written them, into a folder of its own where none is given.
+        predicted = [_predicted(o) for o in outcomes if not o.reason and request.launch.is_main]
     return Results(
         [outcome.record for outcome in outcomes if outcome.record is not None],
         list(dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason)),
         notes,
+        predictions=predicted,
     )
 
 
-def _each(value: Any, one: Any = None) -> tuple[Any, ...] | None:
-    """One value or several, as a tuple; None where there is none."""
-    if value is None:
-        return None
-    several = [value] if isinstance(value, str | Path | int) else list(value)
-    return tuple(several if one is None else map(one, several))
+def _predicted(outcome: Outcome) -> Predicted:
+    """What a cell answered, from the file beside its record's place."""
+    cell, found = outcome.cell, read_predictions(outcome.path)
+    return Predicted(
+        method=cell.method.name,
+        dataset=cell.task.dataset,
+        encoder=cell.task.encoder,
+        tune=cell.tune,
+        shots=cell.shots if "support" in cell.method.needs else 0,
+        seed=cell.seed,
+        classnames=cell.task.classnames,
+        top1=found.top1,
+        margin=found.margin,
+        confidence=found.confidence,
+        record=outcome.record,
+    )
 
 
-def _name(value: Name) -> str:
+def _name(value: Any) -> Any:
     """A name, or a path in the place of one: a `Path` is one also where a name looks alike."""
     if isinstance(value, Path) and not value.is_absolute() and value.parts[:1] not in (("..",), ()):
         return f"./{value}"
-    return str(value)
+    return value
 
 
 def _methods(method: MethodName | Sequence[MethodName]) -> tuple[MethodName, ...]:
-    several = [method] if isinstance(method, str | type) else list(method)
-    if not several:
+    asked = several(method)
+    if not asked:
         raise OptionError("method: the list is empty.")
-    return tuple(several)
+    for each in asked:
+        if not isinstance(each, str | type):
+            raise OptionError(f"method: {shown(each)} is neither a name nor a class.")
+    return asked
 
 
 def _variables(given: dict[str, Any]) -> dict[str, str]:

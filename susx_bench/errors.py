@@ -66,6 +66,9 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
+_SHOWN = 200  # characters of a name that nobody knows
+
+
 class UnknownNameError(BenchError):
     """A name nobody registered; the message offers the nearest known ones, or those given."""
 
@@ -81,7 +84,7 @@ class UnknownNameError(BenchError):
         near = near or nearest(name, names)
         guess = f" Did you mean {' or '.join(near)}?" if near else ""
         super().__init__(
-            f"no {kind} called '{name}'.{guess} Known: {', '.join(names) or 'none'}."
+            f"no {kind} called '{name[:_SHOWN]}'.{guess} Known: {', '.join(names) or 'none'}."
             + (f" {hint}" if hint else "")
         )
 

@@ -207,7 +207,7 @@ class Registry(Generic[T]):
             return f"There is a folder of that name: write --dataset ./{name}."
         if self is DATASETS and re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?(@[\w.-]+)?", name):
             return f"A repository on the hub is --dataset hf:{name}, a folder begins with ./"
-        if self is METHODS and Path(f"{name}.py").is_file():
+        if self is METHODS and _is_file(f"{name}.py"):
             return f"There is a file of that name: write --method ./{name}.py:CLASS."
         for other in REGISTRIES:
             if name in other._entries:
@@ -223,7 +223,7 @@ class Registry(Generic[T]):
                 f"The package {dist.name} {dist.version} is installed but {declares} under the "
                 f"entry point {self.group}: add it to its pyproject.toml and install it again."
             )
-        if Path(name, "pyproject.toml").is_file():
+        if _is_file(name, "pyproject.toml"):
             return (
                 f"The folder {name} is not installed in this environment: pip install -e ./{name}"
             )
@@ -231,6 +231,14 @@ class Registry(Generic[T]):
             "If it is yours: is its package installed in this environment, and does it declare "
             f"the entry point {self.group}?"
         )
+
+
+def _is_file(*parts: str) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return Path(*parts).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 METHODS: Registry[type[Method]] = Registry(

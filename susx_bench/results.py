@@ -5,17 +5,65 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from susx_bench.console import PlainConsole, print_whole, printable
 from susx_bench.errors import OptionError, PackageMissingError
 from susx_bench.leaderboard.metrics import METRICS
 from susx_bench.leaderboard.results import html_table, terminal_table
+from susx_bench.options import shown
+from susx_bench.options.given import several
 from susx_bench.records.frame import row_of
 from susx_bench.records.record import Record
 
 _WIDE = 400
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Predicted:
+    """What a cell answered for every test image, whether or not labels scored it.
+
+    Attributes:
+        method: The method.
+        dataset: The dataset.
+        encoder: The encoder.
+        tune: Which labels were asked to choose hyper-parameters.
+        shots: Support images per class; 0 where there are none, or not equally many.
+        seed: Which draw; 0 where nothing was drawn.
+        classnames: Names of the K classes, in their order.
+        top1: The class of each image, ``(N,)`` int64, in the order of the test set.
+        margin: Its highest minus its second highest logit, ``(N,)`` float32 of half precision, in
+            CLIP's units.
+        confidence: Probability of that class under the softmax of the logits, ``(N,)`` float32 of
+            half precision; None for a method whose scores are no logits.
+        record: The record; None where there are no test labels.
+    """
+
+    method: str
+    dataset: str
+    encoder: str
+    tune: str
+    shots: int
+    seed: int
+    classnames: tuple[str, ...]
+    top1: NDArray[np.int64]
+    margin: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None = None
+    record: Record | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each image's class."""
+        return [self.classnames[k] for k in self.top1.tolist()]
+
+    def __repr__(self) -> str:
+        scored = "not scored" if self.record is None else f"{self.record.accuracy:.1f} % right"
+        return f"<Predicted: {self.method} on {self.dataset}, {len(self.top1):,} images, {scored}>"
 
 
 class Results(Sequence[Record]):
@@ -29,12 +77,15 @@ class Results(Sequence[Record]):
         notes: What else was told, a line each.
         metric: What the table shows: a record's ``accuracy``, ``mean_per_class``, ``macro_f1``,
             ``top5``, ``ece`` or ``nll``.
+        predictions: What each cell answered, also those that no label scores; in a run on several
+            devices rank 0 has them.
 
     Attributes:
         records: See above, like the next three.
         blank: See above.
         notes: See above.
         metric: See above.
+        predictions: See above.
     """
 
     def __init__(
@@ -43,13 +94,17 @@ class Results(Sequence[Record]):
         blank: Sequence[str] = (),
         notes: Sequence[str] = (),
         metric: str = "accuracy",
+        predictions: Sequence[Predicted] = (),
     ) -> None:
-        if metric not in METRICS:
-            raise OptionError(f"metric '{metric}': not one of {', '.join(METRICS)}.")
-        self.records = list(records)
+        if not isinstance(metric, str) or metric not in METRICS:
+            raise OptionError(f"metric {shown(metric)}: not one of {', '.join(METRICS)}.")
+        self.records = list(several(records))
+        if wrong := [each for each in self.records if not isinstance(each, Record)]:
+            raise OptionError(f"records: {shown(wrong[0])} is no Record.")
         self.blank = list(blank)
         self.notes = list(notes)
         self.metric = metric
+        self.predictions = list(predictions)
 
     def by(self, metric: str) -> Results:
         """The same results with another number in their table, see `Results`.
@@ -57,7 +112,7 @@ class Results(Sequence[Record]):
         Raises:
             OptionError: If there is no such metric.
         """
-        return Results(self.records, self.blank, self.notes, metric)
+        return Results(self.records, self.blank, self.notes, metric, self.predictions)
 
     @overload
     def __getitem__(self, place: int) -> Record: ...
@@ -76,7 +131,15 @@ class Results(Sequence[Record]):
 
     def _lines(self) -> list[str]:
         """What stands below the table."""
-        return [*(f"left blank: {reason}" for reason in self.blank), *self.notes]
+        lines = [*(f"left blank: {reason}" for reason in self.blank), *self.notes]
+        unscored = [each for each in self.predictions if each.record is None]
+        for dataset in dict.fromkeys(each.dataset for each in unscored):
+            methods = dict.fromkeys(each.method for each in unscored if each.dataset == dataset)
+            lines.append(
+                f"{', '.join(methods)} on {dataset}: predicted and not scored, since there are no "
+                "test labels; results.predictions has the answers"
+            )
+        return lines
 
     def __repr__(self) -> str:
         file = io.StringIO()

@@ -137,11 +137,37 @@ def test_features_that_do_not_fit_are_refused(
         sb.evaluate("zero-shot", features=sb.Features(**changed))
 
 
-def test_test_images_without_labels_give_no_record(tensors: dict[str, Tensor]) -> None:
-    unlabelled: dict[str, Any] = {**tensors, "test_labels": None}
-    results = sb.evaluate("tag", features=sb.Features(**unlabelled))
+@pytest.mark.parametrize("out", [None, "kept"])
+def test_test_images_without_labels_are_predicted(
+    out: str | None, tensors: dict[str, Tensor]
+) -> None:
+    """The answers are those of the same images with labels; that nothing is scored is said."""
+    names = [f"<{i}>" for i in range(5)]
+    scored: dict[str, Any] = {**tensors, "classnames": names}
+    unlabelled: dict[str, Any] = {**scored, "test_labels": None}
+    methods = ["tag", "zero-shot", "gda"]
+
+    results = sb.evaluate(methods, features=sb.Features(**unlabelled), out=out)
+    again = sb.evaluate(methods, features=sb.Features(**unlabelled), out=out)
+    whole = sb.evaluate(methods, features=sb.Features(**scored))
 
     assert results.records == []
+    assert [each.method for each in results.predictions] == methods
+    for mine, later, theirs in zip(
+        results.predictions, again.predictions, whole.predictions, strict=True
+    ):
+        assert mine.record is None
+        assert mine.top1.tolist() == later.top1.tolist() == theirs.top1.tolist()
+        assert mine.names == [names[k] for k in mine.top1]
+        assert theirs.record is not None
+        right = (theirs.top1 == tensors["test_labels"].numpy()).mean()
+        assert theirs.record.accuracy == pytest.approx(100 * right)
+        assert "70 images, not scored" in repr(mine)
+    line = "tag, zero-shot, gda on features: predicted and not scored"
+    assert line in repr(results)
+    assert line in results._repr_html_()
+    assert "not scored" not in repr(whole)
+    assert results.blank == []
 
 
 def test_a_class_is_a_method(arrays: sb.Features) -> None:
@@ -250,7 +276,7 @@ def test_without_pandas_it_says_so(arrays: sb.Features, monkeypatch: pytest.Monk
         ({"method": "tag", "setting": "zero"}, OptionError, "zero"),
         ({"method": "tag", "tune": "test"}, OptionError, "--tune test chooses on the test labels"),
         ({"method": int}, PluginError, "not a method"),
-        ({"method": "tag", "features": 3}, OptionError, "features: '3' is no path"),
+        ({"method": "tag", "features": 3}, OptionError, "features: 3 is no path"),
     ],
 )
 def test_mistakes_are_one_line(asked: dict[str, Any], error: type[Exception], line: str) -> None:

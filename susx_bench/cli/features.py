@@ -9,7 +9,7 @@ import click
 
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import OptionError
-from susx_bench.options import ANY_PATH, FILE_PATH, IMAGES, NAME, Group, Number
+from susx_bench.options import ANY_PATH, FILE_PATH, IMAGES, NAME, SCALE, TEXT, Group
 
 _PARTS = {
     "text": "Features of the class names, in the order of the labels.",
@@ -60,8 +60,12 @@ Try:
 )
 @click.option("--dataset", type=NAME, help="Name of the dataset. [default: the folder's]")
 @click.option("--encoder", type=NAME, help="Name of the encoder, as in RN50:openai.")
+@click.option("--logit-scale", type=SCALE, help="The encoder's factor on cosines. [default: 100]")
 @click.option(
-    "--logit-scale", type=Number(1e-3, 1e6), help="The encoder's factor on cosines. [default: 100]"
+    "--support-from",
+    type=TEXT,
+    help="What the support images are: few-shot for labelled ones, or what made them from names, "
+    "as in sus-sd-photo. [default: what the file's name says]",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it holds something else.")
 def import_features(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from susx_bench.console import printable
 from susx_bench.data.classes import quoted, squash
 from susx_bench.data.dataset import Dataset
 from susx_bench.data.sources.base import Source
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import DatasetError, OptionError
+from susx_bench.options import shortened, shown
+from susx_bench.options.given import several
 from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import sha256_json
@@ -33,10 +36,12 @@ def read_classes(asked: str | Path | Sequence[str]) -> tuple[str, ...]:
         except (OSError, ValueError) as error:
             raise OptionError(f"{where}: {error}.") from error
     elif isinstance(asked, str):
-        where = f"--classes {asked if len(asked) <= 60 else f'{asked[:57]}...'}"
+        where = f"--classes {printable(shortened(asked))}"
         names = [name.strip() for name in asked.split(",")]
     else:
-        where, names = "classes", list(asked)
+        where, names = "classes", several(asked)
+        if wrong := next((i for i, name in enumerate(names, 1) if not isinstance(name, str)), 0):
+            raise OptionError(f"{where}: name {wrong} is {shown(names[wrong - 1])}, and no text.")
     return _checked(names, where)
 
 

@@ -20,15 +20,17 @@ from susx_bench.features.task import Advance, Need, Norms, Task, TaskFeatures, p
 from susx_bench.methods.base import Labelled
 from susx_bench.methods.checks import UNIT_TOLERANCE
 from susx_bench.records.files import sha256_arrays
+from susx_bench.records.record import UNSAID
 from susx_bench.records.text import parse_json
 
 _META = "bundle"
-_SAYS = {"dataset", "encoder", "logit_scale", "classnames"}
+_SAYS = {"dataset", "encoder", "logit_scale", "classnames", "support_from"}
 _FORMAT = "format"  # what other programs write beside it: whose tensors a file holds
 _REQUIRED = ("text", "test")
 _PAIRS = {"support": "support_labels", "val": "val_labels", "test": "test_labels"}
 _VIEWS, _PROMPTS = "support_views", "text_prompts"
 _PATCHES = {"test": "spatial", "val": "val_spatial"}
+_LONGEST = 1000  # characters of a name in a record
 _TOGETHER = 256  # images whose patches are checked at once
 _NORMS = {name: f"{name}_norms" for name in ("text", *_PAIRS)}
 
@@ -98,7 +100,8 @@ class BundleTask(Task):
         self.encoder = _text(path, "encoder", encoder or meta.get("encoder") or "unknown")
         self.prompts = "bundle"
         self.protocol = "bundle"
-        self.support = "bundle" if "support" in features else "none"
+        origin = _text(path, "support_from", meta.get("support_from", UNSAID))
+        self.support = origin if "support" in features else "none"
         self.logit_scale = _scale(path, logit_scale or meta.get("logit_scale", 100.0))
         names = meta.get("classnames") if classnames is None else classnames
         if names is None:
@@ -114,6 +117,8 @@ class BundleTask(Task):
             if isinstance(name, bool) or not isinstance(name, str | int):
                 told = reprlib.repr(name)
                 raise BundleError(f"{path}: metadata 'classnames' has {told} at {i}, not a text.")
+            if not str(name).strip():
+                raise BundleError(f"{path}: metadata 'classnames' has an empty name at {i}.")
         self.classnames = tuple(str(name) for name in names)
 
         self.test_size = len(features["test"])
@@ -401,6 +406,10 @@ def _text(path: Path | Features, name: str, value: object) -> str:
         raise BundleError(f"{path}: metadata '{name}' is {told}, not a text.")
     if not value.isprintable():
         raise BundleError(f"{path}: metadata '{name}' has characters that cannot be printed.")
+    if not value.strip() or len(value) > _LONGEST:
+        raise BundleError(
+            f"{path}: metadata '{name}' has {len(value)} characters, a name has 1 to {_LONGEST}."
+        )
     return value
 
 

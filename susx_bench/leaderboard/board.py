@@ -33,6 +33,7 @@ REGIMES = ("inductive", "transductive", "streaming")
 MARKS = {
     "†": "chosen on the test labels: an upper bound, not a result, and not ranked",
     "‡": "chosen on target labels: name-only no more, and not ranked",
+    "‖": "nobody says that its support set was made from names: name-only in doubt, and not ranked",
     "¶": "constants chosen with an eye on this dataset: no independent evidence, and not ranked",
     "ᵗ": "transductive: an answer depends on other test images, all or those of its batch",
     "ˢ": "streaming: an answer depends on the test images before it, in a seeded order",
@@ -41,7 +42,7 @@ MARKS = {
 }
 """What each mark means."""
 
-UNRANKED = "†‡¶"
+UNRANKED = "†‡‖¶"
 """Marks of numbers that are compared with no other; they belong to the tuning."""
 
 

@@ -21,7 +21,7 @@ from susx_bench.leaderboard.statistics import (
     paired,
     ranking,
 )
-from susx_bench.records.record import Record, unpack
+from susx_bench.records.record import UNSAID, Record, unpack
 
 
 def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
@@ -35,6 +35,8 @@ def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
         marks += "†"
     elif first.setting == "name-only" and first.tuned_on in ("val", "few-val"):
         marks += "‡"
+    if first.setting == "name-only" and first.support == UNSAID:
+        marks += "‖"
     if any(r.chosen_here for _, r in found):
         marks += "¶"
     ranked = not marks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -97,6 +97,8 @@ class Context:
     in_full: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.in_full, bool):
+            raise TypeError(f"in_full is a {type(self.in_full).__name__}, not True or False.")
         unit = not self.in_full
         text = check_rows("text", self.text, "(K, D)", unit=unit)
         if len(text) < 2:
@@ -107,9 +109,14 @@ class Context:
         object.__setattr__(self, "text", text)
         object.__setattr__(self, "support", support)
         object.__setattr__(self, "support_labels", labels)
-        if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
-            raise ValueError(f"logit_scale is {self.logit_scale}; it is a number above 0.")
+        scale = self.logit_scale
+        if isinstance(scale, bool) or not isinstance(scale, int | float):
+            raise TypeError(f"logit_scale is a {type(scale).__name__}; it is a number above 0.")
+        if not 0 < scale <= sys.float_info.max:
+            raise ValueError(f"logit_scale is {scale!s:.40}; it is a number above 0.")
         if self.val is not None:
+            if not isinstance(self.val, Labelled):
+                raise TypeError(f"val is a {type(self.val).__name__}, not Labelled.")
             self.val.check(self)
         if (views := self.support_views) is not None:
             views = check_rows("support_views", views, "(M, A, D)", text)
@@ -402,6 +409,9 @@ class Method(ABC):
             setattr(self, name, value)
 
 
+_LONGEST, _LARGEST = 1000, 1e12
+"""Characters of a text, and size of a hyper-parameter, that a record takes at most."""
+
 _Fit = Callable[[Any, Context], None]
 _Logits = Callable[[Any, Tensor], Tensor]
 
@@ -508,7 +518,12 @@ def fault(candidate: object) -> str:
     for attribute in ("trained", "seen_always"):
         if not isinstance(value := getattr(candidate, attribute), bool):
             return f"its {attribute} is {value!r}, not True or False"
-    for attribute in ("version", "reference"):
-        if not isinstance(getattr(candidate, attribute), str):
+    for attribute in ("name", "version", "reference"):
+        if not isinstance(text := getattr(candidate, attribute), str):
             return f"its {attribute} is no text"
+        if len(text) > _LONGEST:
+            return f"its {attribute} has {len(text):,} characters, at most {_LONGEST:,} are taken"
+    for name, value in made.hparams.items():
+        if not abs(value) <= _LARGEST:  # NaN too
+            return f"its {name} is {value!s:.40}, not a number of at most {_LARGEST:g}"
     return ""

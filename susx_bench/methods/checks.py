@@ -15,9 +15,14 @@ def check_tensor(name: str, value: object) -> Tensor:
     """Return a tensor, without the gradient that it may ask for: an encoder's weights do.
 
     Raises:
-        TypeError: If it is something else.
+        TypeError: If it is something else, or not dense.
     """
     if isinstance(value, Tensor):
+        if value.is_nested or value.layout != torch.strided or value.is_meta:
+            kind = "nested" if value.is_nested else f"{value.layout} on {value.device}"
+            raise TypeError(
+                f"{name} is a tensor that is {kind}. Give a dense one with its numbers."
+            )
         return value.detach() if value.requires_grad else value
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     how = "from_numpy" if kind == "numpy.ndarray" else "as_tensor"

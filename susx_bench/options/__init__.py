@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat, SupportsIndex
 
 import click
 
@@ -25,9 +25,25 @@ _SCHEME = re.compile(r"^[a-z][a-z0-9-]*:(?!//)")
 """What may stand before a path in a name, as in ``local-dir:FOLDER``."""
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """A value's words, cut where they are many."""
     text = str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def shown(value: Any) -> str:
+    """A value of a Python call for a message: numbers and texts as they are, others by their kind.
+
+    A value may be large, and may fail when it is asked for its own words.
+    """
+    if value is None or isinstance(value, float | str) or _is_small(value):
+        return shortened(repr(value))
+    return f"a value of type {type(value).__name__}"
+
+
+def _is_small(value: Any) -> bool:
+    """Whether something is a whole number that Python writes out."""
+    return isinstance(value, int) and value.bit_length() < 1000
 
 
 class Text(click.ParamType[str]):
@@ -46,6 +62,8 @@ class Text(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the words."""
+        if not isinstance(value, str | PathLike):
+            self.fail(f"{shown(value)} is no {self.name}.", param, ctx)
         text = str(value)
         try:
             check_text(re.sub(r"[\n\r\t]", " ", text) if self.lines else text)
@@ -53,7 +71,7 @@ class Text(click.ParamType[str]):
             self.fail(f"{error}", param, ctx)
         if len(text) > self.most:
             self.fail(
-                f"'{_short(text)}' has {len(text)} characters, at most {self.most} are taken.",
+                f"'{shortened(text)}' has {len(text)} characters, at most {self.most} are taken.",
                 param,
                 ctx,
             )
@@ -62,6 +80,8 @@ class Text(click.ParamType[str]):
 
 class Name(Text):
     """A name, or a path in the place of one; it stays as it was written."""
+
+    name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the name, and that its path is one that this machine can have."""
@@ -105,6 +125,34 @@ class Place(click.ParamType[Path]):
         return path
 
 
+def _quoted(value: Any) -> str:
+    return f"'{shortened(value)}'" if isinstance(value, str) else shown(value)
+
+
+def _number(value: Any) -> Any:
+    """A value that may be read as a number: neither True nor False, and no array of several.
+
+    Raises:
+        TypeError: If it is no such value.
+    """
+    single = isinstance(value, str | SupportsIndex | SupportsFloat)
+    if isinstance(value, bool) or not single or getattr(value, "ndim", False):
+        raise TypeError("it is no number")
+    return value
+
+
+class Bundle(Place):
+    """The path of a feature bundle; a Python call may give `susx_bench.Features` in its place."""
+
+    def __init__(self) -> None:
+        super().__init__("file")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check and expand a path; features stay as they are."""
+        in_memory = all(callable(getattr(value, name, None)) for name in ("tensors", "facts"))
+        return value if in_memory else super().convert(value, param, ctx)
+
+
 class Count(click.IntRange):
     """A whole number with both ends. The upper one is more than anybody has a use for."""
 
@@ -117,13 +165,13 @@ class Count(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Check the number."""
         try:
-            number = int(value)
-        except (ValueError, OverflowError):
-            self.fail(f"'{_short(value)}' is not a valid integer.", param, ctx)
-        if isinstance(value, float) and value != number:
-            self.fail(f"{value} is not a valid integer.", param, ctx)
+            number = int(_number(value))
+        except (ValueError, OverflowError, TypeError):
+            self.fail(f"{_quoted(value)} is not a valid integer.", param, ctx)
+        if not isinstance(value, str) and value != number:
+            self.fail(f"{_quoted(value)} is not a valid integer.", param, ctx)
         if not self.least <= number <= self.most:
-            shown = _short(value)
+            shown = shortened(value)
             self.fail(f"{shown} is not in the range {self._describe_range()}.", param, ctx)
         return number
 
@@ -142,11 +190,11 @@ class Number(click.FloatRange):
     ) -> float:
         """Check the number."""
         try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            self.fail(f"'{_short(value)}' is not a valid number.", param, ctx)
+            number = float(_number(value))
+        except (ValueError, OverflowError, TypeError):
+            self.fail(f"{_quoted(value)} is not a valid number.", param, ctx)
         if not (math.isfinite(number) and self.least <= number <= self.most):
-            shown = _short(value)
+            shown = shortened(value)
             self.fail(f"{shown} is not in the range {self._describe_range()}.", param, ctx)
         return number
 
@@ -183,12 +231,14 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
         """Split, convert and drop repeats, in the order given."""
-        whole = isinstance(value, str) or not isinstance(value, Sequence)
-        parts = [part.strip() for part in str(value).split(",")] if whole else value
+        if isinstance(value, str):
+            parts = [part.strip() for part in value.split(",")]
+        else:
+            parts = list(value) if isinstance(value, list | tuple) else [value]
         if not parts:
             self.fail("the list is empty.", param, ctx)
-        if any(part == "" for part in parts):
-            self.fail(f"'{_short(value)}' has an empty item.", param, ctx)
+        if any(isinstance(part, str) and not part for part in parts):
+            self.fail(f"'{shortened(value)}' has an empty item.", param, ctx)
         return tuple(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
 
 
@@ -226,11 +276,10 @@ class MethodList(NameList):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
         """Split and check the names; a class stays as it is."""
-        if isinstance(value, type):
-            return (value,)
-        if isinstance(value, str) or not any(isinstance(each, type) for each in value):
+        several = value if isinstance(value, list | tuple) else (value,)
+        if not any(isinstance(each, type) for each in several):
             return super().convert(value, param, ctx)
-        items = (e if isinstance(e, type) else self.item.convert(e, param, ctx) for e in value)
+        items = (e if isinstance(e, type) else self.item.convert(e, param, ctx) for e in several)
         return tuple(dict.fromkeys(items))
 
 
@@ -255,7 +304,7 @@ class Shard(click.ParamType[tuple[int, int]]):
         match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(value))
         part, parts = map(int, match.groups()) if match else (0, 0)
         if not 1 <= part <= parts:
-            self.fail(f"'{_short(value)}' is not one of n parts, as in 1/4 to 4/4.", param, ctx)
+            self.fail(f"'{shortened(value)}' is not one of n parts, as in 1/4 to 4/4.", param, ctx)
         return part, parts
 
 
@@ -327,10 +376,14 @@ class Group(click.Group):
 FILE_PATH = Place("file")
 FOLDER_PATH = Place("folder")
 ANY_PATH = Place("either")
+BUNDLE_PATH = Bundle()
+TEXT = Text()
 NAME = Name()
 NAMES = NameList()
 METHODS = MethodList()
 WORDS = CommaList(NAME)
+PROMPTS = Text(10_000)
+"""A kind of prompts, or templates."""
 SEED = Count(0, 2**63 - 1)  # what a generator takes as a seed
 SEED_LIST = CommaList(Count(1, 2**63 - 1))
 ORDER_LIST = CommaList(SEED)
@@ -340,4 +393,6 @@ SHOT_LIST = CommaList(IMAGES)
 TRAVEL = Count(1, 65_536)
 """Images that travel together."""
 SHARD = Shard()
+SCALE = Number(1e-3, 1e6)
+"""A factor on cosines."""
 PRICE = Number(0, 1e6)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import click
@@ -26,6 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from susx_bench.errors import OptionError
 from susx_bench.options import Grouped, NameList
+from susx_bench.options.given import checked
 
 if TYPE_CHECKING:
     from susx_bench.records.record import Record
@@ -54,7 +54,6 @@ class Option:
         asked: What a record's cell was asked with; None where the option is not needed. Where this
             is not given, the option's field of the record, if that is not the default.
         words: How a table says a value, with ``{}`` in its place.
-        objects: Whether a Python call may give an object that is no word, such as a class.
         quick: Whether a number that was measured with it is a quick look, which no leaderboard
             takes.
     """
@@ -73,7 +72,6 @@ class Option:
     file: bool = False
     asked: Callable[[Record], Any] | None = None
     words: str = ""
-    objects: bool = False
     quick: bool = False
 
     def spelling(self, name: str) -> str:
@@ -176,24 +174,12 @@ def convert(option: Option, value: Any) -> Any:
     Raises:
         PydanticCustomError: If the type refuses it; a validator turns it into a line.
     """
-    if option.objects and not _is_words(value):
-        return value
     try:
-        return option.type.convert(value, None, None)
-    except click.UsageError as error:
+        return checked("", option.type, value)
+    except OptionError as error:
         # Braces would be read as fields of the message.
-        raise PydanticCustomError("option", "{line}", {"line": error.message}) from error
-    except (TypeError, AttributeError) as error:  # a value that no command line can have
-        raise PydanticCustomError(
-            "option", "{line}", {"line": f"'{value}' is no {option.type.name}"}
-        ) from error
-
-
-def _is_words(value: Any) -> bool:
-    """Whether a value is a text or a path, or a list of these."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_words, value))
-    return isinstance(value, str | PathLike)
+        line = str(error).removeprefix(": ")
+        raise PydanticCustomError("option", "{line}", {"line": line}) from error
 
 
 def _param(model: type[Options], name: str, changes: dict[str, Any]) -> Callable[[Any], Any]:

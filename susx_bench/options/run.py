@@ -12,6 +12,7 @@ from pydantic import field_validator, model_validator
 
 from susx_bench.errors import OptionError, UnknownNameError
 from susx_bench.options import (
+    BUNDLE_PATH,
     FILE_PATH,
     FOLDER_PATH,
     IMAGES,
@@ -19,16 +20,17 @@ from susx_bench.options import (
     NAME,
     NAMES,
     ORDER_LIST,
+    PROMPTS,
+    SCALE,
     SEED_LIST,
     SHOT_LIST,
     TRAVEL,
     WORDS,
     Count,
-    Number,
-    Text,
 )
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import Option, Options
+from susx_bench.options.given import checked
 from susx_bench.options.recorded import Extras, Precision, Setting, Tuning
 from susx_bench.options.templates import read_templates
 from susx_bench.registry import METHODS as REGISTERED_METHODS
@@ -278,7 +280,6 @@ class RunOptions(Options, Extras):
             required=True,
             decides=True,
             suite="one",
-            objects=True,
             asked=_method,
         ),
     ]
@@ -298,7 +299,7 @@ class RunOptions(Options, Extras):
     features: Annotated[
         Any,  # a path, and `susx_bench.Features` in a Python call
         Option(
-            type=FILE_PATH,
+            type=BUNDLE_PATH,
             help="A feature bundle, in place of a dataset and an encoder.",
             group=DATA,
             decides=True,
@@ -306,7 +307,6 @@ class RunOptions(Options, Extras):
             suite="each",
             below=True,
             file=True,
-            objects=True,
             asked=lambda r: BUNDLE if _is_bundle(r) else None,
         ),
     ] = None
@@ -340,7 +340,7 @@ class RunOptions(Options, Extras):
     logit_scale: Annotated[
         float | None,
         Option(
-            type=Number(1e-3, 1e6),
+            type=SCALE,
             help="Of a bundle.",
             group=ENCODER,
             decides=True,
@@ -352,7 +352,7 @@ class RunOptions(Options, Extras):
     prompts: Annotated[
         str,
         Option(
-            type=Text(10_000),
+            type=PROMPTS,
             help='What the text encoder reads: a kind, or a template such as "a sketch of a {}."; '
             "several with | between them.",
             group=ENCODER,
@@ -568,7 +568,8 @@ class RunOptions(Options, Extras):
             return values
         if "prompts" in values:
             raise OptionError("--templates stands in place of --prompts: give one of them.")
-        return values | {"prompts": read_templates(Path(values["templates"]))}
+        path = checked("--templates", FILE_PATH, values["templates"])
+        return values | {"prompts": read_templates(path)}
 
     @model_validator(mode="before")
     @classmethod

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -15,7 +16,10 @@ from torch import Tensor
 from susx_bench.errors import OptionError
 from susx_bench.features.blocks import BLOCK
 from susx_bench.methods.base import Context, Method
+from susx_bench.methods.checks import check_rows
 from susx_bench.methods.ties import first_alike, top1
+from susx_bench.options import FILE_PATH, NAME, TEXT, shown
+from susx_bench.options.given import checked, several
 from susx_bench.photos.calibration import Calibration
 from susx_bench.records.files import canonical_json, write_atomic
 from susx_bench.records.paths import read_bytes
@@ -110,13 +114,25 @@ class Classifier:
 
         Raises:
             UnknownNameError: If nobody registered the method.
+            OptionError: If an argument is of another kind.
             UnfitError: If the method is not defined on this context.
         """
+        method, encoder = checked("method", NAME, method), checked("encoder", TEXT, encoder)
+        tune = checked("tune", click.Choice(["fixed", "support"]), tune)
+        if not isinstance(context, Context):
+            raise OptionError(f"context: {shown(context)} is no Context.")
+        names = several(classnames)
+        if isinstance(classnames, str) or not all(isinstance(name, str) for name in names):
+            raise OptionError(f"classnames: {shown(classnames)} is no list of names.")
+        if len(names) != context.num_classes:
+            raise OptionError(f"classnames: {len(names)} names for {context.num_classes} classes.")
+        if unknown := sorted(facts.keys() - {each.name for each in fields(cls)}):
+            raise OptionError(f"a classifier has no {', '.join(unknown)}.")
         made = load_method(method)[0]()
         made.fit(context)
         choice = choose(made, context, tune)
         return cls(
-            classnames=tuple(classnames),
+            classnames=names,
             method=made,
             context=context,
             hparams=choice.hparams,
@@ -132,11 +148,20 @@ class Classifier:
 
         An inductive method gets blocks of the size that records are measured with, so that its
         answers are theirs to the last bit. Any other gets all images at once.
+
+        Raises:
+            OptionError: If they are no unit features of the classifier's encoder.
         """
+        try:
+            images = check_rows("images", images, "(N, D)", self.context.text[:0])
+        except (TypeError, ValueError) as error:
+            raise OptionError(str(error)) from error
+        if not len(images):
+            return images.new_zeros(0, len(self.classnames))
         if self.method.regime != "inductive":
             return self.method.logits(images).float()
         parts = [self.method.logits(block)[:rows].float() for block, rows in _blocks(images)]
-        return torch.cat(parts) if parts else images.new_zeros(0, len(self.classnames))
+        return torch.cat(parts)
 
     @property
     def first_alike(self) -> Tensor:
@@ -144,13 +169,18 @@ class Classifier:
         return first_alike(self.context, self.method.needs)
 
     def predict(self, images: Tensor) -> Predictions:
-        """Classify unit features ``(N, D)``."""
+        """Classify unit features ``(N, D)``.
+
+        Raises:
+            OptionError: As `logits`.
+        """
         return answers(self.logits(images), self.temperature, self.first_alike)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the classifier into a safetensors file; `load` fits it again.
 
         Raises:
+            OptionError: If there can be no such path.
             OutputError: If it cannot be written.
         """
         context = self.context
@@ -180,17 +210,20 @@ class Classifier:
             tensors["text_prompts"] = torch.cat(list(context.text_prompts))
             says["prompts_per_class"] = [len(rows) for rows in context.text_prompts]
         whole = {name: rows.contiguous().clone() for name, rows in tensors.items()}
-        write_atomic(path, save(whole, metadata={_META: canonical_json(says)}))
+        write_atomic(
+            checked("path", FILE_PATH, path), save(whole, metadata={_META: canonical_json(says)})
+        )
 
     @classmethod
-    def load(cls, path: Path) -> Classifier:
+    def load(cls, path: Path | str) -> Classifier:
         """Read a classifier back, and fit it.
 
         Raises:
             OptionError: If it is no such file, or of another version of the method.
         """
+        file: Path = checked("path", FILE_PATH, path)
         try:
-            content = read_bytes(path)
+            content = read_bytes(file)
             length = int.from_bytes(content[:8], "little")
             says = parse_json(parse_json(content[8 : 8 + length].decode())["__metadata__"][_META])
             tensors = load(content)

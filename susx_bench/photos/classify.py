@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+import click
 import torch
 from torch import Tensor
 
@@ -23,6 +24,9 @@ from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import Need
 from susx_bench.methods.base import Context, Labelled, Method, UnfitError
 from susx_bench.methods.zero_shot import clip_logits
+from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, PROMPTS, Number, shown
+from susx_bench.options.given import checked, several
+from susx_bench.options.recorded import Precision
 from susx_bench.photos.calibration import calibrate, confidence, held_out, matched
 from susx_bench.photos.classifier import Classifier, answers
 from susx_bench.photos.encoded import Studio, Watch
@@ -215,18 +219,33 @@ def classify(
     Raises:
         BenchError: If something is missing or does not fit, with a line that says what.
     """
+    photos, labelled = _listed("photos", NAME, photos), _listed("labelled", ANY_PATH, labelled)
+    leave_out = _listed("leave_out", ANY_PATH, leave_out)
+    support, encoder, method = (
+        None if value is None else checked(name, NAME, value)
+        for name, value in (("support", support), ("encoder", encoder), ("method", method))
+    )
+    prompts = checked("prompts", PROMPTS, prompts)
+    precision = checked("precision", click.Choice(get_args(Precision)), precision)
+    tune = None if tune is None else checked("tune", click.Choice(["fixed", "support"]), tune)
+    if prompts_dir is not None:
+        prompts_dir = checked("prompts_dir", FOLDER_PATH, prompts_dir)
+    reject = checked("reject", Number(0, 1), reject)
+    for name, value, kind in (("launch", launch, Launch), ("watch", watch, Watch)):
+        if value is not None and not isinstance(value, kind):
+            raise OptionError(f"{name}: {shown(value)} is no {kind.__name__}.")
     watch = watch or Watch()
     opened: Photos | None = None
     skipped: list[tuple[str, str]] = []
     if features is not None:
-        if _listed(photos) or _listed(labelled) or support:
+        if photos or labelled or support:
             raise OptionError("--features takes the place of PHOTOS, --labelled and --support.")
-        material = _of_bundle(Path(features), classes)
+        material = _of_bundle(checked("features", FILE_PATH, features), classes)
     else:
         asked = _Asked(
-            places=_listed(photos),
+            places=[str(each) for each in photos],
             classes=classes,
-            labelled=tuple(Path(each).expanduser() for each in _listed(labelled)),
+            labelled=labelled,
             support=support,
             encoder=encoder,
             precision=precision,
@@ -241,10 +260,9 @@ def classify(
     return _answer(material, opened, skipped, support is not None, method, tune, reject, watch)
 
 
-def _listed(given: str | Path | Sequence[str | Path] | None) -> list[str]:
-    if given is None:
-        return []
-    return [str(each) for each in ([given] if isinstance(given, str | Path) else given)]
+def _listed(name: str, kind: click.ParamType[Any], given: Any) -> tuple[Any, ...]:
+    """One value or several, each checked; none of None."""
+    return () if given is None else tuple(checked(name, kind, each) for each in several(given))
 
 
 @dataclass(frozen=True)

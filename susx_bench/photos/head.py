@@ -16,6 +16,8 @@ from susx_bench.errors import BenchError, OptionError
 from susx_bench.events import Listener, ignore
 from susx_bench.methods.base import Context, Method
 from susx_bench.methods.linear import LinearHead, NotLinearError, linear_head
+from susx_bench.options import FILE_PATH
+from susx_bench.options.given import checked
 from susx_bench.photos.classifier import Classifier
 from susx_bench.records.files import canonical_json, write_atomic
 from susx_bench.runner.verify import Named, refit
@@ -140,8 +142,9 @@ def export(classifier: Classifier | Path | str, to: Path | str) -> Head:
         OptionError: If the method is not linear in the image's feature, or a file is no classifier.
         OutputError: If it cannot be written.
     """
+    file: Path = checked("to", FILE_PATH, to)
     if not isinstance(classifier, Classifier):
-        classifier = Classifier.load(Path(classifier))
+        classifier = Classifier.load(checked("classifier", FILE_PATH, classifier))
     head = head_of(
         classifier.method,
         classifier.context,
@@ -153,7 +156,7 @@ def export(classifier: Classifier | Path | str, to: Path | str) -> Head:
         prompts=classifier.prompts,
         temperature=classifier.temperature,
     )
-    head.write(Path(to))
+    head.write(file)
     return head
 
 

@@ -19,6 +19,9 @@ from susx_bench.records.paths import read_bytes
 
 SCHEMA: Final = 5
 
+UNSAID: Final = "bundle"
+"""What a bundle's support set is called where nobody says what it was made of."""
+
 # What a stranger's record may say: no table, picture or interval has to expect more.
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Percent = Annotated[float, Field(ge=0, le=100)]

@@ -22,6 +22,7 @@ from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.run import ORDER, SEEDS, SHOTS
 from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
+from susx_bench.records.record import UNSAID
 from susx_bench.registry import METHODS, is_registered, load_method
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.request import Request
@@ -83,6 +84,13 @@ def cells_of(
         line = "--seed has no effect: without --shots the support set is used whole."
         opened.say(listen, line)
     drawn = any("support" in asked.method.needs for asked in methods)
+    if drawn and request.setting != FEW_SHOT and task.support == UNSAID:
+        opened.say(
+            listen,
+            f"{task.dataset}: the bundle does not say what its support is. If it holds labelled "
+            "images, numbers with it are not name-only, and tables mark them. Say it with the "
+            "metadata support_from, such as sus-sd-photo or few-shot.",
+        )
     draws = _draws(request, task, opened, listen) if drawn else WHOLE
     texts = _Texts(request, task, lambda line: opened.say(listen, line))
     given, cells = request.given(), dict[str, Cell]()

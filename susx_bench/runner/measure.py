@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from susx_bench.data.names import names_one_of
@@ -106,10 +107,10 @@ def measure(cell: Cell, features: TaskFeatures, launch: Launch, encode_seconds: 
         search=fitted.seconds + fitted.choice.seconds,
         predict=predict_seconds,
     )
-    record = Record(
+    record = _recorded(
+        fitted.method,
         **score(top1, logits, cell.task.test_labels, cell.task.classnames, no_logits),
         **_inputs(cell),
-        method=fitted.method.name,
         method_version=fitted.method.version,
         regime=fitted.method.regime,
         trained=fitted.method.trained,
@@ -122,6 +123,22 @@ def measure(cell: Cell, features: TaskFeatures, launch: Launch, encode_seconds: 
         started=started,
     )
     return Measured(record, predictions, fitted.choice)
+
+
+def _recorded(method: Method, **values: Any) -> Record:
+    """A record of values, some of which a stranger's method has given.
+
+    Raises:
+        PluginError: If one is of a kind that no record takes, such as an infinite hyper-parameter.
+    """
+    try:
+        return Record(method=method.name, **values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise PluginError(
+            f"method '{method.name}': no record takes its {place}: {first['msg']}."
+        ) from error
 
 
 def fit(cell: Cell, features: TaskFeatures) -> Fitted:

@@ -17,7 +17,7 @@ from susx_bench.methods.base import UnfitError
 from susx_bench.methods.ties import first_same
 from susx_bench.records.failures import clear_failure, reason_of, write_failure
 from susx_bench.records.files import make_folder
-from susx_bench.records.record import Record
+from susx_bench.records.record import UNSAID, Record
 from susx_bench.records.shared import Lock, portions
 from susx_bench.records.store import (
     Searched,
@@ -36,6 +36,7 @@ from susx_bench.runner.cell import Cell
 from susx_bench.runner.measure import Measured, measure
 from susx_bench.runner.plan import Part
 from susx_bench.runner.prepare import encode
+from susx_bench.runner.tasks import FEW_SHOT
 
 
 @dataclass(frozen=True)
@@ -362,6 +363,8 @@ def unmet_need(cell: Cell) -> str:
         return f"{cell.method.name} looks at val, which --tune {cell.tune} does not"
     if missing:
         return f"{cell.method.name} needs {', '.join(missing)}, which {cell.task.called} lacks"
+    if wrong := _other_setting(cell):
+        return wrong
     if unpatched := sorted(cell.patches - cell.task.patched):
         return (
             f"{cell.method.name} looks at the patches of {', '.join(unpatched)}, which "
@@ -373,3 +376,21 @@ def unmet_need(cell: Cell) -> str:
     if cell.setting not in cell.method.settings:
         return f"{cell.method.name} is not for the {cell.setting} setting"
     return ""
+
+
+def _other_setting(cell: Cell) -> str:
+    """Why a bundle's support set is none of the setting; empty where it is, or nobody says."""
+    task, name = cell.task, cell.method.name
+    if task.protocol != "bundle" or task.support == UNSAID or "support" not in cell.method.needs:
+        return ""
+    if task.support == FEW_SHOT and cell.setting != FEW_SHOT:
+        what = "labelled images, which name-only has none of"
+    elif task.support != FEW_SHOT and cell.setting == FEW_SHOT:
+        what = "no labelled images"
+    else:
+        return ""
+    other = "name-only" if cell.setting == FEW_SHOT else FEW_SHOT
+    return (
+        f"{name}: {task.called} says that its support is {task.support}: {what}. Use --setting "
+        f"{other}"
+    )

@@ -23,6 +23,7 @@ from susx_bench.features.convert.layouts import (
     PARTS,
     Chosen,
     choose,
+    made_of,
 )
 from susx_bench.features.convert.mend import (
     Layout,
@@ -65,6 +66,7 @@ class Request:
         encoder: Name of the encoder.
         logit_scale: The encoder's factor on cosines.
         shots: Which support set of several.
+        support_from: What the support images are, see `susx_bench.Features`.
     """
 
     source: Path | None
@@ -75,6 +77,7 @@ class Request:
     encoder: str | None = None
     logit_scale: float | None = None
     shots: int | None = None
+    support_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ def _from_source(request: Request, source: Path, found: _Found) -> None:
 def _words(arrays: dict[str, Array]) -> dict[str, Any]:
     """Take the single values that say what a bundle's metadata says, of a file without any."""
     words: dict[str, Any] = {}
-    for name in ("dataset", "encoder"):
+    for name in ("dataset", "encoder", "support_from"):
         value = arrays.get(name)
         if isinstance(value, list) and len(value) == 1:
             words[name] = value[0]
@@ -416,6 +419,10 @@ def _said(request: Request, found: _Found, told: Told) -> dict[str, Any]:
         ("encoder", request.encoder, BACKBONES.get(found.chosen.encoder, ""), "unknown"),
     ):
         said[name] = by_hand or found.meta.get(name) or by_name or usual
+    place = found.places.get("support", "").rpartition(":")[2]
+    origin = request.support_from or found.meta.get("support_from") or made_of(place)
+    if origin and "support" in found.arrays:
+        said["support_from"] = origin
     said["logit_scale"] = request.logit_scale or found.meta.get("logit_scale") or 100.0
     if said["encoder"] == "unknown":
         told.lines.append("encoder: nothing says which; give --encoder MODEL:TAG")

@@ -117,6 +117,13 @@ def role(name: str) -> Role | None:
     return None
 
 
+def made_of(name: str) -> str:
+    """What made the images of a support set, by its name: ``sus-sd-photo``; empty if unsaid."""
+    found = role(_stem(Path(name).name))
+    made = found is not None and (found.kind.startswith("sus") or found.kind == _DALLE)
+    return found.kind.replace("_", "-") if found and made else ""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """Which file of a folder, or which array of a file, is which part.

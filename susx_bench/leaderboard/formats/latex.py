@@ -46,6 +46,7 @@ _TEX = {
     "±": r"$\pm$",
     "†": r"$^{\dagger}$",
     "‡": r"$^{\ddagger}$",
+    "‖": r"$^{\parallel}$",
     "¶": r"\P{}",
     "ᵗ": r"$^{\mathrm{t}}$",
     "ˢ": r"$^{\mathrm{s}}$",
