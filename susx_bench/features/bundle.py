@@ -414,7 +414,7 @@ def _text(path: Path | Features, name: str, value: object) -> str:
 
 
 def _scale(path: Path | Features, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e6:
         told = reprlib.repr(value)
         raise BundleError(f"{path}: logit_scale is {told}, not a number from 0 to 1e6.")
     return float(value)

@@ -136,7 +136,8 @@ def _number(value: Any) -> Any:
         TypeError: If it is no such value.
     """
     single = isinstance(value, str | SupportsIndex | SupportsFloat)
-    if isinstance(value, bool) or not single or getattr(value, "ndim", False):
+    truth = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+    if truth or not single or getattr(value, "ndim", False):
         raise TypeError("it is no number")
     return value
 

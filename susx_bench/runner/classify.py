@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from susx_bench.methods.ties import first_alike, top1
 from susx_bench.runner.measure import written
 
 SPOTS = 4
-"""Images of a rank's first block that are scored a second time, among other rows."""
+"""Images of a rank's first block that are scored again, among other rows and after all of them."""
 
 _SAME = 1e-4  # by how much of its largest logit rounding may change an image's logits
 
@@ -26,7 +27,8 @@ class Classify(LightningModule):
     """Scores blocks of features with a fitted method; no gradient, nothing to train.
 
     Labels never come here: predictions meet them in the record, after the ranks are joined. Of an
-    inductive method a few images are scored twice, each time among other rows, see `_spot_check`.
+    inductive method a few images are scored three times: in their block; among other rows by a copy
+    that has seen no image before; and after all others. See `_spot_check`.
 
     Args:
         method: Fitted on `context`, its hyper-parameters chosen.
@@ -40,7 +42,7 @@ class Classify(LightningModule):
         self._context = context
         self._hparams = dict(hparams)
         self._failure: BaseException | None = None
-        self._checked = False
+        self._first_block: tuple[Tensor, Tensor, Tensor] | None = None
 
     def on_predict_start(self) -> None:
         if self.device.type != "cpu":
@@ -88,6 +90,14 @@ class Classify(LightningModule):
 
     def on_predict_epoch_end(self) -> None:
         """Fail on every rank where the method failed on one: after the ranks are joined."""
+        if self._first_block is not None and self._failure is None:
+            block, place, before = self._first_block
+            try:
+                spots = _spots(place)
+                after = self._logits(self.method, block).float()[spots]
+                self._compare(spots, place, before, after, "after other images")
+            except (Exception, SystemExit) as error:
+                self._hold(error)
         world = self.trainer.world_size
         if world == 1:
             return
@@ -111,26 +121,44 @@ class Classify(LightningModule):
         if self._failure is not None:  # nothing more is asked of a method that failed
             nothing = block.new_zeros(len(block), self._context.num_classes)
             return nothing[:, 0].long(), nothing[:, 0], nothing
-        logits = self._logits(block).float()
-        if not self._checked and self.method.regime == "inductive":
-            self._spot_check(block, place, logits)
-            self._checked = True
+        if self.method.regime == "inductive" and self._first_block is None:
+            untouched = _copied(self.method)
+            logits = self._logits(self.method, block).float()
+            self._spot_check(untouched, block, place, logits)
+            self._first_block = block, place, logits[_spots(place)].clone()
+        else:
+            logits = self._logits(self.method, block).float()
         highest = logits.topk(2, dim=-1).values
         return top1(logits, self._first), highest[:, 0] - highest[:, 1], logits
 
-    def _spot_check(self, block: Tensor, place: Tensor, logits: Tensor) -> None:
+    def _spot_check(self, method: Method, block: Tensor, place: Tensor, logits: Tensor) -> None:
         """Refuse an inductive method whose answer for an image depends on other rows.
 
         The images stand at another place of a block of the same size, so that a product rounds
         them alike, and all other rows are the first image's with its dimensions reversed: a row
         of the same length that no image has, and that no method has had in its hands.
+
+        Args:
+            method: A copy from before the first block, so that it has kept nothing of that.
+            block: The first block of this rank.
+            place: Positions of its images, -1 for padding.
+            logits: What the method itself said of them.
         """
-        size, real = len(block), int((place >= 0).sum())
-        spots = torch.arange(0, real, math.ceil(real / SPOTS), device=block.device)
+        size, spots = len(block), _spots(place)
         moved = (spots + size // 2) % size
         other = block[:1].flip(-1).expand_as(block).clone()
         other[moved] = block[spots]
-        before, after = logits[spots], self._logits(other).float()[moved]
+        after = self._logits(method, other).float()[moved]
+        self._compare(spots, place, logits[spots], after, "among other rows of their block")
+
+    def _compare(
+        self, spots: Tensor, place: Tensor, before: Tensor, after: Tensor, when: str
+    ) -> None:
+        """Refuse a method whose logits of some images are not the same twice.
+
+        Raises:
+            PluginError: If they differ by more than rounding.
+        """
         finite = before.isfinite()
         largest = before.masked_fill(~finite, 0).abs().amax(-1)
         change = (after - before).masked_fill(before == after, 0).abs().amax(-1)
@@ -139,16 +167,16 @@ class Classify(LightningModule):
             worst = wrong[int(change[wrong].argmax())]
             raise PluginError(
                 f"method '{self.method.name}' says that it is inductive, but {len(wrong)} of "
-                f"{len(spots)} images get other logits where the other rows of their block are "
-                f"others: image {int(place[spots[worst]])} by {float(change[worst]):.3g}, its "
-                f"largest is {float(largest[worst]):.3g}. Take in `fit` what it needs to know of "
-                'images, or say regime = "transductive" or "streaming".'
+                f"{len(spots)} images get other logits {when}: image "
+                f"{int(place[spots[worst]])} by {float(change[worst]):.3g}, its largest is "
+                f"{float(largest[worst]):.3g}. Take in `fit` what it needs to know of images, draw "
+                'nothing at random, or say regime = "transductive" or "streaming".'
             )
 
-    def _logits(self, block: Tensor) -> Tensor:
-        """Ask the method, and believe only scores for every image and class."""
+    def _logits(self, method: Method, block: Tensor) -> Tensor:
+        """Ask a method, and believe only scores for every image and class."""
         kept = block.clone()
-        logits = self.method.logits(block)
+        logits = method.logits(block)
         if not torch.equal(kept, block):
             raise written(self.method)
         want, name = (len(block), self._context.num_classes), self.method.name
@@ -162,3 +190,17 @@ class Classify(LightningModule):
                 "images."
             )
         return logits
+
+
+def _spots(place: Tensor) -> Tensor:
+    """Places in a block of some of its images, spread over it."""
+    real = int((place >= 0).sum())
+    return torch.arange(0, real, math.ceil(real / SPOTS), device=place.device)
+
+
+def _copied(method: Method) -> Method:
+    """A copy of a method and of all that it keeps; itself where something cannot be copied."""
+    try:
+        return copy.deepcopy(method)
+    except Exception:  # what a stranger's method keeps may be anything
+        return method

@@ -47,6 +47,12 @@ def method(folder: Path, body: str, regime: str = "") -> str:
         "self.seen.append(images); logits = logits + torch.cat(self.seen).mean(0) @ self.text.T",
         "logits[1:] = logits[:1]",
         "logits[0] = -torch.inf",
+        # What it keeps of the first block it has asked for, or changes with each.
+        "self.mean = getattr(self, 'mean', images.mean(0)); logits = logits * self.mean[0]",
+        "self.low = getattr(self, 'low', logits.mean()); logits = (logits - self.low).square()",
+        "self.calls += 1; logits = logits + (self.calls > 1) * logits.flip(1)",
+        "logits = logits + 0.1 * torch.randn(5)",
+        "self.text = self.text + 1e-3 * images[0]",
     ],
 )
 @pytest.mark.parametrize("rows", [70, 1])
@@ -88,6 +94,8 @@ def test_what_says_that_it_looks_at_other_rows_may(
         "logits = logits * 0",
         "logits = (logits.double().exp() / logits.double().exp().sum(1, keepdim=True)).float()",
         "logits = logits.half().float()",
+        "self.kept = getattr(self, 'kept', self.text * 2); logits = images @ self.kept.T",
+        "self.kept = (x for x in ())",  # cannot be copied
     ],
 )
 @pytest.mark.parametrize("rows", [70, 1])
