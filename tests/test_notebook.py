@@ -75,7 +75,7 @@ def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     for i, block in enumerate(blocks):
         run_cell(block, f"<block {i}>", scope)
 
-    assert len(blocks) == 7
+    assert len(blocks) == 9
     out = capsys.readouterr().out
     assert "nearest-mean" in out
     assert out.endswith(" fixed True\n")

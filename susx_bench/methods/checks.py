@@ -18,7 +18,7 @@ def check_tensor(name: str, value: object) -> Tensor:
         TypeError: If it is something else, or not dense.
     """
     if isinstance(value, Tensor):
-        if value.is_nested or value.layout != torch.strided or value.is_meta:
+        if value.is_nested or value.layout != torch.strided:
             kind = "nested" if value.is_nested else f"{value.layout} on {value.device}"
             raise TypeError(
                 f"{name} is a tensor that is {kind}. Give a dense one with its numbers."
@@ -66,6 +66,8 @@ def check_rows(
                 f"{name} is on {rows.device}, the text on {like.device}. Give "
                 f"{name}.to('{like.device}')."
             )
+    if rows.is_meta:
+        raise ValueError(f"{name} is on meta, where tensors have no numbers.")
     norms = rows.float().norm(dim=-1).flatten()
     off = (norms - 1).abs()
     slack = max(UNIT_TOLERANCE, 2 * torch.finfo(rows.dtype).eps)  # bfloat16 has 8 digits

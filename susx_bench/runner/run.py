@@ -98,6 +98,10 @@ def run(
     paths = [path_of(cell, out) for cell in cells]
     found = there_already(cells, out, listen, force=force, keep_search=keep_search)
     todo = [i for i in range(len(cells)) if i not in found]
+    if todo and launch.accelerator != "auto":
+        from susx_bench.features.predict import trainer  # Lightning, which takes seconds to import
+
+        trainer(launch)  # one that is not there is refused before anything is encoded
     if launch.is_main:
         if todo:
             make_folder(out)

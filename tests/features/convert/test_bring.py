@@ -53,7 +53,8 @@ def test_the_authors_folders_are_the_bundle(
     imported = brought(tmp_path / "cache", **asked)
 
     assert same(imported, tensors)
-    assert imported.meta == asked | {"logit_scale": 100.0}
+    origin = {"support_from": "sus-sd-photo"} if name == "susx" else {}
+    assert imported.meta == asked | {"logit_scale": 100.0} | origin
     assert sum("transposed" in line for line in imported.lines) == 2  # text and support
     assert sum("one-hot" in line for line in imported.lines) == 1
 
