@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -112,7 +111,7 @@ class Context:
         scale = self.logit_scale
         if isinstance(scale, bool) or not isinstance(scale, int | float):
             raise TypeError(f"logit_scale is a {type(scale).__name__}; it is a number above 0.")
-        if not 0 < scale <= sys.float_info.max:
+        if not 0 < scale <= _LARGEST:
             raise ValueError(f"logit_scale is {scale!s:.40}; it is a number above 0.")
         if self.val is not None:
             if not isinstance(self.val, Labelled):
@@ -410,7 +409,7 @@ class Method(ABC):
 
 
 _LONGEST, _LARGEST = 1000, 1e12
-"""Characters of a text, and size of a hyper-parameter, that a record takes at most."""
+"""Characters of a text, and size of a number, that a record takes at most."""
 
 _Fit = Callable[[Any, Context], None]
 _Logits = Callable[[Any, Tensor], Tensor]
