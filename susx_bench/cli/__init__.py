@@ -17,6 +17,7 @@ from susx_bench.cli import (
     leaderboard,
     listing,
     new,
+    plan,
     prompts,
     records,
     run,
@@ -41,6 +42,7 @@ def app() -> None:
 
 for _command in (
     run.run,
+    plan.plan,
     classify.classify,
     export.export,
     listing.list_,

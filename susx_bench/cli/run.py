@@ -13,7 +13,7 @@ import click
 from susx_bench.cli.shared import is_given, metric_option, print_all, said
 from susx_bench.console import counted, own_rank, some, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
-from susx_bench.options import ANY_PATH, SHARD, Command, Grouped
+from susx_bench.options import ANY_PATH, FILE_PATH, SHARD, Command, Grouped
 from susx_bench.options.run import (
     BASELINES,
     LAUNCH,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from susx_bench.progress import Reporter
     from susx_bench.runner.plan import Part
+    from susx_bench.runner.planfile import Stage
     from susx_bench.runner.request import Request
     from susx_bench.runner.run import Outcome
     from susx_bench.support.build import Request as Build
@@ -59,6 +60,20 @@ Try:
     type=SHARD,
     help="Of a suite, one part of N: 1/N to N/N together are all its cells.",
 )
+@click.option(
+    "--plan",
+    cls=Grouped,
+    group=MEASURED,
+    type=FILE_PATH,
+    help="A file of `susx-bench plan`: work on its cells, beside any number of other workers.",
+)
+@click.option(
+    "--only",
+    cls=Grouped,
+    group=PLACE,
+    type=click.Choice(["generate", "encode", "measure"]),
+    help="Of a plan, one stage: build support sets, encode, or measure what is encoded.",
+)
 @RunOptions.click_options()
 @metric_option(cls=Grouped, group=OUTPUT)
 @click.option(
@@ -86,6 +101,8 @@ Try:
 def run(
     suite: Path | None,
     shard: tuple[int, int] | None,
+    plan: Path | None,
+    only: Stage | None,
     metric: str,
     as_json: bool,
     dry_run: bool,
@@ -97,12 +114,17 @@ def run(
     Where no data is asked for, on the demo, all other inductive methods stand there too.
     """
     notes, clock = stderr(), time.perf_counter()
+    if only and not plan:
+        raise OptionError("--only goes with --plan only.")
+    if plan:
+        _work(plan, only, suite, notes)
+        return
     with notes.status("loading"):
         from susx_bench.progress import Reporter
         from susx_bench.runner.execute import execute
 
     listen = Reporter(notes, summary=suite is not None)
-    requests, builds = _requests(suite, shard)
+    requests, builds = requests_of(suite, shard)
     if not suite and not as_json:
         asked = requests[0].dataset or requests[0].features
         requests = [requests[0].beside(BASELINES if asked else ON_THE_DEMO)]
@@ -181,7 +203,46 @@ def _unlisted(lost: Sequence[Part]) -> str:
     return f"the cells of {what} could not be listed: {which.rstrip('.')}"
 
 
-def _requests(
+_WORKERS = ("accelerator", "batch_size", "workers")
+"""What a worker may say; all else stands in the plan."""
+
+
+def _work(path: Path, only: Stage | None, suite: Path | None, notes: Console) -> None:
+    """Work on a plan, and say what was done."""
+    given = {name for name in click.get_current_context().params if is_given(name)}
+    if suite or (other := sorted(given - {"plan", "only", *_WORKERS})):
+        name = "suite" if suite else other[0]
+        option = RunOptions.declared().get(name)
+        spelled = option.spelling(name) if option else f"--{name.replace('_', '-')}"
+        more = " Start a worker for each device." if name in ("devices", "num_nodes") else ""
+        raise OptionError(f"{spelled} does not go with --plan, which says it.{more}")
+    with notes.status("loading"):
+        from susx_bench.progress import Reporter
+        from susx_bench.runner.planfile import PlanFile, work
+
+    plan = PlanFile.read(path)
+    options = said(RunOptions)
+    place = {name: options[name] for name in _WORKERS if name in options}
+    with redirect_stdout(sys.stderr):
+        done = work(plan, only, Reporter(notes, summary=True), lambda r: r.changed(**place))
+    fresh = sum(outcome.fresh for outcome in done.outcomes)
+    blank = sum(bool(o.reason) and not o.failed for o in done.outcomes)
+    failed = sum(outcome.failed for outcome in done.outcomes)
+    there = done.skipped + len(done.outcomes) - fresh - blank - failed
+    console = stdout()
+    parts = [f"{done.built} support sets built"] if done.built else []
+    parts += [f"{done.encoded:,} rows encoded"] if done.encoded else []
+    if only in (None, "measure"):
+        parts.append(f"wrote {counted(fresh, 'record')}, {there:,} were there, {blank:,} blank")
+    console.print(f"{'; '.join(parts) or 'nothing to do'}: {plan.out}", soft_wrap=True)
+    for why, cells in done.waits.items():
+        console.print(f"left: {counted(cells, 'cell') if cells else 'cells'}, {why}")
+    _raise_failures(done.outcomes, done.lost, Path(plan.out))
+    if done.waits:
+        raise CheckError("cells are left for which an earlier stage is not done: run that first.")
+
+
+def requests_of(
     path: Path | None, shard: tuple[int, int] | None
 ) -> tuple[list[Request], list[Build] | None]:
     """What the command line asks for, and the support sets that a suite names; None without one."""

@@ -24,7 +24,7 @@ from susx_bench.data.leaks import (
     lacking,
     leaks,
 )
-from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.base import Sample, Source, labels_of
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 
 NEAR = 4
@@ -199,8 +199,7 @@ def _look(source: Source, place: Place, sample: Sample) -> _Seen:
 
 def _split(split: DatasetSplit, samples: Sequence[Sample]) -> SplitReport:
     classnames = split.classnames
-    labels = [sample.label for sample in samples]
-    counts = np.bincount(np.array(labels, np.int64), minlength=len(classnames)).tolist()
+    counts = np.bincount(labels_of(samples), minlength=len(classnames)).tolist()
     return SplitReport(
         split=split.split,
         images=len(samples),

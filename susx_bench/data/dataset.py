@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from susx_bench.data.decode import BadImageError
 from susx_bench.data.images import Images
-from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.base import Sample, Source, labels_of
 from susx_bench.data.sources.find import find_source
 from susx_bench.data.spec import DatasetSpec, Split, Where
 from susx_bench.errors import DatasetError
@@ -122,12 +124,13 @@ class DatasetSplit(Images):
                 f"{name}: {self.split} has no images in {dataset.origin}. Add some, or take the "
                 "split out of the split file or the folder."
             )
-        for key, label in samples:
-            if not 0 <= label < classes:
-                raise DatasetError(
-                    f"{name}: {self.split} image {key} has label {label}, but there are "
-                    f"{classes} classes."
-                )
+        labels = labels_of(samples)
+        for place in np.flatnonzero((labels < 0) | (labels >= classes)).tolist():
+            key, label = samples[place]
+            raise DatasetError(
+                f"{name}: {self.split} image {key} has label {label}, but there are "
+                f"{classes} classes."
+            )
         return samples
 
     @cached_property
@@ -139,11 +142,12 @@ class DatasetSplit(Images):
 
     @cached_property
     def samples(self) -> Sequence[Sample]:
-        bad = set(self.skipped)
-        samples = [sample for sample in self.listed if sample.key not in bad]
+        samples = self.listed
+        if bad := set(self.skipped):
+            samples = [sample for sample in samples if sample.key not in bad]
         if self.dataset.where.limit is None or self.split != "test":
             return samples
-        kept = first_of_each([sample.label for sample in samples], self.dataset.where.limit)
+        kept = first_of_each(labels_of(samples).tolist(), self.dataset.where.limit)
         return [samples[place] for place in kept]
 
     def image(self, sample: Sample) -> Image:

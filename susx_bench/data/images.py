@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from susx_bench.data.sources.base import Sample
-from susx_bench.records.files import sha256_json
+from susx_bench.data.sources.base import Sample, labels_of, pairs_of
+from susx_bench.records.files import sha256_json_list
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,7 +54,7 @@ class Images(ABC):
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Labels of `samples`, ``(n,)``."""
-        return np.array([sample.label for sample in self.samples], dtype=np.int64)
+        return labels_of(self.samples)
 
     @cached_property
     def sha256(self) -> str:
@@ -63,7 +63,7 @@ class Images(ABC):
 
     def list_sha256(self, samples: Sequence[Sample]) -> str:
         """Hash of a list of samples: where from, keys, labels and order."""
-        return sha256_json([self.name, [[sample.key, sample.label] for sample in samples]])
+        return sha256_json_list(self.name, pairs_of(samples))
 
     def state(self, samples: Sequence[Sample]) -> Any:
         """Describe, without reading them, what the images of a list are now, as JSON.

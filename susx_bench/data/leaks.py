@@ -11,7 +11,7 @@ from susx_bench.console import some
 from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.decode import BadImageError
 from susx_bench.data.duplicates import pixels_sha256
-from susx_bench.data.sources.base import Sample
+from susx_bench.data.sources.base import Sample, labels_of
 from susx_bench.data.spec import Split
 from susx_bench.records.files import sha256_bytes
 
@@ -56,7 +56,7 @@ def as_text(groups: Sequence[list[Place]]) -> str:
 
 def lacking(split: Split, samples: Sequence[Sample], classnames: Sequence[str]) -> list[str]:
     """A line that names the classes of which a split has no image, where there are any."""
-    there = {sample.label for sample in samples}
+    there = set(labels_of(samples).tolist())
     absent = [f"'{name}'" for label, name in enumerate(classnames) if label not in there]
     return [f"{split} has no image of {some(absent)}"] if absent and there else []
 

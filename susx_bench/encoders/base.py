@@ -120,6 +120,8 @@ class Encoder(ABC):
     Attributes:
         name: What ``--encoder`` calls it.
         family: Of a class that makes encoders ``FAMILY:PLACE``, what stands before the colon.
+        packages: What its features depend on besides torch: features made with another version
+            are kept under other keys, see `susx_bench.encoders.versions`.
 
     Raises:
         UnknownNameError: If there is no such precision.
@@ -127,6 +129,7 @@ class Encoder(ABC):
 
     name: str
     family: ClassVar[str] = ""
+    packages: ClassVar[tuple[str, ...]] = ("pillow", "torchvision")
 
     def __init__(self, precision: str = "fp32") -> None:
         if precision not in PRECISIONS:

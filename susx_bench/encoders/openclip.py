@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from safetensors import safe_open
@@ -148,6 +148,8 @@ class OpenClip(Encoder):
         UnknownNameError: If there is no such name or precision.
         EncoderError: If a folder is not complete, or weights and model differ in their GELU.
     """
+
+    packages: ClassVar[tuple[str, ...]] = ("open_clip_torch", *Encoder.packages)
 
     def __init__(self, name: str, precision: str = "fp32") -> None:
         super().__init__(precision)

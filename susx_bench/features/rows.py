@@ -12,6 +12,7 @@ from torch import Tensor
 from susx_bench.data.decode import DECODING
 from susx_bench.data.images import Images
 from susx_bench.encoders.base import Encoder
+from susx_bench.encoders.versions import unlike
 from susx_bench.features.blocks import BLOCK
 from susx_bench.features.launch import Launch
 from susx_bench.features.store import SHARD, FeatureStore
@@ -62,6 +63,7 @@ def encoder_recipe(encoder: Encoder) -> dict[str, Any]:
         "precision": encoder.precision,
         "block": BLOCK,
         "rows": "as encoded",
+        **({"versions": others} if (others := unlike(encoder.packages)) else {}),
     }
 
 

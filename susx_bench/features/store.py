@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import platformdirs
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -25,27 +23,16 @@ from susx_bench.records.files import (
     sha256_json,
     write_atomic,
 )
-from susx_bench.records.paths import own_folder, read_bytes
+from susx_bench.records.kept import CACHE_VARIABLE
+from susx_bench.records.kept import cache_url as cache_url
+from susx_bench.records.paths import read_bytes
 from susx_bench.records.shared import Lock
 
-CACHE_VARIABLE = "SUSX_BENCH_CACHE"
 SHARD = 4 * BLOCK
 """Rows of a file. A killed run loses the shard it was in, and a rank computes whole shards."""
 PATIENCE = 20.0
 """Seconds in which a service must answer."""
 _META = "features"
-
-
-def cache_url() -> str:
-    """``SUSX_BENCH_CACHE``, a folder or an fsspec URL, or the user's own cache folder.
-
-    Raises:
-        OptionError: If it is a path that there cannot be, or the user has no home folder.
-    """
-    given = os.environ.get(CACHE_VARIABLE, "")
-    if "://" in given:
-        return given
-    return str(own_folder(CACHE_VARIABLE, platformdirs.user_cache_path("susx-bench")))
 
 
 def rows_in(shards: Sequence[int], rows: int) -> int:

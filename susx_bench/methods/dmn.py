@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from susx_bench.methods.base import Context, Method, Need, Setting
@@ -14,6 +13,9 @@ from susx_bench.methods.cache import place_in_class
 from susx_bench.methods.memory import entropy, places
 from susx_bench.methods.ties import top1
 from susx_bench.methods.zero_shot import clip_logits
+
+_BLOCK = 64  # images whose cosines are computed together; of no effect but rounding
+_SMALLEST = 1e-12  # length of what is read, at least
 
 
 @dataclass
@@ -69,27 +71,56 @@ class DMN(Method):
         self._static = memory
 
     def logits(self, images: Tensor) -> Tensor:
-        """Sums of probabilities ``(N, K)`` of test images ``(N, D)``, in the order they came."""
-        scale, (num_classes, fixed, width) = self._context.logit_scale, self._static.shape
+        r"""Sums of probabilities ``(N, K)`` of test images ``(N, D)``, in the order they came.
+
+        What is read is never formed. With the weights :math:`a_j` of a class's slots, their cosines
+        with the image and the products :math:`G` of the slots with each other,
+
+        .. math:: f^\top v = \sum_j a_j f^\top m_j, \qquad \lVert v \rVert^2 = a^\top G a
+
+        so an image costs a class a few numbers a slot and not a vector. The cosines of a block of
+        images with what is in memory are one product; an image that enters adds its own.
+        """
+        num_classes, fixed, width = self._static.shape
         clip = clip_logits(images, self._context)
         kept = places(top1(clip).tolist(), entropy(clip).tolist(), self.capacity)
 
         out = clip.softmax(-1)
-        seen = images.new_zeros(num_classes, self.capacity, width)
-        for row, image, place in zip(out, images, kept, strict=True):
-            if place:
-                seen[place] = image
-            static = self._read(self._static, image)
-            dynamic = static + self._read(seen, image)
-            row += self.dynamic_weight * _probabilities(scale, dynamic, image)
-            if fixed > 1:
-                row += self.static_weight * _probabilities(scale, static, image)
+        memory = images.new_zeros(num_classes, fixed + self.capacity, width)
+        memory[:, :fixed] = self._static
+        products = images.new_zeros(num_classes, fixed + self.capacity, fixed + self.capacity)
+        products[:, :fixed, :fixed] = self._static @ self._static.mT
+        used = fixed  # slots that an image has entered in some class
+        for start in range(0, len(images), _BLOCK):
+            block = images[start : start + _BLOCK]
+            cosines = images.new_zeros(len(block), num_classes, fixed + self.capacity)
+            cosines[..., :used] = (block @ memory[:, :used].flatten(0, 1).T).view(
+                len(block), num_classes, used
+            )
+            for i, (row, image) in enumerate(zip(out[start:], block, strict=False)):
+                if place := next(kept):
+                    label, slot = place[0], fixed + place[1]
+                    used = max(used, slot + 1)
+                    memory[label, slot] = image
+                    cosines[i:, label, slot] = block[i:] @ image
+                    products[label, slot] = products[label, :, slot] = memory[label] @ image
+                row += self.dynamic_weight * self._read(cosines[i, :, :used], products)
+                if fixed > 1:
+                    row += self.static_weight * self._read(cosines[i, :, :fixed], products)
         return out
 
-    def _read(self, memory: Tensor, image: Tensor) -> Tensor:
-        """Sum of the memory ``(K, J, D)`` weighted by its likeness to the image, ``(K, D)``."""
-        attention = torch.exp(-self.beta * (1 - memory @ image))
-        return (attention[:, None] @ memory)[:, 0]
+    def _read(self, cosines: Tensor, products: Tensor) -> Tensor:
+        """Probabilities ``(K,)`` of what an image reads in the first J slots of each class.
+
+        Args:
+            cosines: Of the slots with the image, ``(K, J)``.
+            products: Of the slots of a class with each other, ``(K, at least J, at least J)``.
+        """
+        slots = cosines.shape[1]
+        attention = torch.exp(-self.beta * (1 - cosines))
+        square = (attention[:, None] @ products[:, :slots, :slots])[:, 0].mul_(attention).sum(-1)
+        length = square.clamp(min=0).sqrt().clamp(min=_SMALLEST)
+        return (self._context.logit_scale * (attention * cosines).sum(-1) / length).softmax(-1)
 
 
 @dataclass
@@ -99,7 +130,3 @@ class DMNFewShot(DMN):
     name: ClassVar[str] = "dmn-fs"
     needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
     settings: ClassVar[frozenset[Setting]] = frozenset({"few-shot"})
-
-
-def _probabilities(scale: float, read: Tensor, image: Tensor) -> Tensor:
-    return (scale * F.normalize(read, dim=-1) @ image).softmax(-1)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from susx_bench.console import printable
@@ -20,7 +20,6 @@ from susx_bench.data.splitnames import split_name
 from susx_bench.errors import OptionError
 from susx_bench.photos.photographs import Photo, Photos
 from susx_bench.photos.tables import unescaped
-from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import read_text
 
 _HEADS = ({"file", "filename", "path", "image"}, {"class", "label", "classname"})
@@ -108,7 +107,7 @@ def read_labels(places: Sequence[Path], classnames: Sequence[str], photos: Photo
             if at is not None:
                 found.given[at] = label
             elif path is not None and not again:
-                found.others.append((Photo(name, partial(read_bytes, path), path), label))
+                found.others.append((Photo.of_file(name, str(path)), label))
         if lost:
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             raise OptionError(

@@ -16,9 +16,10 @@ from susx_bench.data.decode import BadImageError, decode_upright
 from susx_bench.data.images import Images, Subset
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.sources.datafiles import inside, walk
-from susx_bench.data.sources.rows import ArrowTable, ParquetTable, SavedTable, members, read_member
+from susx_bench.data.sources.rows import ArrowTable, ParquetTable, SavedTable
+from susx_bench.data.sources.shards import members, read_member
 from susx_bench.data.sources.table import IMAGE_COLUMNS
-from susx_bench.data.sources.tree import LISTS, UNREAD, as_option, image_files, is_image
+from susx_bench.data.sources.tree import LISTS, UNREAD, as_option, image_names, is_image
 from susx_bench.errors import DatasetError
 from susx_bench.records.paths import read_bytes
 from susx_bench.support.pool import open_pool
@@ -35,21 +36,35 @@ _TABLES: dict[str, Callable[[Sequence[Path]], ArrowTable]] = {
 _PATTERN = "*?["
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """One photograph.
 
     Attributes:
         name: What it is called: its path from the folder that was named, or as it was named.
         read: Reads its file; None where a row of a table holds no image.
-        path: The file, where it is one of its own.
+        file: The path of its file, where it is one of its own.
         holder: The table or archive that it is in, where it is not.
     """
 
     name: str
     read: Callable[[], bytes | None] = field(compare=False)
-    path: Path | None = None
+    file: str | None = None  # a path object for each of 100,000 takes seconds
     holder: Path | None = None
+
+    @classmethod
+    def of_file(cls, name: str, file: str) -> Photo:
+        """A photograph in a file of its own."""
+        return cls(name, partial(_read_file, file), file)
+
+    @property
+    def path(self) -> Path | None:
+        """Its file, where it is one of its own."""
+        return None if self.file is None else Path(self.file)
+
+
+def _read_file(file: str) -> bytes:
+    return read_bytes(Path(file))
 
 
 class Photos(Images):
@@ -133,11 +148,11 @@ class Photos(Images):
         return [self._state, [self._stat(self._by_name[sample.key]) for sample in samples]]
 
     def _stat(self, photo: Photo) -> Any:
-        path = photo.path or photo.holder
+        path = photo.file or photo.holder
         if path is None:
             return None
         try:
-            found = path.stat()
+            found = os.stat(path)  # noqa: PTH116
         except OSError:
             return "gone"
         return [found.st_size, found.st_mtime_ns, os.access(path, os.R_OK)]
@@ -183,7 +198,7 @@ def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos
                     )
                 skipped.append((place, "it is a list, and no photograph"))
             elif path.exists():
-                found.append(Photo(place, partial(read_bytes, path), path))
+                found.append(Photo.of_file(place, str(path)))
             else:
                 raise DatasetError(f"PHOTOS {place}: there is no such file or folder.")
         except (OSError, ValueError) as error:
@@ -206,7 +221,7 @@ def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos
 
 
 def _identity(photo: Photo) -> str:
-    return os.path.realpath(photo.path) if photo.path else photo.name
+    return os.path.realpath(photo.file) if photo.file else photo.name
 
 
 def _expanded(places: Sequence[str]) -> Iterator[str]:
@@ -236,12 +251,11 @@ def _in_folder(
         if path != base and path.is_relative_to(base)
     ]
     skip = tuple(outside) or ("\0",)
-    cut = len(folder.as_posix().rstrip("/")) + 1 if folder != Path() else 0
     by_file: dict[str, list[Photo]] = {}
-    for path in image_files(folder):
-        key = path.as_posix()[cut:]
+    for key in image_names(folder):
         if not key.startswith(skip):
-            by_file[key] = [Photo(f"{begin}{key}", partial(read_bytes, path), path)]
+            file = os.path.join(folder, key)  # noqa: PTH118
+            by_file[key] = [Photo.of_file(f"{begin}{key}", file)]
     for key in walk(folder):
         ending = os.path.splitext(key)[1].lower()  # noqa: PTH122 - a path for each of 100,000
         if is_image(key) or key.startswith(skip):

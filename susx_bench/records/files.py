@@ -8,8 +8,9 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,6 +34,18 @@ def canonical_json(value: Any) -> str:
 def sha256_json(value: Any) -> str:
     """Hash of a JSON value, independent of key order."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def sha256_json_list(name: str, items: Iterable[Any]) -> str:
+    """What `sha256_json` gives for ``[name, [*items]]``, without all items in memory."""
+    digest = hashlib.sha256(f"[{canonical_json(name)},[".encode())
+    comma = b""
+    left = iter(items)
+    while some := list(islice(left, 10_000)):
+        digest.update(comma + canonical_json(some)[1:-1].encode())
+        comma = b","
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def sha256_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -62,6 +62,8 @@ def portions(
     most: int,
     lock: Callable[[T], Lock],
     is_made: Callable[[T], bool],
+    *,
+    wait: bool = True,
 ) -> Generator[list[T]]:
     """Give the items that no other process makes, in portions.
 
@@ -74,6 +76,7 @@ def portions(
         most: Items of a portion at most. It is what others wait for.
         lock: The lock of an item, not yet taken.
         is_made: Whether an item is made; asked while its lock is held.
+        wait: Whether to wait for what others are making; else the portions end without it.
     """
     left = list(items)
     while left:
@@ -95,5 +98,7 @@ def portions(
             left = busy
             if mine:
                 yield mine
+            elif left and not wait:
+                return
             elif left:
                 time.sleep(_PAUSE)

@@ -14,9 +14,10 @@ from susx_bench.features.blocks import BLOCK
 from susx_bench.features.task import Task
 from susx_bench.methods.base import Method, Setting
 from susx_bench.options.run import FEW_VAL
-from susx_bench.records.files import sha256_arrays, sha256_json
+from susx_bench.records.files import sha256_json
 from susx_bench.records.record import SCHEMA
-from susx_bench.support.fewshot import DrawRule, Pool, draw, draw_coop, tiers
+from susx_bench.runner.draws import Draws
+from susx_bench.support.fewshot import DrawRule
 from susx_bench.tuning.names import Tune
 
 
@@ -26,6 +27,7 @@ class Cell:
 
     Attributes:
         task: What is classified.
+        draws: What is drawn from it, shared by its cells.
         method: The method's class.
         method_source: sha256 of the file a method was read from; empty for one of ours.
         setting: ``name-only`` or ``few-shot``.
@@ -49,6 +51,7 @@ class Cell:
     """
 
     task: Task
+    draws: Draws
     method: type[Method]
     method_source: str
     setting: Setting
@@ -67,19 +70,6 @@ class Cell:
     given: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def _pool(self) -> Pool:
-        return Pool(self.task.pool_labels, self.task.classnames, self.task.where)
-
-    @cached_property
-    def _coop(self) -> tuple[Tensor, Tensor]:
-        """CoOp's draw from the pool and, with the same stream, from the val split."""
-        if self.draw_shots is None:
-            raise ValueError("nothing is drawn from a support set that is used as it is")
-        labels = self.task.val_labels
-        val = None if labels is None else Pool(labels, self.task.classnames, "val")
-        return draw_coop(self._pool, self.draw_shots, self.seed, val)
-
-    @cached_property
     def support(self) -> Tensor:
         """Positions of the support images in the task's pool, ``(M,)``."""
         if "support" not in self.method.needs:
@@ -87,18 +77,18 @@ class Cell:
         if self.chosen is not None:
             return self.chosen
         if self.draw_shots is None:
-            return torch.arange(len(self.task.pool_labels))
+            return self.draws.whole
         if self.draw == "coop":
-            return self._coop[0]
-        return draw(self._pool, self.draw_shots, self.seed)
+            return self.draws.coop(self.draw_shots, self.seed)[0]
+        return self.draws.balanced(self.draw_shots, self.seed)
 
     @cached_property
     def parts(self) -> list[Tensor]:
         """The lists of positions in the pool that hold `support`, each encoded together."""
         if self.setting == "name-only" and len(self.support):
-            return [torch.arange(len(self.task.pool_labels))]  # small, and made to be used whole
+            return [self.draws.whole]  # small, and made to be used whole
         if self.draw == "balanced" and self.draw_shots is not None and len(self.support):
-            return tiers(self._pool, self.draw_shots, self.seed)
+            return self.draws.tiers(self.draw_shots, self.seed)
         return [self.support] if len(self.support) else []
 
     @property
@@ -119,14 +109,10 @@ class Cell:
     @cached_property
     def few_val(self) -> Tensor:
         """Positions of the val images that ``few-val`` looks at, seeded as the support is."""
-        labels = self.task.val_labels
-        if labels is None:
-            raise ValueError(f"{self.task.called} has no val split")
         if self.draw == "coop" and self.draw_shots is not None and self.val_shots is None:
-            return self._coop[1]
+            return self.draws.coop(self.draw_shots, self.seed)[1]
         shots = self.val_shots or min(self.shots or FEW_VAL, FEW_VAL)
-        pool = Pool(labels, self.task.classnames, f"{self.task.dataset} val")
-        return draw(pool, shots, self.seed, option="--val-shots")
+        return self.draws.few_val(shots, self.seed)
 
     @property
     def patches(self) -> frozenset[str]:
@@ -143,9 +129,7 @@ class Cell:
         """
         if "support" not in self.method.needs:
             return sha256_json(None)
-        support = self.support.sort().values
-        indices = sha256_arrays({"support": support.numpy()})
-        return sha256_json([self.task.hashes["pool_sha256"], indices, self.task.content(support)])
+        return self.draws.sha256(self.support)
 
     @cached_property
     def inputs(self) -> dict[str, Any]:

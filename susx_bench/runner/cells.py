@@ -28,7 +28,7 @@ from susx_bench.runner.cell import Cell
 from susx_bench.runner.request import Request
 from susx_bench.runner.tasks import FEW_SHOT, Opened, open_task
 from susx_bench.support.build import Outstanding
-from susx_bench.support.fewshot import Pool, read_shots, scarcest
+from susx_bench.support.fewshot import read_shots, scarcest
 from susx_bench.tuning.names import TUNES, Tune
 
 WHOLE: list[tuple[int | None, int]] = [(None, 0)]
@@ -76,6 +76,7 @@ def cells_of(
     """
     methods = load_methods(request)
     task = open_task(request, opened, listen, builds)
+    drawn_from = opened.draws_of(task)
     tunes = _tunes(request, task)
     chosen = None
     if request.shots_file:
@@ -105,6 +106,7 @@ def cells_of(
         ):
             cell = Cell(
                 task=own,
+                draws=drawn_from,
                 method=method,
                 method_source=asked.source,
                 setting=request.setting,
@@ -150,7 +152,7 @@ def _default_shots(request: Request, task: Task, opened: Opened, listen: Listene
     """The default shots that the task has images for; what is left out is said."""
     if request.draw == "coop":  # a class with fewer images gives all it has
         return SHOTS
-    label, count = scarcest(Pool(task.pool_labels, task.classnames, task.where))
+    label, count = scarcest(opened.draws_of(task).pool)
     more = [s for s in SHOTS if s > count]
     if not more or len(more) == len(SHOTS):  # where no draw is possible, drawing says so
         return SHOTS

@@ -128,7 +128,7 @@ def plan(
     waiting: list[Waiting] = []
     with downloads(allowed=fetch, why=PURE):
         load_methods(request)  # what is wrong with one is told before data is looked for
-        for each in _by_dataset(request):
+        for each in by_dataset(request):
             try:
                 cells += cells_of(each, listen, opened)
             except Unbuilt as first:
@@ -165,7 +165,7 @@ def plan_suite(
     with downloads(allowed=fetch, why=PURE):
         builds = _look(supports, listen)
         for request in requests:
-            for each in _by_dataset(request):
+            for each in by_dataset(request):
                 suite.add(each, [build for build in builds if build.images])
     failed = [part.error for part in suite.parts.values() if part.error]
     if failed and not suite.cells and not suite.waiting:
@@ -238,7 +238,7 @@ class _SuitePlan:
             self.parts[data] = _part(request, data, error)
 
 
-def _by_dataset(request: Request) -> list[Request]:
+def by_dataset(request: Request) -> list[Request]:
     """A request as several, one for each dataset."""
     if request.features:
         return [request]

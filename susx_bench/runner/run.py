@@ -75,6 +75,7 @@ def run(
     force: bool = False,
     keep_search: bool = False,
     keep_going: bool = False,
+    wait: bool = True,
 ) -> list[Outcome]:
     """Measure the cells that have no record yet.
 
@@ -91,6 +92,7 @@ def run(
         force: Measure also what has a record.
         keep_search: Keep the accuracy of every searched setting, for a heat map.
         keep_going: Mark a cell that fails and go on with the next one; else its error is raised.
+        wait: Wait for cells that another run is measuring; else they are left out.
 
     Returns:
         One outcome a cell, in the order of `cells`.
@@ -109,13 +111,19 @@ def run(
             clear_failure(paths[i])
     with Job(listen, "cells", "cells", len(cells), len(found)) as job:
         worker = _Worker(
-            job, launch, listen, force=force, keep_search=keep_search, keep_going=keep_going
+            job,
+            launch,
+            listen,
+            force=force,
+            keep_search=keep_search,
+            keep_going=keep_going,
+            wait=wait,
         )
         for task in dict.fromkeys(cells[i].task for i in todo):
             mine = [i for i in todo if cells[i].task is task]
             done = worker.measure_all([(cells[i], paths[i]) for i in mine])
-            found |= dict(zip(mine, done, strict=True))
-    return [found[i] for i in range(len(cells))]
+            found |= {mine[place]: outcome for place, outcome in done.items()}
+    return [found[i] for i in range(len(cells)) if i in found]
 
 
 def path_of(cell: Cell, out: Path) -> Path:
@@ -185,6 +193,7 @@ class _Worker:
         force: As in `run`.
         keep_search: As in `run`.
         keep_going: As in `run`.
+        wait: As in `run`.
     """
 
     def __init__(
@@ -196,6 +205,7 @@ class _Worker:
         force: bool,
         keep_search: bool,
         keep_going: bool,
+        wait: bool,
     ) -> None:
         self._job = job
         self._launch = launch
@@ -203,9 +213,14 @@ class _Worker:
         self._force = force
         self._keep_search = keep_search
         self._keep_going = keep_going
+        self._wait = wait
 
-    def measure_all(self, pairs: Sequence[tuple[Cell, Path]]) -> list[Outcome]:
-        """Encode what cells of one task need, and measure each; their paths come with them."""
+    def measure_all(self, pairs: Sequence[tuple[Cell, Path]]) -> dict[int, Outcome]:
+        """Encode what cells of one task need, and measure each; their paths come with them.
+
+        Returns:
+            What became of each, by its place, but for those that another run is measuring.
+        """
         task = pairs[0][0].task
         self._job.say(f"encoding {task.called}")
         try:
@@ -223,17 +238,14 @@ class _Worker:
                 # wait for it: all stop together.
                 raise
             self._job.fail(f"{task.called} {task.encoder}: {reason_of(error)}", len(pairs))
-            return failed
+            return dict(enumerate(failed))
         if self._launch.is_main:
             for line in filter(None, (task.cut, _same_texts(task, features.text))):
                 self._listen(Note(line, "warning"))
         seconds = [features.seconds] + [0.0] * (len(pairs) - 1)  # encoding is counted once
         if self._force or self._launch.processes > 1:
             # Ranks make the same predictions together.
-            return [
-                self._measure(*pair, features, encoding)
-                for pair, encoding in zip(pairs, seconds, strict=True)
-            ]
+            return {i: self._measure(*pairs[i], features, seconds[i]) for i in range(len(pairs))}
         done: dict[int, Outcome] = {}
 
         def is_made(i: int) -> bool:
@@ -244,10 +256,11 @@ class _Worker:
             return i in done
 
         numbers = range(len(pairs))
-        for mine in portions(numbers, 1, lambda i: Lock(pairs[i][1]), is_made):
+        free = portions(numbers, 1, lambda i: Lock(pairs[i][1]), is_made, wait=self._wait)
+        for mine in free:
             for i in mine:
                 done[i] = self._measure(*pairs[i], features, seconds[i])
-        return [done[i] for i in numbers]
+        return done
 
     def _measure(self, cell: Cell, path: Path, features: TaskFeatures, encoding: float) -> Outcome:
         self._job.say(title(cell))

@@ -26,6 +26,7 @@ from susx_bench.options.run import DEMO, LAUNCH
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.text import read_names
 from susx_bench.registry import DATASETS, PROMPTS
+from susx_bench.runner.draws import Draws
 from susx_bench.runner.request import Request, as_given
 from susx_bench.support.build import Outstanding, outstanding
 from susx_bench.support.build import Request as Build
@@ -56,11 +57,13 @@ class Opened:
     Attributes:
         encoders: By name and precision.
         tasks: By what `data_of` leaves of a request.
+        draws: What is drawn from each of these.
         said: What was said about these.
     """
 
     encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
     tasks: dict[Request, Task] = field(default_factory=dict)
+    draws: dict[Task, Draws] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
     def say(self, listen: Listener, line: str) -> None:
@@ -68,6 +71,12 @@ class Opened:
         if line not in self.said:
             self.said.add(line)
             listen(Note(line))
+
+    def draws_of(self, task: Task) -> Draws:
+        """What is drawn from one of the tasks."""
+        if task not in self.draws:
+            self.draws[task] = Draws(task)
+        return self.draws[task]
 
     def encoder(self, name: str, precision: str) -> Encoder:
         """An encoder by its name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,21 @@ class Pool:
     labels: Tensor
     classnames: Sequence[str]
     where: str
+
+    @cached_property
+    def members(self) -> tuple[Tensor, ...]:
+        """Positions of each class, sorted; K tensors."""
+        return torch.split(self.labels.argsort(stable=True), self.sizes)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Images of each class."""
+        return torch.bincount(self.labels, minlength=len(self.classnames)).tolist()
+
+    @cached_property
+    def orders(self) -> dict[int, list[Tensor]]:
+        """A permutation of each class, for every seed that was drawn with."""
+        return {}
 
 
 def draw(pool: Pool, shots: int, seed: int, option: str = "--shots") -> Tensor:
@@ -65,9 +81,8 @@ def draw(pool: Pool, shots: int, seed: int, option: str = "--shots") -> Tensor:
 
 def scarcest(pool: Pool) -> tuple[int, int]:
     """The class with the fewest images, the first of several, and how many these are."""
-    counts = torch.bincount(pool.labels, minlength=len(pool.classnames)).tolist()
-    label = min(range(len(counts)), key=counts.__getitem__)
-    return label, counts[label]
+    label = min(range(len(pool.sizes)), key=pool.sizes.__getitem__)
+    return label, pool.sizes[label]
 
 
 def tiers(pool: Pool, shots: int, seed: int) -> list[Tensor]:
@@ -89,11 +104,12 @@ def tiers(pool: Pool, shots: int, seed: int) -> list[Tensor]:
 
 
 def _orders(pool: Pool, seed: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    by_class = pool.labels.argsort(stable=True)
-    counts = torch.bincount(pool.labels, minlength=len(pool.classnames)).tolist()
-    members = torch.split(by_class, counts)
-    return [m[torch.randperm(len(m), generator=generator)] for m in members]
+    if seed not in pool.orders:
+        generator = torch.Generator().manual_seed(seed)
+        pool.orders[seed] = [
+            members[torch.randperm(len(members), generator=generator)] for members in pool.members
+        ]
+    return pool.orders[seed]
 
 
 def draw_coop(pool: Pool, shots: int, seed: int, val: Pool | None = None) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,10 @@ from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.sources.datafiles import inside, of_config, walk
 from susx_bench.data.sources.hub import copy_named, snapshot
-from susx_bench.data.sources.rows import ArrowTable, ParquetTable, SavedTable, members, read_member
+from susx_bench.data.sources.rows import ArrowTable, ParquetTable, SavedTable
+from susx_bench.data.sources.shards import members, read_member
 from susx_bench.data.sources.table import IMAGE_COLUMNS
-from susx_bench.data.sources.tree import image_files, is_image
+from susx_bench.data.sources.tree import image_names, is_image
 from susx_bench.errors import DatasetError, SupportError
 from susx_bench.records.paths import read_bytes
 
@@ -70,7 +71,7 @@ class Pool(Images):
 
     def _find(self, config: str | None) -> None:
         """Find every image, in the order of the paths."""
-        images = {path.relative_to(self._folder).as_posix() for path in image_files(self._folder)}
+        images = set(image_names(self._folder))
         places = sorted({*images, *walk(self._folder)})
         if config:
             images, places = set(), of_config(self._folder, config, self._option, self.where)

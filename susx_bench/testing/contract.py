@@ -21,6 +21,7 @@ from susx_bench.methods.ties import top1
 from susx_bench.records.record import Record
 from susx_bench.registry import DATASETS
 from susx_bench.runner.cell import Cell
+from susx_bench.runner.draws import Draws
 from susx_bench.runner.run import run
 from susx_bench.testing.task import (
     clustered,
@@ -448,8 +449,10 @@ def fitted(method: type[Method], context: Context) -> Method:
 def measured(method: type[Method], test_labels: Tensor, path: Path) -> Record:
     """Measure a method on a bundle with these test labels, written to `path`."""
     write_bundle(path, make_context(), test_labels)
+    task = BundleTask(path)
     cell = Cell(
-        task=BundleTask(path),
+        task=task,
+        draws=Draws(task),
         method=method,
         method_source="",
         setting="few-shot",

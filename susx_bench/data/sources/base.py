@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from array import array
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from susx_bench.data.spec import Split
 
@@ -31,6 +36,97 @@ class Sample(NamedTuple):
     label: int
 
 
+class Samples(Sequence[Sample]):
+    """A list of images that takes little memory, however long: all keys are one text.
+
+    Args:
+        text: The keys, UTF-8, one after another.
+        ends: Where each ends in `text`, ``(n,)``.
+        labels: ``(n,)``.
+    """
+
+    def __init__(self, text: bytes, ends: NDArray[np.int64], labels: NDArray[np.int32]) -> None:
+        self.text = text
+        self.ends = ends
+        self.labels = labels
+
+    @classmethod
+    def of(cls, samples: Iterable[tuple[str, int]]) -> Samples:
+        """Take in keys and labels, one after another."""
+        text, lengths, labels = bytearray(), array("q"), array("i")
+        left = iter(samples)
+        while some := list(islice(left, 10_000)):
+            keys = [key.encode() for key, _ in some]
+            text += b"".join(keys)
+            lengths.extend(map(len, keys))
+            labels.extend([label for _, label in some])
+        ends = np.cumsum(np.array(lengths, np.int64))
+        return cls(bytes(text), ends, np.array(labels, np.int32))
+
+    @classmethod
+    def unpacked(cls, arrays: Mapping[str, NDArray[Any]], name: str) -> Samples:
+        """Read what `packed` gave."""
+        text, ends, labels = (arrays[f"{name}.{part}"] for part in ("text", "ends", "labels"))
+        return cls(text.tobytes(), ends, labels)
+
+    def packed(self, name: str) -> dict[str, NDArray[Any]]:
+        """Itself as named arrays."""
+        text = np.frombuffer(self.text, np.uint8)
+        return {f"{name}.text": text, f"{name}.ends": self.ends, f"{name}.labels": self.labels}
+
+    @property
+    def keys(self) -> Iterator[str]:
+        """The keys alone."""
+        text, ends = self.text, self.ends.tolist()
+        return (text[start:end].decode() for start, end in pairwise(chain((0,), ends)))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, place: int, /) -> Sample: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> list[Sample]: ...
+
+    def __getitem__(self, place: int | slice, /) -> Sample | list[Sample]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        at = range(len(self))[place]
+        start = int(self.ends[at - 1]) if at else 0
+        return Sample(self.text[start : int(self.ends[at])].decode(), int(self.labels[at]))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(Sample, self.keys, self.labels.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Samples):
+            same = self.text == other.text and np.array_equal(self.ends, other.ends)
+            return same and np.array_equal(self.labels, other.labels)
+        if isinstance(other, list):
+            return list(self) == other
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self[:5])}{', ...' if len(self) > 5 else ''})"
+
+
+def pairs_of(samples: Sequence[Sample]) -> Iterable[tuple[str, int]]:
+    """Keys and labels of a list of images, in the quickest way."""
+    if isinstance(samples, Samples):
+        return zip(samples.keys, samples.labels.tolist(), strict=True)
+    return samples
+
+
+def labels_of(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """Labels of a list of images, ``(n,)``."""
+    if isinstance(samples, Samples):
+        return samples.labels.astype(np.int64)
+    return np.array([sample.label for sample in samples], dtype=np.int64)
+
+
 class Source(ABC):
     """A copy of a dataset.
 
@@ -54,7 +150,7 @@ class Source(ABC):
         """The splits there are."""
 
     @abstractmethod
-    def index(self, split: Split) -> list[Sample]:
+    def index(self, split: Split) -> Sequence[Sample]:
         """List the images of a split, in the split's own order.
 
         Raises:

@@ -7,10 +7,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from susx_bench.data.classes import match
-from susx_bench.data.sources.base import Sample, Source
+from susx_bench.data.sources.base import Sample, Samples, Source, pairs_of
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled, read_split_file
-from susx_bench.data.sources.tree import class_folders, described, read_tree
+from susx_bench.data.sources.tree import class_folders, described, file_names, read_tree
 from susx_bench.data.spec import (
     SPLITS,
     ClassFolders,
@@ -58,7 +60,7 @@ class FolderSource(Source):
         self._spec = spec
         self._layout = layout
         self._split_file = split_file
-        self._samples: dict[Split, list[Sample]] = {}
+        self._samples: dict[Split, Sequence[Sample]] = {}
         self._known = tuple(remarks)
         self._left: Counter[str] = Counter()
 
@@ -80,7 +82,7 @@ class FolderSource(Source):
         return {}
 
     @cached_property
-    def _listed(self) -> Mapping[Split, list[Sample]]:
+    def _listed(self) -> Mapping[Split, Sequence[Sample]]:
         """The images of each split, where a file says which is in which."""
         layout = self._layout
         if self._split_file:
@@ -99,16 +101,16 @@ class FolderSource(Source):
     def splits(self) -> tuple[Split, ...]:
         return tuple(split for split in SPLITS if split in (self._folders or self._listed))
 
-    def index(self, split: Split) -> list[Sample]:
+    def index(self, split: Split) -> Sequence[Sample]:
         if split not in self._samples:  # the others may be millions, or not there
             name = self._folders.get(split)
             self._samples[split] = self._there(split) if name is None else self._found(name)
         return self._samples[split]
 
-    def _there(self, split: Split) -> list[Sample]:
+    def _there(self, split: Split) -> Sequence[Sample]:
         """The images of a list, every one of which must be there."""
         samples = self._listed[split]
-        missing = [sample.key for sample in samples if not (self._images / sample.key).is_file()]
+        missing = _missing(self._images, samples)
         if missing:
             do = "does not exist:" if len(missing) == 1 else "do not exist, the first is"
             how = self._spec.fetch or f"Paths start from {self._images}: put the files there."
@@ -146,7 +148,7 @@ class FolderSource(Source):
                     )
         return found
 
-    def _found(self, name: str) -> list[Sample]:
+    def _found(self, name: str) -> Samples:
         """The images in the class folders of a folder."""
         folder = self._images / name
         if not folder.is_dir():
@@ -157,16 +159,34 @@ class FolderSource(Source):
             trees = {path: tree for path, tree in trees.items() if tree.images}
         names = [path.name for path in trees]
         labels = match(names, self._spec, str(folder), some=some)
-        found = []
-        for tree, label in zip(trees.values(), labels, strict=True):
+        known = dict(zip(trees, labels, strict=True))
+        for path, label in known.items():
             if label is not None:
-                self._left += tree.left
-                found += [
-                    Sample(file.relative_to(self._images).as_posix(), label) for file in tree.images
-                ]
+                self._left += trees[path].left
         if self._left:
             self.remarks = [*self._known, f"left out of the class folders: {described(self._left)}"]
-        return found
+        return Samples.of(
+            (f"{begin}/{file}", label)
+            for path, label in known.items()
+            if label is not None
+            for begin in (path.relative_to(self._images).as_posix(),)
+            for file in trees.pop(path).images
+        )
+
+
+def _missing(folder: Path, samples: Sequence[Sample]) -> list[str]:
+    """Keys of the samples that are no files below a folder, in their order."""
+    keys = [key for key, _ in pairs_of(samples)]
+    folders: dict[str, int] = {}
+    own = [folders.setdefault(key.rpartition("/")[0], len(folders)) for key in keys]
+    order = np.argsort(np.array(own, np.int32), kind="stable")  # one folder is held at a time
+    ends = np.cumsum(np.bincount(own, minlength=len(folders))) if own else np.zeros(0, np.int64)
+    found: list[int] = []
+    for below, places in zip(folders, np.split(order, ends), strict=False):
+        begin = f"{below}/" if below else ""
+        there = {f"{begin}{name}" for name in file_names(folder / below)}
+        found += [i for i in places.tolist() if keys[i] not in there]
+    return [keys[i] for i in sorted(found) if not (folder / keys[i]).is_file()]
 
 
 def _file(path: Path) -> Hashable:
@@ -206,5 +226,5 @@ class UnsplitSource(FolderSource):
         self._classes = classes
 
     @cached_property
-    def _listed(self) -> Mapping[Split, list[Sample]]:
+    def _listed(self) -> Mapping[Split, Sequence[Sample]]:
         return divide(self._found(self._classes))

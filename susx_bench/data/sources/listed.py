@@ -259,7 +259,7 @@ class ListedSource(FolderSource):
         return {}
 
     @cached_property
-    def _listed(self) -> Mapping[Split, list[Sample]]:
+    def _listed(self) -> Mapping[Split, Sequence[Sample]]:
         names = sorted({row.label for row in self._rows})
         labels = dict(zip(names, match(names, self._spec, str(self._path)), strict=True))
         rows: dict[Split, list[tuple[str, str]]] = {row.split or "test": [] for row in self._rows}

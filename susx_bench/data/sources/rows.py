@@ -1,4 +1,4 @@
-"""Rows of images: Parquet files, Arrow files that ``save_to_disk`` wrote, and webdataset shards.
+"""Rows of images: Parquet files and Arrow files that ``save_to_disk`` wrote.
 
 They are read where they lie, a row when it is asked for. A row that names a file or an address in
 place of an image holds no image.
@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import bisect
 import json
-import re
-import tarfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from susx_bench.data.sources.base import reason
-from susx_bench.data.sources.splitcolumn import NAMES
-from susx_bench.data.sources.tree import is_image
 
 _BLOCK = 512  # bytes; a tar is made of such
 
@@ -137,12 +133,12 @@ class ArrowTable(Table, ABC):
         found = []
         for chunk in range(len(self._chunks)):
             cells = self._cells(chunk, column)
-            for array in cells.chunks:
+            for part in cells.chunks:
                 if only:  # of images, without the bytes that stand beside it
-                    array = pa.StructArray.from_arrays(
-                        [array.field(only)], [only], mask=array.is_null()
+                    part = pa.StructArray.from_arrays(
+                        [part.field(only)], [only], mask=part.is_null()
                     )
-                found += array.to_pylist()
+                found += part.to_pylist()
         return found
 
     def names(self, column: str) -> list[str] | None:
@@ -340,122 +336,6 @@ def _mapped(file: Path) -> pa.Table:
         raise OSError(f"{file} is no whole Arrow file: {reason(error)}".rstrip(".")) from error
 
 
-class Member(NamedTuple):
-    """A file in a shard.
-
-    Attributes:
-        name: Its path in the shard.
-        start: Where its content begins.
-        size: Bytes of its content.
-    """
-
-    name: str
-    start: int
-    size: int
-
-
-def members(shard: Path) -> Iterator[Member]:
-    """The files in a tar, in its order; hidden ones are none.
-
-    Raises:
-        OSError: If it is no whole tar, which the message names.
-    """
-    try:
-        with tarfile.open(shard, "r:") as opened:
-            tar: Any = opened
-            for member in tar:
-                parts = PurePosixPath(member.name).parts
-                if any(part.startswith((".", "__")) for part in parts if part != "."):
-                    continue
-                if member.issparse():
-                    raise tarfile.ReadError(f"{member.name} has holes")
-                if member.isreg():  # a link in it could name any file of this machine
-                    yield Member(member.name, member.offset_data, member.size)
-                tar.members = []  # it keeps every one, which may be millions
-            end = tar.offset
-        with shard.open("rb") as file:
-            file.seek(end)
-            if not (rest := file.read(128 * _BLOCK)) or any(rest):
-                raise tarfile.ReadError("it does not end as a tar does: it is cut off, or joined")
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise OSError(f"{shard} is no whole tar file: {reason(error)}".rstrip(".")) from error
-
-
-def read_member(shard: Path, start: int, size: int) -> bytes:
-    """Read a file in a shard.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    with shard.open("rb") as file:
-        file.seek(start)
-        content = file.read(size)
-    if len(content) < size:
-        raise OSError(f"{shard} is cut off")
-    return content
-
-
-class ShardTable(Table):
-    """Webdataset shards: files of one name but for what follows its first dot are a row.
-
-    What follows is the column. The column ``image`` is besides the image of every row that has one,
-    whatever its ending.
-
-    Args:
-        shards: At least one.
-
-    Raises:
-        OSError: If one is no whole tar, which the message names.
-        ValueError: If a row has two files of one ending.
-    """
-
-    def __init__(self, shards: Sequence[Path]) -> None:
-        self._shards = shards
-        self._rows: list[dict[str, tuple[int, int, int]]] = []
-        columns: dict[str, None] = {}
-        for number, shard in enumerate(shards):
-            last = None
-            for name, start, size in members(shard):
-                folder, _, file = name.rpartition("/")
-                base, _, ending = file.partition(".")
-                ending = ending.lower()
-                if last != (folder, base):
-                    self._rows.append({})
-                    last = (folder, base)
-                if ending in self._rows[-1]:
-                    raise ValueError(f"{shard} has {name} twice")
-                self._rows[-1][ending] = (number, start, size)
-                columns[ending] = None
-        for row in self._rows:
-            if "image" not in row and (ending := _only_image(row)):
-                row["image"] = row[ending]
-                columns["image"] = None
-        self.columns = tuple(columns)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def image(self, column: str, row: int) -> bytes | None:
-        place = self._rows[row].get(column)
-        return None if place is None else read_member(self._shards[place[0]], *place[1:])
-
-    def texts(self, column: str) -> list[str | None]:
-        found = (self.image(column, row) for row in range(len(self)))
-        return [None if content is None else content.decode("utf-8").strip() for content in found]
-
-    def split_columns(self) -> list[str]:
-        return [column for column in self.columns if column in NAMES]  # all else may be large
-
-    def labels(self, column: str) -> list[int | str | None]:
-        try:
-            found = self.texts(column)
-        except UnicodeDecodeError as error:
-            raise ValueError("it holds bytes, and a class is a whole number or a name") from error
-        if all(text is None or re.fullmatch(r"-?\d{1,9}", text) for text in found):
-            return [None if text is None else int(text) for text in found]
-        return list(found)
-
-
 class PickedTable(Table):
     """Some rows of a table.
 
@@ -499,11 +379,3 @@ def picked(table: Table, values: Sequence[str]) -> dict[str, Table]:
     for row, value in enumerate(values):
         rows.setdefault(value, []).append(row)
     return {value: PickedTable(table, each) for value, each in rows.items()}
-
-
-def _only_image(row: Iterable[str]) -> str:
-    """The ending of the one image among the files of a row; empty where there are several."""
-    images = [ending for ending in row if is_image(f"image.{ending}")]
-    plain = [ending for ending in images if "." not in ending]
-    found = plain or images
-    return found[0] if len(found) == 1 else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from susx_bench.console import counted
 from susx_bench.data.classes import match, same_names, unite
-from susx_bench.data.sources.base import Sample, Source, reason
+from susx_bench.data.sources.base import Sample, Samples, Source, reason
 from susx_bench.data.sources.datafiles import open_tables
 from susx_bench.data.sources.rows import Table, picked
 from susx_bench.data.sources.splitcolumn import read_splits
@@ -378,16 +378,16 @@ class TableSource(Source):
         return found
 
     @cached_property
-    def _samples(self) -> Mapping[Split, list[Sample]]:
+    def _samples(self) -> Mapping[Split, Sequence[Sample]]:
         if self._published is not None:
             return self._joined(self._published)
         labels = self._labels(list(self._copy.splits.values()))
         rows = {
-            split: [
-                Sample(f"{self._prefix}{name}/{row}", label)
+            split: Samples.of(
+                (f"{self._prefix}{name}/{row}", label)
                 for row, label in enumerate(labels[name])
                 if label is not None
-            ]
+            )
             for split, name in self._copy.splits.items()
         }
         if "test" not in rows:
@@ -400,7 +400,7 @@ class TableSource(Source):
         column = self._copy.asked.image_column
         return f"{column}:" if column else ""
 
-    def _joined(self, published: dict[Split, list[Sample]]) -> dict[Split, list[Sample]]:
+    def _joined(self, published: dict[Split, Sequence[Sample]]) -> dict[Split, Sequence[Sample]]:
         """Rows of the whole copy, in the published order, under the published names."""
         rows: dict[tuple[str, int], list[tuple[str, int]]] = {}
         labels = self._labels(list(self._copy.tables))
@@ -437,7 +437,7 @@ class TableSource(Source):
     def splits(self) -> tuple[Split, ...]:
         return tuple(split for split in SPLITS if split in self._samples)
 
-    def index(self, split: Split) -> list[Sample]:
+    def index(self, split: Split) -> Sequence[Sample]:
         return self._samples[split]
 
     def read(self, sample: Sample) -> bytes:

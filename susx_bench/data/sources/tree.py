@@ -43,12 +43,12 @@ class Tree(NamedTuple):
     """What lies in a folder and below.
 
     Attributes:
-        images: Files whose ending says that they are images, sorted; each folder is read once,
-            whatever links lead to it.
+        images: Paths from the folder of files whose ending says that they are images, sorted folder
+            by folder; each folder is read once, whatever links lead to it.
         left: How many files are no images, by ending or reason, and folders, by reason.
     """
 
-    images: list[Path]
+    images: list[str]
     left: Counter[str]
 
     @property
@@ -59,7 +59,8 @@ class Tree(NamedTuple):
 
 def is_image(name: str) -> bool:
     """Whether a file's name has the ending of an image that is decoded, in any case."""
-    return Path(name).suffix.lower() in endings()
+    stem, _, ending = name.rpartition("/")[2].rpartition(".")
+    return bool(stem) and f".{ending.lower()}" in endings()
 
 
 def is_litter(name: str) -> bool:
@@ -67,9 +68,9 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
-def identity(folder: Path) -> Identity:
+def identity(folder: Path | str) -> Identity:
     """What a folder and all links to it have in common."""
-    found = folder.stat()
+    found = os.stat(folder)  # noqa: PTH116
     return found.st_dev, found.st_ino
 
 
@@ -81,23 +82,45 @@ def read_tree(folder: Path) -> Tree:
     Raises:
         DatasetError: If a folder cannot be read.
     """
-    images: list[Path] = []
+    images: list[str] = []
     left: Counter[str] = Counter()
-    for path in _walk(folder, left):
-        if path.name.startswith("."):
-            left["hidden"] += 1
-        elif is_image(path.name):
-            images.append(path)
-        else:
-            left[path.suffix.lower() or "no ending"] += 1
-    return Tree(sorted(images), left)
+    nested = False
+    for below, names in _walk(folder, left):
+        found = _images(names)
+        images += [f"{below}{name}" for name in found] if below else found
+        nested = nested or bool(below)
+        if len(found) < len(names):
+            for name in set(names).difference(found):
+                hidden = name.startswith(".")
+                left["hidden" if hidden else Path(name).suffix.lower() or "no ending"] += 1
+    images.sort(key=(lambda path: path.split("/")) if nested else None)
+    return Tree(images, left)
+
+
+def image_names(folder: Path) -> Iterator[str]:
+    """Paths from a folder of the images in it and below, see `read_tree`; in no order."""
+    for below, names in _walk(folder, Counter()):
+        yield from (f"{below}{name}" for name in _images(names))
 
 
 def image_files(folder: Path) -> Iterator[Path]:
     """Images in a folder and below, see `read_tree`; in no order."""
-    for path in _walk(folder, Counter()):
-        if is_image(path.name) and not path.name.startswith("."):
-            yield path
+    return (folder / name for name in image_names(folder))
+
+
+def _images(names: Sequence[str]) -> list[str]:
+    """Those of some file names that `is_image` is true of and that are not hidden."""
+    known = endings()
+    return [name for name in names if name[name.rfind(".") :].lower() in known and name[0] != "."]
+
+
+def file_names(folder: Path) -> set[str]:
+    """Names of the files in a folder, links to files among them; none where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -127,7 +150,7 @@ def litter(folder: Path) -> Counter[str]:
     left: Counter[str] = Counter()
     for entry in _entries(folder):
         if _is_folder(entry) and is_litter(entry.name):
-            left[f"{entry.name}/"] += _files_below(Path(entry))
+            left[f"{entry.name}/"] += _files_below(entry.path)
     return left
 
 
@@ -177,7 +200,12 @@ def as_option(path: Path) -> str:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, by name.
+    """What lies in a folder, by name; else as `_scan`."""
+    return sorted(_scan(folder), key=lambda entry: entry.name)
+
+
+def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
+    """What lies in a folder.
 
     Raises:
         DatasetError: If it cannot be read, or a folder or image in it has a name that is no text:
@@ -185,10 +213,12 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            found = list(entries)
     except OSError as error:
         raise DatasetError(f"{folder} cannot be read: {error.strerror}.") from error
-    for entry in found:
+    if "".join([entry.name for entry in found]).isascii():
+        return found
+    for entry in sorted(found, key=lambda entry: entry.name):
         try:
             entry.name.encode()
         except UnicodeEncodeError as error:
@@ -206,27 +236,42 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _walk(folder: Path, left: Counter[str]) -> Iterator[Path]:
-    """Files in a folder and below; links are followed when all else is read."""
-    above = {*folder.absolute().parents, *folder.resolve().parents}
-    seen = {identity(folder), *(identity(path) for path in above)}
-    folders, links = [folder], list[Path]()
+def _walk(folder: Path, left: Counter[str]) -> Iterator[tuple[str, list[str]]]:
+    """The folder and all below: the path from it, with a slash, and the names of its files.
+
+    Links to folders are followed when all else is read. A link that ends nowhere is a file: reading
+    it says so.
+    """
+    top = os.fspath(folder)
+    seen: set[Identity] = set()
+    folders, links = [""], list[str]()
     while folders or links:
-        here = folders.pop() if folders else links.pop(0)
-        if here != folder:
+        below = folders.pop() if folders else links.pop(0)
+        here = os.path.join(top, below)  # noqa: PTH118 - a path object for each takes seconds
+        if below:
+            seen = seen or {identity(path) for path in _above(folder)}
             if (known := identity(here)) in seen:
                 left["linked again"] += 1
                 continue
             seen.add(known)
-        for entry in _entries(here):
-            path = Path(entry)
-            if not _is_folder(entry):
-                yield path  # also a link that ends nowhere: reading it says so
-            elif is_litter(entry.name):
-                left[f"{entry.name}/"] += _files_below(path)
+        names, inside = [], []
+        for entry in _scan(here):
+            if _is_folder(entry):
+                inside.append(entry)
             else:
-                (links if entry.is_symlink() else folders).append(path)
+                names.append(entry.name)
+        for entry in sorted(inside, key=lambda entry: entry.name):
+            if is_litter(entry.name):
+                left[f"{entry.name}/"] += _files_below(entry.path)
+            else:
+                (links if entry.is_symlink() else folders).append(f"{below}{entry.name}/")
+        yield below, names
 
 
-def _files_below(folder: Path) -> int:
+def _above(folder: Path) -> set[Path]:
+    """A folder and those that it is in, by every path."""
+    return {folder, *folder.absolute().parents, *folder.resolve().parents}
+
+
+def _files_below(folder: str) -> int:
     return sum(len(files) for _, _, files in os.walk(folder))

@@ -1,0 +1,214 @@
+"""Webdataset shards: tar files whose members are read where they lie."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from susx_bench.data.sources.base import Samples, pairs_of, reason
+from susx_bench.data.sources.rows import Table
+from susx_bench.data.sources.splitcolumn import NAMES
+from susx_bench.data.sources.tree import is_image
+from susx_bench.records.kept import Arrays, as_array, file_state, from_array, kept
+
+_BLOCK = 512  # bytes; a tar is made of such
+
+
+class Member(NamedTuple):
+    """A file in a shard.
+
+    Attributes:
+        name: Its path in the shard.
+        start: Where its content begins.
+        size: Bytes of its content.
+    """
+
+    name: str
+    start: int
+    size: int
+
+
+def members(shard: Path) -> Iterator[Member]:
+    """The files in a tar, in its order; hidden ones are none.
+
+    Raises:
+        OSError: If it is no whole tar, which the message names.
+    """
+    try:
+        with tarfile.open(shard, "r:") as opened:
+            tar: Any = opened
+            for member in tar:
+                parts = PurePosixPath(member.name).parts
+                if any(part.startswith((".", "__")) for part in parts if part != "."):
+                    continue
+                if member.issparse():
+                    raise tarfile.ReadError(f"{member.name} has holes")
+                if member.isreg():  # a link in it could name any file of this machine
+                    yield Member(member.name, member.offset_data, member.size)
+                tar.members = []  # it keeps every one, which may be millions
+            end = tar.offset
+        with shard.open("rb") as file:
+            file.seek(end)
+            if not (rest := file.read(128 * _BLOCK)) or any(rest):
+                raise tarfile.ReadError("it does not end as a tar does: it is cut off, or joined")
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise OSError(f"{shard} is no whole tar file: {reason(error)}".rstrip(".")) from error
+
+
+def read_member(shard: Path, start: int, size: int) -> bytes:
+    """Read a file in a shard.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with shard.open("rb") as file:
+        file.seek(start)
+        content = file.read(size)
+    if len(content) < size:
+        raise OSError(f"{shard} is cut off")
+    return content
+
+
+class ShardTable(Table):
+    """Webdataset shards: files of one name but for what follows its first dot are a row.
+
+    What follows is the column. The column ``image`` is besides the image of every row that has one,
+    whatever its ending.
+
+    Args:
+        shards: At least one.
+
+    Raises:
+        OSError: If one is no whole tar, which the message names.
+        ValueError: If a row has two files of one ending.
+    """
+
+    def __init__(self, shards: Sequence[Path]) -> None:
+        self._shards = shards
+        states = [file_state(shard) for shard in shards]
+        self._state = None if None in states else states
+        self._place = [str(shard.absolute()) for shard in shards]
+        index = kept(("shards", *self._place), self._state, lambda: _index(shards))
+        self._shard = index["shard"]
+        self._spans = index["spans"]
+        self.columns = tuple(from_array(index["columns"]))
+
+    def __len__(self) -> int:
+        return len(self._shard)
+
+    def image(self, column: str, row: int) -> bytes | None:
+        if column not in self.columns:
+            return None
+        start, size = self._spans[self.columns.index(column), row].tolist()
+        return None if start < 0 else read_member(self._shards[self._shard[row]], start, size)
+
+    def texts(self, column: str) -> list[str | None]:
+        if column not in self.columns:
+            return [None] * len(self)
+        name = ("texts of shards", column, *self._place)
+        texts = Samples.unpacked(kept(name, self._state, lambda: self._texts(column)), "texts")
+        once: dict[str, str] = {}  # of a million labels a thousand are different
+        return [once.setdefault(text, text) if there else None for text, there in pairs_of(texts)]
+
+    def _texts(self, column: str) -> Arrays:
+        """A text a row, with label 1, or 0 where the row has none."""
+        spans = self._spans[self.columns.index(column)]
+
+        def read() -> Iterator[tuple[str, int]]:
+            for number, shard in enumerate(self._shards):
+                with shard.open("rb") as file:
+                    for start, size in spans[self._shard == number].tolist():
+                        if start < 0:
+                            yield "", 0
+                            continue
+                        file.seek(start)
+                        content = file.read(size)
+                        if len(content) < size:
+                            raise OSError(f"{shard} is cut off")
+                        yield content.decode("utf-8").strip(), 1
+
+        return Samples.of(read()).packed("texts")
+
+    def split_columns(self) -> list[str]:
+        return [column for column in self.columns if column in NAMES]  # all else may be large
+
+    def labels(self, column: str) -> list[int | str | None]:
+        try:
+            found = self.texts(column)
+        except UnicodeDecodeError as error:
+            raise ValueError("it holds bytes, and a class is a whole number or a name") from error
+        if all(text is None or re.fullmatch(r"-?\d{1,9}", text) for text in set(found)):
+            return [None if text is None else int(text) for text in found]
+        return list(found)
+
+
+def _index(shards: Sequence[Path]) -> Arrays:
+    """Where the files of every row lie.
+
+    Returns:
+        ``shard (n,)``; ``spans (c, n, 2)``, where the file of each column begins and its bytes, -1
+        where a row has none; and the ``columns``.
+    """
+    shard_of = array("i")
+    spans: dict[str, array[int]] = {}
+    for number, shard in enumerate(shards):
+        last = None
+        for name, start, size in members(shard):
+            folder, _, file = name.rpartition("/")
+            base, _, ending = file.partition(".")
+            ending = ending.lower()
+            if last != (folder, base):
+                shard_of.append(number)
+                last = (folder, base)
+            span = spans.setdefault(ending, array("q"))
+            lacking = len(shard_of) - 1 - len(span) // 2
+            if lacking < 0:
+                raise ValueError(f"{shard} has {name} twice")
+            span.extend((-1, -1) * lacking)
+            span.extend((start, size))
+    rows, columns = len(shard_of), list(spans)
+    for span in spans.values():
+        span.extend((-1, -1) * (rows - len(span) // 2))
+    found = np.array([*spans.values()], np.int64).reshape(len(columns), rows, 2)
+    images, known = _images(columns, found)
+    if known:
+        at = columns.index("image") if "image" in columns else len(columns)
+        found = np.concatenate([found[:at], images[None], found[at + 1 :]])
+        columns[at : at + 1] = ["image"]
+    shard_numbers = np.array(shard_of, np.int32)
+    return {"shard": shard_numbers, "spans": found, "columns": as_array(columns)}
+
+
+def _images(columns: Sequence[str], spans: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+    """The file of each row that is its image, and whether a row has one that is called otherwise.
+
+    Args:
+        columns: Endings.
+        spans: As in `_index`.
+    """
+    there = spans[:, :, 0] >= 0
+    images, known = np.full(spans.shape[1:], -1, np.int64), False
+    kinds, kind = np.unique(there, axis=1, return_inverse=True)
+    for number, has in enumerate(kinds.T):
+        endings = [column for column, one in zip(columns, has, strict=True) if one]
+        own = "image" in endings
+        if ending := "image" if own else _only_image(endings):
+            rows = kind.ravel() == number
+            images[rows] = spans[columns.index(ending), rows]
+            known = known or not own
+    return images, known
+
+
+def _only_image(row: Iterable[str]) -> str:
+    """The ending of the one image among the files of a row; empty where there are several."""
+    images = [ending for ending in row if is_image(f"image.{ending}")]
+    plain = [ending for ending in images if "." not in ending]
+    found = plain or images
+    return found[0] if len(found) == 1 else ""

@@ -1,0 +1,86 @@
+"""What the cells of a task draw from it: every draw is made once, for all that share it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from susx_bench.features.task import Task
+from susx_bench.records.files import sha256_arrays, sha256_json
+from susx_bench.support.fewshot import Pool, draw, draw_coop, tiers
+
+
+class Draws:
+    """Draws from the pool and the val split of a task, and of the same task in other words.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._balanced: dict[tuple[int, int], Tensor] = {}
+        self._tiers: dict[tuple[int, int], list[Tensor]] = {}
+        self._coop: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._few_val: dict[tuple[int, int], Tensor] = {}
+        self._hashes: dict[str, str] = {}
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The images that support is drawn from."""
+        task = self._task
+        return Pool(task.pool_labels, task.classnames, task.where)
+
+    @cached_property
+    def whole(self) -> Tensor:
+        """Positions of the whole pool, ``(P,)``."""
+        return torch.arange(len(self._task.pool_labels))
+
+    def _val(self, where: str) -> Pool | None:
+        labels = self._task.val_labels
+        return None if labels is None else Pool(labels, self._task.classnames, where)
+
+    def balanced(self, shots: int, seed: int) -> Tensor:
+        """As `draw` gives them."""
+        key = shots, seed
+        if key not in self._balanced:
+            self._balanced[key] = draw(self.pool, shots, seed)
+        return self._balanced[key]
+
+    def tiers(self, shots: int, seed: int) -> list[Tensor]:
+        """As `susx_bench.support.fewshot.tiers` gives them."""
+        key = shots, seed
+        if key not in self._tiers:
+            self._tiers[key] = tiers(self.pool, shots, seed)
+        return self._tiers[key]
+
+    def coop(self, shots: int, seed: int) -> tuple[Tensor, Tensor]:
+        """CoOp's draw from the pool and, with the same stream, from the val split."""
+        key = shots, seed
+        if key not in self._coop:
+            self._coop[key] = draw_coop(self.pool, shots, seed, self._val("val"))
+        return self._coop[key]
+
+    def few_val(self, shots: int, seed: int) -> Tensor:
+        """So many images of each class of the val split.
+
+        Raises:
+            ValueError: If the task has none.
+        """
+        key, pool = (shots, seed), self._val(f"{self._task.dataset} val")
+        if pool is None:
+            raise ValueError(f"{self._task.called} has no val split")
+        if key not in self._few_val:
+            self._few_val[key] = draw(pool, shots, seed, option="--val-shots")
+        return self._few_val[key]
+
+    def sha256(self, positions: Tensor) -> str:
+        """Hash of images of the pool in whatever order: the pool, their places, their content."""
+        positions = positions.sort().values
+        places = sha256_arrays({"support": positions.numpy()})
+        if places not in self._hashes:
+            pool = self._task.hashes["pool_sha256"]
+            self._hashes[places] = sha256_json([pool, places, self._task.content(positions)])
+        return self._hashes[places]
