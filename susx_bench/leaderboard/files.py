@@ -64,13 +64,13 @@ def read(suite: Suite, folder: Path, *, index: bool = True) -> dict[str, Record]
         RecordError: If there are none, or one cannot be believed.
     """
     root = folder / "records" / suite.name
-    paths = sorted(root.rglob("*.json"))
-    if not paths:
+    read = read_records(root, index=index)
+    if not read:
         raise RecordError(
             f"no records in {root}. Run `susx-bench run --suite FILE --out {root}` first."
         )
-    read = read_records(root, paths, index=index)
-    found = {path.relative_to(folder).as_posix(): record for path, record in read.items()}
+    start = root.relative_to(folder).as_posix()
+    found = {f"{start}/{name}": record for name, record in read.items()}
     for path, record in found.items():
         if flags := record.quick_flags():
             raise RecordError(

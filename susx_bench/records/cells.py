@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -15,7 +14,6 @@ from susx_bench.console import counted
 from susx_bench.errors import RecordError
 from susx_bench.options.run import OWN
 from susx_bench.records.files import sha256_json
-from susx_bench.records.index import LightRecord
 from susx_bench.records.record import Record
 
 
@@ -25,14 +23,8 @@ def data_of(record: Record) -> str:
     Two folders of one name have two, the same folder under several paths, seeds, methods and
     prompts has one.
     """
-    if isinstance(record, LightRecord):
-        return _digest_packed(record.split_sha256, record.packed.classes)
-    return _digest(record.split_sha256, tuple(name for name, *_ in record.classes))
-
-
-@cache
-def _digest_packed(split: str, classes: str) -> str:
-    return _digest(split, tuple(json.loads(classes)[0]))
+    known: str | None = vars(record).get("data")  # of a light record
+    return known or _digest(record.split_sha256, tuple(name for name, *_ in record.classes))
 
 
 @cache

@@ -98,16 +98,16 @@ def read_table(folders: Iterable[Path]) -> pa.Table:
     """
     import pyarrow as pa
 
-    found: dict[Path, Record] = {}
+    found: dict[str, Record] = {}
     for folder in folders:
         if not folder.is_dir():
             raise RecordError(f"{folder}: no such folder.")
-        paths = sorted(folder.rglob("*.json"))
-        if not paths:
+        read = read_records(folder)
+        if not read:
             raise RecordError(f"no records in {folder}.")
-        found |= read_records(folder, paths)
+        found |= {(folder / name).as_posix(): record for name, record in read.items()}
     table = table_of(found.values())
-    return table.append_column("path", pa.array([path.as_posix() for path in found], pa.string()))
+    return table.append_column("path", pa.array(list(found), pa.string()))
 
 
 def export(folders: Iterable[Path], file: Path) -> int:

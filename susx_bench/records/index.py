@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numpy as np
-
+from susx_bench.errors import RecordError
+from susx_bench.records.cells import data_of
 from susx_bench.records.files import UNFINISHED, canonical_json, sha256_json, sweep
 from susx_bench.records.paths import open_file
 from susx_bench.records.record import Record, Search, Seconds
@@ -28,9 +29,10 @@ INDEX: Final = ".index.parquet"
 FEWEST: Final = 1000
 """Records from which an index is kept: fewer are read as fast."""
 
-_ROWS: Final = 2048  # of the index, in memory at once
+_ROWS: Final = 1024  # of the index, in memory at once
 _META: Final = b"susx-bench"
 _HEAVY: Final = ("right", "classes", "confusions")
+_OWN: Final = ("input_sha256", "predictions_sha256", "checksum", "started")  # hardly ever shared
 
 
 class State(NamedTuple):
@@ -59,57 +61,38 @@ class State(NamedTuple):
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, number)
 
 
-class Packed(NamedTuple):
-    """The large fields of a record.
+class LightRecord(Record):
+    """A record without its fields per class, which are read from its file when they are asked for.
+
+    It was read and checked, or is the copy of one that was. In memory it is a tenth of a record.
 
     Attributes:
-        right: The bits of `Record.right`, eight per byte.
-        hits: How many images of each class were right, int32.
-        classes: JSON of the classes' names and sizes: one text for all records of a test set.
-        confusions: JSON of `Record.confusions`.
+        bits: The bits of `Record.right`, eight per byte.
+        file: Where it lies.
+        data: `susx_bench.records.cells.data_of` it.
     """
 
-    right: bytes
-    hits: bytes
-    classes: str
-    confusions: str
-
-    @classmethod
-    def of(cls, record: Record) -> Packed:
-        """The large fields of a record."""
-        names, hits, sizes = zip(*record.classes, strict=True)
-        return cls(
-            base64.b64decode(record.right),
-            np.array(hits, np.int32 if record.n_test < 2**31 else np.int64).tobytes(),
-            json.dumps([names, sizes]),
-            json.dumps(record.confusions),
-        )
-
-
-class LightRecord(Record):
-    """A record that takes a tenth of the memory: large fields are unpacked when they are asked for.
-
-    It was read and checked, or is the copy of one that was.
-    """
-
-    packed: Packed = Packed(b"", b"", "[[],[]]", "[]")
+    bits: bytes = b""
+    file: str = ""
+    data: str = ""
 
     def __getattr__(self, name: str) -> Any:  # of what the instance does not hold
-        if name not in _HEAVY:
-            raise AttributeError(name)
-        right, hits, classes, confusions = vars(self)["packed"]
         if name == "right":
-            return base64.b64encode(right).decode()
-        if name == "confusions":
-            return [tuple(each) for each in json.loads(confusions)]
-        names, sizes = json.loads(classes)
-        kind = np.int32 if len(hits) == 4 * len(names) else np.int64
-        return list(zip(names, np.frombuffer(hits, kind).tolist(), sizes, strict=True))
+            return base64.b64encode(self.bits).decode()
+        if name in _HEAVY:
+            return getattr(self.whole(), name)
+        raise AttributeError(name)
 
     def whole(self) -> Record:
-        """The record with all its fields in memory."""
-        values = {name: value for name, value in vars(self).items() if name != "packed"}
-        return Record.model_construct(**values, **{name: getattr(self, name) for name in _HEAVY})
+        """The record as its file has it.
+
+        Raises:
+            RecordError: If the file is gone, or was changed meanwhile.
+        """
+        record = Record.read(Path(self.file))
+        if record.checksum != self.checksum:
+            raise RecordError(f"{self.file} was changed while it was read. Try again.")
+        return record
 
 
 class _Maker:
@@ -124,8 +107,8 @@ class _Maker:
             if not field.is_required()
         }
 
-    def make(self, text: str, packed: Packed) -> LightRecord:
-        """A light record from the JSON of its other fields, and its packed ones."""
+    def make(self, file: str, text: str, bits: bytes, data: str) -> LightRecord:
+        """A light record from its file's path, the JSON of its small fields, and the others."""
         values = json.loads(text)
         values["record_schema"] = values.pop("schema")
         search = values["search"]
@@ -133,10 +116,10 @@ class _Maker:
         values["search"] = _filled(Search, search)
         values["seconds"] = _filled(Seconds, values["seconds"])
         for name, value in values.items():
-            if isinstance(value, str):
+            if isinstance(value, str) and name not in _OWN:
                 values[name] = self._once(value, value)
         values["versions"] = self._once(tuple(values["versions"].items()), values["versions"])
-        values["packed"] = packed._replace(classes=self._once(packed.classes, packed.classes))
+        values |= {"bits": bits, "file": file, "data": self._once(data, data)}
         made: LightRecord = _filled(LightRecord, self._defaults | values)
         return made
 
@@ -165,51 +148,60 @@ def _text(record: Record) -> str:
     return canonical_json(values)
 
 
-def read_records(
-    root: Path, paths: Iterable[Path], *, index: bool = True, fewest: int = FEWEST
-) -> dict[Path, Record]:
-    """Read records that can be believed, in a tenth of the memory.
+def names_in(root: Path) -> list[str]:
+    """Paths of the records in a folder, at any depth, from there; sorted as paths are."""
+    found = []
+    for folder, _, files in os.walk(root):
+        here = Path(folder).relative_to(root).as_posix()
+        start = "" if here == "." else f"{here}/"
+        found += [start + name for name in files if name.endswith(".json")]
+    return sorted(found, key=lambda name: name.split("/"))
+
+
+def read_records(root: Path, *, index: bool = True, fewest: int = FEWEST) -> dict[str, Record]:
+    """Read the records in a folder, at any depth, in a tenth of the memory.
 
     Args:
-        root: A folder of records: the index lies there.
-        paths: Records below it, each once.
+        root: The folder. The index lies there.
         index: Whether to believe the index of files that have not changed, and to keep it; else
             the content of every file is read and checked.
         fewest: Records from which an index is kept.
 
     Returns:
-        A record for each path, in their order.
+        The records by path from the folder, with ``/`` on every system; sorted by path.
 
     Raises:
         RecordError: If one cannot be believed.
     """
-    wanted = {path.relative_to(root).as_posix(): path for path in paths}
+    wanted = names_in(root)
     maker = _Maker()
-    found: dict[str, Record] = {}
+    found: dict[str, Record | None] = dict.fromkeys(wanted)
     index = index and len(wanted) >= fewest
-    rows = 0
-    for name, state, text, packed in _rows(root) if index else ():
+    rows = kept = 0
+    for name, state, text, bits, data in _rows(root) if index else ():
         rows += 1
-        if name in wanted and _state(wanted[name]) == state:
-            found[name] = maker.make(text, packed)
-    stale = [name for name in wanted if name not in found]
-    keep = _Writer(root, set(found)) if index and (stale or rows > len(found)) else None
+        if name in found and _state(root / name) == state:
+            found[name] = maker.make(f"{root / name}", text, bits, data)
+            kept += 1
+    stale = [name for name, record in found.items() if record is None]
+    current = {name for name, record in found.items() if record is not None} if stale else found
+    keep = _Writer(root, current) if index and (stale or rows > kept) else None
     try:
         for name in stale:
-            path = wanted[name]
+            path = root / name
             now = _state(path)
             record = Record.read(path)
-            text, packed = _text(record), Packed.of(record)
-            found[name] = maker.make(text, packed)
+            text, bits, data = _text(record), base64.b64decode(record.right), data_of(record)
+            found[name] = maker.make(f"{path}", text, bits, data)
             if keep and now:
-                keep.add(name, now, text, packed)
+                keep.add((name, now, text, bits, data))
     except BaseException:
         if keep:
             keep.drop()
         raise
     if keep:
         keep.close()
-    return {path: found[name] for name, path in wanted.items()}
+    return {name: record for name, record in found.items() if record is not None}
 
 
 def _state(path: Path) -> State | None:
@@ -219,10 +211,11 @@ def _state(path: Path) -> State | None:
         return None
 
 
-Row = tuple[str, State, str, Packed]
-"""Path from the folder, state when it was read, JSON of the small fields, the large fields."""
+Row = tuple[str, State, str, bytes, str]
+"""Path from the folder, state before it was read, JSON of the small fields, `LightRecord.bits`,
+`LightRecord.data`."""
 
-_COLUMNS: Final = ("path", *State._fields, "record", *Packed._fields)
+_COLUMNS: Final = ("path", *State._fields, "record", "bits", "data")
 
 
 def _version() -> bytes:
@@ -235,7 +228,7 @@ def _schema() -> pa.Schema:
 
     kinds = (
         *(pa.string(), pa.int64(), pa.int64(), pa.int64(), pa.int64(), pa.string()),
-        *(pa.binary(), pa.binary(), pa.dictionary(pa.int32(), pa.string()), pa.string()),
+        *(pa.binary(), pa.dictionary(pa.int32(), pa.string())),
     )
     return pa.schema(list(zip(_COLUMNS, kinds, strict=True)), metadata={_META: _version()})
 
@@ -254,11 +247,8 @@ def _rows(root: Path) -> Iterator[Row]:
                 return
             for batch in table.iter_batches(_ROWS):
                 columns = [_values(batch.column(name)) for name in _COLUMNS]
-                for name, *state, text, right, hits, classes, confusions in zip(
-                    *columns, strict=True
-                ):
-                    packed = Packed(right, hits, classes, confusions)
-                    yield name, State(*state), text, packed
+                for name, *state, text, bits, data in zip(*columns, strict=True):
+                    yield name, State(*state), text, bits, data
     except (OSError, pa.ArrowException, ValueError):  # damaged: the records are read again
         return
 
@@ -282,7 +272,7 @@ class _Writer:
         kept: Paths of the old index's rows that stay.
     """
 
-    def __init__(self, root: Path, kept: set[str]) -> None:
+    def __init__(self, root: Path, kept: Container[str]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -298,15 +288,12 @@ class _Writer:
             )
             for row in _rows(root):
                 if row[0] in kept:
-                    self._put(row)
+                    self.add(row)
         except self._errors:
             self.drop()
 
-    def add(self, name: str, state: State, text: str, packed: Packed) -> None:
-        """Add a record that was read; its file's state is of before that."""
-        self._put((name, state, text, packed))
-
-    def _put(self, row: Row) -> None:
+    def add(self, row: Row) -> None:
+        """Add a row."""
         self._new.append(row)
         if len(self._new) >= _ROWS:
             self._flush()
@@ -317,7 +304,7 @@ class _Writer:
         rows, self._new = self._new, []
         if self._file is None or not rows:
             return
-        flat = [(name, *state, text, *packed) for name, state, text, packed in rows]
+        flat = [(name, *state, *fields) for name, state, *fields in rows]
         columns = dict(zip(_COLUMNS, zip(*flat, strict=True), strict=True))
         try:
             self._file.write_table(pa.Table.from_pydict(columns, schema=_schema()))
