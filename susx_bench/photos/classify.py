@@ -476,8 +476,8 @@ def _answer(
         method, why = _default(replace(material, labelled=None), len(unlabelled), made=False)
         classifier = _fit(material, method, "fixed")
     if classifier.note:
-        why = classifier.note.removeprefix("fixed: ")
-        watch.note(f"{method} is not tuned and uses its fixed setting: {why}")
+        untuned = classifier.note.removeprefix("fixed: ")
+        watch.note(f"{method} is not tuned and uses its fixed setting: {untuned}")
     classifier, logits, as_sure = _probable(classifier, material, unlabelled, labelled)
 
     label = torch.zeros(len(bad), dtype=torch.int64)

@@ -209,7 +209,7 @@ def test_every_key_of_a_run_is_an_option() -> None:
         ("prompts = 'fotos'", "run.0.prompts: no prompt kind called 'fotos'"),
         ("sead = [1]", "run.0.sead: Extra inputs are not permitted. Did you mean seed?"),
         ("shots = [0]", "run.0.shots: 0 is not in the range"),
-        ("shots = [nan]", "run.0.shots: 'nan' is not a valid integer"),
+        ("shots = [nan]", "run.0.shots: nan is not a valid integer"),
         ("shots = []", "run.0.shots: the list is empty"),
         ("views = 1.5", "run.0.views: 1.5 is not a valid integer"),
         ("seed = 'x", "cannot be read"),
