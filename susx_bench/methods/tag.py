@@ -348,7 +348,7 @@ def held_out(context: Context, whole: LabelRegression, free: Sequence[str]) -> d
             score, place = _likelihood(logits, labels, place)
             scores.append(score)
     names = (*free, "alpha")
-    likelihood = torch.tensor(scores, dtype=torch.float64)
+    likelihood = torch.tensor(scores, dtype=torch.float64, device="cpu")
     moves, gamma = _posterior_mean(likelihood, [_STEPS[name] for name in names])
     moved = {name: start[name] * 2.0**octave for name, octave in zip(names, moves, strict=True)}
     return start | moved | {"gamma": gamma}
@@ -370,11 +370,11 @@ def _posterior_mean(
     axes = []
     for axis, octaves in enumerate(steps):
         finer = _interpolation(len(octaves))
-        octave = finer @ torch.tensor(octaves, dtype=torch.float64)
+        octave = finer @ torch.tensor(octaves, dtype=torch.float64, device="cpu")
         moved = torch.tensordot(score, finer, dims=([axis], [1])) - octave**2 / 2
         score = moved.movedim(-1, axis)
         axes.append(octave)
-    axes.append(torch.tensor(_GAMMAS, dtype=torch.float64))
+    axes.append(torch.tensor(_GAMMAS, dtype=torch.float64, device="cpu"))
     weight = torch.softmax(score.flatten(), dim=0).view_as(score)
     *moves, gamma = (
         float(weight.movedim(axis, -1).flatten(end_dim=-2).sum(0) @ values)
@@ -388,12 +388,12 @@ def _interpolation(count: int) -> Tensor:
 
     Between two of them lies the cubic through the four nearest, or the parabola through all three.
     """
-    place = torch.arange((count - 1) * _FINER + 1, dtype=torch.float64) / _FINER
+    place = torch.arange((count - 1) * _FINER + 1, dtype=torch.float64, device="cpu") / _FINER
     near = min(4, count)
     first = (place.floor() - 1).clamp(0, count - near)
-    nodes = first[:, None] + torch.arange(near)
+    nodes = first[:, None] + torch.arange(near, device="cpu")
     away = place[:, None] - nodes
-    matrix = torch.zeros(len(place), count, dtype=torch.float64)
+    matrix = torch.zeros(len(place), count, dtype=torch.float64, device="cpu")
     for i in range(near):
         share = torch.ones_like(place)
         for j in range(near):

@@ -67,6 +67,8 @@ START: dict[tuple[str, ...], list[list[str]]] = {
     ("records", "show"): [["records", "--out", "shown"]],
     ("records", "merge"): [["records", "--into", "merged"]],
     ("records", "prune"): [["records"]],
+    ("records", "export"): [["records", "--parquet", "records.parquet"]],
+    ("plan",): [["--suite", "suite.toml", "--out", "plan.json"]],
     ("leaderboard", "build"): [["suite.toml"]],
     ("leaderboard", "check"): [["suite.toml"]],
     ("leaderboard", "cite"): [["suite.toml"]],

@@ -25,7 +25,7 @@ def test_a_pipe_in_an_encoders_folder_is_one_line(
     shutil.copytree(EMBEDDED["demo"], folder)
     (folder / file).unlink()
     os.mkfifo(folder / file)
-    words = ("run", "--method", "zero-shot", "--setting", "name-only", "--dataset", "digits")
+    words = ("run", "--method", "zero-shot", "--setting", "few-shot", "--dataset", "digits")
 
     done = command(*words, "--encoder", f"local-dir:{folder}")
 

@@ -503,9 +503,9 @@ def test_class_names_are_read_as_people_write_them(tmp_path: Path) -> None:
 
 
 def test_a_labelled_photograph_is_found_by_any_path(tmp_path: Path) -> None:
-    for name in ("a/1.png", "a/2.png", "b/3.png"):
+    for number, name in enumerate(("a/1.png", "a/2.png", "b/3.png")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(encoded(photo(len(name))))
+        (tmp_path / name).write_bytes(encoded(photo(number)))
     photos = open_photos([str(tmp_path / "a")])
     lines = f"1.png,x\n{tmp_path / 'a' / '2.png'},y\nb/3.png,x\n"
     (tmp_path / "labels.csv").write_text(lines)
