@@ -47,7 +47,6 @@ def show(path: Path, named: Named, folder: Path) -> Path:
         best = answers(classifier.logits(features.test), 1.0, classifier.first_alike)
         sure, other = best.probability.tolist(), best.second_probability.tolist()
         second = best.second.tolist()
-    files = images.files(images.samples)
     items = [
         Item(
             name=sample.key,
@@ -56,10 +55,10 @@ def show(path: Path, named: Named, folder: Path) -> Path:
             second=next_,
             second_probability=q,
             truth=sample.label,
-            path=file.path,
+            path=images.dataset.source.path(sample),
         )
-        for sample, label, p, next_, q, file in zip(
-            images.samples, found.top1.tolist(), sure, second, other, files, strict=True
+        for sample, label, p, next_, q in zip(
+            images.samples, found.top1.tolist(), sure, second, other, strict=True
         )
     ]
     begin(folder)

@@ -279,3 +279,22 @@ def test_a_record_of_the_demo_is_shown_and_one_of_features_refused(
     assert refused.code == 2
     assert "was measured on features" in refused.err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_record_of_a_folder_links_to_its_files(command: Command, tmp_path: Path) -> None:
+    for place in range(20):
+        path = tmp_path / "mine" / ("cat", "dog")[place % 2] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(photo(place)))
+    words = ("--dataset", "./mine", "--setting", "name-only", "--encoder", "demo")
+    ran = command("run", "--method", "zero-shot", *words, "--json")
+    assert ran.code == 0, ran.err
+
+    path = ran.records[0]["record"]
+    done = command("records", "show", path, "--dataset", "./mine", "--out", "mistakes")
+
+    assert done.code == 0, done.err
+    data = json.loads(re.findall(r'id="data">([^<]*)<', Path("mistakes/index.html").read_text())[0])
+    assert data["items"]
+    for row in data["items"]:
+        assert (Path("mistakes") / row[8]).resolve() == (tmp_path / "mine" / row[0]).resolve()

@@ -73,7 +73,7 @@ def test_name_only_tuned_on_target_labels_is_marked(bundle: Bundle, command: Com
 
     assert "fixed" in command(*words).out
     marked = command(*words, "--tune", "val")
-    assert "tipx ‡ " in marked.out
+    assert "tipx ‡‖ " in marked.out
     assert "tipx, val (30): alpha" in marked.out
     assert "‡ chosen on target labels: name-only no more, and not ranked" in marked.out
     refused = command(*words, "--tune", "few-val")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from susx_bench.data.spec import Split
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
 
@@ -178,6 +180,10 @@ class Source(ABC):
     def files(self, samples: Sequence[Sample]) -> list[Hashable]:
         """What is equal for two images that are one file, by a link of any kind."""
         return [sample.key for sample in samples]
+
+    def path(self, sample: Sample) -> Path | None:
+        """The image's own file; None where it lies in a file of several."""
+        return None
 
     @property
     def pinned(self) -> bool:

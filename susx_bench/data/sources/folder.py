@@ -126,6 +126,9 @@ class FolderSource(Source):
     def files(self, samples: Sequence[Sample]) -> list[Hashable]:
         return [_file(self._images / sample.key) for sample in samples]
 
+    def path(self, sample: Sample) -> Path | None:
+        return self._images / sample.key
+
     def state(self, samples: Sequence[Sample]) -> list[list[int]]:
         return [_state(self._images / sample.key) for sample in samples]
 
