@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,74 @@ def test_rows_are_counted_as_pair_by_pair(dtype: torch.dtype) -> None:
     assert torch.equal(rows["test"][found.row], rows["val"][found.other_row])
     assert by_pairs(rows["test"][: found.row], rows["val"]) == 0
     assert by_pairs(rows["val"][: found.other_row], rows["test"][[found.row]]) == 0
+
+
+def last_bits(rows: Tensor) -> Tensor:
+    """The same images in another batch: other last bits."""
+    noise = torch.rand(rows.shape, generator=torch.Generator().manual_seed(8)) - 0.5
+    return rows * (1 + 2e-6 * noise)
+
+
+SAME_IMAGE: dict[str, Callable[[Tensor], Tensor]] = {
+    "another scale": lambda rows: 7.3 * rows,
+    "a scale per image": lambda rows: rows * torch.linspace(0.2, 30, len(rows))[:, None],
+    "float16": lambda rows: rows.half(),
+    "bfloat16": lambda rows: rows.bfloat16(),
+    "bfloat16, not normalised": lambda rows: (9.7 * rows).bfloat16(),
+    "float64": lambda rows: rows.double() / 3,
+    "another batch": last_bits,
+    "all of these": lambda rows: (4 * last_bits(rows)).half(),
+}
+
+
+@pytest.mark.parametrize("width", [8, 16, 512, 1024])
+@pytest.mark.parametrize("change", SAME_IMAGE)
+def test_one_image_is_found_whatever_rounding_did_to_it(change: str, width: int) -> None:
+    """Images are as alike as CLIP's: all near one direction, classes nearer."""
+    centre = unit(5, width, seed=1)[torch.arange(300) % 5] + 2 * unit(1, width, seed=2)
+    test, val = (unit(300, width, seed=seed) + centre for seed in (3, 4))
+    val[::7] = test.flip(0)[::7]
+
+    (found,) = shared_rows({"val": val, "test": SAME_IMAGE[change](test)})
+
+    assert (found.count, found.rounded) == (43, 43)
+    assert (found.row, found.other_row) == (5, 294)
+    assert "43 of 300 rows of 'test' are rows of 'val' too, up to rounding, the" in str(found)
+
+
+@pytest.mark.parametrize(("width", "narrow"), [(2, 1), (3, 1), (16, 1), (16, 1e-3), (512, 1e-3)])
+def test_other_images_are_not_taken_for_one(width: int, narrow: float) -> None:
+    """Whether features have few numbers, or the encoder puts all images close together."""
+    middle = unit(1, width, seed=1)
+    parts = {
+        name: middle / narrow + unit(400, width, seed=seed)
+        for seed, name in enumerate(("support", "val", "test"), start=2)
+    }
+
+    assert not [*shared_rows(parts)]
+
+
+def test_equal_rows_and_rounded_ones_are_told_apart() -> None:
+    test = unit(100, 16, seed=4)
+    val = torch.cat([test[:10], test[10:30].half().float(), unit(70, 16, seed=5)])
+
+    (found,) = shared_rows({"val": val, "test": test})
+
+    assert (found.count, found.rounded) == (30, 20)
+    assert "'val' too, 20 of them up to rounding, the first is row 0" in str(found)
+
+
+def test_the_same_images_in_half_precision_are_refused(
+    tensors: dict[str, Tensor], command: Command, bundle: Bundle
+) -> None:
+    half: dict[str, Any] = {
+        "val": tensors["test"].half().float(),
+        "val_labels": tensors["test_labels"].clone(),
+    }
+
+    with pytest.raises(BundleError, match=r"70 of 70 rows of 'test' .* too, up to rounding"):
+        sb.evaluate("tag", features=sb.Features(**{**tensors, **half}))
+    assert command(*RUN, bundle(**half)).code == 2
 
 
 def test_one_percent_is_taken_for_duplicates() -> None:
@@ -130,7 +199,10 @@ def test_a_suite_loses_such_a_bundle_alone(
 
 @pytest.mark.real
 def test_no_real_bundle_is_refused(real: Path) -> None:
-    """Of ten, one has an image twice: ImageNet's first test row is a row of its support."""
+    """Of ten, one has an image twice: ImageNet's first test row is a row of its support.
+
+    Frames of one video (UCF101) and crops of one texture (DTD) are images of their own.
+    """
     from susx_bench.features.bundle import BundleTask
 
     found = {
