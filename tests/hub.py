@@ -10,6 +10,7 @@ another host, here ``localhost``. There is no Xet.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,8 @@ from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, cast
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+
+import yaml
 
 Kind = Literal["dataset", "model"]
 
@@ -221,6 +224,10 @@ class Hub:
         headers: The headers of those requests, with names in lower case.
         unknown: Those of the requests that this hub does not know how to answer.
         page: How many entries a tree listing gives at once.
+        stored: Big files that were uploaded, by their hash.
+        private: Whether a repository that a client made is private.
+        messages: Those of the commits that clients made.
+        before_commit: Called one by one before each commit of a client.
     """
 
     def __init__(self) -> None:
@@ -228,6 +235,10 @@ class Hub:
         self.headers: list[dict[str, str]] = []
         self.unknown: list[tuple[str, str]] = []
         self.page = 1000
+        self.stored: dict[str, bytes] = {}
+        self.private: dict[str, bool] = {}
+        self.messages: list[str] = []
+        self.before_commit: list[Callable[[], object]] = []
         self._repos: dict[tuple[Kind, str], Repo] = {}
         self._cuts: list[Cut] = []
         self._errors: list[Exception] = []
@@ -368,9 +379,12 @@ class Hub:
         with self._lock:
             self.requests.append(asked)
             self.headers.append(headers)
-        query = parse_qs(body.decode() if method == "POST" else url.query)
+        is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+        query = parse_qs(body.decode() if method == "POST" and is_form else url.query)
         parts = [unquote(part) for part in url.path.split("/")[1:]]
         try:
+            if found := self._take(method, parts, headers, body):
+                return found
             found = self._route("GET" if method == "HEAD" else method, parts, query, headers)
         except Refusal as refusal:
             return refusal.answer
@@ -381,6 +395,94 @@ class Hub:
             self.unknown.append(asked)
             return _json({"error": "Sorry, we can't find the page you are looking for."}, 404)
         return found
+
+    def _take(
+        self, method: str, parts: list[str], headers: dict[str, str], body: bytes
+    ) -> Answer | None:
+        """Answer what changes a repository; None for another request."""
+        token = headers.get("authorization", "").removeprefix("Bearer ")
+        match (method, *parts):
+            case ("PUT", "upload", sha):
+                if token:
+                    return _json({"error": "a token was sent to the storage"}, 400)
+                if hashlib.sha256(body).hexdigest() != sha:
+                    return _json({"error": "BadDigest"}, 400)
+                self.stored[sha] = body
+                return _json({})
+            case ("POST", "api", "validate-yaml"):
+                text = json.loads(body)["content"]
+                head = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+                said = yaml.safe_load(head[1]) if head else None
+                warnings = [] if isinstance(said, dict) else [{"message": "empty metadata"}]
+                return _json({"errors": [], "warnings": warnings})
+            case ("POST", "api", "repos", "create"):
+                self._may_write(token)
+                asked = json.loads(body)
+                name = f"{asked['organization']}/{asked['name']}"
+                self.private[name] = bool(
+                    asked.get("private", asked.get("visibility") == "private")
+                )
+                self.add(asked.get("type", "model"), name, {".gitattributes": b"lfs\n"})
+                return _json({"url": f"{self.url}/datasets/{name}"})
+            case ("POST", "api", "datasets", *rest) if "preupload" in rest:
+                repo, _ = self._repo("dataset", rest, token)
+                self._may_write(token)
+                now = repo.commit("main").files
+                told = [
+                    {
+                        "path": each["path"],
+                        "uploadMode": "lfs" if File(each["path"], b"").lfs else "regular",
+                        "shouldIgnore": False,
+                        "oid": now[each["path"]].oid if each["path"] in now else None,
+                    }
+                    for each in json.loads(body)["files"]
+                ]
+                return _json({"files": told})
+            case ("POST", "datasets", org, git, "info", "lfs", "objects", "batch"):
+                self._repo("dataset", [org, git.removesuffix(".git")], token)
+                self._may_write(token)
+                objects: list[dict[str, Any]] = []
+                for each in json.loads(body)["objects"]:
+                    href = f"http://localhost:{self._port}/upload/{each['oid']}"
+                    objects.append(each)
+                    if each["oid"] not in self.stored:
+                        objects[-1] = each | {"actions": {"upload": {"href": href}}}
+                return _json({"transfer": "basic", "objects": objects})
+            case ("POST", "api", "datasets", *rest) if "commit" in rest:
+                repo, _ = self._repo("dataset", rest, token)
+                self._may_write(token)
+                return self._commit(repo, [json.loads(line) for line in body.splitlines()])
+        return None
+
+    def _may_write(self, token: str) -> None:
+        if token != MEMBER:
+            raise Refusal(403 if token else 401, "", "You need a token that may write.")
+
+    def _commit(self, repo: Repo, lines: list[dict[str, Any]]) -> Answer:
+        head, *changes = lines
+        with self._lock:
+            if self.before_commit:
+                self.before_commit.pop(0)()
+            now = repo.commit("main")
+            if head["value"].get("parentCommit", now.sha) != now.sha:
+                return _json({"error": "A commit has happened since. Please refresh."}, 412)
+            files = {path: file.content for path, file in now.files.items()}
+            for change in changes:
+                value = change["value"]
+                if change["key"] == "lfsFile":
+                    files[value["path"]] = self.stored[value["oid"]]
+                else:
+                    assert (change["key"], value["encoding"]) == ("file", "base64")
+                    files[value["path"]] = base64.b64decode(value["content"])
+            sha = self.add(repo.kind, repo.name, files)
+            self.messages.append(head["value"]["summary"])
+        url = f"{self.url}/datasets/{repo.name}/commit/{sha}"
+        return _json({"commitUrl": url, "commitOid": sha, "hookOutput": ""})
+
+    def files(self, name: str, revision: str = "main") -> dict[str, bytes]:
+        """The files of a dataset at a commit."""
+        commit = self._repos["dataset", name].commit(revision)
+        return {path: file.content for path, file in commit.files.items()}
 
     def _route(
         self, method: str, parts: list[str], query: dict[str, list[str]], headers: dict[str, str]
@@ -561,7 +663,15 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            body = b"".join(parts)
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.hub.answer(self.command, self.path, headers, body)
         self.send_response(answer.status)
@@ -580,7 +690,7 @@ class _Handler(BaseHTTPRequestHandler):
         if cut.dies:
             self.hub.stop()
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from susx_bench.cli.shared import named_inputs, names_inputs
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, RecordError
-from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, Group
+from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, Group
+
+if TYPE_CHECKING:
+    from susx_bench.records.exchange import Pushed
+    from susx_bench.records.merge import Merged
 
 
 @click.group(cls=Group)
@@ -110,14 +114,8 @@ def merge_records(folder: tuple[Path, ...], into: Path) -> None:
     from susx_bench.records.merge import merge
 
     done = merge(folder, into)
-    there = done.records - done.written
-    line = (
-        f"merged {counted(len(folder), 'folder')} into {into}: "
-        f"{counted(done.written, 'new record')}, {there} there"
-    )
-    if done.completed:
-        line += f", {done.completed} of them now with their predictions"
-    stdout().print(line, soft_wrap=True)
+    folders = counted(len(folder), "folder")
+    stdout().print(f"merged {folders} into {into}: {_news(done)}", soft_wrap=True)
 
 
 @records.command(
@@ -137,6 +135,88 @@ def export_records(folder: tuple[Path, ...], parquet: Path) -> None:
 
     count = export(folder, parquet)
     stdout().print(f"wrote {counted(count, 'record')} to {parquet}", soft_wrap=True)
+
+
+@records.command(
+    "push",
+    epilog="""\b
+Try:
+  susx-bench records push ORG/NAME --from results""",
+)
+@click.argument("repository", type=NAME)
+@click.option(
+    "--from",
+    "folder",
+    type=FOLDER_PATH,
+    default="results",
+    show_default=True,
+    help="Folder of the records.",
+)
+@click.option("--public", is_flag=True, help="Let everybody see a repository that is new.")
+def push_records(repository: str, folder: Path, public: bool) -> None:
+    """Add records and their predictions to a dataset REPOSITORY on the Hugging Face hub.
+
+    Paths of yours in them are shortened to their last part. Set HF_TOKEN to a token that may write.
+    A repository that is not there is made, for you alone.
+    """
+    notes = stderr()
+    with notes.status("checking"):
+        from susx_bench.leaderboard.card import card_of
+        from susx_bench.progress import Reporter
+        from susx_bench.records.exchange import push
+
+    done = push(repository, folder, card_of, public=public, listen=Reporter(notes))
+    made = ", which is new" if done.created else ""
+    if not done.written and not done.completed:
+        line = f"{repository} has {_all(done.records)} of {folder}: nothing to do"
+    else:
+        line = f"pushed {_news(done)} of {folder} to {repository}{made}"
+    stdout().print(f"{line} (commit {done.commit})", soft_wrap=True)
+
+
+@records.command(
+    "pull",
+    epilog="""\b
+Try:
+  susx-bench records pull ORG/NAME --to results
+  susx-bench records pull ORG/NAME@COMMIT --to results""",
+)
+@click.argument("repository", type=NAME)
+@click.option(
+    "--to",
+    type=FOLDER_PATH,
+    default="results",
+    show_default=True,
+    help="Folder that they come into; what is there already stays.",
+)
+def pull_records(repository: str, to: Path) -> None:
+    """Merge the records of a dataset REPOSITORY on the Hugging Face hub into a folder.
+
+    None is copied where one is damaged or two contradict.
+    """
+    with stderr().status("downloading"):
+        from susx_bench.records.exchange import pull
+
+        done, commit = pull(repository, to)
+    repo = repository.partition("@")[0]
+    if not done.written and not done.completed:
+        line = f"{to} has all records of {repo}@{commit}: nothing to do"
+    else:
+        line = f"pulled {_news(done)} of {repo}@{commit} into {to}"
+    stdout().print(line, soft_wrap=True)
+
+
+def _news(done: Merged | Pushed) -> str:
+    """What is new: records, and predictions of those that were there."""
+    there = done.records - done.written
+    line = f"{counted(done.written, 'new record')}, {there} there"
+    return line + (
+        f", {done.completed} of them now with their predictions" if done.completed else ""
+    )
+
+
+def _all(records: int) -> str:
+    return "the one record" if records == 1 else f"all {records:,} records"
 
 
 @records.command(

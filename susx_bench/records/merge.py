@@ -30,9 +30,53 @@ class Merged:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
+    """A record, and where it lies."""
+
     path: Path
     record: Record
+
+
+def gather(folders: Sequence[Path], into: Path | None) -> dict[str, list[Found]]:
+    """The records of some folders and of the one that they are to come into, by cell.
+
+    Args:
+        folders: Where to look for records, at any depth.
+        into: Where they go; may hold records already, or not be there; None for nowhere yet.
+
+    Returns:
+        By the hash of a cell's inputs, all records of the cell: those in `into` first, the others
+        in the order of the folders.
+
+    Raises:
+        RecordError: If a folder is missing, a JSON file in one is no record that can be believed,
+            one is a quick look,
+            or two records of the same inputs have other predictions or scores.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise RecordError(f"{folder}: no such folder.")
+    cells: dict[str, list[Found]] = {}
+    places: dict[Path, str] = {}
+    for folder in dict.fromkeys([*([into] if into else []), *folders]):
+        for path in sorted(folder.rglob("*.json")):
+            record = read(path) if predictions_path(path).exists() else Record.read(path)
+            if flags := record.quick_flags():
+                raise RecordError(
+                    f"{path} was measured with {' '.join(flags)}: a quick look, which is not "
+                    "merged with whole runs. Move it away."
+                )
+            cell = record.input_sha256
+            same = cells.setdefault(cell, [])
+            if same:
+                _check_same(same[0], Found(path, record))
+            same.append(Found(path, record))
+            if places.setdefault(place_in(into or Path(), record), cell) != cell:
+                other = cells[places[place_in(into or Path(), record)]][0].path
+                raise RecordError(f"{other} and {path} are other cells with one name.")
+    if not cells:
+        raise RecordError(f"no records in {', '.join(map(str, folders))}.")
+    return cells
 
 
 def merge(folders: Sequence[Path], into: Path) -> Merged:
@@ -47,39 +91,15 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
         into: Where they go, each to the place its fields say; may hold records already.
 
     Raises:
-        RecordError: If a folder is missing, a JSON file in one is no record that can be believed,
-            one is a quick look,
-            or two records of the same inputs have other predictions or scores.
+        RecordError: As `gather`.
         OutputError: If `into` cannot be written.
     """
-    for folder in folders:
-        if not folder.is_dir():
-            raise RecordError(f"{folder}: no such folder.")
-    cells: dict[str, list[_Found]] = {}
-    places: dict[Path, str] = {}
-    for folder in dict.fromkeys([into, *folders]):
-        for path in sorted(folder.rglob("*.json")):
-            record = read(path) if predictions_path(path).exists() else Record.read(path)
-            if flags := record.quick_flags():
-                raise RecordError(
-                    f"{path} was measured with {' '.join(flags)}: a quick look, which is not "
-                    "merged with whole runs. Move it away."
-                )
-            cell = record.input_sha256
-            same = cells.setdefault(cell, [])
-            if same:
-                _check_same(same[0], _Found(path, record))
-            same.append(_Found(path, record))
-            if places.setdefault(_place(into, record), cell) != cell:
-                other = cells[places[_place(into, record)]][0].path
-                raise RecordError(f"{other} and {path} are other cells with one name.")
-    if not cells:
-        raise RecordError(f"no records in {', '.join(map(str, folders))}.")
+    cells = gather(folders, into)
     make_folder(into)
     written = completed = 0
     for same in cells.values():
         there = next((f.path for f in same if f.path.is_relative_to(into)), None)
-        place, new = there or _place(into, same[0].record), there is None
+        place, new = there or place_in(into, same[0].record), there is None
         for beside in (predictions_path, search_path):
             source = next((beside(f.path) for f in same if beside(f.path).exists()), None)
             if source and not beside(place).exists():
@@ -92,11 +112,12 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
     return Merged(len(cells), written, completed)
 
 
-def _place(into: Path, record: Record) -> Path:
+def place_in(into: Path, record: Record) -> Path:
+    """Where a record lies in a folder of records."""
     return record_path(into, record.dataset, record.encoder, record.method, record.input_sha256)
 
 
-def _check_same(first: _Found, other: _Found) -> None:
+def _check_same(first: Found, other: Found) -> None:
     """Check that two records of the same inputs say the same.
 
     Raises:

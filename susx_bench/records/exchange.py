@@ -1,0 +1,414 @@
+"""Records in a dataset repository of the Hugging Face hub: given to it, and taken from it.
+
+The repository holds the records as ``records/DATASET/ENCODER/METHOD-<input hash>.json`` with their
+predictions beside them, all of them as one table in ``records.parquet``, and a data card. What a
+push adds is in one commit, or in one for every `BATCH` records, each whole: a push that is killed
+leaves the commits that it made, and the next one makes those that are missing.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from susx_bench.console import counted
+from susx_bench.errors import RecordError
+from susx_bench.events import Job, Listener, ignore
+from susx_bench.hub import unwritable_cache, why_offline
+from susx_bench.records.frame import table_of
+from susx_bench.records.merge import Found, Merged, gather, merge, place_in
+from susx_bench.records.paths import read_bytes
+from susx_bench.records.public import public_form
+from susx_bench.records.record import Record
+from susx_bench.records.store import predictions_path
+
+BATCH: Final = 1000
+"""Records of one commit at most."""
+CARD: Final = "README.md"
+PARQUET: Final = "records.parquet"
+FOLDER: Final = "records"
+START, END = "<!-- susx-bench: records -->", "<!-- susx-bench: end of records -->"
+"""What stands around that part of a card that a push writes anew."""
+
+_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>\w[\w./-]*))?", re.A)
+_PLACE = re.compile(rf"{FOLDER}/(?:[A-Za-z0-9_][A-Za-z0-9._-]*/){{2}}[A-Za-z0-9_][A-Za-z0-9._-]*")
+_MOST: Final = {".json": 16 << 20, ".safetensors": 256 << 20}
+"""Bytes of a file at most, by its kind: a record of 100,000 classes, predictions of 30 million
+images."""
+_LARGEST: Final = 64 << 30  # bytes of all of them together
+_TRIES: Final = 5  # after others were faster
+
+Cards = Callable[[Mapping[str, Record]], tuple[str, str]]
+"""Makes a card of records by their places: its head, and the part between the marks."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did.
+
+    Attributes:
+        records: Number of cells in the folder.
+        written: Records that were new to the repository.
+        completed: Records that were there without their predictions, and have them now.
+        commit: The repository's newest commit.
+        created: Whether the repository is new.
+    """
+
+    records: int
+    written: int
+    completed: int
+    commit: str
+    created: bool
+
+
+def push(
+    name: str, folder: Path, card: Cards, *, public: bool = False, listen: Listener = ignore
+) -> Pushed:
+    """Add the records of a folder, and their predictions, to a repository.
+
+    All are checked before anything is sent, against each other and against those that are there, by
+    the rule of `susx_bench.records.merge`. Paths in them are shortened, see
+    `susx_bench.records.public`.
+
+    Args:
+        name: ``ORG/NAME``; made if it is not there.
+        folder: Where to look for records, at any depth.
+        card: Makes the data card.
+        public: Whether everybody sees a repository that is made.
+        listen: Hears how many records were sent.
+
+    Raises:
+        RecordError: If the name is none, a record cannot be believed, two contradict, a record
+            holds what is not for everybody, or the hub refuses.
+    """
+    repo, revision = _named(name)
+    if revision:
+        raise RecordError(f"{name}: a push adds to the main branch; name {repo} alone.")
+    if why := why_offline():
+        raise RecordError(f"{repo}: a push needs the hub, and {why}.")
+    _silence()
+    for _ in range(_TRIES):
+        with _asking(repo):
+            commit = _commit_of(repo)
+        done = _push_onto(repo, commit, folder, card, public, listen)
+        if done is not None:
+            return done
+    raise RecordError(f"{repo}: others commit to it all the time. Give the same command later.")
+
+
+def pull(name: str, into: Path) -> tuple[Merged, str]:
+    """Merge the records of a repository, and their predictions, into a folder.
+
+    Args:
+        name: ``ORG/NAME``, or ``ORG/NAME@REVISION``.
+        into: Where they go; may hold records already.
+
+    Returns:
+        What `susx_bench.records.merge.merge` did, and the commit.
+
+    Raises:
+        RecordError: If there are no such records, one cannot be believed, or two contradict;
+            nothing is written then.
+        OutputError: If `into` cannot be written.
+    """
+    repo, revision = _named(name)
+    revision = revision or "main"
+    _silence()
+    with _asking(repo):
+        commit = None if why_offline() else _commit_of(repo, revision)
+        if commit and not _has_records(_files_of(repo, commit)):
+            raise RecordError(f"{repo}@{commit} holds no records: no folder {FOLDER}.")
+        # By the name that was given, under which the client finds it again without a connection.
+        copy = _copy(repo, revision, (".json", ".safetensors"))
+    if commit not in (None, copy.parent.name):
+        raise RecordError(f"{repo} was changed while it was read. Give the same command again.")
+    if not copy.is_dir():
+        raise RecordError(f"{repo}@{copy.parent.name} holds no records: no folder {FOLDER}.")
+    for path in copy.rglob("*"):
+        # Also of what lies in the cache, and was not listed.
+        if path.is_file() and path.stat().st_size > _MOST.get(path.suffix, 0):
+            raise RecordError(f"{path} is too large for a record or its predictions.")
+    return merge([copy], into), copy.parent.name
+
+
+def _named(name: str) -> tuple[str, str | None]:
+    found = _NAME.fullmatch(name)
+    if found is None or ".." in name:
+        raise RecordError(
+            f"'{name[:100]}' names no repository: write ORG/NAME, without the hub's address."
+        )
+    return found["repo"], found["revision"]
+
+
+def _silence() -> None:
+    """Let the client say nothing but bars on a terminal: what went wrong becomes one error."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every retry
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
+def _commit_of(repo: str, revision: str | None = None) -> str | None:
+    """The newest commit; None where no revision was asked for and there is no such repository."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        info = HfApi().repo_info(repo, repo_type="dataset", revision=revision or "main")
+    except RepositoryNotFoundError as error:
+        if revision or isinstance(error, GatedRepoError):
+            raise
+        return None
+    return str(info.sha)
+
+
+def _files_of(repo: str, commit: str) -> dict[str, int]:
+    """The files of a commit with their sizes, checked before one of them is asked for.
+
+    Raises:
+        RecordError: If one among the records has a name or a size that no record has.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    tree = HfApi().list_repo_tree(repo, repo_type="dataset", revision=commit, recursive=True)
+    files = {file.path: file.size for file in tree if isinstance(file, RepoFile)}
+    total = 0
+    for path, size in files.items():
+        kind = Path(path).suffix
+        if not path.startswith(f"{FOLDER}/") or kind not in _MOST:
+            continue
+        if not _PLACE.fullmatch(path):
+            raise RecordError(f"{repo}@{commit}: '{path[:200]}' is no place of a record.")
+        if size > _MOST[kind]:
+            raise RecordError(
+                f"{repo}@{commit}: {path} has {size:,} bytes, at most {_MOST[kind]:,} are taken."
+            )
+        total += size
+    if total > _LARGEST:
+        raise RecordError(
+            f"{repo}@{commit} has {total:,} bytes of records, at most {_LARGEST:,} are taken."
+        )
+    return files
+
+
+def _has_records(files: Iterable[str]) -> bool:
+    return any(path.startswith(f"{FOLDER}/") and Path(path).suffix in _MOST for path in files)
+
+
+def _copy(repo: str, commit: str, kinds: tuple[str, ...]) -> Path:
+    """The folder of records of a commit, in the client's cache; checked by the client's hashes."""
+    from huggingface_hub import snapshot_download
+
+    patterns = [f"{FOLDER}/*{kind}" for kind in kinds]
+    there = snapshot_download(
+        repo, repo_type="dataset", revision=commit, allow_patterns=[*patterns, CARD]
+    )
+    return Path(there) / FOLDER
+
+
+def _push_onto(
+    repo: str,
+    commit: str | None,
+    folder: Path,
+    card: Cards,
+    public: bool,
+    listen: Listener,
+) -> Pushed | None:
+    """Add records to a commit; None where somebody else made another meanwhile.
+
+    Args:
+        repo: The repository.
+        commit: Its newest commit; None where there is no repository yet.
+        folder: See `push`.
+        card: See `push`.
+        public: See `push`.
+        listen: See `push`.
+    """
+    files: Mapping[str, int] = {}
+    copy, text = None, ""
+    if commit:
+        with _asking(repo):
+            files = _files_of(repo, commit)
+            if CARD in files or _has_records(files):
+                copy = _copy(repo, commit, (".json",))
+        if copy and CARD in files:
+            text = (copy.parent / CARD).read_text("utf-8", "replace")
+            _check_card(repo, text)
+    known, wanted, mine = _compare(gather([folder], copy), copy, files)
+    if not mine:
+        raise RecordError(f"no records in {folder}.")
+    created = commit is None and bool(wanted)
+    written = completed = 0
+    with Job(listen, f"pushing to {repo}", "records", len(wanted)) as job:
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            known |= {one.place: one.record for one in batch}
+            text = _with_table(text, *card(known))
+            with _asking(repo):
+                commit = _send(repo, commit or _make(repo, public), batch, known, text)
+            if commit is None:
+                return None
+            written += sum(one.is_new for one in batch)
+            completed += sum(not one.is_new for one in batch)
+            job.advance(len(batch))
+    return Pushed(mine, written, completed, commit or "", created)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A record that is to be sent, or its predictions alone."""
+
+    place: str
+    source: Path
+    record: Record
+    is_new: bool
+
+
+def _compare(
+    cells: Mapping[str, list[Found]], copy: Path | None, files: Mapping[str, int]
+) -> tuple[dict[str, Record], list[_Wanted], int]:
+    """What a repository has by place, what it lacks, and how many cells there are here.
+
+    Args:
+        cells: All records, by cell.
+        copy: The folder of the repository's.
+        files: All files of the repository.
+    """
+    known: dict[str, Record] = {}
+    wanted: list[_Wanted] = []
+    mine = 0
+    for same in cells.values():
+        theirs = next((f for f in same if copy and f.path.is_relative_to(copy)), None)
+        ours = next((f for f in same if f is not theirs), None)
+        mine += ours is not None
+        if theirs is not None and copy is not None:
+            place = theirs.path.relative_to(copy.parent).as_posix()
+            known[place] = theirs.record
+            lacks = predictions_path(Path(place)).as_posix() not in files
+            if ours and lacks and predictions_path(ours.path).exists():
+                wanted.append(_Wanted(place, ours.path, theirs.record, is_new=False))
+        elif ours is not None:
+            shared = public_form(ours.record, ours.path)
+            place = place_in(Path(FOLDER), shared).as_posix()
+            wanted.append(_Wanted(place, ours.path, shared, is_new=True))
+    return known, wanted, mine
+
+
+def _make(repo: str, public: bool) -> str:
+    """Make a repository; its first commit."""
+    from huggingface_hub import HfApi
+
+    HfApi().create_repo(repo, repo_type="dataset", private=not public)
+    return _commit_of(repo, "main") or ""
+
+
+def _send(
+    repo: str, commit: str, batch: Sequence[_Wanted], known: Mapping[str, Record], card: str
+) -> str | None:
+    """Make one commit onto another; None where that is the newest no more."""
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    files: dict[str, bytes] = {CARD: card.encode(), PARQUET: _parquet(known)}
+    for one in batch:
+        if one.is_new:
+            files[one.place] = one.record.to_json().encode()
+        if (predictions := predictions_path(one.source)).exists():
+            files[predictions_path(Path(one.place)).as_posix()] = read_bytes(predictions)
+    try:
+        done = HfApi().create_commit(
+            repo,
+            [CommitOperationAdd(path, content) for path, content in files.items()],
+            commit_message=f"Add {counted(len(batch), 'record')}",
+            repo_type="dataset",
+            parent_commit=commit,
+        )
+    except HfHubHTTPError as error:
+        if error.response.status_code in (409, 412):
+            return None
+        raise
+    return str(done.oid)
+
+
+def _parquet(records: Mapping[str, Record]) -> bytes:
+    """Records as the Parquet file of `susx_bench.records.frame.export`, by place."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = dict(sorted(records.items()))
+    table = table_of(rows.values()).append_column("path", pa.array(list(rows), pa.string()))
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    return content.getvalue()
+
+
+def _check_card(repo: str, text: str) -> None:
+    """Check that a card is none, or one that a push wrote; what is around its marks stays.
+
+    Raises:
+        RecordError: If it is of something else.
+    """
+    if text and not (0 <= text.find(START) < text.find(END)):
+        raise RecordError(
+            f"{repo} holds something else: its {CARD} lacks the marks between which a push writes. "
+            f"Name another repository, or add the lines {START} and {END} to it."
+        )
+
+
+def _with_table(text: str, head: str, part: str) -> str:
+    """A card with this part between its marks; a new one has the head."""
+    if not text:
+        return f"{head}\n{START}\n\n{part}\n\n{END}\n"
+    return f"{text[: text.index(START)]}{START}\n\n{part}\n\n{text[text.index(END) :]}"
+
+
+@contextmanager
+def _asking(repo: str) -> Iterator[None]:
+    """Turn what the client and its transport raise into a line."""
+    from huggingface_hub import constants, errors
+
+    try:
+        yield
+    except RecordError:
+        raise
+    except errors.GatedRepoError as error:
+        raise RecordError(
+            f"{repo} asks for consent. Accept its terms on the hub and set HF_TOKEN."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise RecordError(f"{repo} has no such branch, tag or commit.") from error
+    except errors.RepositoryNotFoundError as error:
+        raise RecordError(
+            f"the hub has no dataset {repo}, or it is private. Check the name, or set HF_TOKEN."
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        why = why_offline() or f"{constants.ENDPOINT} cannot be reached"
+        told = unwritable_cache(error) or (
+            f"not in the hub's cache, or not all of it, and {why}. Run once with a connection."
+        )
+        raise RecordError(f"{repo}: {told}") from error
+    except Exception as error:
+        raise RecordError(f"{repo}: {_reason(error)}") from error
+
+
+def _reason(error: Any) -> str:
+    """Why the hub did not do as asked, in one line."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if full := unwritable_cache(error):
+        return full
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+    if status in (401, 403):
+        return "the hub refuses. Set HF_TOKEN to a token that may write there."
+    told = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
+    return f"{told} What is done is kept; give the same command again."
