@@ -68,6 +68,8 @@ START: dict[tuple[str, ...], list[list[str]]] = {
     ("records", "merge"): [["records", "--into", "merged"]],
     ("records", "prune"): [["records"]],
     ("records", "export"): [["records", "--parquet", "records.parquet"]],
+    ("records", "push"): [["org/name", "--from", "records"]],
+    ("records", "pull"): [["org/name", "--to", "pulled"]],
     ("plan",): [["--suite", "suite.toml", "--out", "plan.json"]],
     ("leaderboard", "build"): [["suite.toml"]],
     ("leaderboard", "check"): [["suite.toml"]],
