@@ -8,11 +8,9 @@ are one per file, a new file is all that registers a new one.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import inspect
-import linecache
 import pkgutil
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,10 +24,11 @@ from importlib.metadata import (
 )
 from operator import attrgetter
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from susx_bench.errors import PluginError, UnknownNameError
+from susx_bench.program import edited, run_file, sha256_of, used
 from susx_bench.records.paths import read_bytes
 
 if TYPE_CHECKING:
@@ -300,44 +299,64 @@ def load_method(name: str | type[Method]) -> tuple[type[Method], str]:
     """Find a method by its registered name, or in a file given as ``./file.py:Class``.
 
     Returns:
-        The class, which may also be given, and the sha256 of the file it was read from (empty for
-        a method of ours); of a class that was defined in a notebook or at a prompt, of its cell,
-        or of its compiled code where nobody kept that.
+        The class, which may also be given, and the sha256 of its program text, see
+        `susx_bench.program.sha256_of` (empty for a method of ours).
     """
     if isinstance(name, type):
         if is_registered(name):
             return load_method(name.name)
-        return name, _class_source(name)
+        return name, sha256_of(name)
     if name.endswith(".py"):
         raise PluginError(f"--method {name}: name the class too, as in {name}:Class.")
     path, colon, attribute = name.rpartition(":")
     if not colon or not path.endswith(".py"):
         method = METHODS.get(name)
-        return method, _source(method) if METHODS.package(name) else ""
+        return method, sha256_of(method) if METHODS.package(name) else ""
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise PluginError(f"--method {name}: {file} does not exist.")
-    source = hashlib.sha256(read_bytes(file)).hexdigest()
-    module_name = f"susx_bench_method_{source[:12]}"
-    if module_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(module_name, file)
-        if spec is None or spec.loader is None:
-            raise PluginError(f"--method {name}: {file} is not a Python file.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
+    content = read_bytes(file)
+    digest = hashlib.sha256(b"\0".join((str(file).encode(), content))).hexdigest()
+    module_name = f"susx_bench_method_{digest[:12]}"
+    module = sys.modules.get(module_name)
+    if module is None or _drop_edited(module):
         try:
-            spec.loader.exec_module(module)
+            module = run_file(module_name, file, content)
         # Whatever a stranger's file raises, an exit included, name the file and the error.
         except (Exception, SystemExit) as error:
-            del sys.modules[module_name]
-            raise PluginError(f"--method {name}: {file} fails on import: {error!r}.") from error
-    loaded: Any = getattr(sys.modules[module_name], attribute, None)
+            raise PluginError(
+                f"--method {name}: {file} fails on import: {error!r}.{_beside(file, error)}"
+            ) from error
+    loaded: Any = getattr(module, attribute, None)
     if not isinstance(loaded, type):
-        there = ", ".join(_classes(sys.modules[module_name])) or "none"
+        there = ", ".join(_classes(module)) or "none"
         raise PluginError(
             f"--method {name}: {file} has no class '{attribute}'. Classes there: {there}."
         )
-    return loaded, source
+    return loaded, sha256_of(module)
+
+
+def _beside(file: Path, error: BaseException) -> str:
+    """What to do where a module is not found that lies beside a method's file."""
+    name = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
+    if not (
+        _is_file(str(file.parent), f"{name}.py") or _is_file(str(file.parent), name, "__init__.py")
+    ):
+        return ""
+    return f" It lies beside the file: run with PYTHONPATH={shlex.quote(str(file.parent))}."
+
+
+def _drop_edited(module: ModuleType) -> bool:
+    """Forget the modules that a method's file imported, if one was edited since.
+
+    Returns:
+        Whether the file is to be run again.
+    """
+    if not edited(module):
+        return False
+    for each in used(module):
+        sys.modules.pop(each.__name__, None)
+    return True
 
 
 def is_registered(method: type[Method]) -> bool:
@@ -353,42 +372,3 @@ def _classes(module: ModuleType) -> list[str]:
         for name, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__
     ]
-
-
-def _source(loaded: type) -> str:
-    """sha256 of the file that defines a class; empty where there is none."""
-    try:
-        return hashlib.sha256(Path(inspect.getfile(loaded)).read_bytes()).hexdigest()
-    except (TypeError, OSError):
-        return ""
-
-
-def _class_source(loaded: type) -> str:
-    """sha256 of what defines a class: its file, its notebook cell, else what Python compiled."""
-    functions = [inspect.unwrap(value) for value in vars(loaded).values() if callable(value)]
-    codes = [value.__code__ for value in functions if isinstance(value, FunctionType)]
-    place = codes[0].co_filename if codes else ""
-    if codes and Path(place).is_file():
-        return hashlib.sha256(read_bytes(Path(place))).hexdigest()
-    if lines := linecache.getlines(place):
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    values = {
-        name: _constant(value)
-        for name, value in vars(loaded).items()
-        if isinstance(value, str | int | float | tuple | frozenset) and name != "__module__"
-    }
-    said = [sorted(values.items()), [_compiled(code) for code in codes]]
-    return hashlib.sha256(repr(said).encode()).hexdigest()
-
-
-def _compiled(code: CodeType) -> list[object]:
-    """What decides what a function does: instructions, names and constants, also of inner ones."""
-    constants = [_constant(value) for value in code.co_consts]
-    return [code.co_name, code.co_code.hex(), list(code.co_names), constants]
-
-
-def _constant(value: object) -> object:
-    """A constant as text that is the same in every process: a set has no order of its own."""
-    if isinstance(value, CodeType):
-        return _compiled(value)
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)

@@ -20,6 +20,7 @@ from susx_bench.features.task import Task
 from susx_bench.methods.base import Method, fault
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.run import ORDER, SEEDS, SHOTS
+from susx_bench.program import edited
 from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.record import UNSAID
@@ -97,6 +98,12 @@ def cells_of(
     given, cells = request.given(), dict[str, Cell]()
     for asked in methods:
         method = asked.method
+        for path in edited(method) if asked.source else ():
+            opened.say(
+                listen,
+                f"{path} was edited after it was imported. What was imported is what runs: reload "
+                "the module, or start Python again, to run the file as it is now.",
+            )
         own, wordless = texts.of(method)
         own_draws = draws if "support" in method.needs else WHOLE
         # One record serves all tunings where there is nothing to choose.
