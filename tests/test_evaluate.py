@@ -121,7 +121,7 @@ def test_lists_and_other_numbers_are_features_too(tensors: dict[str, Tensor]) ->
     ("change", "line"),
     [
         ({"test": 2 * torch.eye(16)[:7]}, r"Features: 7 of 7 rows of 'test' are not unit.*Divide"),
-        ({"text": None}, "Features: 'text' is None"),
+        ({"test": None}, "Features: 'test' is None"),
         ({"test": ["a"]}, "Features: 'test'"),
         ({"test": [[object()]]}, "Features: 'test' is no array of numbers"),
         ({"support": None}, "has 'support_labels' but no 'support'"),
@@ -317,3 +317,16 @@ def test_features_of_which_two_parts_are_one_tensor_are_saved(tmp_path: Path) ->
     mine = sb.Features(text=rows, test=rows, test_labels=labels, val=rows, val_labels=labels)
 
     assert torch.equal(load_file(mine.save(tmp_path / "mine.safetensors"))["val"], rows)
+
+
+def test_features_without_text_are_measured_by_what_needs_none(
+    tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    bare: dict[str, Any] = {name: rows for name, rows in tensors.items() if name != "text"}
+    features = sb.Features(**bare, dataset="bare")
+
+    for given in (features, features.save(tmp_path / "bare.safetensors")):
+        results = sb.evaluate(["ncm", "gda", "tipx"], features=given)
+        assert {record.method for record in results.records} >= {"ncm", "gda"}
+        assert "tipx" not in {record.method for record in results.records}
+        assert any("tipx needs text features, and bare has none" in why for why in results.blank)

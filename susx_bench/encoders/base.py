@@ -1,4 +1,4 @@
-"""What an encoder is: images and texts to unit vectors of one space.
+"""What an encoder is: images and texts to unit vectors of one space, or images alone.
 
 A package of anyone's brings an encoder of another kind under a name of its own: a subclass of
 `Encoder`, declared as an entry point in the group ``susx_bench.encoders``. Or it brings a family of
@@ -163,3 +163,34 @@ class Encoder(ABC):
     @abstractmethod
     def towers(self) -> Towers:
         """The loaded model, on the CPU. The random state of the caller stays as it is."""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it encodes texts, told without loading the model."""
+        return True
+
+
+class ImageTowers(Towers):
+    """A loaded encoder of images alone."""
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        raise EncoderError(f"{type(self).__name__} reads no text.")
+
+
+class ImageEncoder(Encoder):
+    """An encoder of images alone: only methods that need no text run on its features.
+
+    It was trained with no factor on cosines; `logit_scale` is that of a bundle that names none.
+    """
+
+    @property
+    def has_text(self) -> bool:
+        return False
+
+    @property
+    def logit_scale(self) -> float:
+        return 100.0
+
+    @property
+    @abstractmethod
+    def towers(self) -> ImageTowers: ...

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from susx_bench.encoders.base import Encoder
+from susx_bench.encoders.timm import TimmEncoder
 from susx_bench.encoders.transformers import TransformersEncoder
 
-FAMILIES: dict[str, type[Encoder]] = {family.family: family for family in (TransformersEncoder,)}
+FAMILIES: dict[str, type[Encoder]] = {
+    family.family: family for family in (TransformersEncoder, TimmEncoder)
+}
 """By what stands before the colon."""

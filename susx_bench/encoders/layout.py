@@ -28,6 +28,7 @@ OPENAI = {
 
 _HINT = (
     "Or local-dir:FOLDER, hf-hub:ORG/NAME[@REVISION], transformers:ORG/NAME[@REVISION], "
+    "timm:NAME (images alone), "
     "MODEL:TAG from open_clip.list_pretrained(), "
     "MODEL:random from open_clip.list_models(), or what an installed package registers as "
     f"{ENCODERS.group}."

@@ -30,7 +30,7 @@ class Features:
     the same hash.
 
     Attributes:
-        text: One a class, ``(K, D)``.
+        text: One a class, ``(K, D)``; None for an encoder that reads no text.
         test: ``(N, D)``.
         test_labels: ``(N,)``; None where nobody knows them: the images are predicted, not scored.
         support: ``(M, D)``, for methods that look at labelled images.
@@ -55,8 +55,8 @@ class Features:
             with them are marked.
     """
 
-    text: Any
     test: Any
+    text: Any = None
     test_labels: Any = None
     support: Any = None
     support_labels: Any = None

@@ -26,7 +26,6 @@ from susx_bench.records.text import parse_json
 _META = "bundle"
 _SAYS = {"dataset", "encoder", "logit_scale", "classnames", "support_from"}
 _FORMAT = "format"  # what other programs write beside it: whose tensors a file holds
-_REQUIRED = ("text", "test")
 _PAIRS = {"support": "support_labels", "val": "val_labels", "test": "test_labels"}
 _VIEWS, _PROMPTS = "support_views", "text_prompts"
 _PATCHES = {"test": "spatial", "val": "val_spatial"}
@@ -51,7 +50,8 @@ class BundleTask(Task):
             metadata.
 
     Raises:
-        BundleError: If the file is missing, is no safetensors file, lacks a tensor, or holds
+        BundleError: If the file is missing, is no safetensors file, lacks a tensor, does not say
+            how many classes there are (by text, class names or support), or holds
             shapes that do not fit, NaN, rows that are not unit, or labels out of range.
     """
 
@@ -68,16 +68,24 @@ class BundleTask(Task):
         self.unread: tuple[str, ...] = ()
         if isinstance(path, Features):
             tensors, meta = path.tensors(), path.facts()
-            if missing := [name for name in _REQUIRED if name not in tensors]:
-                raise BundleError(f"{path}: '{missing[0]}' is None.")
+            if "test" not in tensors:
+                raise BundleError(f"{path}: 'test' is None.")
         else:
             tensors, meta, self.unread = _read(path)
         self.where = f"{path} support"
-        text = _unit_rows(path, "text", tensors["text"], width=None)
-        classes, width = text.shape
+        names = meta.get("classnames") if classnames is None else classnames
+        features: dict[str, Tensor] = {}
+        if "text" in tensors:
+            text = _unit_rows(path, "text", tensors["text"], width=None)
+            classes, width = text.shape
+        else:
+            classes, width = _without_text(path, tensors, names)
+            text = torch.zeros(0, width)
+            self.gives = self.gives - {"text"}
         if classes < 2:
-            raise BundleError(f"{path}: 'text' has {classes} row, a task has at least 2 classes.")
-        features: dict[str, Tensor] = {"text": text}
+            what = "'text' has 1 row" if len(text) else f"it has {classes} class"
+            raise BundleError(f"{path}: {what}, a task has at least 2 classes.")
+        features["text"] = text
         labels: dict[str, Tensor] = {}
         for name, labels_name in _PAIRS.items():
             _check_pair(path, tensors, name, labels_name)
@@ -103,7 +111,6 @@ class BundleTask(Task):
         origin = _text(path, "support_from", meta.get("support_from", UNSAID))
         self.support = origin if "support" in features else "none"
         self.logit_scale = _scale(path, logit_scale or meta.get("logit_scale", 100.0))
-        names = meta.get("classnames") if classnames is None else classnames
         if names is None:
             names = [f"class {i}" for i in range(classes)]
         if not isinstance(names, list):
@@ -144,7 +151,9 @@ class BundleTask(Task):
         self.patched = frozenset(self._patches)
         if "test" in self.patched:
             self.gives |= {"spatial"}
-        self._norms = _all_norms(path, tensors, features)
+        self._norms = _all_norms(
+            path, tensors, {n: rows for n, rows in features.items() if len(rows)}
+        )
         if self._norms is not None:
             self.gives |= {"norms"}
         split = {name: features[name].numpy() for name in ("val", "test") if name in features} | {
@@ -154,7 +163,7 @@ class BundleTask(Task):
             "features": self._features["support"].numpy(),
             "labels": self.pool_labels.numpy(),
         }
-        prompts = {"text": text.numpy()}
+        prompts = {"text": text.numpy()} if len(text) else {}
         # Only where they are there: records of bundles without them are found by the same hashes.
         if self._views is not None:
             pool["views"] = self._views.numpy()
@@ -183,7 +192,7 @@ class BundleTask(Task):
         if self._norms is not None:
             of_pool = self._norms.get("support", pool[:, 0])
             norms = Norms(
-                text=self._norms["text"],
+                text=self._norms.get("text", torch.zeros(0)),
                 parts={part_key(positions): of_pool[positions] for positions in need.parts},
                 val=self._norms.get("val"),
                 test=self._norms["test"],
@@ -222,9 +231,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...
         if convert := _how_to_convert(path):
             raise BundleError(f"{path} is {convert}") from error
         raise BundleError(f"{path} is not a whole safetensors file: {error}.") from error
-    for name in _REQUIRED:
-        if name not in names:
-            raise BundleError(f"{path}: no tensor '{name}'. It has: {', '.join(sorted(names))}.")
+    if "test" not in names:
+        raise BundleError(f"{path}: no tensor 'test'. It has: {', '.join(sorted(names))}.")
     said = _read_meta(path, meta)
     unread = [f"a tensor {name}" for name in sorted(names - known)]
     unread += [f"metadata '{name}'" for name in sorted(set(said) - _SAYS)]
@@ -253,6 +261,28 @@ def _read_meta(path: Path, meta: dict[str, str]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BundleError(f"{path}: the metadata '{_META}' is not a JSON object.")
     return values
+
+
+def _without_text(
+    path: Path | Features, tensors: Mapping[str, Tensor], names: object
+) -> tuple[int, int]:
+    """Number of classes and width of features without text.
+
+    Raises:
+        BundleError: If nothing says how many classes there are, or something belongs to a text.
+    """
+    if own := next((name for name in (_PROMPTS, _NORMS["text"]) if name in tensors), None):
+        raise BundleError(f"{path}: has '{own}' but no 'text'.")
+    width = tensors["test"].shape[-1] if tensors["test"].ndim else 0
+    if isinstance(names, list):
+        return len(names), width
+    labels = tensors.get("support_labels")
+    if labels is None or not labels.numel() or labels.is_floating_point():
+        raise BundleError(
+            f"{path}: it has no 'text', and neither class names nor 'support_labels' say how many "
+            "classes there are. Give --classnames FILE with one name a line."
+        )
+    return int(labels.max()) + 1, width
 
 
 def _how_to_convert(path: Path) -> str:
@@ -302,8 +332,8 @@ def _unit_rows(path: Path | Features, name: str, rows: Tensor, width: int | None
         raise BundleError(f"{path}: '{name}' has no rows.")
     if width is not None and rows.shape[1] != width:
         raise BundleError(
-            f"{path}: '{name}' has width {rows.shape[1]}, 'text' has width {width}. "
-            "Both must come from one encoder."
+            f"{path}: '{name}' has width {rows.shape[1]}, the others have width {width}. "
+            "All must come from one encoder."
         )
     rows = rows.float()
     finite = rows.isfinite().all(-1)
@@ -394,8 +424,8 @@ def _labels(path: Path | Features, name: str, labels: Tensor, rows: int, classes
     if len(wrong):
         first = int(wrong[0])
         raise BundleError(
-            f"{path}: '{name}' has {int(labels[first])} in row {first}, 'text' has {classes} rows, "
-            f"so labels are 0 to {classes - 1}."
+            f"{path}: '{name}' has {int(labels[first])} in row {first}, and there are {classes} "
+            f"classes, so labels are 0 to {classes - 1}."
         )
     return labels
 

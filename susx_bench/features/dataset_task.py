@@ -39,6 +39,7 @@ from susx_bench.features.rows import (
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows, rows_in
 from susx_bench.features.task import Advance, Need, Norms, Task, TaskFeatures, part_key
 from susx_bench.methods.base import Labelled
+from susx_bench.options.recorded import NO_PROMPTS
 from susx_bench.records.files import sha256_json
 
 
@@ -52,7 +53,7 @@ class DatasetTask(Task):
         dataset: The dataset.
         encoder: The encoder.
         prompts: Kind of prompts.
-        texts: The prompts of every class.
+        texts: The prompts of every class; none for an encoder that reads no text.
         pool: Images that support is taken from.
         support: Name of that support set.
         views: Augmented views a support image is averaged over; 1 for the image itself.
@@ -118,7 +119,9 @@ class DatasetTask(Task):
             "pool_sha256": pool.sha256,
             "weights_sha256": encoder.sha256,
         }
-        self.gives = frozenset({"support-views", "text-prompts"})
+        self.gives = frozenset({"support-views"})
+        if encoder.has_text:
+            self.gives |= {"text", "text-prompts"}
         if pool.features is None:  # those that came in place of images are unit rows
             self.gives |= {"norms"}
         if encoder.has_patches:
@@ -146,7 +149,7 @@ class DatasetTask(Task):
         return other
 
     def _say(self, prompts: str, texts: Sequence[Sequence[str]]) -> None:
-        self.prompts = prompts
+        self.prompts = prompts if self._encoder.has_text else NO_PROMPTS
         self.hashes = self.hashes | {"prompts_sha256": sha256_json([list(each) for each in texts])}
         self._prompts = [text for each in texts for text in each]
         self._each = [len(each) for each in texts]
@@ -238,8 +241,9 @@ class DatasetTask(Task):
                 fill(self._patches[name], lacking, towers, self._store, launch, told)
                 self._lacking[name] = []
         done = {name: self._encoded[name] for name in names}
-        texts = self._texts(launch, advance)
-        prompts = torch.split(F.normalize(texts, dim=-1), self._each)
+        width = done["test"].rows.shape[1]
+        texts = self._texts(launch, advance) if self._prompts else torch.zeros(0, width)
+        prompts = torch.split(F.normalize(texts, dim=-1), self._each) if self._prompts else None
         val = val_norms = None
         if "val" in done and self.val_labels is not None:
             val, val_norms = Labelled(done["val"].rows, self.val_labels), done["val"].norms
@@ -247,13 +251,13 @@ class DatasetTask(Task):
         norms = None
         if "norms" in self.gives:
             norms = Norms(
-                text=torch.stack([each.mean() for each in texts.norm(dim=-1).split(self._each)]),
+                text=torch.tensor([float(e.mean()) for e in texts.norm(dim=-1).split(self._each)]),
                 parts={name: part.norms for name, part in pool.items()},
                 val=val_norms,
                 test=done["test"].norms,
             )
         return TaskFeatures(
-            text=mean_unit(prompts),
+            text=texts if prompts is None else mean_unit(prompts),
             prompts=prompts,
             parts=self._given | {name: part.rows for name, part in pool.items()},
             views={name: rows[:, None] for name, rows in self._given.items()}

@@ -28,7 +28,7 @@ class Norms:
     A row that is the mean of views or of prompts counts as long as these are on average.
 
     Attributes:
-        text: ``(K,)``.
+        text: ``(K,)``; ``(0,)`` where the encoder reads no text.
         parts: As in `TaskFeatures`, each ``(m,)``.
         val: ``(V,)``, or None.
         test: ``(N,)``.
@@ -45,7 +45,7 @@ class TaskFeatures:
     """All features of a task.
 
     Attributes:
-        text: ``(K, D)``.
+        text: ``(K, D)``; ``(0, D)`` where the encoder reads no text.
         prompts: Each class's single prompts, ``(T_k, D)``, or None.
         parts: The images that support is taken from, by `part_key`, each ``(m, D)``.
         views: Views of the images in `parts`, each ``(m, A, D)``; empty where there are none.
@@ -140,7 +140,8 @@ class Task(ABC):
         val_is_test: Whether the published protocol validates on the test set.
         views: Augmented views each support image is averaged over, 1 for the image itself.
         width: Numbers in a feature; None where nobody knows yet.
-        gives: Which of ``support-views``, ``text-prompts``, ``spatial`` and ``norms`` it has.
+        gives: Which of ``text``, ``support-views``, ``text-prompts``, ``spatial`` and ``norms`` it
+            has.
         patched: Which of ``test`` and ``val`` it has the patches of.
         skipped: Images that were left out because they cannot be decoded.
         cut: How many prompts are longer than the encoder reads, told once they are encoded.
@@ -166,7 +167,7 @@ class Task(ABC):
     views: int = 1
     precision: str = "fp32"
     width: int | None = None
-    gives: frozenset[MethodNeed] = frozenset()
+    gives: frozenset[MethodNeed] = frozenset({"text"})
     patched: frozenset[str] = frozenset()
     skipped: tuple[str, ...] = ()
     cut: str = ""

@@ -60,7 +60,8 @@ class Context:
     """Everything a method may look at. There is no test image and no test label in it.
 
     Attributes:
-        text: L2-normalised text features :math:`W`, one a class, ``(K, D)``.
+        text: L2-normalised text features :math:`W`, one a class, ``(K, D)``; ``(0, D)`` where the
+            encoder reads no text.
         support: L2-normalised support features :math:`F`, ``(M, D)``; ``(0, D)`` where there are
             none.
         support_labels: ``(M,)`` int64 in ``[0, K)``.
@@ -74,6 +75,7 @@ class Context:
         dataset: The dataset's name, by which a method finds a grid published for it.
         in_full: Whether the rows of text, support and val are as long as the encoder made them, as
             methods with the need ``norms`` take them.
+        classes: K; 0 for as many as `text` has, which has them all or none.
 
     What is given is checked here once, for every method: labels of another integer type become
     int64, and all else is as described, or refused.
@@ -94,17 +96,22 @@ class Context:
     text_prompts: Sequence[Tensor] | None = None
     dataset: str = ""
     in_full: bool = False
+    classes: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.in_full, bool):
             raise TypeError(f"in_full is a {type(self.in_full).__name__}, not True or False.")
         unit = not self.in_full
         text = check_rows("text", self.text, "(K, D)", unit=unit)
-        if len(text) < 2:
+        classes = self.classes or len(text)
+        if classes < 2:
             raise ValueError(f"text has {len(text)} rows; a task has at least 2 classes.")
+        if len(text) not in (0, classes):
+            raise ValueError(f"text has {len(text)} rows for {classes} classes.")
+        object.__setattr__(self, "classes", classes)
         support = check_rows("support", self.support, "(M, D)", text, unit=unit)
         labels = check_labels("support_labels", self.support_labels, support, "support")
-        check_range("support_labels", labels, len(text))
+        check_range("support_labels", labels, classes)
         object.__setattr__(self, "text", text)
         object.__setattr__(self, "support", support)
         object.__setattr__(self, "support_labels", labels)
@@ -136,7 +143,12 @@ class Context:
     @property
     def num_classes(self) -> int:
         """Number of classes K."""
-        return self.text.shape[0]
+        return self.classes
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there are text features."""
+        return bool(len(self.text))
 
     @property
     def shots(self) -> float:
@@ -432,6 +444,8 @@ def _guarded_fit(fit: _Fit) -> _Fit:
                 f"{self.name} takes rows as long as the encoder made them. Give those of text, "
                 "support and val before they are L2-normalised, and Context(..., in_full=True)."
             )
+        if "text" in self.needs and not context.has_text:
+            raise ValueError(f"{self.name} needs text features, and this context has none.")
         self._like = context.text[:0]
         fit(self, context)
         follow = [name for name, value in self.hparams.items() if isinstance(value, Follows)]

@@ -35,7 +35,8 @@ class GDA(LinearMethod):
     with :math:`\mu_k` the mean of the class's images, all classes equally likely, and
     :math:`\hat\Sigma^{-1}` the shrunken inverse of `discriminant`. Where the task has the augmented
     views of the support, each view is an image, as in the authors' code; else the images are the
-    support rows.
+    support rows. Where the encoder reads no text, the Gaussians are alone, and there is
+    nothing to choose.
 
     Attributes:
         alpha: Weight of the Gaussians against CLIP, >= 0; 0 is zero-shot. The authors choose it on
@@ -48,7 +49,8 @@ class GDA(LinearMethod):
     """
 
     name: ClassVar[str] = "gda"
-    uses: ClassVar[frozenset[Need]] = frozenset({"support-views"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"support"})
+    uses: ClassVar[frozenset[Need]] = frozenset({"text", "support-views"})
     reference: ClassVar[str] = "wang2024gda"
 
     alpha: float = 0.1
@@ -63,12 +65,20 @@ class GDA(LinearMethod):
         return clip_logits(images, self._context), images @ self._weights.T + self._bias
 
     def terms(self, prepared: tuple[Tensor, ...]) -> Terms:
-        """CLIP's logits, and the Gaussians' under ``alpha``."""
+        """CLIP's logits, and the Gaussians' under ``alpha``; without text the Gaussians'."""
         clip, gaussian = prepared
+        if not self._context.has_text:
+            return Terms(gaussian)
         return Terms(clip, {"alpha": gaussian})
 
-    def space(self, context: Context) -> SearchSpace:
-        """The authors' seven powers of ten."""
+    def fixed(self, context: Context) -> dict[str, float]:
+        """The default; nothing without text, see the class."""
+        return super().fixed(context) if context.has_text else {}
+
+    def space(self, context: Context) -> SearchSpace | None:
+        """The authors' seven powers of ten; None without text."""
+        if not context.has_text:
+            return None
         alpha = Axis("alpha", (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0), weight=True)
         return SearchSpace((alpha,), source="gda")
 

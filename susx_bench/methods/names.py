@@ -15,6 +15,7 @@ NAMES: Final[dict[str, str]] = {
     "cupl-e": "susx_bench.methods.cupl:CuPLEnsemble",
     "visdesc": "susx_bench.methods.visdesc:VisDesc",
     "waffle": "susx_bench.methods.waffle:Waffle",
+    "ncm": "susx_bench.methods.ncm:NCM",
     "gda": "susx_bench.methods.gda:GDA",
     "ape": "susx_bench.methods.ape:APE",
     "timo": "susx_bench.methods.timo:Timo",

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from susx_bench.methods.base import Axis, Context, Follows, Method, SearchSpace
+from susx_bench.methods.base import Axis, Context, Follows, Method, Need, SearchSpace
 from susx_bench.methods.zero_shot import clip_logits
 
 # shots: (beta, ridge), the authors' setting chosen on ImageNet with RN50.
@@ -63,7 +63,8 @@ class ProKeR(Method):
     multiplies the result, which changes no answer.
 
     A class without support images has a column of zeros in :math:`L`. Where classes have unequal
-    numbers of images each image counts the same.
+    numbers of images each image counts the same. Where the encoder reads no text, :math:`W` has no
+    rows: it is a regression to the labels.
 
     Attributes:
         beta: :math:`\beta`, > 0: sharpness of the kernel.
@@ -81,6 +82,8 @@ class ProKeR(Method):
     """
 
     name: ClassVar[str] = "proker"
+    needs: ClassVar[frozenset[Need]] = frozenset({"support"})
+    uses: ClassVar[frozenset[Need]] = frozenset({"text"})
     nonlinear: ClassVar[str] = "its kernel has exponentials of the affinities to the support"
     reference: ClassVar[str] = "bendou2025proker"
     seen: ClassVar[frozenset[str]] = frozenset({"imagenet"})
@@ -92,7 +95,9 @@ class ProKeR(Method):
         self._context = context
         labels = F.one_hot(context.support_labels, context.num_classes)
         # In double precision: the kernel of near-duplicates is nearly singular.
-        self._residual = labels - context.support.double() @ context.text.double().T
+        self._residual = labels.double()
+        if context.has_text:
+            self._residual -= context.support.double() @ context.text.double().T
         self._cosines = context.support.double() @ context.support.double().T
         self._solved: tuple[tuple[float, float], Tensor] | None = None
 

@@ -17,6 +17,7 @@ from susx_bench.methods.base import (
     Context,
     Follows,
     LinearMethod,
+    Need,
     SearchSpace,
     Terms,
     UnfitError,
@@ -100,9 +101,10 @@ class TAG(LinearMethod):
     :math:`\gamma`. The folds are dealt along one fixed direction of the features, so neither the
     order of the images nor the last bits of a machine's products change them. With one image a
     class nothing can be held out: the centres of the priors are taken, and no regression.
-    ``support`` averages over :math:`\nu` as well. The centres and widths of the priors and the
-    kernel's constants were chosen by us, looking at UCF101, Caltech101, Cars, WHU-RS19, ImageNet
-    and DTD, see ``docs/tag.md``.
+    ``support`` averages over :math:`\nu` as well. Where the encoder reads no text, all :math:`t_k`
+    are one, so the expected mean of every class is :math:`x`, and :math:`W` has no rows. The
+    centres and widths of the priors and the kernel's constants were chosen by us, looking at
+    UCF101, Caltech101, Cars, WHU-RS19, ImageNet and DTD, see ``docs/tag.md``.
 
     Attributes:
         kappa: How many images the text of a class is worth, > 0.
@@ -119,6 +121,8 @@ class TAG(LinearMethod):
 
     name: ClassVar[str] = "tag"
     version: ClassVar[str] = "3"
+    needs: ClassVar[frozenset[Need]] = frozenset({"support"})
+    uses: ClassVar[frozenset[Need]] = frozenset({"text"})
     nonlinear: ClassVar[str] = "its kernel regression bends, wherever gamma is not 0"
     reference: ClassVar[str] = "susxbench"
     seen: ClassVar[frozenset[str]] = frozenset(
@@ -186,7 +190,7 @@ class Sums:
     """What the posterior needs of a support set, in double precision.
 
     Attributes:
-        text: ``(K, D)``.
+        text: ``(K, D)``; all 0 where there is none, which tells no class from another.
         count: Images a class, ``(K,)``; a sum of probabilities where labels are guesses.
         means: Their mean, ``(K, D)``; 0 for a class without any.
         within: Scatter around the means, ``(D, D)``.
@@ -200,7 +204,10 @@ class Sums:
 
 def sums(context: Context) -> Sums:
     """Sum up a support set, class by class: sums by index have no fixed order."""
-    text, images, labels = context.text.double(), context.support.double(), context.support_labels
+    images, labels = context.support.double(), context.support_labels
+    text = context.text.double()
+    if not context.has_text:
+        text = images.new_zeros(context.num_classes, images.shape[1])
     count = torch.bincount(labels, minlength=len(text))
     images = images[labels.argsort(stable=True)]
     groups = torch.split(images, count.tolist())
@@ -461,7 +468,8 @@ def rest(context: Context, fold: Tensor, number: int) -> Tensor:
     labels, classes = context.support_labels, context.num_classes
     count = torch.bincount(labels, minlength=classes)
     # In double precision, as in `by_class`: an order is all or nothing.
-    likeness = context.text.double() @ context.support.double().mean(0)
+    middles = context.text.double() if context.has_text else sums(context).means
+    likeness = middles @ context.support.double().mean(0)
     place = likeness.argsort(stable=True).argsort()
     other = ((place * GOLDEN + number / FOLDS) % 1 * classes).long()
     wanted = count.sort().values[other]

@@ -66,9 +66,9 @@ def first_same(rows: Tensor) -> Tensor:
 def first_alike(context: Context, needs: Set[Need]) -> Tensor:
     """For each class the first one that a method cannot tell from it, ``(K,)``.
 
-    Such classes have one text, or the same single prompts, and no support image. Exchanging the two
-    changes nothing a method looks at. So only rounding, which an iteration may blow up, decides
-    between them, and the first is the answer by rule.
+    Such classes have one text, or the same single prompts, or none, and no support image.
+    Exchanging the two changes nothing a method looks at. So only rounding, which an iteration may
+    blow up, decides between them, and the first is the answer by rule.
 
     Args:
         context: What the method is fitted on.
@@ -80,6 +80,9 @@ def first_alike(context: Context, needs: Set[Need]) -> Tensor:
     counts = torch.bincount(context.support_labels, minlength=context.num_classes)
     bare = (counts == 0).nonzero().flatten()
     if len(bare) < 2:
+        return first
+    if not context.has_text:
+        first[bare] = bare[0]
         return first
     first[bare] = bare[first_same(context.text[bare])]
     prompts = context.text_prompts

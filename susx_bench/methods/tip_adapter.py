@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from susx_bench.methods.base import Axis, Context, Follows, LinearMethod, SearchSpace, Terms
+from susx_bench.methods.base import Axis, Context, Follows, LinearMethod, Need, SearchSpace, Terms
 from susx_bench.methods.cache import (
     cache_logits,
     cache_sweep,
@@ -43,7 +43,8 @@ class TipAdapter(LinearMethod):
     .. math:: \text{logits} = s\, f W^\top + \alpha \exp\bigl(-\beta\,(1 - f F^\top)\bigr)\,L
 
     :math:`L` holds one-hot labels, weighted by class counts where these differ, see
-    `susx_bench.methods.cache.class_weights`; the official code leaves them unweighted.
+    `susx_bench.methods.cache.class_weights`; the official code leaves them unweighted. Where the
+    encoder reads no text, :math:`W` has no rows: the cache is alone, and only ``beta`` is searched.
 
     Attributes:
         alpha: Weight of the cache against CLIP's own logits, >= 0; 0 is zero-shot.
@@ -61,6 +62,8 @@ class TipAdapter(LinearMethod):
     """
 
     name: ClassVar[str] = "tip-adapter"
+    needs: ClassVar[frozenset[Need]] = frozenset({"support"})
+    uses: ClassVar[frozenset[Need]] = frozenset({"text"})
     nonlinear: ClassVar[str] = "its cache has exponentials of the affinities to the support"
     reference: ClassVar[str] = "zhang2022tip"
     seen: ClassVar[frozenset[str]] = frozenset({"ucf101", "caltech101", "digits"})
@@ -103,10 +106,10 @@ class TipAdapter(LinearMethod):
         known = context.dataset in PUBLISHED_RANGES
         beta, alpha = PUBLISHED_RANGES.get(context.dataset, DEFAULT_RANGE)
         whose = context.dataset if known else f"default, '{context.dataset}' has none published"
+        axes = [Axis.even("beta", 0.1, beta, 200)]
+        if context.has_text:
+            axes.append(Axis.even("alpha", 0.1, alpha, 20, weight=True))
         return SearchSpace(
-            (
-                Axis.even("beta", 0.1, beta, 200),
-                Axis.even("alpha", 0.1, alpha, 20, weight=True),
-            ),
+            tuple(axes),
             source=f"tip-adapter [{beta:g}, {alpha:g}] ({whose})",
         )

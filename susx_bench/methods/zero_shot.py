@@ -36,5 +36,10 @@ class ZeroShot(Method):
 
 
 def clip_logits(images: Tensor, context: Context) -> Tensor:
-    """CLIP's own logits, ``(B, K)``, in ``[-logit_scale, logit_scale]``."""
+    """CLIP's own logits, ``(B, K)``, in ``[-logit_scale, logit_scale]``.
+
+    Zeros where the context has no text: a sum with them is then of its other terms alone.
+    """
+    if not context.has_text:
+        return images.new_zeros(len(images), context.num_classes)
     return context.logit_scale * images @ context.text.T

@@ -15,6 +15,9 @@ Tuning = Literal["fixed", "published", "support", "few-val", "val", "test"]
 Draw = Literal["balanced", "coop", "file"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
+NO_PROMPTS = "none"
+"""The prompts of a record whose encoder reads no text."""
+
 
 class Extras(BaseModel):
     """Options that a record and its input hash hold only where they are not at their default.

@@ -31,7 +31,7 @@ from susx_bench.options import (
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import Option, Options
 from susx_bench.options.given import checked
-from susx_bench.options.recorded import Extras, Precision, Setting, Tuning
+from susx_bench.options.recorded import NO_PROMPTS, Extras, Precision, Setting, Tuning
 from susx_bench.options.templates import read_templates
 from susx_bench.registry import METHODS as REGISTERED_METHODS
 
@@ -359,7 +359,7 @@ class RunOptions(Options, Extras):
             decides=True,
             data=True,
             suite="each",
-            asked=lambda r: None if _is_bundle(r) else r.prompts,
+            asked=lambda r: None if _is_bundle(r) or r.prompts == NO_PROMPTS else r.prompts,
             words="prompts {}",
         ),
     ] = "single"

@@ -78,7 +78,13 @@ def held_out(
     Returns:
         The scores, in the order of the folds; None where no image can be held out.
     """
-    as_support = Context(context.text, labelled.features, labelled.labels, context.logit_scale)
+    as_support = Context(
+        context.text,
+        labelled.features,
+        labelled.labels,
+        context.logit_scale,
+        classes=context.num_classes,
+    )
     fold = deal(as_support)
     if not len(context.support):
         return HeldOut(logits(method, labelled.features), labelled.labels, fold.clamp(min=0))

@@ -243,6 +243,7 @@ class Classifier:
                 says.pop("logit_scale"),
                 text_prompts=prompts,
                 dataset=says.pop("dataset"),
+                classes=len(says["classnames"]),
             )
             method.fit(context)
             method.set(says["hparams"])

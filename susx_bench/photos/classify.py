@@ -26,7 +26,7 @@ from susx_bench.methods.base import Context, Labelled, Method, UnfitError
 from susx_bench.methods.zero_shot import clip_logits
 from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, PROMPTS, Number, shown
 from susx_bench.options.given import checked, several
-from susx_bench.options.recorded import Precision
+from susx_bench.options.recorded import NO_PROMPTS, Precision
 from susx_bench.photos.calibration import calibrate, confidence, held_out, matched
 from susx_bench.photos.classifier import Classifier, answers
 from susx_bench.photos.encoded import Studio, Watch
@@ -150,8 +150,9 @@ class _Material:
 
     Attributes:
         classnames: Names of the classes.
-        prompts: Features of each class's single prompts; None where only their means are known.
-        text: ``(K, D)``.
+        prompts: Features of each class's single prompts; None where only their means are known, or
+            there are none.
+        text: ``(K, D)``; ``(0, D)`` where the encoder reads no text.
         files: What each photograph is called.
         rows: Of the photographs, ``(N, D)``; NaN for one that cannot be read.
         labelled: Labelled images, or a support set made from names; None without.
@@ -305,10 +306,17 @@ def _of_photographs(
             "give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list encoders` has them "
             "all."
         )
-    texts = texts_of(asked.prompts, classnames, asked.prompts_dir, watch.note)
+    made = open_encoder(asked.encoder, asked.precision)
+    texts: tuple[tuple[str, ...], ...] = ()
+    if made.has_text:
+        texts = texts_of(asked.prompts, classnames, asked.prompts_dir, watch.note)
+    elif not (asked.labelled or asked.support):
+        raise OptionError(
+            f"--encoder {made.name} reads no text, so names alone say nothing: give labelled "
+            "images of each class with --labelled."
+        )
     opened = open_photos(asked.places, asked.leave_out)
     labels = read_labels(asked.labelled, classnames, opened)
-    made = open_encoder(asked.encoder, asked.precision)
     studio = Studio(made, FeatureStore(cache_url()), launch, watch)
 
     rows = studio.photos(opened)
@@ -318,11 +326,11 @@ def _of_photographs(
     at = [place for place in labels.given if not bool(rows[place].isnan().any())]
     own_rows = Labelled(rows[at], torch.tensor([labels.given[i] for i in at], dtype=torch.int64))
     together = [each for each in (own_rows, extra) if each is not None and len(each.labels)]
-    each_text = studio.texts(texts)
+    each_text = studio.texts(texts) if texts else None
     material = _Material(
         classnames=classnames,
         prompts=each_text,
-        text=mean_unit(each_text),
+        text=rows.new_zeros(0, rows.shape[1]) if each_text is None else mean_unit(each_text),
         logit_scale=made.logit_scale,
         files=tuple(photo.name for photo in opened.photos),
         rows=rows,
@@ -337,7 +345,7 @@ def _of_photographs(
             "encoder": made.name,
             "weights_sha256": made.sha256,
             "precision": asked.precision,
-            "prompts": asked.prompts,
+            "prompts": asked.prompts if made.has_text else NO_PROMPTS,
             "texts": texts,
         },
     )
@@ -426,9 +434,16 @@ def _checked(name: str, labelled: bool, support: str | None) -> type[Method]:
 def _default(material: _Material, photographs: int, made: bool) -> tuple[str, str]:
     """The method where none was asked for, and why."""
     classes, labelled = len(material.classnames), material.labelled
-    if made:
+    if made and len(material.text):
         return "tipx", "a support set was made from the names"
     count = 0 if labelled is None else len(labelled.labels)
+    if not len(material.text):
+        if not count:
+            raise OptionError(
+                f"{material.facts['encoder']} has no text features, so names alone say nothing: "
+                "give labelled images of each class."
+            )
+        return "tag", f"{counted(count, 'labelled image')}, and no text features"
     known = f"{counted(count, 'labelled image')}" if count else "names alone"
     together = f"{known}, and {counted(photographs, 'photograph')} of {classes} classes"
     enough = max(PER_CLASS * classes, ENOUGH)
@@ -469,7 +484,7 @@ def _answer(
     try:
         classifier = _fit(material, method, tune or ("support" if labelled else "fixed"))
     except UnfitError as error:
-        if not why:
+        if not why or not len(material.text):
             raise OptionError(f"--method {method}: {error}.") from error
         # Labelled images of which nothing can be learnt: what names alone would have.
         watch.note(f"{method}: {error}. The labelled images are not used")
@@ -512,6 +527,10 @@ def _fit(material: _Material, name: str, tune: Tune) -> Classifier:
     labelled = material.labelled
     uses = "support" in method.needs | method.uses and labelled is not None
     prompts = material.prompts
+    if "text" in method.needs and not len(material.text):
+        raise OptionError(
+            f"--method {name} needs text features, which {material.facts['encoder']} has none of."
+        )
     if "text-prompts" not in method.needs | method.uses:
         prompts = None
     elif prompts is None and "text-prompts" in method.needs:
@@ -522,6 +541,7 @@ def _fit(material: _Material, name: str, tune: Tune) -> Classifier:
         labelled.labels if uses and labelled else torch.zeros(0, dtype=torch.int64),
         material.logit_scale,
         text_prompts=prompts,
+        classes=len(material.classnames),
     )
     return Classifier.fit(material.classnames, name, context, tune=tune, **material.facts)
 
@@ -553,7 +573,7 @@ def _probable(
                 logits,
                 False,
             )
-    if classifier.method.name == "zero-shot" or not len(unlabelled):
+    if classifier.method.name == "zero-shot" or not len(unlabelled) or not context.has_text:
         return classifier, logits, False
     target = confidence(clip_logits(unlabelled, context))
     return replace(classifier, temperature=matched(logits, target)), logits, True

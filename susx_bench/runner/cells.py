@@ -222,6 +222,8 @@ def _check_method(method: type[Any], asked: str | type) -> None:
 
 def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task, str]:
     """A task with a method's own kind of prompts, or itself and why it cannot have them."""
+    if "text" not in task.gives:
+        return task, ""  # it has no other words either
     if not isinstance(task, DatasetTask):
         return task, f"it brings prompts of its own, and {task.where} comes with one text"
     try:

@@ -221,6 +221,7 @@ def context_of(cell: Cell, features: TaskFeatures, val: Labelled | None) -> Cont
         text_prompts=prompts,
         dataset=task.dataset,
         in_full="norms" in cell.method.needs,
+        classes=len(task.classnames),
     )
 
 

@@ -350,6 +350,8 @@ def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[Part]:
 
 def _same_texts(task: Task, text: Tensor) -> str:
     """Which classes have one text; empty where each has its own."""
+    if not len(text):
+        return ""
     first = first_same(text)
     later = (first != torch.arange(len(first))).nonzero().flatten().tolist()
     if not later:
@@ -370,12 +372,17 @@ def unmet_need(cell: Cell) -> str:
     """Why a method cannot run on a task; empty where it can."""
     if cell.wordless:
         return f"{cell.method.name}: {cell.wordless}"
-    has = {"text", *cell.task.gives}
+    has = set(cell.task.gives)
     if len(cell.task.pool_labels):
         has.add("support")
     if cell.task.val_labels is not None and cell.sees_val:
         has.add("val")
     missing = sorted(cell.method.needs - has)
+    if "text" in missing:
+        return (
+            f"{cell.method.name} needs text features, and {cell.task.called} has none of "
+            f"{cell.task.encoder}"
+        )
     if missing == ["val"] and cell.task.val_labels is not None:
         return f"{cell.method.name} looks at val, which --tune {cell.tune} does not"
     if missing:

@@ -158,7 +158,11 @@ def _dataset_task(
     # Only labelled images of the task are augmented; a support set is encoded as it is.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     say = partial(opened.say, listen)
-    texts = class_prompts(request.prompts, spec, request.prompts_dir, say)
+    texts: Sequence[Sequence[str]] = ()
+    if encoder.has_text:
+        texts = class_prompts(request.prompts, spec, request.prompts_dir, say)
+    elif request.prompts != Request.default("prompts"):
+        say(f"--prompts has no effect: {encoder.name} reads no text.")
     contents = Contents(store, believe=not request.force)
     task = DatasetTask(
         dataset, encoder, request.prompts, texts, pool, support, views, store, contents
@@ -169,7 +173,7 @@ def _dataset_task(
     task.plugins = {
         **DATASETS.package(name),
         **encoder_package(encoder.name),
-        **PROMPTS.package(request.prompts),
+        **(PROMPTS.package(request.prompts) if encoder.has_text else {}),
     }
     return task
 

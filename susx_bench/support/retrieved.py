@@ -79,6 +79,11 @@ def _origin(request: Request, spec: DatasetSpec) -> Origin:
     if request.pool is not None:
         name = encoder_name(request.encoder, spec.encoder, request.whose)
         encoder = open_encoder(name, request.precision)
+        if not encoder.has_text:
+            raise OptionError(
+                f"--encoder {name} reads no text, so it finds no image for a class name. Give one "
+                "with both towers, such as ViT-B-32:openai."
+            )
         return PoolOrigin(request.pool, encoder, request.search, request.launch)
     if request.backend is not None:
         if request.index is None:

@@ -229,6 +229,25 @@ class MethodContract:
             f"'{need}' gives {'other' if used else 'the same'} logits"
         )
 
+    @pytest.mark.parametrize("task", TASKS)
+    def test_runs_without_text_unless_it_needs_it(self, candidate: type[Method], task: str) -> None:
+        """As on the features of an encoder that reads none, under every tuning."""
+        if "text" in candidate.needs:
+            return
+        whole, images = shown(candidate, TASKS[task]), seen(candidate, IMAGES["random"])
+        context = dataclasses.replace(whole, text=whole.text[:0], text_prompts=None)
+        method = candidate()
+        try:
+            method.fit(context)
+        except UnfitError as reason:
+            pytest.skip(str(reason))
+        tunes: tuple[Tune, ...] = ("fixed", "support")
+        for tune in (*tunes, "val") if task in SEARCHED else tunes:
+            choose(method, context, tune, context.val if tune == "val" else None)
+            logits = method.logits(images)
+            assert logits.shape == (len(images), context.num_classes), tune
+            assert logits.isfinite().all(), tune
+
     def test_reads_val_only_if_it_declares_it(self, candidate: type[Method]) -> None:
         """A method that chooses by itself on val says so; the tuning's rules hold for it too."""
         if "val" in candidate.needs:

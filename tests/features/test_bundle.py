@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,13 +80,12 @@ def changed(rows: Tensor, row: int, value: float) -> Tensor:
             {"val": None, "val_labels": None, "val_spatial": patches(30, 1)},
             "has 'val_spatial' but no 'val'",
         ),
-        ({"text": None}, "no tensor 'text'"),
         ({"val": None}, "has 'val_labels' but no 'val'"),
         ({"val_labels": None}, "has 'val' but no 'val_labels'"),
-        ({"test": unit(70, 8, seed=1)}, "'test' has width 8, 'text' has width 16"),
+        ({"test": unit(70, 8, seed=1)}, "'test' has width 8, the others have width 16"),
         ({"test": unit(60, 16, seed=1)}, r"'test_labels' has shape \(70,\) for 60 rows"),
         ({"test": torch.zeros(0, 16), "test_labels": torch.zeros(0).long()}, "has no rows"),
-        ({"test_labels": torch.full((70,), 5)}, "has 5 in row 0, 'text' has 5 rows"),
+        ({"test_labels": torch.full((70,), 5)}, "has 5 in row 0, and there are 5 classes"),
         ({"support_labels": torch.arange(20) - 1}, "has -1 in row 0"),
         ({"support_labels": torch.arange(20).float()}, "labels are integers"),
         ({"val": changed(unit(30, 16, seed=1), 3, float("nan"))}, "NaN .* 1 of 30 rows, .* row 3"),
@@ -254,3 +254,42 @@ def test_a_conversion_never_writes_over_what_it_reads(tmp_path: Path) -> None:
 
     with pytest.raises(BundleError, match=r"renamed-imported\.safetensors"):
         BundleTask(path)
+
+
+WITHOUT_TEXT: dict[str, Any] = {"text": None, "text_prompts": None, "text_norms": None}
+
+
+def test_a_bundle_without_text_has_the_classes_of_its_support(bundle: Bundle) -> None:
+    """An encoder that reads no text: what is not text is as before."""
+    whole, task = BundleTask(bundle()), BundleTask(bundle("bare.safetensors", **WITHOUT_TEXT))
+    found = task.features(Need([torch.arange(20)]), Launch(), lambda *_: None)
+
+    assert found.text.shape == (0, 16)
+    assert len(task.classnames) == 5
+    assert "text" not in task.gives
+    assert "text" in whole.gives
+    for name in ("split_sha256", "pool_sha256"):
+        assert task.hashes[name] == whole.hashes[name]
+    assert task.hashes["prompts_sha256"] != whole.hashes["prompts_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"support": None, "support_labels": None}, "neither class names nor 'support_labels' say"),
+        ({"text_norms": torch.ones(5)}, "has 'text_norms' but no 'text'"),
+        ({"support_labels": torch.zeros(20).long()}, "it has 1 class, a task has at least 2"),
+        ({"val_labels": torch.full((30,), 5)}, "has 5 in row 0, and there are 5 classes"),
+    ],
+)
+def test_a_bundle_without_text_is_refused_where_it_does_not_fit(
+    bundle: Bundle, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BundleError, match=message):
+        BundleTask(bundle(**(WITHOUT_TEXT | changes)))
+
+
+def test_class_names_say_how_many_there_are(bundle: Bundle) -> None:
+    meta = {"bundle": json.dumps({"classnames": list("abcdefg")})}
+
+    assert len(BundleTask(bundle(meta=meta, **WITHOUT_TEXT)).classnames) == 7

@@ -104,7 +104,9 @@ def test_without_weight_it_is_zero_shot(context: Context) -> None:
 
 
 def test_the_grid_is_the_published_one(context: Context) -> None:
-    (axis,) = GDA().space(context).axes
+    space = GDA().space(context)
 
+    assert space is not None
+    (axis,) = space.axes
     assert axis.values == (1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100)
     assert axis.weight

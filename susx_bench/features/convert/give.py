@@ -100,16 +100,18 @@ def tip_adapter(content: Content) -> dict[str, bytes]:
 
     Keys ``(D, M)``, one-hot values ``(M, K)``, features ``(N, D)`` and text weights ``(D, K)`` of
     one type, as the authors' products of them ask for. What their code has no file for is beside
-    them under its name in a bundle.
+    them under its name in a bundle. There are no text weights where the encoder reads no text.
     """
     tensors = content.tensors
-    text = tensors["text"]
-    files = {"text_weights.pt": _saved(text.T)}
+    files = {"text_weights.pt": _saved(tensors["text"].T)} if "text" in tensors else {}
     if "support" in tensors:
         labels, keys = tensors["support_labels"].long(), tensors["support"]
-        per_class = torch.bincount(labels, minlength=len(text))
+        known = (
+            len(tensors["text"]) if "text" in tensors else len(content.meta.get("classnames", ()))
+        )
+        per_class = torch.bincount(labels, minlength=known)
         shots = int(per_class.max())
-        one_hot = torch.nn.functional.one_hot(labels, len(text)).to(keys.dtype)
+        one_hot = torch.nn.functional.one_hot(labels, len(per_class)).to(keys.dtype)
         files[f"keys_{shots}shots.pt"] = _saved(keys.T)
         files[f"values_{shots}shots.pt"] = _saved(one_hot)
     for split in ("val", "test"):
