@@ -153,6 +153,9 @@ class DatasetSpec:
         encoder: Encoder that is used where none is asked for; only for data that one was made for.
         source: Opens the images where they lie in no layout above; by default they are looked for
             in a local folder and on the hub.
+        train_of: Dataset whose training images serve, those of the same classes, where it has a
+            local folder; for a test set that has none. Its first alias of a class, a code, is one
+            of ours.
     """
 
     name: str
@@ -179,6 +182,7 @@ class DatasetSpec:
     support: str | None = None
     encoder: str | None = None
     source: Callable[[DatasetSpec, Where], Source] | None = None
+    train_of: str = ""
 
 
 def read_classnames(name: str) -> tuple[str, ...]:

@@ -189,8 +189,9 @@ def _pool(
     spec = dataset.spec
     if request.setting == FEW_SHOT:
         if "train" not in dataset.splits:
+            lent = f", unless {spec.train_of}/train lies beside it" if spec.train_of else ""
             raise OptionError(
-                f"{spec.name}: it has no train split, so there is no few-shot setting. Use "
+                f"{spec.name}: it has no train split, so there is no few-shot setting{lent}. Use "
                 "--setting name-only."
             )
         return dataset.split("train"), FEW_SHOT

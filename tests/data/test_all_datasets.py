@@ -32,9 +32,9 @@ from tests.data.made import encoded, parquet, webdataset, write
 
 NAMES = [name for name in DATASETS.names() if name != "digits"]
 FACTS = {name: DATASETS.get(name) for name in NAMES}
-VAL_IS_TEST = ["cifar10", "cifar100", "imagenet", "imagenet-r", "imagenet-sketch"]
+TEST_ONLY = ["imagenet-a", "imagenet-r", "imagenet-sketch", "imagenet-v2"]
+VAL_IS_TEST = ["cifar10", "cifar100", "imagenet", *TEST_ONLY]
 UNLIKE_FOLDERS = [name for name in NAMES if not isinstance(FACTS[name].layout, ClassFolders)]
-TEST_ONLY = ["imagenet-r", "imagenet-sketch"]
 ON_THE_HUB = [(name, hub) for name in NAMES for hub in range(len(FACTS[name].hub))]
 EACH: dict[Split, int] = {"train": 2, "val": 1, "test": 2}
 """Images a class."""
@@ -64,11 +64,14 @@ ON_DISK = {
 }
 OTHERWISE = {name: folder for name, (folder, *_) in ON_DISK.items()}
 OTHERWISE |= {"fgvcaircraft": "fgvc_aircraft", "imagenet-r": "imagenet-rendition"}
+OTHERWISE |= {"imagenet-a": "imagenet-adversarial", "imagenet-v2": "imagenetv2"}
 # Without a split file: the folder of each split.
 SPLIT_FOLDERS: dict[str, dict[Split, str]] = {
     "country211": {"train": "train", "val": "valid", "test": "test"},
     "imagenet": {"train": "train", "test": "val"},
+    "imagenet-a": {"test": "imagenet-a"},
     "imagenet-r": {"test": "imagenet-r"},
+    "imagenet-v2": {"test": "imagenetv2-matched-frequency-format-val"},
     "imagenet-sketch": {"test": "images"},
 }
 # Columns of the copies on the hub, where they are not image and label, and their splits, where
@@ -182,8 +185,10 @@ def folders(name: str) -> dict[str, str]:
             found = [str(i) for i in range(1, 103)]
         case "imagenet" | "imagenet-sketch":
             found = wordnet("imagenet")
-        case "imagenet-r":
-            found = wordnet("imagenet_r")
+        case "imagenet-a" | "imagenet-r":
+            found = wordnet(name.replace("-", "_"))
+        case "imagenet-v2":  # their places in the order of their WordNet ids
+            found = [str(wordnet("imagenet").index(code)) for code in folders("imagenet").values()]
         case "oxfordpets":
             found = [under(c.title() if c in CATS else c) for c in names]
         case "stanfordcars":
@@ -476,7 +481,7 @@ def test_from_files_to_a_record(
     for record in found.values():
         top1 = store.read_predictions(Path(record["record"])).top1
         assert record["dataset"] == name
-        assert record["protocol"] == "susx"
+        assert record["protocol"] == spec.protocol
         assert record["num_classes"] == classes
         assert record["n_test"] == EACH["test"] * classes
         assert record["support_images"] == (0 if name in TEST_ONLY else classes)
@@ -555,6 +560,6 @@ def test_a_broken_alias_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         check_every_image(spec, ["train", "val", "test"], Where(tmp_path))
 
 
-def test_all_nineteen() -> None:
-    assert len(NAMES) == 19
+def test_all_nineteen_and_two_more() -> None:
+    assert len(NAMES) == 19 + len({"imagenet-a", "imagenet-v2"} & set(NAMES))
     assert all(isinstance(DATASETS.get(name), DatasetSpec) for name in NAMES)

@@ -30,6 +30,8 @@ CLASSES = {
     "eurosat": 10,
     "imagenet-sketch": 1000,
     "imagenet-r": 200,
+    "imagenet-a": 200,
+    "imagenet-v2": 1000,
     "country211": 211,
 }
 
@@ -130,12 +132,14 @@ def test_a_class_that_is_there_twice_is_refused(spec: DatasetSpec) -> None:
 
 
 def test_sizes_are_those_of_the_protocol(spec: DatasetSpec) -> None:
-    reused = {"cifar10", "cifar100", "imagenet", "imagenet-sketch", "imagenet-r"}
+    later = {"imagenet-a", "imagenet-v2"}  # which SuS-X has not
+    reused = {"cifar10", "cifar100", "imagenet", "imagenet-sketch", "imagenet-r", *later}
 
-    assert spec.protocol == "susx"
+    assert spec.protocol == ("susx-bench" if spec.name in later else "susx")
     assert spec.val_is_test == (spec.name in reused)
     assert ("val" in spec.sizes) != spec.val_is_test
-    assert ("train" in spec.sizes) == (spec.name not in {"imagenet-sketch", "imagenet-r"})
+    assert ("train" in spec.sizes) != (spec.train_of == "imagenet")
+    assert ("train" in spec.sizes) == (spec.name not in {"imagenet-sketch", "imagenet-r", *later})
     assert all(size >= len(spec.classnames) for size in spec.sizes.values())
 
 
@@ -353,7 +357,7 @@ def test_food101_on_the_hub_is_in_another_order() -> None:
     assert labels("food101", theirs)[plate] == names.index("cheese plate")
 
 
-@pytest.mark.parametrize("name", ["imagenet", "imagenet-sketch", "imagenet-r"])
+@pytest.mark.parametrize("name", ["imagenet", "imagenet-sketch", "imagenet-r", "imagenet-a"])
 def test_imagenets_are_known_by_wordnet_id(name: str) -> None:
     codes = [code for (code,) in read_codes(name.replace("-sketch", "")).values()]
     there = every(name)

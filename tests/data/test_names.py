@@ -17,7 +17,8 @@ from susx_bench.registry import DATASETS
         ("imagenet-r", {"imagenet"}, False),  # another dataset of ours
         ("my-imagenet-sketch", {"imagenet"}, False),
         ("my-imagenet-sketch", {"imagenet-sketch"}, True),
-        ("imagenet-v2", {"imagenet"}, True),  # nobody else's name
+        ("imagenet-v2", {"imagenet"}, False),
+        ("imagenet-v3", {"imagenet"}, True),  # nobody else's name
         ("cifar100", {"cifar10"}, False),
         ("cub", {"ucf101", "dtd"}, False),
         ("", {"dtd"}, False),

@@ -1,4 +1,4 @@
-"""ImageNet-R: a test set, and nothing to learn from.
+"""ImageNet-R: a test set; its training images are ImageNet's, of the same classes.
 
 Art, toys, drawings and the like of 200 of ImageNet's classes.
 """
@@ -49,4 +49,5 @@ SPEC = DatasetSpec(
         name: (code, _CLIP[code], _SYNSETS[code])
         for name, (code,) in read_codes("imagenet-r").items()
     },
+    train_of="imagenet",
 )

@@ -1,4 +1,4 @@
-"""ImageNet-Sketch: a test set, and nothing to learn from.
+"""ImageNet-Sketch: a test set; its training images are ImageNet's.
 
 Sketches in black and white of ImageNet's classes.
 """
@@ -32,4 +32,5 @@ SPEC = DatasetSpec(
     ),
     aliases=ALIASES,
     shared=SHARED,
+    train_of="imagenet",
 )

@@ -9,11 +9,13 @@ from susx_bench.data.sources.base import Source
 from susx_bench.data.sources.datafiles import has_tables, walk
 from susx_bench.data.sources.folder import FolderSource
 from susx_bench.data.sources.hub import copy_named, snapshot
+from susx_bench.data.sources.lent import LentSource
 from susx_bench.data.sources.table import TableCopy, TableSource
 from susx_bench.data.sources.tree import class_folders
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, SplitFile, Tables, Where
 from susx_bench.data.splitnames import named_splits, one_each
 from susx_bench.errors import DatasetError, OptionError
+from susx_bench.registry import DATASETS
 
 
 def local_folder(spec: DatasetSpec, root: Path | None) -> Path | None:
@@ -26,12 +28,26 @@ def local_folder(spec: DatasetSpec, root: Path | None) -> Path | None:
 
 
 def find_source(spec: DatasetSpec, where: Where) -> Source:
-    """Find a dataset's images: in its folder, else on the hub.
+    """Find a dataset's images: in its folder, else on the hub, and what another lends it.
 
     Raises:
         DatasetError: If they are in neither; the message says how to get them.
         OptionError: If there is no such source.
     """
+    own = _own_source(spec, where)
+    if not spec.train_of or "train" in own.splits():
+        return own
+    lent = DATASETS.get(spec.train_of)
+    folder = local_folder(lent, where.root)
+    if folder is None or not isinstance(lent.layout, ClassFolders):
+        return own
+    if not (folder / lent.layout.splits["train"]).is_dir():
+        return own
+    return LentSource(own, FolderSource(folder, lent, lent.layout), spec, lent)
+
+
+def _own_source(spec: DatasetSpec, where: Where) -> Source:
+    """A dataset's own images, see `find_source`."""
     kind, _, name = where.source.partition(":")
     if kind == "hf" and name:
         return hub_source(spec, _hub_copy(spec, name), where)

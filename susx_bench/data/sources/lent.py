@@ -1,0 +1,95 @@
+"""A test set whose training images are another dataset's: ImageNet's, of its variants."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from susx_bench.data.sources.base import Sample, Samples, Source, pairs_of
+from susx_bench.data.spec import DatasetSpec, Split
+from susx_bench.errors import DatasetError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class LentSource(Source):
+    """The test images of one source, and the training images of another for the same classes.
+
+    Keys of training images begin with the lender's name.
+
+    Args:
+        own: Holds the test images.
+        lender: Holds the training images.
+        spec: The facts of the test set. Each of its classes is one of the lender's, of which the
+            lender's first alias, a code, is an alias.
+        lent: The facts of the lender.
+
+    Raises:
+        DatasetError: If a class of the test set is none of the lender's.
+    """
+
+    def __init__(self, own: Source, lender: Source, spec: DatasetSpec, lent: DatasetSpec) -> None:
+        self.where = f"{own.where} and {lender.where}"
+        self.protocol = own.protocol
+        self.sizes = own.sizes
+        self.classnames = own.classnames
+        self.remarks = own.remarks
+        self._own = own
+        self._lender = lender
+        self._prefix = f"{lent.name}:"
+        codes = {lent.aliases[name][0]: place for place, name in enumerate(lent.classnames)}
+        self._labels: dict[int, int] = {}
+        for label, name in enumerate(spec.classnames):
+            place = next((codes[alias] for alias in spec.aliases[name] if alias in codes), None)
+            if place is None:
+                raise DatasetError(f"{spec.name}: '{name}' is no class of {lent.name}.")
+            self._labels[place] = label
+
+    def splits(self) -> tuple[Split, ...]:
+        return ("train", *self._own.splits())
+
+    def index(self, split: Split) -> Sequence[Sample]:
+        if split != "train":
+            samples = self._own.index(split)
+            self.remarks = self._own.remarks  # listing may have added some
+            return samples
+        pairs = pairs_of(self._lender.index("train"))
+        return Samples.of(
+            (self._prefix + key, self._labels[label])
+            for key, label in pairs
+            if label in self._labels
+        )
+
+    def _of(self, sample: Sample) -> tuple[Source, Sample]:
+        """Whose image it is, and what it is called there."""
+        if sample.key.startswith(self._prefix):
+            return self._lender, sample._replace(key=sample.key.removeprefix(self._prefix))
+        return self._own, sample
+
+    def read(self, sample: Sample) -> bytes:
+        source, there = self._of(sample)
+        return source.read(there)
+
+    def decode(self, content: bytes) -> Image:
+        return self._own.decode(content)
+
+    def files(self, samples: Sequence[Sample]) -> list[Hashable]:
+        return [(id(source), source.files([there])[0]) for source, there in map(self._of, samples)]
+
+    def path(self, sample: Sample) -> Path | None:
+        source, there = self._of(sample)
+        return source.path(there)
+
+    @property
+    def pinned(self) -> bool:
+        return self._own.pinned and self._lender.pinned
+
+    def state(self, samples: Sequence[Sample]) -> Any:
+        parts: dict[str, list[Sample]] = {"own": [], "lender": []}
+        for source, there in map(self._of, samples):
+            parts["own" if source is self._own else "lender"].append(there)
+        lent = {"lender": self._lender.state(parts["lender"])} if parts["lender"] else {}
+        # Of test images alone it is what it was without a lender.
+        return [self._own.state(parts["own"]), lent] if lent else self._own.state(parts["own"])
