@@ -31,6 +31,8 @@ _JOINERS = "\u200c\u200d"  # invisible, and part of words in Persian or Hindi
 
 _rank = 0
 """This process's place among those that the command asked for; see `speak_as`."""
+_quiet = False
+"""Whether progress and notes are left out; see `be_quiet`."""
 
 
 def rank_of(devices: int, num_nodes: int) -> int:
@@ -75,6 +77,12 @@ def speak_as(rank: int) -> None:
     """Let this process print its results and notes if it is rank 0, and else its errors alone."""
     global _rank
     _rank = rank
+
+
+def be_quiet(*, quiet: bool) -> None:
+    """Let this process print results, warnings and errors, and no progress and notes."""
+    global _quiet
+    _quiet = quiet
 
 
 def own_rank() -> int:
@@ -269,6 +277,11 @@ def broken(message: str, width: int) -> list[str]:
     return [line.replace("\0", " ") for line in lines]
 
 
-def stderr() -> Console:
-    """The console for progress and notes."""
-    return PlainConsole(stderr=True, quiet=_rank != 0, soft_wrap=True)
+def stderr(*, warnings: bool = False) -> Console:
+    """The console for progress and notes.
+
+    Args:
+        warnings: Whether what is printed on it changes how a result is read, and is printed also
+            where nothing else is, see `be_quiet`.
+    """
+    return PlainConsole(stderr=True, quiet=_rank != 0 or (_quiet and not warnings), soft_wrap=True)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from susx_bench.records.record import Record
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,20 @@ class Finished:
     complete: bool
 
 
-Event = Note | Started | Advanced | Changed | Failed | Finished
+@dataclass(frozen=True)
+class Measured:
+    """A cell was measured, and its record is written.
+
+    Attributes:
+        path: Where the record lies.
+        record: The record.
+    """
+
+    path: Path
+    record: Record
+
+
+Event = Measured | Note | Started | Advanced | Changed | Failed | Finished
 Listener = Callable[[Event], object]
 
 

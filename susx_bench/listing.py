@@ -18,6 +18,7 @@ from susx_bench.registry import (
     ENCODERS,
     FAMILIES,
     FORMATS,
+    LOGS,
     METHODS,
     PROMPTS,
     SUPPORT,
@@ -131,7 +132,7 @@ def _images(spec: DatasetSpec, root: Path | None) -> str:
 
 def encoders() -> Table:
     """Encoders by name."""
-    from susx_bench.encoders.layout import OPENAI
+    from susx_bench.encoders.openai import OPENAI
 
     table = _table("encoder", "what", "package")
     _fill(table, ENCODERS, _encoder)
@@ -174,6 +175,13 @@ def formats() -> Table:
     """Table formats."""
     table = _table("table format", "files", "what for", "package")
     _fill(table, FORMATS, lambda name, kind: [kind.suffix, kind.about])
+    return table
+
+
+def logs() -> Table:
+    """Logs of a run."""
+    table = _table("log", "what", "package")
+    _fill(table, LOGS, lambda name, kind: [_first_line(kind)])
     return table
 
 

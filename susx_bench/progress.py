@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TimeRemainingColumn
 from rich.progress import Progress as Live
 
-from susx_bench.console import one_line
+from susx_bench.console import one_line, stderr
 from susx_bench.events import Advanced, Changed, Event, Failed, Finished, Job, Note, Started
 
 if TYPE_CHECKING:
@@ -190,7 +190,10 @@ class Reporter:
         """Show an event."""
         match event:
             case Note(text, level):
-                self._notes.print(text, style="yellow" if level == "warning" else None)
+                if level == "warning":
+                    self._warn(text, "yellow")
+                else:
+                    self._notes.print(text)
             case Started(job):
                 self._begin(job)
             case Advanced(job, count):
@@ -202,11 +205,16 @@ class Reporter:
                 self._bars[job].say(what=job.what)
             case Failed(job, reason, count):
                 self._failed += count
-                self._notes.print(f"failed: {reason}", style="red")
+                self._warn(f"failed: {reason}", "red")
                 self._bars[job].say(note=f"{self._failed} failed")
                 self._bars[job].advance(count)
             case Finished(job, complete):
                 self._end(job, complete=complete)
+
+    def _warn(self, text: str, style: str) -> None:
+        """Print a line also where notes are not wanted, between the bars where there are some."""
+        console = stderr(warnings=True) if self._notes.quiet else self._notes
+        console.print(text, style=style)
 
     @property
     def _outermost(self) -> Job | None:

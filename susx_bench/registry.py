@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
     from susx_bench.encoders.base import Encoder
     from susx_bench.leaderboard.formats.base import TableFormat
+    from susx_bench.logs.base import RunLog
     from susx_bench.methods.base import Method
     from susx_bench.prompts.base import PromptKind
     from susx_bench.support.kinds import SupportKind
@@ -283,6 +284,12 @@ FORMATS: Registry[TableFormat] = Registry(
     ours="susx_bench.leaderboard.formats.kinds:KINDS",
     instances=True,
 )
+LOGS: Registry[type[RunLog]] = Registry(
+    "log",
+    "susx_bench.logs",
+    "susx_bench.logs.base:RunLog",
+    ours="susx_bench.logs.kinds:KINDS",
+)
 REGISTRIES: tuple[Registry[Any], ...] = (
     METHODS,
     DATASETS,
@@ -291,6 +298,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     PROMPTS,
     SUPPORT,
     FORMATS,
+    LOGS,
 )
 """One for each axis that a package of anyone's may extend."""
 

@@ -64,6 +64,7 @@ def test_an_example_is_installed_and_used(
         "prompts": "prompts",
         "support": "support",
         "formats": "formats",
+        "logs": "logs",
     }
     shown = f"{name}:PLACE" if group == "encoder_families" else name
     listed = command("list", lists[group])
@@ -71,5 +72,7 @@ def test_an_example_is_installed_and_used(
     assert listed.code == 0
     (row,) = (line for line in listed.out.splitlines() if line.split()[:1] == [shown])
     assert row.rstrip().endswith("guest-page 1.5")
+    if group == "logs":
+        assert (tmp_path / "results/logs/best.txt").read_text().startswith("tip-adapter ")
     if group == "formats":
         assert (tmp_path / "BOARDS/demo-name-only.txt").read_text().strip()

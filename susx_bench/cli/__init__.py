@@ -23,6 +23,7 @@ from susx_bench.cli import (
     run,
     support,
 )
+from susx_bench.cli.completion import install_completion
 from susx_bench.options import Group
 
 
@@ -36,6 +37,7 @@ Try:
   susx-bench list methods""",
 )
 @click.version_option(package_name="susx-bench")
+@install_completion
 def app() -> None:
     """Training-free adaptation of CLIP: every method on the same images, prompts and labels."""
 

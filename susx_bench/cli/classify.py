@@ -19,6 +19,7 @@ from susx_bench.cli.shared import (
     PROMPTS_DIR,
     WORKERS,
     is_given,
+    quiet_option,
 )
 from susx_bench.console import counted, print_whole, stderr, stdout
 from susx_bench.errors import OptionError
@@ -103,6 +104,7 @@ Try:
     is_flag=True,
     help="Write OUT/index.html, to look at the answers in a browser and to correct them.",
 )
+@quiet_option()
 @DEVICES
 @NUM_NODES
 @ACCELERATOR
@@ -157,7 +159,7 @@ def classify(**options: Any) -> None:
             write_gallery(found, out, _again(), options["reject"], made)
     copied = copy_to(found, copies, link=link) if copies else None
     if found.classifier.encoder == "demo" and found.photos is not None:
-        stderr().print(
+        stderr(warnings=True).print(
             "encoder demo knows only drawn digits: these answers say nothing of CLIP",
             style="bold yellow",
         )
@@ -186,7 +188,7 @@ class _Bars:
 
         class Shown(Watch):
             def note(self, line: str) -> None:
-                notes.print(line, style="yellow")
+                stderr(warnings=True).print(line, style="yellow")
 
             def count(self, what: str, total: int, unit: str) -> Callable[[int], object]:
                 return progress.bar(what, total, unit).advance

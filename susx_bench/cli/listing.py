@@ -10,7 +10,7 @@ from susx_bench.cli.shared import DATA_ROOT
 from susx_bench.console import print_whole, stdout
 from susx_bench.options import Command
 
-LISTS = ("methods", "datasets", "encoders", "prompts", "support", "formats", "suites")
+LISTS = ("methods", "datasets", "encoders", "prompts", "support", "formats", "logs", "suites")
 
 
 @click.command("list", cls=Command)

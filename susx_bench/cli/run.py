@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from susx_bench.cli.shared import is_given, metric_option, print_all, said
+from susx_bench.cli.shared import is_given, metric_option, print_all, quiet_option, said
 from susx_bench.console import counted, own_rank, some, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
-from susx_bench.options import ANY_PATH, FILE_PATH, SHARD, Command, Grouped
+from susx_bench.options import ANY_PATH, FILE_PATH, SHARD, WORDS, Command, Grouped
 from susx_bench.options.run import (
     BASELINES,
     LAUNCH,
@@ -92,6 +92,22 @@ Try:
     help="Say what would be measured, encoded and built, and do nothing.",
 )
 @click.option(
+    "--log",
+    cls=Grouped,
+    group=OUTPUT,
+    type=WORDS,
+    help="Log each measured cell too: csv, wandb, trackio or what a package registers.",
+)
+@quiet_option(cls=Grouped, group=OUTPUT)
+@click.option(
+    "--verbose",
+    "-v",
+    cls=Grouped,
+    group=OUTPUT,
+    is_flag=True,
+    help="Print each step and each measured cell, with seconds.",
+)
+@click.option(
     "--heat-map",
     cls=Grouped,
     group=OUTPUT,
@@ -107,6 +123,8 @@ def run(
     as_json: bool,
     dry_run: bool,
     heat_map: bool,
+    log: Sequence[str] | None,
+    verbose: bool,
     **_: Any,
 ) -> None:
     """Measure methods and print them side by side with zero-shot and tip-adapter.
@@ -117,9 +135,11 @@ def run(
     if only and not plan:
         raise OptionError("--only goes with --plan only.")
     if plan:
-        _work(plan, only, suite, notes)
+        _work(plan, only, suite, notes, log, verbose=verbose)
         return
     with notes.status("loading"):
+        from susx_bench.cli.logs import logs_of
+        from susx_bench.logs.base import Logged
         from susx_bench.progress import Reporter
         from susx_bench.runner.execute import execute
 
@@ -132,8 +152,10 @@ def run(
     if dry_run:
         _dry_run(requests, builds, shard, listen, as_json, heat_map)
         return
-    with redirect_stdout(sys.stderr):  # stdout is for results, whatever a method prints
-        done = execute(requests, builds, listen, shard=shard, keep_search=heat_map)
+    logs = logs_of(request.out, log, notes, verbose=verbose)
+    # Stdout is for results, whatever a method prints.
+    with redirect_stdout(sys.stderr), Logged(listen, logs) as heard:
+        done = execute(requests, builds, heard, shard=shard, keep_search=heat_map)
     outcomes = done.outcomes
     drawn = _draw_searches(outcomes, notes) if heat_map else []
     _tell_unscored(outcomes, notes)
@@ -207,24 +229,36 @@ _WORKERS = ("accelerator", "batch_size", "workers")
 """What a worker may say; all else stands in the plan."""
 
 
-def _work(path: Path, only: Stage | None, suite: Path | None, notes: Console) -> None:
+def _work(
+    path: Path,
+    only: Stage | None,
+    suite: Path | None,
+    notes: Console,
+    log: Sequence[str] | None,
+    *,
+    verbose: bool,
+) -> None:
     """Work on a plan, and say what was done."""
     given = {name for name in click.get_current_context().params if is_given(name)}
-    if suite or (other := sorted(given - {"plan", "only", *_WORKERS})):
+    if suite or (other := sorted(given - {"plan", "only", "log", "verbose", *_WORKERS})):
         name = "suite" if suite else other[0]
         option = RunOptions.declared().get(name)
         spelled = option.spelling(name) if option else f"--{name.replace('_', '-')}"
         more = " Start a worker for each device." if name in ("devices", "num_nodes") else ""
         raise OptionError(f"{spelled} does not go with --plan, which says it.{more}")
     with notes.status("loading"):
+        from susx_bench.cli.logs import logs_of
+        from susx_bench.logs.base import Logged
         from susx_bench.progress import Reporter
         from susx_bench.runner.planfile import PlanFile, work
 
     plan = PlanFile.read(path)
     options = said(RunOptions)
     place = {name: options[name] for name in _WORKERS if name in options}
-    with redirect_stdout(sys.stderr):
-        done = work(plan, only, Reporter(notes, summary=True), lambda r: r.changed(**place))
+    listen = Reporter(notes, summary=True)
+    logs = logs_of(Path(plan.out), log, notes, verbose=verbose)
+    with redirect_stdout(sys.stderr), Logged(listen, logs) as heard:
+        done = work(plan, only, heard, lambda r: r.changed(**place))
     fresh = sum(outcome.fresh for outcome in done.outcomes)
     blank = sum(bool(o.reason) and not o.failed for o in done.outcomes)
     failed = sum(outcome.failed for outcome in done.outcomes)
@@ -325,7 +359,7 @@ def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
         return
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
     for warning in dict.fromkeys(filter(None, map(encoder_warning, records))):
-        notes.print(warning, style="bold yellow")
+        stderr(warnings=True).print(warning, style="bold yellow")
     for outcome in outcomes:
         if outcome.record is not None:
             line = outcome.record.as_dict() | {"record": str(outcome.path)}

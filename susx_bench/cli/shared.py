@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from susx_bench.console import print_whole, stdout
+from susx_bench.console import be_quiet, print_whole, stdout
 from susx_bench.options import FILE_PATH, NAME
 from susx_bench.options.run import OWN_DATA, RunOptions
 
@@ -51,6 +51,24 @@ def print_all(parts: Sequence[RenderableType], console: Console | None = None) -
     """Print tables and texts, see `print_whole`."""
     for part in parts:
         print_whole(console or stdout(), part)
+
+
+def _hush(context: click.Context, param: click.Parameter, quiet: bool) -> None:
+    be_quiet(quiet=quiet)
+
+
+def quiet_option(**how: Any) -> Callable[[Any], Any]:
+    """Add ``--quiet``: results, warnings and errors alone."""
+    return click.option(
+        "--quiet",
+        "-q",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_hush,
+        help="No progress and notes; warnings and errors stay.",
+        **how,
+    )
 
 
 _METRICS = ("accuracy", "mean_per_class", "macro_f1", "top5", "ece", "nll")

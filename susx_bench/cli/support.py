@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from susx_bench.cli.shared import own_data, said
+from susx_bench.cli.shared import own_data, quiet_option, said
 from susx_bench.console import own_rank, print_whole, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
 from susx_bench.options import FILE_PATH, NAME, Group, Grouped
@@ -39,6 +39,7 @@ Try:
     type=FILE_PATH,
     help="Build again what a recipe.json says, in place of the options that decide the images.",
 )
+@quiet_option(cls=Grouped)
 def build_support(recipe: Path | None, **_: Any) -> None:
     """Build a support set, or complete it; a second build of the same does nothing."""
     notes = stderr()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from susx_bench.encoders.base import Encoder
-from susx_bench.encoders.layout import OPENAI
+from susx_bench.encoders.openai import OPENAI
 from susx_bench.encoders.openclip import OpenClip
 from susx_bench.errors import EncoderError
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from susx_bench.encoders.download import CONFIG, TOKENIZER, download
+from susx_bench.encoders.openai import OPENAI
 from susx_bench.encoders.spelling import nearest
 from susx_bench.errors import EncoderError, UnknownNameError
 from susx_bench.records.text import read_json
@@ -19,12 +20,6 @@ from susx_bench.registry import ENCODERS
 
 EMBEDDED = {"demo": Path(__file__).parents[1] / "demo" / "encoder"}
 """Encoders whose weights are in the package."""
-
-OPENAI = {
-    f"{model}:openai": f"{model}-quickgelu"
-    for model in ("RN50", "RN101", "ViT-B-32", "ViT-B-16", "ViT-L-14")
-}
-"""The encoders of the papers, and the models OpenAI trained them as: all with QuickGELU."""
 
 _HINT = (
     "Or local-dir:FOLDER, hf-hub:ORG/NAME[@REVISION], transformers:ORG/NAME[@REVISION], "

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, SupportsFloat, SupportsIndex
 
 import click
+from click.shell_completion import CompletionItem
 
-from susx_bench.console import rank_of, speak_as
+from susx_bench.console import be_quiet, rank_of, speak_as
 from susx_bench.errors import BenchError
+from susx_bench.options.completion import offered
 from susx_bench.records.paths import check_text, checked_path
 
 _SHOWN = 60
@@ -59,6 +61,12 @@ class Text(click.ParamType[str]):
     def __init__(self, most: int = 1000, *, lines: bool = False) -> None:
         self.most = most
         self.lines = lines
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Names that the option takes."""
+        return offered(param.name, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the words."""
@@ -106,6 +114,13 @@ class Place(click.ParamType[Path]):
 
     def __init__(self, wants: Literal["file", "folder", "either"]) -> None:
         self.wants = wants
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Names that the option takes besides paths, and paths."""
+        kind = "dir" if self.wants == "folder" else "file"
+        return [*offered(param.name, incomplete), CompletionItem(incomplete, type=kind)]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Check and expand the path."""
@@ -228,6 +243,12 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
         self.item = item
         self.name = f"{item.name},..."
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Names that the option takes, for the last item."""
+        return offered(param.name, incomplete, several=True)
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
@@ -349,6 +370,7 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, as click does, but for repeats."""
+        be_quiet(quiet=False)  # until an option says otherwise
         *_, order = self.make_parser(ctx).parse_args(list(args))
         for option in order:
             times = sum(other is option for other in order)

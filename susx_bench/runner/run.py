@@ -11,6 +11,7 @@ from torch import Tensor
 
 from susx_bench.errors import OptionError, OutputError, RecordError
 from susx_bench.events import Job, Listener, Note, ignore
+from susx_bench.events import Measured as Told
 from susx_bench.features.launch import Launch
 from susx_bench.features.task import Task, TaskFeatures
 from susx_bench.methods.base import UnfitError
@@ -281,6 +282,8 @@ class _Worker:
             self._job.fail(outcome.reason)
             return outcome
         record = self._write(path, measured) if self._launch.is_main else measured.record
+        if self._launch.is_main and record is not None:
+            self._listen(Told(path, record))
         self._job.advance()
         return Outcome(cell, path, record, fresh=True)
 

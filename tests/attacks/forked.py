@@ -251,11 +251,11 @@ class _Moments:
 def content(folder: Path) -> dict[str, str]:
     """Hashes of all files below a folder, without the times in records and recipes.
 
-    What a killed writer left is not counted: the next writer removes it when it is an hour old.
+    Each run has a log with times of its own, which is not counted. What a killed writer left is not counted: the next writer removes it when it is an hour old.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.endswith(".unfinished"):
+        if path.is_file() and path.suffix not in (".unfinished", ".log"):
             found[str(path.relative_to(folder))] = hashlib.sha256(_timeless(path)).hexdigest()
     return found
 

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from susx_bench.encoders import layout
 from susx_bench.encoders.base import PRECISIONS
-from susx_bench.encoders.layout import EMBEDDED, OPENAI
+from susx_bench.encoders.layout import EMBEDDED
+from susx_bench.encoders.openai import OPENAI
 from susx_bench.encoders.openclip import OpenClip, OpenClipTowers
 from susx_bench.errors import BenchError, EncoderError, UnknownNameError
 from tests.encoders.conftest import LOGIT_SCALE, RESNET, VIT, Folder
