@@ -205,7 +205,7 @@ def test_the_options_of_a_build_are_declared_once_too() -> None:
     declared = SupportOptions.declared()
     params = {param.name for param in build_support.params}
 
-    assert params == {*declared, "recipe"}
+    assert params == {*declared, "recipe", "quiet"}
     assert set(SuiteSupport.model_fields) == {n for n, option in declared.items() if option.suite}
     of_the_recipe = set(SupportOptions.of_the_recipe())
     assert {"kind", "from_folder", "test_check", "precision"} <= of_the_recipe
