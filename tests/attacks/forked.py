@@ -251,7 +251,8 @@ class _Moments:
 def content(folder: Path) -> dict[str, str]:
     """Hashes of all files below a folder, without the times in records and recipes.
 
-    Each run has a log with times of its own, which is not counted. What a killed writer left is not counted: the next writer removes it when it is an hour old.
+    The log that each run has, with its times, is not counted, and what a killed writer left is
+    not either: the next writer removes it when it is an hour old.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
