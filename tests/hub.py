@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from socketserver import TCPServer
@@ -75,7 +76,7 @@ class File:
     def lfs(self) -> bool:
         return PurePosixPath(self.path).suffix in LFS
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
@@ -297,11 +298,13 @@ class Hub:
         *,
         branch: str = "main",
         gated: bool = False,
+        commit: str = "",
     ) -> str:
         """Make a commit of these files and of no others, and point the branch at it.
 
         Returns:
-            The commit's hash, which depends on the files and on the commit before.
+            The commit's hash: `commit`, else one that depends on the files and on the commit
+            before.
         """
         with self._lock:
             repo = self._repos.setdefault((kind, name), Repo(kind, name))
@@ -310,7 +313,7 @@ class Hub:
             content = {path: File(path, bytes(files[path])) for path in sorted(files)}
             told = [kind, name, parent.sha if parent else ""]
             told += [f"{path} {file.sha256}" for path, file in content.items()]
-            sha = hashlib.sha1("\n".join(told).encode()).hexdigest()
+            sha = commit or hashlib.sha1("\n".join(told).encode()).hexdigest()
             repo.commits[sha] = Commit(sha, content, parent)
             repo.branches[branch] = sha
         return sha

@@ -44,6 +44,8 @@ def print_outlook(outlook: Outlook, out: Path) -> None:
     total, todo = counted(len(outlook.cells), "cell"), len(outlook.todo)
     size = f"; about {_size(outlook.bytes)}" if outlook.bytes else ""
     more = " and those known after building" if outlook.waiting else ""
+    if len(outlook.lost) > len(outlook.refused):
+        more += " and those known after downloading"
     console.print(f"would measure {todo:,} of {total}{more}{size}: {out}")
 
 

@@ -103,7 +103,7 @@ def hub_advice(repository: str, weights: Sequence[str], error: Exception) -> str
         "the name, or set HF_TOKEN.",
         errors.RevisionNotFoundError: f"no such branch, tag or commit. {there}/{repository} lists "
         "them.",
-        errors.LocalEntryNotFoundError: f"{here}, and {why_offline()}. Allow it, or run "
+        errors.LocalEntryNotFoundError: f"{here}, and {why_offline()}. To have it before: "
         f"`hf download {repository}` where there is a connection."
         if why_offline()
         else f"{here}, and {there} does not answer. Check the connection, and HF_ENDPOINT where "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ class BlockDataModule(LightningDataModule, ABC):
     def row(self, position: int) -> Tensor:
         """The row at a position."""
 
-    def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def predict_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
         """This rank's share of the blocks: every ``world_size``-th unit."""
         rank, world = 0, 1
         if self.trainer is not None:
@@ -71,25 +71,92 @@ class BlockDataModule(LightningDataModule, ABC):
         )
 
 
+Batch = tuple[Tensor, Tensor]
+"""Blocks ``(blocks, rows, ...)`` and positions ``(blocks, rows)``, -1 for padding."""
+
+
 class FeatureDataModule(BlockDataModule):
-    """Features served to a `Classify` module.
+    """Features served to `Classify` modules, to one after another from the same memory.
 
     Args:
         features: In memory, ``(N, D)``.
         patches: Features of each image's patches, N times ``(P, D)``; a row is then ``(1 + P, D)``,
-            the image's own feature first.
+            the image's own feature first, and is read anew each time.
     """
 
     def __init__(self, features: Tensor, patches: Rows | None = None) -> None:
         super().__init__()
         self.features = features
         self.patches = patches
+        self._made: dict[tuple[int, int, int], list[Batch]] = {}
+        self._moved: dict[int, Batch] = {}
 
     def __len__(self) -> int:
         return len(self.features)
 
     def row(self, position: int) -> Tensor:
         return row_at(position, self.features, self.patches)
+
+    def predict_dataloader(self) -> Iterable[Batch]:
+        """This rank's share of the blocks: every ``world_size``-th; made once without patches."""
+        if self.patches is not None:
+            return self._read()
+        rank, world = self._ranks()
+        key = rank, world, self.batch_size
+        if key not in self._made:
+            self._made[key] = self._batches(rank, world)
+        # Lightning would take a list for several loaders.
+        return DataLoader(_Made(self._made[key]), batch_size=None, collate_fn=_as_it_is)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move a batch, or take it from the device where it was moved before."""
+        if self.patches is not None or batch[0].device == device:
+            moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+            return moved
+        if id(batch) not in self._moved:  # it lives as long as this
+            self._moved[id(batch)] = (batch[0].to(device), batch[1].to(device))
+        return self._moved[id(batch)]
+
+    def _ranks(self) -> tuple[int, int]:
+        """This rank, and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _read(self) -> Iterable[Batch]:
+        return super().predict_dataloader()
+
+    def _batches(self, rank: int, world: int) -> list[Batch]:
+        rows = len(self)
+        blocks = math.ceil(math.ceil(rows / self.block) / world) * world
+        position = torch.arange(blocks * self.block)
+        rows_of = position.clamp(max=rows - 1).view(blocks, self.block)
+        position[rows:] = -1
+        position = position.view(blocks, self.block)
+        mine = torch.arange(rank, blocks, world)
+        return [
+            (self.features[rows_of[some]], position[some])
+            for some in torch.split(mine, math.ceil(self.batch_size / self.block))
+        ]
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class _Made(Dataset[Batch]):
+    """Batches that are made already."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, place: int) -> Batch:
+        return self._batches[place]
 
 
 class GroupDataModule(FeatureDataModule):
@@ -110,19 +177,31 @@ class GroupDataModule(FeatureDataModule):
         super().__init__(features, patches)
         self.groups = groups
 
-    def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """This rank's share of the groups: every ``world_size``-th."""
-        rank, world = 0, 1
-        if self.trainer is not None:
-            rank, world = self.trainer.global_rank, self.trainer.world_size
-        size = max(len(group) for group in self.groups)
-        count = math.ceil(len(self.groups) / world) * world  # every rank has as many
+    def _read(self) -> Iterable[Batch]:
+        rank, world = self._ranks()
+        size, count, together = self._sizes(world)
         return DataLoader(
             _Groups(self, size, count),
-            batch_size=math.ceil(self.batch_size / size),
+            batch_size=together,
             sampler=range(rank, count, world),
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _batches(self, rank: int, world: int) -> list[Batch]:
+        size, count, together = self._sizes(world)
+        served = _Groups(self, size, count)
+        each = [served[place] for place in range(rank, count, world)]
+        batches = [each[start : start + together] for start in range(0, len(each), together)]
+        return [
+            (torch.stack([rows for rows, _ in some]), torch.stack([place for _, place in some]))
+            for some in batches
+        ]
+
+    def _sizes(self, world: int) -> tuple[int, int, int]:
+        """Rows of a group, groups over all ranks, groups of a batch."""
+        size = max(len(group) for group in self.groups)
+        count = math.ceil(len(self.groups) / world) * world  # every rank has as many
+        return size, count, math.ceil(self.batch_size / size)
 
 
 class _Groups(Dataset[tuple[Tensor, Tensor]]):
@@ -137,12 +216,16 @@ class _Groups(Dataset[tuple[Tensor, Tensor]]):
         return self._count
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        groups = self._data.groups
+        data, groups = self._data, self._data.groups
         group = groups[index] if index < len(groups) else groups[0][:0]
         position = torch.full((self._size,), -1)
         position[: len(group)] = group
+        some = group if len(group) else groups[0][:1]
         # Padding repeats a row, as in `Blocks`.
-        rows = torch.stack([self._data.row(i) for i in (group if len(group) else groups[0][:1])])
+        if data.patches is None:
+            rows = data.features[some]
+        else:
+            rows = torch.stack([data.row(i) for i in some])
         return torch.cat(
             [rows, rows[-1:].expand(self._size - len(rows), *rows.shape[1:])]
         ), position

@@ -16,7 +16,7 @@ from susx_bench.encoders.base import Towers
 from susx_bench.features.blocks import BLOCK
 from susx_bench.features.datamodules import ImageDataModule
 from susx_bench.features.launch import Launch
-from susx_bench.features.predict import run_predict
+from susx_bench.features.predict import Predictor
 from susx_bench.features.rows import ImageRows
 from susx_bench.features.store import SHARD, FeatureStore, rows_in
 from susx_bench.records.shared import portions
@@ -168,4 +168,4 @@ def _fill(
     writer = _Writer(
         rows, lambda number, part: store.put(work.recipe, shards[number], part), advance
     )
-    run_predict(Encode(towers, patches=work.patches), rows, launch, writer)
+    Predictor(launch).run(Encode(towers, patches=work.patches), rows, writer)

@@ -20,7 +20,7 @@ from susx_bench.features.launch import Launch
 from susx_bench.process import children
 
 
-def trainer(launch: Launch, *callbacks: Callback) -> Trainer:
+def trainer(launch: Launch) -> Trainer:
     """A quiet Trainer for prediction alone.
 
     Raises:
@@ -36,7 +36,6 @@ def trainer(launch: Launch, *callbacks: Callback) -> Trainer:
             strategy="ddp" if launch.processes > 1 else "auto",
             # One process is nobody's part, whatever scheduler Lightning finds around it.
             plugins=[LightningEnvironment()] if launch.processes == 1 else None,
-            callbacks=list(callbacks),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -109,48 +108,57 @@ class Join(Callback):
             raise RuntimeError(f"{wrong} of {self.rows} rows were not computed exactly once")
 
 
-def predict(
-    module: LightningModule,
-    data: BlockDataModule,
-    launch: Launch,
-) -> dict[str, Tensor]:
-    """Run a module's `predict_step` over all rows, each exactly once.
+class Predictor:
+    """Runs modules one after another, all with one Trainer.
 
     Args:
-        module: Its `predict_step` returns ``position`` and values with a row each.
-        data: The rows.
         launch: Where to run.
-
-    Returns:
-        The values in the order of the rows, on the CPU, the same on every rank.
     """
-    join = Join(len(data))
-    run_predict(module, data, launch, join)
-    return join.joined
 
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._trainer: Trainer | None = None
+        self._callbacks: list[Callback] = []
 
-def run_predict(
-    module: LightningModule, data: BlockDataModule, launch: Launch, callback: Callback
-) -> None:
-    """Run a module's `predict_step` over the blocks of `data`; a callback takes what it returns.
+    def predict(self, module: LightningModule, data: BlockDataModule) -> dict[str, Tensor]:
+        """Run a module's `predict_step` over all rows, each exactly once.
 
-    Raises:
-        BenchError: Whatever reading a row raised, from whichever process read it.
-    """
-    data.batch_size = launch.batch_size
-    with warnings.catch_warnings():
-        # We choose the number of workers; Lightning would rather have more.
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        # Lightning under the newest torch, about its own code.
-        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-        runner = trainer(launch, _Started(), callback)
-        try:
-            runner.predict(module, datamodule=data, return_predictions=False)
-        except SystemExit as error:
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from error  # of which Lightning makes a quiet exit
-            raise
-        except BenchError as error:
-            # A worker process hands its traceback on as the message; ours is its last line.
-            _, worker, told = str(error).rpartition(f"{type(error).__name__}: ")
-            raise (type(error)(told.strip()) if worker else error) from error
+        Args:
+            module: Its `predict_step` returns ``position`` and values with a row each.
+            data: The rows.
+
+        Returns:
+            The values in the order of the rows, on the CPU, the same on every rank.
+        """
+        join = Join(len(data))
+        self.run(module, data, join)
+        return join.joined
+
+    def run(self, module: LightningModule, data: BlockDataModule, callback: Callback) -> None:
+        """Run a module's `predict_step` over the blocks of `data`; a callback takes its values.
+
+        Raises:
+            BenchError: Whatever reading a row raised, from whichever process read it.
+        """
+        data.batch_size = self._launch.batch_size
+        with warnings.catch_warnings():
+            # We choose the number of workers; Lightning would rather have more.
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            # Lightning under the newest torch, about its own code.
+            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+            if self._trainer is None:
+                self._trainer = trainer(self._launch)
+                self._callbacks = list(self._trainer.callbacks)  # type: ignore[attr-defined]
+            runner, self._trainer = self._trainer, None  # one that failed is not used again
+            runner.callbacks = [*self._callbacks, _Started(), callback]  # type: ignore[attr-defined]
+            try:
+                runner.predict(module, datamodule=data, return_predictions=False)
+            except SystemExit as error:
+                if isinstance(error.__context__, KeyboardInterrupt):
+                    raise KeyboardInterrupt from error  # of which Lightning makes a quiet exit
+                raise
+            except BenchError as error:
+                # A worker process hands its traceback on as the message; ours is its last line.
+                _, worker, told = str(error).rpartition(f"{type(error).__name__}: ")
+                raise (type(error)(told.strip()) if worker else error) from error
+            self._trainer = runner

@@ -175,9 +175,9 @@ class Classify(LightningModule):
 
     def _logits(self, method: Method, block: Tensor) -> Tensor:
         """Ask a method, and believe only scores for every image and class."""
-        kept = block.clone()
-        logits = method.logits(block)
-        if not torch.equal(kept, block):
+        given = block.clone()  # the block itself goes on to other methods
+        logits = method.logits(given)
+        if not torch.equal(given, block):
             raise written(self.method)
         want, name = (len(block), self._context.num_classes), self.method.name
         if not isinstance(logits, Tensor) or tuple(logits.shape) != want:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
 
     from susx_bench.features.datamodules import BlockDataModule
+    from susx_bench.features.predict import Predictor
 
 _TASK_HASHES = ("split_sha256", "prompts_sha256", "weights_sha256")
 
@@ -69,13 +70,47 @@ class Fitted:
     seconds: float
 
 
-def measure(cell: Cell, features: TaskFeatures, launch: Launch, encode_seconds: float) -> Measured:
+class Shared:
+    """What the cells of a task predict with: one Trainer, and the test features as it takes them.
+
+    Args:
+        launch: Where to predict.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self._predictor: Predictor | None = None
+        self._data: dict[bool, tuple[tuple[Any, ...], BlockDataModule]] = {}
+
+    def predict(
+        self, module: LightningModule, data: Callable[[], BlockDataModule], key: tuple[Any, ...]
+    ) -> dict[str, Tensor]:
+        """What a module says of the test images, on data that are made where `key` is another.
+
+        Args:
+            module: The module.
+            data: Makes them.
+            key: What they follow from besides the task; first, whether images are scored alone.
+        """
+        # Lightning is imported where something is predicted, and nowhere before.
+        from susx_bench.features.predict import Predictor
+
+        if self._predictor is None:
+            self._predictor = Predictor(self.launch)
+        alone = bool(key[0])
+        if alone not in self._data or self._data[alone][0] != key:
+            self._data.pop(alone, None)  # of which the memory is wanted
+            self._data[alone] = key, data()
+        return self._predictor.predict(module, self._data[alone][1])
+
+
+def measure(cell: Cell, features: TaskFeatures, shared: Shared, encode_seconds: float) -> Measured:
     """Fit, choose, predict, and only then look at the test labels.
 
     Args:
         cell: What to measure.
         features: The task's features.
-        launch: Where to predict.
+        shared: What the task's cells predict with.
         encode_seconds: What encoding took in this run.
 
     Returns:
@@ -86,12 +121,14 @@ def measure(cell: Cell, features: TaskFeatures, launch: Launch, encode_seconds: 
         features = features.in_full()
     fitted = fit(cell, features)
 
-    # Lightning is imported where something is predicted, and nowhere before.
-    from susx_bench.features.predict import predict
+    from susx_bench.runner.classify import Classify
 
-    module, data = _ready(cell, fitted, features)
+    module = Classify(fitted.method, fitted.context, fitted.choice.hparams)
+    alone = fitted.method.regime == "inductive"
+    together = () if alone else (cell.batches, cell.order)
+    key = alone, cell.patches, "norms" in cell.method.needs, *together
     clock = time.perf_counter()
-    answers = predict(module, data, launch)
+    answers = shared.predict(module, lambda: _data_of(cell, features, alone=alone), key)
     predict_seconds = time.perf_counter() - clock
     top1, logits, no_logits = answers["top1"], answers["logits"], fitted.method.no_logits
     predictions = Predictions(
@@ -118,7 +155,7 @@ def measure(cell: Cell, features: TaskFeatures, launch: Launch, encode_seconds: 
         predictions_sha256=predictions.sha256,
         versions={**versions(), **cell.plugins, **cell.task.plugins},
         git=git_commit(),
-        device=device_name(launch),
+        device=device_name(shared.launch),
         seconds=seconds,
         started=started,
     )
@@ -182,18 +219,14 @@ def written(method: Method) -> PluginError:
     )
 
 
-def _ready(
-    cell: Cell, fitted: Fitted, features: TaskFeatures
-) -> tuple[LightningModule, BlockDataModule]:
-    """What predicts the test images, and their features as it takes them."""
+def _data_of(cell: Cell, features: TaskFeatures, *, alone: bool) -> BlockDataModule:
+    """The test features as they are predicted, image by image or in groups."""
     from susx_bench.features.datamodules import FeatureDataModule, GroupDataModule
-    from susx_bench.runner.classify import Classify
 
     patches = features.patches["test"] if cell.patches else None
-    module = Classify(fitted.method, fitted.context, fitted.choice.hparams)
-    if fitted.method.regime == "inductive":
-        return module, FeatureDataModule(features.test, patches)
-    return module, GroupDataModule(features.test, _together(cell), patches)
+    if alone:
+        return FeatureDataModule(features.test, patches)
+    return GroupDataModule(features.test, _together(cell), patches)
 
 
 def context_of(cell: Cell, features: TaskFeatures, val: Labelled | None) -> Context:

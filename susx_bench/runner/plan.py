@@ -38,7 +38,7 @@ UNAVAILABLE = (BundleError, DatasetError, EncoderError, PromptsError, SupportErr
 """Errors that are about some data, and leave the rest of a suite as it is."""
 
 
-PURE = "planning downloads nothing"
+PURE = "planning downloads nothing, the run does"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,9 @@ def plan_suite(
             for each in by_dataset(request):
                 suite.add(each, [build for build in builds if build.images])
     failed = [part.error for part in suite.parts.values() if part.error]
-    if failed and not suite.cells and not suite.waiting:
+    # What the run would download is no reason to refuse: nobody knows of its cells yet.
+    for_good = not any(PURE in str(error) for error in failed)
+    if failed and for_good and not suite.cells and not suite.waiting:
         raise failed[0]
     builds = _each_once([*builds, *(wait.build for wait in suite.waiting)])
     cells, parts = list(suite.cells.values()), list(suite.parts.values())

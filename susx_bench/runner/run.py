@@ -34,7 +34,7 @@ from susx_bench.records.store import (
     write_search,
 )
 from susx_bench.runner.cell import Cell
-from susx_bench.runner.measure import Measured, measure
+from susx_bench.runner.measure import Measured, Shared, measure
 from susx_bench.runner.plan import Part
 from susx_bench.runner.prepare import encode
 from susx_bench.runner.tasks import FEW_SHOT
@@ -244,9 +244,14 @@ class _Worker:
             for line in filter(None, (task.cut, _same_texts(task, features.text))):
                 self._listen(Note(line, "warning"))
         seconds = [features.seconds] + [0.0] * (len(pairs) - 1)  # encoding is counted once
+        shared = Shared(self._launch)
+
+        def measured(i: int) -> Outcome:
+            return self._measure(*pairs[i], features, shared, seconds[i])
+
         if self._force or self._launch.processes > 1:
             # Ranks make the same predictions together.
-            return {i: self._measure(*pairs[i], features, seconds[i]) for i in range(len(pairs))}
+            return {i: measured(i) for i in range(len(pairs))}
         done: dict[int, Outcome] = {}
 
         def is_made(i: int) -> bool:
@@ -260,13 +265,15 @@ class _Worker:
         free = portions(numbers, 1, lambda i: Lock(pairs[i][1]), is_made, wait=self._wait)
         for mine in free:
             for i in mine:
-                done[i] = self._measure(*pairs[i], features, seconds[i])
+                done[i] = measured(i)
         return done
 
-    def _measure(self, cell: Cell, path: Path, features: TaskFeatures, encoding: float) -> Outcome:
+    def _measure(
+        self, cell: Cell, path: Path, features: TaskFeatures, shared: Shared, encoding: float
+    ) -> Outcome:
         self._job.say(title(cell))
         try:
-            measured = measure(cell, features, self._launch, encoding)
+            measured = measure(cell, features, shared, encoding)
         except UnfitError as error:
             reason = f"{cell.method.name} on {cell.task.called}: {error}"
             if self._launch.is_main:

@@ -25,7 +25,7 @@ from susx_bench.records.record import Record, unpack
 from susx_bench.records.store import predictions_path, read, read_predictions
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.cell import Cell
-from susx_bench.runner.measure import context_of, measure, tuning_images
+from susx_bench.runner.measure import Shared, context_of, measure, tuning_images
 from susx_bench.runner.plan import plan
 from susx_bench.runner.prepare import complete, encode
 from susx_bench.runner.request import Request
@@ -109,7 +109,7 @@ def verify(
         BenchError: If what is named cannot be had.
     """
     record, cell, request, features = find(path, named, listen, opened)
-    again = measure(cell, features, request.launch, 0.0)
+    again = measure(cell, features, Shared(request.launch), 0.0)
     if again.record is None:  # the hashes of its inputs hold the test labels
         raise RecordError(f"{path}: the test images have no labels here.")
     if again.record.predictions_sha256 == record.predictions_sha256:
@@ -179,7 +179,7 @@ def refit(path: Path, named: Named, listen: Listener = ignore) -> Refitted:
     """
     inputs = find(path, named, listen)
     cell, features = inputs.cell, inputs.features
-    again = measure(cell, features, inputs.request.launch, 0.0)
+    again = measure(cell, features, Shared(inputs.request.launch), 0.0)
     if again.predictions.sha256 != inputs.record.predictions_sha256:
         raise RecordError(
             f"{path}: measured again, {cell.method.name} does not answer as the record says. "

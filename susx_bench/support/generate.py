@@ -14,7 +14,7 @@ from torch import Tensor
 from susx_bench.encoders.trust import quiet
 from susx_bench.features.datamodules import BlockDataModule
 from susx_bench.features.launch import Launch
-from susx_bench.features.predict import run_predict
+from susx_bench.features.predict import Predictor
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.manifest import KEPT, Row
 from susx_bench.support.pipelines import Pipeline
@@ -206,4 +206,4 @@ def generate(
         advance: Told of about how many images were brought forward, in parts of an image.
     """
     module = Generate(recipe, pipeline, advance)
-    run_predict(module, _Places(blocks, wanted(recipe)), launch, _Writer(folder, recipe))
+    Predictor(launch).run(module, _Places(blocks, wanted(recipe)), _Writer(folder, recipe))

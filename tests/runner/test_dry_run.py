@@ -91,3 +91,20 @@ def test_a_suite_goes_on_and_ends_alike(command: Command, bundle: Bundle, tmp_pa
     assert told in dry.err
     assert told in ran.err
     assert "cannot be listed: gone bundle: --features gone.safetensors: no such file" in ran.err
+
+
+def test_what_a_run_would_download_is_named_and_no_refusal(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an empty machine nobody knows the hash of the weights, and so no cell."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    words = ("--method", "tipx", "--setting", "few-shot", "--dataset", "digits")
+
+    done = command("run", *words, "--encoder", "RN50:openai", "--dry-run")
+
+    assert done.code == 0, done.err
+    told = " ".join(done.out.split())
+    assert "cannot be listed: digits" in told
+    assert "timm/resnet50_clip.openai: not in" in told
+    assert "planning downloads nothing, the run does" in told
+    assert "would measure 0 of 0 cells and those known after downloading" in told
