@@ -469,9 +469,7 @@ def line(each: Figures, said: str) -> tuple[str, ...]:
 def told(dry: str) -> str:
     """What a dry run says that a run will do."""
     text = " ".join(dry.split())
-    cells = re.search(
-        r"would measure ([\d,]+) of [\d,]+ cells?( and those known after building)?", text
-    )
+    cells = re.search(r"would measure ([\d,]+) of [\d,]+ cells?( and those known)?", text)
     built = [int(n.replace(",", "")) for n in re.findall(r"would build \S+: ([\d,]+) image", text)]
     size = re.search(r"about ([\d.]+ \w+)", text)
     parts = [f"{cells[1]} cells" + (" and more" if cells[2] else "")] if cells else []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from susx_bench.features import predict
+from susx_bench.features.launch import Launch
 from tests.conftest import Bundle, Command
 
 WRITES = """
@@ -39,9 +40,14 @@ def test_one_trainer_serves_all_cells(
     alone = []
     for name in METHODS:
         alone += command(*words, "--method", name, "--out", tmp_path / name).records
-    made = []
+    made: list[Launch] = []
     real = predict.trainer
-    monkeypatch.setattr(predict, "trainer", lambda launch: made.append(launch) or real(launch))
+
+    def counted(launch: Launch) -> Any:
+        made.append(launch)
+        return real(launch)
+
+    monkeypatch.setattr(predict, "trainer", counted)
     (tmp_path / "mine.toml").write_text(
         'name = "mine"\ntitle = "Mine"\n[[run]]\nmethod = ["tda", "gda", "./writes.py:Writes", '
         '"zero-shot", "transclip", "tip-adapter"]\nsetting = "few-shot"\n'
