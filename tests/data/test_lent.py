@@ -12,17 +12,9 @@ from susx_bench.data.spec import Where
 from susx_bench.errors import DatasetError
 from susx_bench.records import store
 from tests.conftest import Command
+from tests.data.copies import EACH, FACTS, lay_out, seen
 from tests.data.made import write
-from tests.data.test_all_datasets import (
-    EACH,
-    FACTS,
-    HERE,
-    NEAREST,
-    TEST_ONLY,
-    lay_out,
-    seen,
-    shrunk,
-)
+from tests.data.test_all_datasets import HERE, NEAREST, TEST_ONLY, shrunk
 
 
 @pytest.fixture(params=TEST_ONLY)
