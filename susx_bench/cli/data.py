@@ -25,6 +25,7 @@ def data() -> None:
 @RunOptions.click_options("source", "split_file", *OWN_DATA, group="")
 def check_data(dataset: str, data_root: Path | None, **asked: Any) -> None:
     """Read every image of a dataset; exit 3 where something is wrong."""
+    from susx_bench.data.check import SPARED
     from susx_bench.data.check import check as check_images
     from susx_bench.data.custom import open_dataset
     from susx_bench.data.report import render
@@ -37,4 +38,6 @@ def check_data(dataset: str, data_root: Path | None, **asked: Any) -> None:
         report = check_images(open_dataset(dataset, where), job.begin, job.advance)
     print_whole(stdout(), render(report))
     if report.wrong:
-        raise CheckError(f"{report.spec.name} in {report.origin}: {'; '.join(report.wrong)}.")
+        spared = f" {SPARED}." if report.train_alone_is_wrong else ""
+        copy = f"{report.spec.name} in {report.origin}"
+        raise CheckError(f"{copy}: {'; '.join(report.wrong)}.{spared}")

@@ -107,6 +107,22 @@ class Report:
         return bool(self.spec.sizes) and self.protocol == self.spec.protocol
 
     @property
+    def train_alone_is_wrong(self) -> bool:
+        """Whether all that is wrong are images of train: what does not read it is right."""
+        others = Report(
+            self.spec,
+            self.origin,
+            self.protocol,
+            [part for part in self.splits if part.split != "train"],
+            unreadable=[(place, why) for place, why in self.unreadable if place.split != "train"],
+            same=[[place for place in group if place.split != "train"] for group in self.same],
+            contradictions=[group for group in self.contradictions if group[0].split != "train"],
+            plain=[place for place in self.plain if place.split != "train"],
+        )
+        whole = all(part.images and part.expected in (None, part.images) for part in self.splits)
+        return whole and bool(self.wrong) and not others.wrong
+
+    @property
     def wrong(self) -> list[str]:
         """What is wrong, a line each; empty for a good copy."""
         found = []
@@ -125,6 +141,13 @@ class Report:
             count = counted(len(self.contradictions), "image")
             found.append(f"{count} under several labels: {as_text(self.contradictions)}")
         return found
+
+
+SPARED = (
+    "A run that does not read train, such as zero-shot with --setting name-only, is not affected; "
+    "`run` refuses those that read it"
+)
+"""What `run` does where `Report.train_alone_is_wrong`."""
 
 
 def check(

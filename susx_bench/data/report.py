@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from susx_bench.console import counted, one_line, several_lines
-from susx_bench.data.check import NEAR, Report
+from susx_bench.data.check import NEAR, SPARED, Report
 from susx_bench.data.decode import FAINT
 
 _SHOWN = 10  # lines of each kind
@@ -76,6 +76,8 @@ def render(report: Report) -> RenderableType:
     total = sum(part.images for part in report.splits)
     if report.wrong:
         lines.append(one_line(("wrong: " + "; ".join(report.wrong), "bold red")))
+        if report.train_alone_is_wrong:
+            lines.append(one_line((f"{SPARED}.", "yellow")))
     else:
         images = counted(total, "image")
         read = f"the {images} that are read" if report.remarks else images

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -169,7 +170,7 @@ class BundleTask(Task):
             pool["views"] = self._views.numpy()
         if self._prompts is not None:
             prompts["prompts"] = self._prompts.numpy()
-        split |= {_PATCHES[name]: rows.numpy() for name, rows in self._patches.items()}
+        split |= {_PATCHES[name]: _array(rows) for name, rows in self._patches.items()}
         if self._norms is not None:
             split |= {_NORMS[n]: norms.numpy() for n, norms in self._norms.items()}
         self.hashes = {
@@ -370,6 +371,12 @@ def _all_patches(
     for some in torch.split(groups, _TOGETHER):
         _unit_rows(path, name, some.flatten(0, 1), width)
     return groups
+
+
+def _array(rows: Tensor) -> NDArray[Any]:
+    """Rows to be hashed: numpy has no bfloat16, nor what is narrower, so that it gets the bytes."""
+    known = rows.dtype in (torch.float16, torch.float32, torch.float64)
+    return (rows if known else rows.contiguous().view(torch.uint8)).numpy()
 
 
 def _check_groups(

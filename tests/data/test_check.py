@@ -333,3 +333,32 @@ def test_the_report_fits_80_columns_and_says_it_all() -> None:
     assert "pairs that look alike within a split: 1" in text
     assert "images too much alike to be compared in pairs: 1,234" in text
     assert "\nwrong: train has 1281166 images, not 1281167; cannot be read: " in text
+
+
+@pytest.mark.parametrize(
+    ("other", "name", "place", "spared"),
+    [
+        ("train", "dog", "test/dog/0.png", True),
+        ("val", "dog", "test/dog/0.png", False),
+        ("val", "dog", "train/dog/0.png", True),
+        ("train", "cat", "train/dog/0.png", True),  # under two labels in one split
+        ("test", "cat", "test/dog/1.png", False),
+    ],
+)
+def test_run_does_what_the_check_says_of_runs_that_do_not_read_train(
+    other: str, name: str, place: str, spared: bool, tmp_path: Path, command: Command
+) -> None:
+    folder = folder_of_photos(tmp_path / "own")
+    write(folder / place, (folder / other / name / "0.png").read_bytes())
+
+    done = command("data", "check", folder)
+
+    assert done.code == 3
+    said = "A run that does not read train, such as zero-shot"
+    assert (said in " ".join(done.err.split())) == spared
+    assert (said in " ".join(done.out.split())) == spared
+    data = ("--dataset", f"{folder}", "--encoder", "demo")
+    alone = command("run", "--method", "zero-shot", "--setting", "name-only", *data)
+    assert alone.code == (0 if spared else 2)
+    few = ("--setting", "few-shot", "--shots", "1", "--seed", "1", "--tune", "val")
+    assert command("run", "--method", "tip-adapter", *few, *data).code == 2
