@@ -19,10 +19,10 @@ from susx_bench.options import ANY_PATH, FILE_PATH
 Try:
   susx-bench export results/digits/demo/gda-HASH.json --to head.safetensors
   susx-bench export RECORD.json --features FILE.safetensors --to head.safetensors
-  susx-bench export answers/classifier.safetensors --to head.safetensors"""
+  susx-bench export answers/classifier.safetensors --to head.onnx"""
 )
 @click.argument("classifier", type=ANY_PATH, metavar="RECORD|CLASSIFIER")
-@click.option("--to", type=FILE_PATH, required=True, help="The head, FILE.safetensors.")
+@click.option("--to", type=FILE_PATH, required=True, help="FILE.safetensors or FILE.onnx.")
 @names_inputs
 def export(classifier: Path, to: Path, **given: Any) -> None:
     """Write the weights and bias of a method: of a record, or of what classify has fitted.

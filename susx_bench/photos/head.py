@@ -12,7 +12,7 @@ from safetensors.torch import save
 from susx_bench.encoders.base import Encoder
 from susx_bench.encoders.elsewhere import open_clip_words, preprocessing
 from susx_bench.encoders.named import open_encoder
-from susx_bench.errors import BenchError, OptionError
+from susx_bench.errors import BenchError, OptionError, PackageMissingError
 from susx_bench.events import Listener, ignore
 from susx_bench.methods.base import Context, Method
 from susx_bench.methods.linear import LinearHead, NotLinearError, linear_head
@@ -55,14 +55,20 @@ class Head:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write ``weights``, ``bias`` and one metadata key ``head``.
+        """Write ``weights``, ``bias`` and one metadata key ``head``; or an ONNX model of them.
+
+        The model has an input ``features (N, D)``, of any length, an output ``logits (N, K)``, and
+        the same metadata.
 
         Raises:
-            OptionError: If the path does not end in ``.safetensors``.
+            OptionError: If the path ends in neither ``.safetensors`` nor ``.onnx``.
             OutputError: If it cannot be written.
+            PackageMissingError: If onnx is not installed and wanted.
         """
-        if path.suffix != ".safetensors":
-            raise OptionError(f"--to {path}: a head is a file that ends in .safetensors.")
+        if path.suffix not in (".safetensors", ".onnx"):
+            raise OptionError(
+                f"--to {path}: a head is a file that ends in .safetensors, or in .onnx."
+            )
         says = {
             "format": FORMAT,
             "classnames": list(self.classnames),
@@ -74,8 +80,42 @@ class Head:
             "method": self.method,
             **self.facts,
         }
+        if path.suffix == ".onnx":
+            write_atomic(path, _onnx(self.linear, {META: canonical_json(says)}))
+            return
         tensors = {"weights": self.linear.weights, "bias": self.linear.bias}
         write_atomic(path, save(tensors, metadata={META: canonical_json(says)}))
+
+
+def _onnx(linear: LinearHead, says: Mapping[str, str]) -> bytes:
+    """An ONNX model that normalises features and gives their logits."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise PackageMissingError("an .onnx file", "onnx") from error
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    classes, width = linear.weights.shape
+    graph = make.make_graph(
+        [
+            make.make_node("LpNormalization", ["features"], ["unit"], axis=-1, p=2),
+            make.make_node("Gemm", ["unit", "weights", "bias"], ["logits"], transB=1),
+        ],
+        "head",
+        [make.make_tensor_value_info("features", kind, ["N", width])],
+        [make.make_tensor_value_info("logits", kind, ["N", classes])],
+        [
+            onnx.numpy_helper.from_array(linear.weights.numpy(), "weights"),
+            onnx.numpy_helper.from_array(linear.bias.numpy(), "bias"),
+        ],
+    )
+    # Versions that every runtime since 2022 reads.
+    model = make.make_model(
+        graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8, producer_name="susx-bench"
+    )
+    make.set_model_props(model, dict(says))
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def head_of(
@@ -133,7 +173,7 @@ def export(classifier: Classifier | Path | str, to: Path | str) -> Head:
 
     Args:
         classifier: A fitted `susx_bench.Classifier`, or the file that it was saved in.
-        to: ``FILE.safetensors``.
+        to: ``FILE.safetensors``, or ``FILE.onnx``.
 
     Returns:
         What was written.
@@ -167,7 +207,7 @@ def export_record(
 
     Args:
         path: The record.
-        to: ``FILE.safetensors``.
+        to: ``FILE.safetensors``, or ``FILE.onnx``.
         named: What the user names of its inputs, as for `susx_bench.runner.verify.verify`.
         listen: Told of notes.
 

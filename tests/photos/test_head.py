@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from susx_bench import Classifier, Context
 from susx_bench.encoders.elsewhere import open_clip_words, preprocessing
 from susx_bench.encoders.named import open_encoder
 from susx_bench.encoders.openclip import OpenClip
-from susx_bench.errors import OptionError
+from susx_bench.errors import OptionError, PackageMissingError
 from susx_bench.testing.task import make_context
 from tests.conftest import Bundle, Command
 from tests.encoders.conftest import Folder, folder
@@ -50,7 +51,9 @@ def test_the_lines_on_the_page_classify_as_the_classifier_does(
     context = Context(text, support, labels, encoder.logit_scale)
     classifier = Classifier.fit(NAMES, "gda", context, name, weights_sha256=encoder.sha256)
     susx_bench.export(classifier, "head.safetensors")
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", PAGE.read_text().partition("## ONNX")[0], re.DOTALL
+    )
 
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
     said = []
@@ -191,3 +194,66 @@ def test_heads_have_the_records_classes_on_real_features(
 
         assert done.code == 0, done.err
         assert f"the record's answer on {same:,} of {total:,} test images" in done.out
+
+
+def onnx_answers(capsys: pytest.CaptureFixture[str], features: torch.Tensor) -> list[str]:
+    """Classes of features by the lines on the page."""
+    part = PAGE.read_text().partition("## ONNX")[2]
+    code = re.findall(r"```python\n(.*?)```", part, re.DOTALL)[0]
+    capsys.readouterr()
+    exec(code, {"features": features.numpy()})
+    found: list[str] = json.loads(capsys.readouterr().out.replace("'", '"'))
+    return found
+
+
+@pytest.mark.parametrize("method", ["zero-shot", "gda", "ss-text"])
+def test_an_onnx_head_answers_as_the_other(
+    method: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: '.[test]' has it")
+    context = make_context()
+    classifier = Classifier.fit(list("abcde"), method, context, "RN50:openai")
+    susx_bench.export(classifier, tmp_path / "head.onnx")
+    first = (tmp_path / "head.onnx").read_bytes()
+    head = susx_bench.export(classifier, tmp_path / "head.onnx")
+    rows = torch.nn.functional.normalize(torch.randn(200, 16, generator=torch.manual_seed(0)))
+
+    wanted = ["abcde"[label] for label in head.linear.logits(rows).argmax(-1)]
+
+    assert (tmp_path / "head.onnx").read_bytes() == first
+    assert onnx_answers(capsys, rows) == onnx_answers(capsys, 7 * rows) == wanted
+    assert len(set(wanted)) > 1
+
+
+@pytest.mark.real
+def test_an_onnx_head_has_the_others_classes_on_real_features(real: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="'.[test]' has it")
+    for path in sorted((real / "features").glob("*.safetensors")):
+        tensors = load_file(path)
+        if "text" not in tensors:
+            continue
+        text = tensors["text"].float()
+        context = Context(text, text, torch.arange(len(text)), 100.0)
+        names = [str(k) for k in range(len(text))]
+        classifier = Classifier.fit(names, "zero-shot", context, "RN50:openai")
+        head = susx_bench.export(classifier, "head.onnx")
+        rows = torch.nn.functional.normalize(tensors["test"].float(), dim=-1)
+
+        session = onnxruntime.InferenceSession("head.onnx")
+        (logits,) = session.run(None, {"features": rows.numpy()})
+
+        wanted = head.linear.logits(rows)
+        torch.testing.assert_close(torch.from_numpy(logits), wanted, atol=1e-3, rtol=0)
+        margin = wanted.topk(2).values.diff().abs().flatten()
+        same = torch.from_numpy(logits).argmax(-1) == wanted.argmax(-1)
+        assert bool((same | (margin < 1e-3)).all()), path.stem
+
+
+def test_without_onnx_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    classifier = Classifier.fit(list("abcde"), "gda", make_context(), "RN50:openai")
+
+    with pytest.raises(PackageMissingError, match=r"an \.onnx file needs onnx"):
+        susx_bench.export(classifier, tmp_path / "head.onnx")
