@@ -316,6 +316,12 @@ class Homebound(Good):
         return super().logits(images) + torch.zeros(self._context.num_classes)
 
 
+class Reader(Good):
+    """Reads the text, and does not say that it needs it."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"support"})
+
+
 ROOT = Path(__file__).parents[2]
 contract = MethodContract()
 BAD: list[tuple[Callable[..., None], type[Method], str]] = [
@@ -341,6 +347,7 @@ BAD: list[tuple[Callable[..., None], type[Method], str]] = [
         (contract.test_uses_what_it_declares, claims(need), f"another '{need}' gives the same")
         for need in ("val", "support-views", "text-prompts", "spatial", "norms")
     ),
+    (contract.test_runs_without_text_unless_it_needs_it, Reader, 'add "text" to its `needs`'),
     (contract.test_reads_val_only_if_it_declares_it, Peeker, "context.val.features"),
     (contract.test_hyper_parameters_count_from_when_they_are_set, TooEarly, "`fit` reads"),
     (contract.test_every_tuning_chooses, Lost, "on 'none to 20 shots': IndexError"),
