@@ -30,7 +30,8 @@ _HINT = (
 )
 _MOST_LAYERS = 1_000  # of a configuration; the deepest tower of open_clip's table has 56
 _MOST = 10_000_000  # any other number of it
-_REPOSITORY = r"([\w.-]+/[\w.-]+)(?:@(.+))?"
+REPOSITORY = r"([\w.-]+/[\w.-]+)(?:@(.+))?"
+"""``ORG/NAME[@REVISION]``."""
 _GELU = {True: "QuickGELU", False: "GELU"}
 _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 WEIGHTS = (  # in the order open_clip looks for them
@@ -85,7 +86,7 @@ def finder(name: str) -> Callable[[], Parts]:
     match name.partition(":"):
         case ("local-dir", ":", folder):
             return _local(name, Path(folder).expanduser())
-        case ("hf-hub", ":", place) if parts := re.fullmatch(_REPOSITORY, place):
+        case ("hf-hub", ":", place) if parts := re.fullmatch(REPOSITORY, place):
             return _hub(name, parts[1], parts[2])
         case (model, ":", tag) if drawn := re.fullmatch(r"random(?:-(\d+))?", tag):
             return _random(name, model, int(drawn[1] or 0))

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from susx_bench.encoders.base import PRECISIONS, Encoder, Towers
 from susx_bench.encoders.download import TOKENIZER, download, reason
-from susx_bench.encoders.layout import refuse_sizes
+from susx_bench.encoders.layout import REPOSITORY, refuse_sizes
 from susx_bench.encoders.trust import OWN_CODE, is_own_code, quiet
 from susx_bench.errors import EncoderError
 from susx_bench.records.files import sha256_file, sha256_json
@@ -37,7 +37,6 @@ from susx_bench.records.text import read_json
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_REPOSITORY = r"([\w.-]+/[\w.-]+)(?:@(.+))?"
 _CONFIG = "config.json"
 _IMAGES = ("preprocessor_config.json", "processor_config.json")
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -170,7 +169,7 @@ class TransformersEncoder(Encoder):
         if place.startswith((".", "/", "~")):
             found = _parts(self.name, Path(place).expanduser(), None)
             self._find = lambda: found
-        elif parts := re.fullmatch(_REPOSITORY, place):
+        elif parts := re.fullmatch(REPOSITORY, place):
             self._find = lambda: _from_hub(self.name, parts[1], parts[2])
         else:
             raise EncoderError(

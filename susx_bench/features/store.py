@@ -27,6 +27,7 @@ from susx_bench.records.kept import CACHE_VARIABLE
 from susx_bench.records.kept import cache_url as cache_url
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.shared import Lock
+from susx_bench.records.text import safetensors_note
 
 SHARD = 4 * BLOCK
 """Rows of a file. A killed run loses the shard it was in, and a rank computes whole shards."""
@@ -110,10 +111,9 @@ class FeatureStore:
         path = self.path(recipe, shard)
         try:
             content: bytes = self._read(path)
-            length = int.from_bytes(content[:8], "little")
-            meta = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_META])
+            meta = safetensors_note(content, _META)
             features = load(content)["features"]
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
             return None
         return features if meta == self._meta(recipe, shard, features) else None
 

@@ -23,7 +23,7 @@ from susx_bench.options.given import checked, several
 from susx_bench.photos.calibration import Calibration
 from susx_bench.records.files import canonical_json, write_atomic
 from susx_bench.records.paths import read_bytes
-from susx_bench.records.text import parse_json
+from susx_bench.records.text import safetensors_note
 from susx_bench.registry import load_method
 from susx_bench.tuning.choose import Tune, choose
 
@@ -224,8 +224,7 @@ class Classifier:
         file: Path = checked("path", FILE_PATH, path)
         try:
             content = read_bytes(file)
-            length = int.from_bytes(content[:8], "little")
-            says = parse_json(parse_json(content[8 : 8 + length].decode())["__metadata__"][_META])
+            says = safetensors_note(content, _META)
             tensors = load(content)
             if says.pop("format") != FORMAT:
                 raise ValueError("it was written by another version of susx-bench")

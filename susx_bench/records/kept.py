@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 from susx_bench.errors import OutputError
 from susx_bench.records.files import canonical_json, sha256_arrays, sha256_json, write_atomic
 from susx_bench.records.paths import own_folder, read_bytes
+from susx_bench.records.text import safetensors_note
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -81,8 +82,7 @@ def _read(path: Path, state: Any) -> Arrays | None:
     """Arrays that were kept in this state; None where there are none that can be believed."""
     try:
         content = read_bytes(path)
-        length = int.from_bytes(content[:8], "little")
-        meta = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_META])
+        meta = safetensors_note(content, _META)
         if meta["state"] != state:
             return None
         found: Arrays = load(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from susx_bench.errors import RecordError
 from susx_bench.records.files import canonical_json, sha256_arrays, sha256_json, write_atomic
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
+from susx_bench.records.text import safetensors_note
 
 _META = "predictions"
 _SEARCH = "search"
@@ -109,7 +109,7 @@ def read_search(path: Path) -> Searched:
     beside = search_path(path)
     try:
         content = read_bytes(beside)
-        meta = _metadata(content, _SEARCH)
+        meta = safetensors_note(content, _SEARCH)
         axes = {str(name): [float(value) for value in values] for name, values in meta["axes"]}
         search = Searched(load(content)["accuracies"], axes)
         whole = meta["sha256"] == search.sha256(path.name)
@@ -155,12 +155,6 @@ def _seal(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
     return sha256_json([path.name, sha256_arrays(arrays)])
 
 
-def _metadata(content: bytes, key: str) -> Any:
-    """The JSON under a key of a safetensors file's metadata."""
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(json.loads(content[8 : 8 + length])["__metadata__"][key])
-
-
 def read_predictions(path: Path) -> Predictions:
     """Read the predictions beside a record.
 
@@ -170,7 +164,7 @@ def read_predictions(path: Path) -> Predictions:
     beside = predictions_path(path)
     try:
         content = read_bytes(beside)
-        arrays, meta = load(content), _metadata(content, _META)
+        arrays, meta = load(content), safetensors_note(content, _META)
         top1, margin, confidence = arrays["top1"], arrays["margin"], arrays.get("confidence")
         whole = meta == {"record": path.name, "sha256": _seal(path, arrays)}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:

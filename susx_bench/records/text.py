@@ -136,3 +136,15 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = ", ".join(f"'{name}'" for name, count in names.items() if count > 1)
         raise ValueError(f"an object in it has {twice[:200]} more than once; keep one of each")
     return found
+
+
+def safetensors_note(content: bytes, key: str) -> Any:
+    """The JSON under a key of a safetensors file's metadata.
+
+    Raises:
+        KeyError: If there is none.
+        TypeError: As ValueError.
+        ValueError: If it is no such file.
+    """
+    length = int.from_bytes(content[:8], "little")
+    return parse_json(parse_json(content[8 : 8 + length].decode())["__metadata__"][key])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 
@@ -11,7 +10,6 @@ from susx_bench.data.duplicates import Seen, look
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import SupportError
 from susx_bench.events import Listener
-from susx_bench.records.files import canonical_json
 from susx_bench.registry import SUPPORT
 from susx_bench.support.build import (
     Built,
@@ -26,10 +24,9 @@ from susx_bench.support.copies import looked_at, test_split
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.kinds import SupportKind, Wanted
 from susx_bench.support.manifest import KEPT, Row
+from susx_bench.support.places import seed_from
 from susx_bench.support.recipe import Recipe
 from susx_bench.support.retrieve import COPY_OF_TEST, suffix_of
-
-_SEED_BYTES = 7  # a generator takes 63 bits
 
 
 def build_images(kind: SupportKind, request: Request, listen: Listener) -> Built:
@@ -80,8 +77,7 @@ def _rows(
         SupportError: If something that the kind gives is no image.
     """
     name, texts = recipe.classnames[label], recipe.texts[label]
-    what = canonical_json([recipe.kind, recipe.dataset, name, recipe.seed])
-    seed = int.from_bytes(hashlib.sha256(what.encode()).digest()[:_SEED_BYTES], "big")
+    seed = seed_from([recipe.kind, recipe.dataset, name, recipe.seed])
     wanted = Wanted(spec, label, name, texts, recipe.per_class, seed)
     package, version = next(iter(SUPPORT.package(recipe.kind).items()), (recipe.kind, ""))
     rows: list[Row] = []

@@ -11,9 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from susx_bench.data.sources.base import reason
+from susx_bench.encoders.base import PRECISIONS
 from susx_bench.encoders.download import hub_advice
 from susx_bench.encoders.trust import OWN_CODE, is_own_code, quiet
 from susx_bench.errors import OptionError, SupportError
@@ -21,7 +20,6 @@ from susx_bench.records.files import sha256_file, sha256_json
 from susx_bench.records.text import read_json
 
 DEMO = "demo"
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "pipeline"
 _INDEX = "model_index.json"
 _PARTS = (".json", ".txt", ".model", ".safetensors")  # what a pipeline is read from
@@ -61,7 +59,7 @@ class Pipeline:
 
     Args:
         name: ``demo``, a folder (with a slash), or ``ORG/NAME[@REVISION]`` on the hub.
-        precision: One of `DTYPES`.
+        precision: One of `PRECISIONS`.
 
     Raises:
         SupportError: If there is no such folder or repository, or it holds no pipeline.
@@ -196,7 +194,7 @@ class Pipeline:
             try:
                 pipeline = kind.from_pretrained(
                     str(self.folder),
-                    torch_dtype=DTYPES[self.precision],
+                    torch_dtype=PRECISIONS[self.precision],
                     use_safetensors=True,
                     low_cpu_mem_usage=False,  # the other way needs one more package
                     trust_remote_code=False,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from susx_bench.records.files import canonical_json
+from susx_bench.records.files import sha256_json
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.manifest import Row
 from susx_bench.support.recipe import Recipe
@@ -38,8 +38,12 @@ def seed_of(recipe: Recipe, place: Place, attempt: int) -> int:
     """The seed of an image's own generator, in ``[0, 2**56)``; nothing but these decides it."""
     name = recipe.classnames[place.class_id]
     what = [recipe.seed, recipe.dataset, name, prompt_of(recipe, place), place.number, attempt]
-    digest = hashlib.sha256(canonical_json(what).encode()).digest()
-    return int.from_bytes(digest[:_SEED_BYTES], "big")
+    return seed_from(what)
+
+
+def seed_from(what: Sequence[Any]) -> int:
+    """A seed in ``[0, 2**56)`` that JSON values decide."""
+    return int(sha256_json(what)[: 2 * _SEED_BYTES], 16)
 
 
 def place_at(position: int, recipe: Recipe) -> Place:

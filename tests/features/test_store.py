@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from susx_bench.errors import OutputError
 from susx_bench.features.store import SHARD, FeatureStore, StoredRows
@@ -35,7 +36,7 @@ def test_the_same_features_make_the_same_bytes(tmp_path: Path) -> None:
     assert one == two
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign", "shard", "folder"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign", "shard", "folder", "deep"])
 def test_a_damaged_file_is_never_believed(tmp_path: Path, damage: str) -> None:
     store = FeatureStore(str(tmp_path))
     store.put(RECIPE, 0, unit(5, 4, seed=1))
@@ -47,6 +48,10 @@ def test_a_damaged_file_is_never_believed(tmp_path: Path, damage: str) -> None:
         content[-3] ^= 1
     elif damage == "empty":
         content = bytearray()
+    elif damage == "deep":
+        content = bytearray(
+            save({"features": unit(5, 4, seed=1)}, metadata={"features": "[" * 10**6})
+        )
     elif damage == "shard":
         store.put(RECIPE, 1, unit(5, 4, seed=2))
         content = bytearray(Path(store.path(RECIPE, 1)).read_bytes())
