@@ -188,6 +188,29 @@ def test_a_list_of_numbers_given_twice_is_not_dropped_in_silence(command: Comman
     assert done.err.strip().endswith(told)
 
 
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--features", ("a.safetensors", "b.safetensors")),
+        ("--out", ("a", "b")),
+        ("--limit", (1, 2)),
+    ],
+)
+def test_a_value_given_twice_is_not_dropped_in_silence(
+    option: str, values: tuple[object, ...], command: Command
+) -> None:
+    words = [word for value in values for word in (option, value)]
+    done = command("run", "--method", "zero-shot", "--setting", "few-shot", *words)
+
+    assert done.code == 2
+    assert done.err.strip().endswith(f"{option} is given 2 times. Give it once.")
+
+
+def test_a_flag_given_twice_says_the_same(command: Command) -> None:
+    words = ("--method", "zero-shot", "--dry-run", "--dry-run")
+    assert command("run", "--setting", "few-shot", *words).code == 0
+
+
 def test_lists_of_names_given_twice_add_up(command: Command) -> None:
     run = ("run", "--setting", "few-shot", "--shots", 1, "--seed", 1, "--json")
     done = command(*run, "--method", "tag,zero-shot", "--method", "tip-adapter,tag")

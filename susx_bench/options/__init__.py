@@ -349,11 +349,15 @@ class Grouped(click.Option):
         self.group = group
 
 
-class Command(click.Command):
-    """A command whose ``--help`` lists options under headings, and which refuses a repeated list.
+def _takes_one_value(option: click.Option) -> bool:
+    return not (option.multiple or option.is_flag or option.count)
 
-    Click would take the last of two lists in silence. The lists of an option that may be repeated
-    add up.
+
+class Command(click.Command):
+    """A command whose ``--help`` lists options under headings, and which refuses repeated options.
+
+    Click would take the last of two values in silence. Those of an option that may be repeated add
+    up, and flags say the same twice.
     """
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -374,10 +378,11 @@ class Command(click.Command):
         *_, order = self.make_parser(ctx).parse_args(list(args))
         for option in order:
             times = sum(other is option for other in order)
-            if isinstance(option.type, CommaList) and times > 1 and not option.multiple:
+            if times > 1 and isinstance(option, click.Option) and _takes_one_value(option):
+                listed = isinstance(option.type, CommaList)
                 raise click.UsageError(
-                    f"{option.opts[0]} is given {times} times. Give it once, with commas between "
-                    "its values.",
+                    f"{option.opts[0]} is given {times} times. "
+                    f"Give it once{', with commas between its values' if listed else ''}.",
                     ctx,
                 )
         return super().parse_args(ctx, args)
