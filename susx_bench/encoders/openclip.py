@@ -109,7 +109,10 @@ class OpenClipTowers(Towers):
         if hasattr(tokenize, "encode"):  # open_clip's own, which adds a token at either end
             lengths = [len(tokenize.encode(text)) + 2 for text in texts]
         else:
-            lengths = [len(tokenize.tokenizer(tokenize.clean_fn(text)).input_ids) for text in texts]
+            lengths = [  # not verbose: it would warn of errors that cutting off prevents
+                len(tokenize.tokenizer(tokenize.clean_fn(text), verbose=False).input_ids)
+                for text in texts
+            ]
         return [max(length - most, 0) for length in lengths]
 
     def spatial(self, pixels: Tensor) -> Tensor:

@@ -109,8 +109,7 @@ class TransformersTowers(Towers):
         return [text.lower() if self.kind in _SIGLIP else text for text in texts]
 
     def excess(self, texts: Sequence[str]) -> list[int]:
-        with quiet():  # it warns of every text that is too long
-            ids = self.tokenizer(self._spelt(texts)).input_ids
+        ids = self.tokenizer(self._spelt(texts), verbose=False).input_ids  # as in openclip.py
         return [max(len(each) - self.length, 0) for each in ids]
 
     def spatial(self, pixels: Tensor) -> Tensor:

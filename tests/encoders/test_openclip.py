@@ -578,6 +578,14 @@ def test_tokens_that_are_not_read_are_counted(tiny: str, folder: Folder) -> None
         assert towers.excess(["seven"]) == [0]
 
 
+def test_a_long_text_is_not_warned_of_by_the_tokenizer(caplog: pytest.LogCaptureFixture) -> None:
+    """Its warning says that the model will fail, which cutting off prevents."""
+    towers = OpenClip("demo").towers
+
+    assert towers.excess(["seven " * 100])[0] > 0
+    assert "Token indices" not in caplog.text
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("model_cfg", [VIT, RESNET], ids=["vit", "resnet"])
 def test_features_are_unit_fp32_in_every_precision(
