@@ -12,13 +12,14 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
+from importlib.resources import files as build_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from susx_bench.leaderboard.answers import Answer, answers
-from susx_bench.leaderboard.board import UNRANKED, Board
+from susx_bench.leaderboard.board import MARKS, UNRANKED, Board
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.formats.sheet import arrow, number
 from susx_bench.leaderboard.make import by_metric, make
@@ -27,7 +28,7 @@ from susx_bench.leaderboard.page import build
 from susx_bench.leaderboard.page.build import INDEX, Shown, differences, files
 from susx_bench.options.run import BUNDLE
 from susx_bench.records.command import command as command_of
-from susx_bench.records.record import Record
+from susx_bench.records.record import UNSAID, Record
 from tests.conftest import Bundle, Command
 from tests.leaderboard.synthetic import METHODS, synthetic
 
@@ -528,6 +529,59 @@ def test_the_picture_follows_the_chooser(shown: list[Shown], visit: Visit) -> No
     assert page.locator(".ranking tbody th").all_inner_texts() == ["zlap val", "zero-shot"]
     page.get_by_role("button", name="inductive").click()
     assert page.locator("[name=regime]").input_value() == "inductive"
+
+
+def in_doubt_records() -> dict[str, Record]:
+    """Name-only numbers: one ranked, one of a support nobody knows, one of seen constants."""
+    records = synthetic("doubt", ("zero-shot", "tip-adapter", "tipx", "ape"), ("dtd", "cub"), (4,))
+    support = {"zero-shot": "none", "tip-adapter": "sus-sd-photo", "tipx": UNSAID}
+    return {
+        path: r.model_copy(
+            update={
+                "setting": "name-only",
+                "tuned_on": "fixed",
+                "support": support.get(r.method, "sus-sd-photo"),
+                "chosen_here": r.method == "ape",
+            }
+        )
+        for path, r in records.items()
+    }
+
+
+def test_the_page_says_of_each_mark_what_it_means(tmp_path: Path, browser: Browser) -> None:
+    """Not that every number without a rank has constants chosen with an eye on the data."""
+    shown = [show("doubt", in_doubt_records())]
+    board = shown[0].board
+    assert {row.method: row.marks for row in board.rows if row.marks} == {"tipx": "‖", "ape": "¶"}
+    for name, content in files(shown).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    visit = Visit(browser, tmp_path)
+    page = visit("#doubt")
+
+    tuning = {line.split()[0].strip(","): line for line in page.locator(ROW).all_inner_texts()}
+    assert {name for name, line in tuning.items() if "fixed ‖" in line} == {"tipx"}
+    assert {name for name, line in tuning.items() if "fixed ¶" in line} == {"ape"}
+    named = page.locator("#notes").text_content() or ""
+    for mark in "‖¶":
+        assert f"{mark} {MARKS[mark]}" in named
+    titles = page.locator(".chart title").all_text_contents()
+    assert {title.split(":")[0].split()[-1] for title in titles} >= {"‖", "¶"}
+    told = page.locator(".chart + figcaption, figcaption").first.inner_text()
+    assert f"‖ {MARKS['‖']}. ¶ {MARKS['¶']}" in told or f"¶ {MARKS['¶']}. ‖ {MARKS['‖']}" in told
+    answer = page.locator("#answers article").inner_text()
+    better = max((r for r in board.rows if r.marks), key=lambda row: row.averages[0] or 0)
+    assert f"{better.method}" in answer
+    assert f"{better.marks} {MARKS[better.marks]}" in answer
+    visit.close()
+
+
+def test_the_page_knows_the_marks_of_the_tables() -> None:
+    script = build_files("susx_bench.leaderboard.page").joinpath("page.js").read_text()
+
+    assert f'const UNRANKED = "{UNRANKED}";' in script
+    assert set(UNRANKED) <= set(MARKS)
 
 
 def test_what_was_not_measured_is_answered_by_its_neighbours(

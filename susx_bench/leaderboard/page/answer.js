@@ -185,12 +185,14 @@ function over(one) {
   return `Mean over ${all ? `all ${one.of}` : `the ${names.length} of ${one.of}`} columns${all ? "" : " on which most methods may be compared"}: ${many}.`;
 }
 
-/** The best number of constants that were chosen with an eye on the data, where it is better. */
+/** The best number that is not ranked, where it is better than all that are, and why it is not. */
 function unranked(one, best) {
   const { board } = page;
   const found = one.rows.filter((row) => !row.ranked && row.row !== board.zeroShot && row.accuracy[0] > best.accuracy[0])
     .sort((a, b) => b.accuracy[0] - a.accuracy[0])[0];
-  return found ? `${shortName(board.rows[found.row])} ¶ has ${signed(found.behind[0])} ${between(found.behind)}, by constants chosen with an eye on these datasets: no independent evidence.` : "";
+  if (!found) return "";
+  const marks = unrankedOn(board.rows[found.row], one.columns);
+  return `${shortName(board.rows[found.row])} ${marks} has ${signed(found.behind[0])} ${between(found.behind)}. ${meaning(marks)}`;
 }
 
 function absent(one) {

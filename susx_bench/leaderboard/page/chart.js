@@ -71,7 +71,8 @@ function chart(one) {
   const steps = front.map((point, i) => (i ? `H${at.x(point.x).toFixed(1)}V${at.y(point.y).toFixed(1)}` : `M${at.x(point.x).toFixed(1)} ${at.y(point.y).toFixed(1)}`)).join("");
   const line = svg("path", { d: `${steps}H${width - right}`, class: "front" });
   const best = bestOf(one);
-  const name = (point) => shortName(point.of) + (point.of.tunable ? ` · ${point.of.tuning}` : "") + (point.ranked || point.zero ? "" : " ¶");
+  const name = (point) => shortName(point.of) + (point.of.tunable ? ` · ${point.of.tuning}` : "") + (point.ranked || point.zero ? "" : ` ${unrankedOn(point.of, one.columns)}`);
+  const hollow = shown.filter((point) => !point.ranked && !point.zero).map((point) => unrankedOn(point.of, one.columns)).join("");
   const dots = shown.map((point) => svg("circle", {
     cx: at.x(point.x), cy: at.y(point.y), r: point.row === best.row ? 6 : 4.5,
     class: [point.zero ? "zero" : point.ranked ? "ranked" : "hollow", front.includes(point) ? "on" : ""].join(" ").trim(),
@@ -79,7 +80,7 @@ function chart(one) {
   const labels = placed(shown, front, best, name, at);
   const told = `Accuracy against seconds. Nothing ranked is both faster and better than ${front.map(name).join(", ")}.`
     + (below.length ? ` Below the picture: ${below.map((point) => `${name(point)} with ${fixed(point.y)} %`).join(", ")}.` : "")
-    + (shown.some((point) => !point.ranked && !point.zero) ? " Hollow: constants chosen with an eye on these datasets, not ranked." : "");
+    + (hollow ? ` Hollow: not ranked. ${meaning(hollow)}` : "");
   const fragment = document.createDocumentFragment();
   fragment.append(
     svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told }, ...grid, line, ...dots, ...labels),

@@ -30,6 +30,18 @@ const signed = (value, digits = 1) => {
 };
 const distinct = (values) => [...new Set(values)];
 
+const UNRANKED = "†‡‖¶"; // marks of numbers that are compared with no other, as in the tables
+
+/** Those of some marks that say why a number is not ranked, or else the others. */
+const marksOf = (marks, unranked) => [...marks].filter((mark) => UNRANKED.includes(mark) === unranked).join("");
+
+/** Why a row is not ranked on some columns: the marks. */
+const unrankedOn = (row, columns) =>
+  marksOf(distinct([...row.marks, ...columns.flatMap((c) => [...((row.cells[c] && row.cells[c].marks) || "")])]), true);
+
+/** What marks mean, as the notes say it. */
+const meaning = (marks) => distinct([...marks]).flatMap((mark) => page.board.notes.filter((note) => note.startsWith(`${mark} `))).join(" ");
+
 // ---------------------------------------------------------------- data
 
 const held = new Map();

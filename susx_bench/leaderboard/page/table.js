@@ -195,9 +195,9 @@ function tableRow(r, plan) {
   for (const item of plan) {
     if (item.kind === "name") {
       line.append(make("th", { scope: "row", class: "name", tabindex: -1, title: row.label }, row.label,
-        row.marks.replace(/[†‡¶]/g, "") ? ` ${row.marks.replace(/[†‡¶]/g, "")}` : ""));
+        marksOf(row.marks, false) ? ` ${marksOf(row.marks, false)}` : ""));
     } else if (item.kind === "tuning") {
-      const daggers = row.marks.replace(/[^†‡¶]/g, "");
+      const daggers = marksOf(row.marks, true);
       line.append(make("td", { class: "tuning", tabindex: -1 }, row.tuning + (daggers ? ` ${daggers}` : "")));
     } else if (item.kind === "rank") {
       line.append(make("td", { tabindex: -1 }, row.rank === null ? "" : fixed(row.rank, 2)));
