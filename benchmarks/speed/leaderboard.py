@@ -197,7 +197,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         # Elsewhere: a child's peak starts at its parent's, so this process stays small.
-        subprocess.run([sys.executable, __file__, "--write", folder], check=True)
+        made = ["--write", folder, "--encoders", str(options.encoders)]
+        subprocess.run([sys.executable, __file__, *made], check=True)
         paths = list(folder.rglob("*.json"))
         size = sum(path.stat().st_size for path in paths) / 1e6
         for _ in range(options.repeats):
