@@ -236,18 +236,20 @@ def test_a_record_without_paths_is_pushed_as_it_is() -> None:
 
 
 def test_a_push_goes_on_after_another_was_faster(hub: Hub, call: Call, tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
     put(one)
     put(two, "cd")
+    put(three)
+    put(three, "ef")
     push(call, one)
-    other = hub.files(REPO) | {"notes.txt": b"by hand"}
-    hub.before_commit.append(lambda: hub.add("dataset", REPO, other))
+    call("push", "org/other", "--from", three)
+    faster = hub.files("org/other")
+    hub.before_commit.append(lambda: hub.add("dataset", REPO, faster))
 
     done = push(call, two)
 
     assert done.stdout.startswith("pushed 1 new record, 0 there"), done.stderr
-    assert len(pq.read_table(io.BytesIO(hub.files(REPO)["records.parquet"]))) == 2
-    assert hub.files(REPO)["notes.txt"] == b"by hand"
+    assert len(pq.read_table(io.BytesIO(hub.files(REPO)["records.parquet"]))) == 3
 
 
 def test_a_killed_push_is_completed_by_the_next(hub: Hub, call: Call, tmp_path: Path) -> None:
