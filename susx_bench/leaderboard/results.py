@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
 from rich.console import RenderableType
@@ -15,7 +15,7 @@ from susx_bench.leaderboard.formats.terminal import repeated, tables
 from susx_bench.leaderboard.make import arrange, by_metric
 from susx_bench.leaderboard.metrics import ACCURACY, Metric
 from susx_bench.leaderboard.order import best_first
-from susx_bench.records.cells import data_of, dataset_names
+from susx_bench.records.cells import current, data_of, dataset_names
 from susx_bench.records.record import Record
 
 _DEMO_ENCODER, _DEMO = "demo", ("digits", "susx-bench")
@@ -48,7 +48,9 @@ def _boards(
         data = (name, r.encoder, r.setting, r.protocol, r.precision, data_of(r), *r.extra_words())
         groups[data].append(r)
     found = []
-    for (name, encoder, setting, *_), group in groups.items():
+    for (name, encoder, setting, *_), group in (
+        (data, part) for data, group in groups.items() for part in _apart(group)
+    ):
         title = f"{name} · {encoder} · {setting}"
         by_place = {str(place): r for place, r in enumerate(group)}
         # Renamed where two datasets of the run have one name.
@@ -56,6 +58,22 @@ def _boards(
         board = by_metric(arrange("", title, "", order, [name], by_place), by_place, metric)
         found.append((best_first(board), group))
     return found
+
+
+def _apart(records: Sequence[Record]) -> list[list[Record]]:
+    """Records of one task in as many tables as it takes to show them all.
+
+    Two bundles of the same test images with other texts, support or scale fill the same cells, and
+    one number would stand in the other's place.
+    """
+    once = {(r.input_sha256, r.predictions_sha256): r for r in records}
+    left = {str(place): r for place, r in enumerate(once.values())}
+    parts: list[list[Record]] = []
+    while left:
+        kept, _ = current(left)
+        parts.insert(0, list(kept.values()))
+        left = {key: r for key, r in left.items() if key not in kept}
+    return parts
 
 
 def terminal_table(
@@ -71,11 +89,27 @@ def terminal_table(
     Raises:
         OptionError: If no record has the metric.
     """
-    return [
-        part
-        for board, group in _boards(records, order, metric)
-        for part in (_heading(board, group), *tables(board), several_lines(["", *_below(board)]))
-    ]
+    found = _boards(records, order, metric)
+    titles = Counter(board.title for board, _ in found)
+    hashes = [_hashes(group) if titles[board.title] > 1 else {} for board, group in found]
+    parts: list[RenderableType] = []
+    for (board, group), mine in zip(found, hashes, strict=True):
+        others = [h for (b, _), h in zip(found, hashes, strict=True) if b.title == board.title]
+        apart = [f"{k} {v}" for k, v in mine.items() if any(h[k] != v for h in others)]
+        parts += [_heading(board, group, apart), *tables(board)]
+        parts.append(several_lines(["", *_below(board)]))
+    return parts
+
+
+def _hashes(records: Sequence[Record]) -> dict[str, str]:
+    """What tells two tables of one title apart, the first digits of each hash."""
+    inputs = {
+        "data": {data_of(r) for r in records},
+        "texts": {r.prompts_sha256 for r in records},
+        "support": {r.support_sha256 for r in records if r.support_images},
+    }
+    found = {what: ", ".join(sorted(h[:6] for h in values)) for what, values in inputs.items()}
+    return found | {"logit scale": ", ".join(f"{s:g}" for s in {r.logit_scale for r in records})}
 
 
 def html_table(
@@ -85,7 +119,7 @@ def html_table(
     return "".join(html_tables(board, titled=True) for board in boards(records, order, metric))
 
 
-def _heading(board: Board, records: Sequence[Record]) -> RenderableType:
+def _heading(board: Board, records: Sequence[Record], apart: Sequence[str]) -> RenderableType:
     first = records[0]
     several = [cell for row in board.rows for cell in row.cells if cell and cell.spread is not None]
     over = [
@@ -114,6 +148,7 @@ def _heading(board: Board, records: Sequence[Record]) -> RenderableType:
         *(f"{n} views" for n in sorted({r.views for r in records} - {0, 1})),
         *([first.precision] if first.precision != "fp32" else []),
         *first.extra_words(),
+        *apart,
     ]
     if first.skipped:
         facts.append(f"{len(first.skipped)} of the images unreadable and left out")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from susx_bench.console import PlainConsole
 from susx_bench.leaderboard.results import choices, html_table, terminal_table
+from susx_bench.records.files import sha256_json
 from susx_bench.records.record import Record, Search
 from tests.records.example import make_record
 
@@ -25,6 +26,7 @@ def said(records: list[Record]) -> str:
 def record(method: str, accuracy: float, **changes: Any) -> Record:
     bare: dict[str, Any] = {"support": "none", "support_images": 0, "shots": 0, "draw": ""}
     own = bare if method in ("zero-shot", "cupl") else {}
+    own = own | {"input_sha256": sha256_json([method, accuracy, repr(changes)])}
     return make_record(
         method=method, accuracy=accuracy, **{"mean_per_class": accuracy} | own | changes
     )
@@ -54,6 +56,30 @@ def test_numbers_of_two_draws_or_numbers_of_views_are_not_averaged(changes: dict
     assert "50.0" in table
     assert "60.0" in table
     assert "55.0" not in table
+
+
+@pytest.mark.parametrize(
+    ("changes", "apart"),
+    [
+        ({"prompts_sha256": "d" * 64}, "texts dddddd"),
+        ({"support_sha256": "d" * 64}, "support dddddd"),
+        ({"split_sha256": "d" * 64}, "data "),
+        ({"logit_scale": 50.0}, "logit scale 50"),
+    ],
+)
+def test_two_bundles_of_one_name_are_two_tables_told_apart(
+    changes: dict[str, Any], apart: str
+) -> None:
+    """Another text, support or scale with the same test images: the same cells, other numbers."""
+    bundle = {"protocol": "bundle", "prompts": "bundle", "dataset_given": ""}
+    first, second = record("tipx", 50.0, **bundle), record("tipx", 60.0, **bundle, **changes)
+
+    table = said([first, second, second])
+
+    assert sum(line.startswith("tipx ") for line in table.splitlines()) == 2
+    assert table.count("50.0") == 1
+    assert table.count("60.0") == 1
+    assert apart in table
 
 
 def test_a_method_with_prompts_of_its_own_stands_beside_the_others() -> None:
