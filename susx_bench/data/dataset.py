@@ -58,6 +58,11 @@ class Dataset:
         return self.source.protocol
 
     @property
+    def is_published(self) -> bool:
+        """Whether it is the split that figures were published on, with whatever is wrong in it."""
+        return bool(self.spec.sizes) and self.protocol == self.spec.protocol
+
+    @property
     def sizes(self) -> Mapping[Split, int]:
         """Number of images each split must have; empty where nobody published it."""
         return self.source.sizes

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from susx_bench.console import some
 from susx_bench.data.dataset import DatasetSplit
-from susx_bench.data.decode import BadImageError
 from susx_bench.data.duplicates import pixels_sha256
+from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample, labels_of
 from susx_bench.data.spec import Split
+from susx_bench.errors import BenchError
 from susx_bench.records.files import sha256_bytes
 
 
@@ -92,21 +93,24 @@ def copies(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
     be decoded, where they have the same bytes.
     """
     groups: dict[str, list[Place]] = defaultdict(list)
-    images = [(split, sample) for split in splits for sample in split.samples]
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
-        for (split, sample), digest in zip(images, pool.map(_digest, images), strict=True):
+    for split in splits:
+        for sample, digest in zip(split.samples, pixels(split), strict=True):
             groups[digest or f"{split.split}/{sample.key}"].append(Place(split.split, sample.key))
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _digest(item: tuple[DatasetSplit, Sample]) -> str:
-    """What is equal for copies of an image; empty for one that cannot be read."""
-    split, sample = item
+def pixels(images: Images) -> list[str]:
+    """What is equal for copies of an image, for each sample; empty for one that is not there."""
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        return list(pool.map(lambda sample: _digest(images, sample), images.samples))
+
+
+def _digest(images: Images, sample: Sample) -> str:
     try:
-        content = split.content(sample)
-    except OSError:  # told where the image is used
+        return pixels_sha256(images.image(sample))
+    except BenchError:
+        pass
+    try:
+        return sha256_bytes(images.content(sample))
+    except (BenchError, OSError):  # told where the image is used
         return ""
-    try:
-        return pixels_sha256(split.dataset.source.decode(content))
-    except BadImageError:
-        return sha256_bytes(content)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.decode import DECODING
 from susx_bench.data.images import Images
-from susx_bench.data.leaks import Place, copies
+from susx_bench.data.leaks import Place, copies, pixels
 from susx_bench.data.sources.base import Sample
 from susx_bench.errors import DatasetError
 from susx_bench.features.store import FeatureStore
@@ -62,6 +62,18 @@ class Contents:
         found = copies(splits)
         self._store.keep_note(key, found)
         return found
+
+    def pixels(self, images: Images) -> list[str]:
+        """What is equal for copies of an image, for each sample.
+
+        They are looked at by `susx_bench.data.leaks.pixels` once, and again when a file changes.
+        """
+        key = sha256_json(["pixels", images.sha256, images.state(images.samples), DECODING])
+        kept = self._store.note(key) if self._believe else None
+        if kept is None:
+            kept = pixels(images)
+            self._store.keep_note(key, kept)
+        return [str(digest) for digest in kept]
 
     def _one(self, images: Images, sample: Sample) -> str:
         """Hash of one image, which several lists may hold."""

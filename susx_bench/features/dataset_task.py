@@ -320,7 +320,7 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
     for split in splits:
         remarks += lacking(split.split, split.samples, split.classnames)
     name = dataset.spec.name
-    if bool(dataset.spec.sizes) and dataset.protocol == dataset.spec.protocol:
+    if dataset.is_published:
         return remarks  # what a published split has in several splits is part of it
     if groups := linked_leaks(splits):
         raise DatasetError(

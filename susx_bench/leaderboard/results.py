@@ -48,9 +48,8 @@ def _boards(
         data = (name, r.encoder, r.setting, r.protocol, r.precision, data_of(r), *r.extra_words())
         groups[data].append(r)
     found = []
-    for (name, encoder, setting, *_), group in (
-        (data, part) for data, group in groups.items() for part in _apart(group)
-    ):
+    for data, group in ((data, part) for data in groups for part in _apart(groups[data])):
+        name, encoder, setting, *_ = data
         title = f"{name} · {encoder} · {setting}"
         by_place = {str(place): r for place, r in enumerate(group)}
         # Renamed where two datasets of the run have one name.

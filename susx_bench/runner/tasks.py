@@ -164,6 +164,8 @@ def _dataset_task(
     elif request.prompts != Request.default("prompts"):
         say(f"--prompts has no effect: {encoder.name} reads no text.")
     contents = Contents(store, believe=not request.force)
+    if isinstance(pool, BuiltSupport):
+        pool.check_copies(dataset.split("test"), contents)
     task = DatasetTask(
         dataset, encoder, request.prompts, texts, pool, support, views, store, contents
     )

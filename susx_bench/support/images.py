@@ -9,11 +9,13 @@ from typing import Any
 
 from PIL import Image
 
+from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.decode import BadImageError, decode
 from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import SupportError
+from susx_bench.features.contents import Contents
 from susx_bench.records.files import sha256_json
 from susx_bench.support.folder import RECIPE, SupportFolder
 from susx_bench.support.manifest import KEPT, some, without_images
@@ -44,6 +46,7 @@ class BuiltSupport(Images):
     Attributes:
         features: Features in place of images, ``(M, D)`` in the order of the samples, or None.
         encoder: The encoder that such features are from.
+        recipe: What the set was built from.
 
     Raises:
         SupportError: If it is not finished, its classes are not the dataset's, or a class has no
@@ -66,6 +69,7 @@ class BuiltSupport(Images):
                 f"{folder} is not finished. `susx-bench support build --recipe "
                 f"{folder / RECIPE}` completes it."
             )
+        self.recipe = recipe
         self.name = f"support/{recipe.kind}"
         self.classnames = spec.classnames
         rows = [row for row in self._folder.rows() if row.fate == KEPT]
@@ -93,6 +97,31 @@ class BuiltSupport(Images):
             raise SupportError(
                 f"{self._folder.path / row.file} cannot be read: {error}."
             ) from error
+
+    def check_copies(self, test: DatasetSplit, contents: Contents) -> None:
+        """Check that no image is one of the test images, pixel for pixel.
+
+        A build leaves out copies of the test images that it was told of. They may be those of
+        another dataset with the same class names, of a folder that has changed since, or none.
+
+        Raises:
+            SupportError: If there are any.
+        """
+        found = self.recipe.retrieval
+        if found is None or self.features is not None:
+            return  # drawn by a model, or no images to look at
+        if test.dataset.is_published and found.test_sha256 == test.sha256:
+            return  # the build has looked
+        there = set(contents.pixels(test)) - {""}
+        mine = contents.pixels(self)
+        same = [s.key for s, digest in zip(self._samples, mine, strict=True) if digest in there]
+        if same:
+            raise SupportError(
+                f"{self._folder.path} holds {len(same)} of the {len(test)} test images of "
+                f"{test.spec.name}, pixel for pixel, so that accuracies would be too high: "
+                f"{some(same)}. Build it for this dataset: `susx-bench support build` leaves out "
+                "copies of its test images."
+            )
 
     @cached_property
     def sha256(self) -> str:

@@ -58,6 +58,31 @@ def test_folders_of_one_name_are_two_tables(command: Command, tmp_path: Path) ->
     assert "5 classes" in done.out
 
 
+def test_a_support_set_with_test_images_of_another_folder_of_the_name_is_refused(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built for a/images, whose test images it lacks; b/images has the same classes and files."""
+    monkeypatch.setenv("SUSX_BENCH_SUPPORT", str(tmp_path / "support"))
+    for place, seed in (("a", 1), ("b", 2)):
+        folder(tmp_path / place / "images", ("cat", "dog"), seed)
+    pool = folder(tmp_path / "pool", ("cat", "dog"), 3) / "train"
+    taken = Image.open(tmp_path / "b/images/test/cat/2.png")
+    taken.save(pool / "cat" / "other.bmp")  # the same pixels in another file
+    words = ("--kind", "sus-lc", "--import", str(pool), "--dataset", "./a/images")
+    assert command("support", "build", *words).code == 0
+    shown = [*("--method", "tip-adapter", "--setting", "name-only"), "--encoder", "demo"]
+    shown += ["--support", "sus-lc"]
+
+    fits = command("run", *shown, "--dataset", "./a/images", "--out", "out")
+    leaks = command("run", *shown, "--dataset", "./b/images", "--out", "out")
+    looked = command("run", *shown, "--dataset", "./b/images", "--dry-run")
+
+    assert fits.code == 0, fits.err
+    assert leaks.code == looked.code == 2
+    for done in (leaks, looked):
+        assert "holds 1 of the 8 test images of images, pixel for pixel" in done.err
+
+
 def test_the_same_names_with_other_images_are_other_data(command: Command, tmp_path: Path) -> None:
     """File names, class names and file sizes are the same: the content is not."""
     for place, seed in (("a", 1), ("b", 2)):
