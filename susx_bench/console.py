@@ -47,23 +47,37 @@ def rank_of(devices: int, num_nodes: int) -> int:
         num_nodes: Nodes.
 
     Raises:
-        OptionError: If a variable holds no rank.
+        OptionError: If a variable holds no rank, or one that was not asked for: the others would
+            wait for this process for ever, or it for them.
     """
     if devices * num_nodes == 1:
         return 0
+    names, rank = _named_rank(devices)
+    if rank >= devices * num_nodes:
+        said = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+        raise OptionError(
+            f"the environment has {said}, so that this process is rank {rank}; --devices {devices} "
+            f"--num-nodes {num_nodes} asks for ranks 0 to {devices * num_nodes - 1}. Unset it, or "
+            "ask for as many as there are."
+        )
+    return rank
+
+
+def _named_rank(devices: int) -> tuple[tuple[str, ...], int]:
+    """The variables that say the rank of this process, and the rank."""
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun, also inside SLURM
-        return _number("RANK")
+        return ("RANK",), _number("RANK")
     started_by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
     if "SLURM_NTASKS" in os.environ and not started_by_hand:
-        return _number("SLURM_PROCID")
+        return ("SLURM_PROCID",), _number("SLURM_PROCID")
     if {"LSB_JOBID", "LSB_DJOB_RANKFILE", "JSM_NAMESPACE_LOCAL_RANK", "JSM_NAMESPACE_SIZE"} <= set(
         os.environ
     ):
-        return _number("JSM_NAMESPACE_RANK")
+        return ("JSM_NAMESPACE_RANK",), _number("JSM_NAMESPACE_RANK")
     if find_spec("mpi4py") and "OMPI_COMM_WORLD_RANK" in os.environ:
-        return _number("OMPI_COMM_WORLD_RANK")
+        return ("OMPI_COMM_WORLD_RANK",), _number("OMPI_COMM_WORLD_RANK")
     node = "NODE_RANK" if "NODE_RANK" in os.environ else "GROUP_RANK"
-    return _number(node) * devices + _number("LOCAL_RANK")
+    return (node, "LOCAL_RANK"), _number(node) * devices + _number("LOCAL_RANK")
 
 
 def _number(name: str) -> int:

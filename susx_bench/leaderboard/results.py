@@ -45,10 +45,10 @@ def _boards(
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for r in records:
         name = names[r.dataset, data_of(r)]
-        data = (name, r.encoder, r.setting, r.protocol, r.precision, data_of(r), *r.extra_words())
-        groups[data].append(r)
+        task = (name, r.encoder, r.setting, r.protocol, r.precision, data_of(r), *r.extra_words())
+        groups[task].append(r)
     found = []
-    for data, group in ((data, part) for data in groups for part in _apart(groups[data])):
+    for data, group in [(key, part) for key in groups for part in _apart(groups[key])]:
         name, encoder, setting, *_ = data
         title = f"{name} · {encoder} · {setting}"
         by_place = {str(place): r for place, r in enumerate(group)}

@@ -140,3 +140,23 @@ def test_only_rank_0_prints_and_any_rank_tells_its_error(
     assert done.out == ""
     assert done.err.startswith("susx-bench: rank 1: no method called 'none-such'")
     assert command("list", "prompts").out  # the next command is alone again
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"NODE_RANK": "1"}, "NODE_RANK=1, so that this process is rank 2"),
+        ({"GROUP_RANK": "3"}, "GROUP_RANK=3"),
+        ({"LOCAL_RANK": "2"}, "LOCAL_RANK=2"),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "5"}, "SLURM_PROCID=5"),
+        ({"TORCHELASTIC_RUN_ID": "job", "RANK": "2"}, "RANK=2"),
+    ],
+)
+def test_a_rank_that_was_not_asked_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    """Two processes of one node were asked for; a third one would wait for the first for ever."""
+    several(monkeypatch, variables)
+
+    with pytest.raises(OptionError, match=f"{named}.* asks for ranks 0 to 1"):
+        console.rank_of(2, 1)
