@@ -113,7 +113,7 @@ def test_a_killed_build_goes_on_and_draws_nothing_twice(
 ) -> None:
     root = tmp_path / "killed"
     folder = built(root)
-    slow = run(words(pipeline, **{"batch-size": 1, "steps": 2}), root)
+    slow = run(words(pipeline, **{"batch-size": 1}), root)
     while not folder.path.is_dir() or not folder.progress():
         assert slow.poll() is None
         time.sleep(0.01)
