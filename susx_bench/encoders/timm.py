@@ -153,6 +153,8 @@ class TimmEncoder(ImageEncoder):
         try:
             with quiet(), torch.random.fork_rng(devices=[]):
                 return self._load()
+        except EncoderError:
+            raise
         except Exception as error:  # of whatever kind the configuration leads it to
             raise EncoderError(
                 f"--encoder {self.name}: cannot be loaded: {reason(error)}"

@@ -101,6 +101,10 @@ class Context:
     def __post_init__(self) -> None:
         if not isinstance(self.in_full, bool):
             raise TypeError(f"in_full is a {type(self.in_full).__name__}, not True or False.")
+        if isinstance(self.classes, bool) or not isinstance(self.classes, int):
+            raise TypeError(
+                f"classes is a {type(self.classes).__name__}; it is a number of classes."
+            )
         unit = not self.in_full
         text = check_rows("text", self.text, "(K, D)", unit=unit)
         classes = self.classes or len(text)

@@ -15,7 +15,7 @@ from typing import Any, Literal, SupportsFloat, SupportsIndex
 import click
 from click.shell_completion import CompletionItem
 
-from susx_bench.console import be_quiet, rank_of, speak_as
+from susx_bench.console import be_quiet, one_line, rank_of, speak_as, stderr
 from susx_bench.errors import BenchError
 from susx_bench.options.completion import offered
 from susx_bench.records.paths import check_text, checked_path
@@ -354,10 +354,10 @@ def _takes_one_value(option: click.Option) -> bool:
 
 
 class Command(click.Command):
-    """A command whose ``--help`` lists options under headings, and which refuses repeated options.
+    """A command whose ``--help`` lists options under headings, and which refuses a repeated list.
 
-    Click would take the last of two values in silence. Those of an option that may be repeated add
-    up, and flags say the same twice.
+    Click would take the last of two values in silence. Of two lists none is taken, and of two single
+    values it is said which one counts. Those of an option that may be repeated add up.
     """
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -378,14 +378,20 @@ class Command(click.Command):
         *_, order = self.make_parser(ctx).parse_args(list(args))
         for option in order:
             times = sum(other is option for other in order)
-            if times > 1 and isinstance(option, click.Option) and _takes_one_value(option):
-                listed = isinstance(option.type, CommaList)
+            if isinstance(option.type, CommaList) and times > 1 and not option.multiple:
                 raise click.UsageError(
-                    f"{option.opts[0]} is given {times} times. "
-                    f"Give it once{', with commas between its values' if listed else ''}.",
+                    f"{option.opts[0]} is given {times} times. Give it once, with commas between "
+                    "its values.",
                     ctx,
                 )
-        return super().parse_args(ctx, args)
+        left = super().parse_args(ctx, args)
+        for option in dict.fromkeys(order):
+            times = sum(other is option for other in order)
+            if times > 1 and isinstance(option, click.Option) and _takes_one_value(option):
+                value = one_line(f"{ctx.params.get(option.name or '')}").plain
+                note = f"{option.opts[0]} is given {times} times: the last one counts, {value}."
+                stderr(warnings=True).print(note, markup=False, highlight=False)
+        return left
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, as one of the processes it asks for."""

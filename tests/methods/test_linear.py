@@ -13,7 +13,7 @@ from susx_bench.registry import METHODS
 from susx_bench.testing.task import make_context, unit
 
 LINEAR = {
-    *("zero-shot", "cupl", "cupl-e", "visdesc", "waffle", "gda", "timo", "timo-s"),
+    *("zero-shot", "cupl", "cupl-e", "visdesc", "waffle", "ncm", "gda", "timo", "timo-s"),
     *("ss-text", "ss-text-plus", "linear-probe", "lp++"),
 }
 
