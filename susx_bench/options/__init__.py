@@ -356,8 +356,8 @@ def _takes_one_value(option: click.Option) -> bool:
 class Command(click.Command):
     """A command whose ``--help`` lists options under headings, and which refuses a repeated list.
 
-    Click would take the last of two values in silence. Of two lists none is taken, and of two single
-    values it is said which one counts. Those of an option that may be repeated add up.
+    Click would take the last of two values in silence. Of two lists none is taken, and of two
+    single values it is said which one counts. Those of an option that may be repeated add up.
     """
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

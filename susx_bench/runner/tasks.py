@@ -165,7 +165,9 @@ def _dataset_task(
         say(f"--prompts has no effect: {encoder.name} reads no text.")
     contents = Contents(store, believe=not request.force)
     if isinstance(pool, BuiltSupport):
-        pool.check_copies(dataset.split("test"), contents)
+        remark = pool.check_copies(dataset.split("test"), contents)
+        if remark:
+            say(remark)
     task = DatasetTask(
         dataset, encoder, request.prompts, texts, pool, support, views, store, contents
     )

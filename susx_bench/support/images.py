@@ -98,30 +98,38 @@ class BuiltSupport(Images):
                 f"{self._folder.path / row.file} cannot be read: {error}."
             ) from error
 
-    def check_copies(self, test: DatasetSplit, contents: Contents) -> None:
+    def check_copies(self, test: DatasetSplit, contents: Contents) -> str:
         """Check that no image is one of the test images, pixel for pixel.
 
         A build leaves out copies of the test images that it was told of. They may be those of
-        another dataset with the same class names, of a folder that has changed since, or none.
+        another dataset with the same class names, or of a folder that has changed since.
+
+        Returns:
+            What there is to say: that a set which was not to be checked has some. Else nothing.
 
         Raises:
-            SupportError: If there are any.
+            SupportError: If there are any in a set whose build looked for copies.
         """
         found = self.recipe.retrieval
         if found is None or self.features is not None:
-            return  # drawn by a model, or no images to look at
+            return ""  # drawn by a model, or no images to look at
         if test.dataset.is_published and found.test_sha256 == test.sha256:
-            return  # the build has looked
+            return ""  # the build has looked
         there = set(contents.pixels(test)) - {""}
         mine = contents.pixels(self)
         same = [s.key for s, digest in zip(self._samples, mine, strict=True) if digest in there]
-        if same:
-            raise SupportError(
-                f"{self._folder.path} holds {len(same)} of the {len(test)} test images of "
-                f"{test.spec.name}, pixel for pixel, so that accuracies would be too high: "
-                f"{some(same)}. Build it for this dataset: `susx-bench support build` leaves out "
-                "copies of its test images."
-            )
+        if not same:
+            return ""
+        told = (
+            f"{self._folder.path} holds {len(same)} of the {len(test)} test images of "
+            f"{test.spec.name}, pixel for pixel: {some(same)}. Accuracies "
+        )
+        if not found.test_sha256:
+            return f"{told}are too high. It was built with --no-test-check."
+        raise SupportError(
+            f"{told}would be too high. Build it for this dataset: `susx-bench support build` "
+            "leaves out copies of its test images."
+        )
 
     @cached_property
     def sha256(self) -> str:

@@ -82,6 +82,15 @@ def test_a_support_set_with_test_images_of_another_folder_of_the_name_is_refused
     for done in (leaks, looked):
         assert "holds 1 of the 8 test images of images, pixel for pixel" in done.err
 
+    unlooked = (*words[:-1], "./b/images", "--name", "unlooked", "--no-test-check")
+    built = command("support", "build", *unlooked)
+    assert built.code == 0, built.err
+    told = command("run", *shown[:-1], "unlooked", "--dataset", "./b/images", "--out", "out")
+    assert told.code == 0, told.err
+    assert "Accuracies are too high. It was built with --no-test-check" in " ".join(
+        told.err.split()
+    )
+
 
 def test_the_same_names_with_other_images_are_other_data(command: Command, tmp_path: Path) -> None:
     """File names, class names and file sizes are the same: the content is not."""
