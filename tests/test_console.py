@@ -14,6 +14,7 @@ from susx_bench import listing
 from susx_bench.console import broken, counted, print_error, print_whole
 from susx_bench.leaderboard.formats import terminal
 from susx_bench.leaderboard.results import terminal_table
+from susx_bench.records.record import Record
 from tests.leaderboard.test_board import Records
 from tests.records.example import make_record
 
@@ -62,7 +63,7 @@ def test_a_list_has_every_name_whole_on_any_terminal(what: str, width: int | Non
 
 def marked() -> list[RenderableType]:
     """A run with rows of long names: the authors' code, all test images, a stream."""
-    records = []
+    records: list[Record] = []
     for shots in (1, 2, 4, 8, 16):
         for seed in (1, 2, 3):
             for official in (False, True):
@@ -75,13 +76,23 @@ def marked() -> list[RenderableType]:
                         regime=regime,
                         accuracy=80.0 + shots / 10 + seed,
                         support_sha256=f"{shots:032d}{seed:032d}",
+                        input_sha256=f"{len(records):064x}",
                     )
                 )
     for method, regime, batches in (
         ("transclip-fs", "transductive", "64:10"),
         ("dota", "streaming", ""),
     ):
-        records.append(make_record(method=method, regime=regime, batches=batches, order=1))
+        records.append(
+            make_record(
+                method=method,
+                regime=regime,
+                batches=batches,
+                order=1,
+                support_sha256=f"{4:032d}{1:032d}",
+                input_sha256=f"{len(records):064x}",
+            )
+        )
     return terminal_table(records, ["tipx", "transclip-fs", "dota"])
 
 
