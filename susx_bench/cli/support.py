@@ -58,11 +58,18 @@ def build_support(recipe: Path | None, **_: Any) -> None:
                 raise OptionError(f"Missing option '--{name}'.")
         request = Request(**options)
     else:
+        read = Recipe.read(recipe)
+        own = Request.is_own(read)
         for name in SupportOptions.of_the_recipe():
-            if name in options:
+            if name in options and not (own and name == "dataset"):
                 flag = declared[name].spelling(name)
                 raise OptionError(f"{flag} does not go with --recipe: the recipe says it.")
-        request = Request.of(Recipe.read(recipe), **options)
+        if own and "dataset" not in options:
+            raise OptionError(
+                f"--recipe {recipe}: it is of data of yours called {read.dataset}, and does not "
+                "say where that lies. Add --dataset ./PATH or hf:ORG/NAME."
+            )
+        request = Request.of(read, **options)
     with redirect_stdout(sys.stderr):
         built = build(request, Reporter(notes))
     if own_rank() == 0:
@@ -92,13 +99,13 @@ def show_support(
 ) -> None:
     """Show a support set, NAME or PATH: counts, provenance, and a sheet of its images."""
     from susx_bench.support.build import Request
-    from susx_bench.support.folder import SupportFolder, default_root, find
+    from susx_bench.support.folder import SupportFolder, default_root
+    from susx_bench.support.home import find
     from susx_bench.support.report import draw_sheet, render
 
     whose = {"classes": classes} if classes else {"dataset": dataset or DEMO}
     asked = Request(kind="sus-sd", **whose, **{k: v for k, v in own.items() if v is not None})
-    spec = asked.opened.spec
-    folder = SupportFolder(find(name, spec.name, root or default_root(), asked.whose))
+    folder = SupportFolder(find(name, asked.opened, root or default_root(), asked.whose))
     picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
     print_whole(stdout(), render(folder))
     told = picture or "none, the set holds features and no images"

@@ -183,7 +183,7 @@ def _dataset(
             f"{folder} is read as data of your own; for the dataset of that name give "
             f"--dataset {spec.name} --data-root {folder.parent}",
         )
-    return Dataset(spec, where, source, hints)
+    return Dataset(spec, where, source, hints, own=True)
 
 
 def _from_folder(folder: Path, where: Where) -> Dataset:

@@ -29,6 +29,7 @@ class Dataset:
         where: Where its images are looked for.
         find: Finds the source of the images; by default where the facts say that they lie.
         remarks: What the user should know of the dataset, one line each.
+        own: Whether it is data of the user's, under a name that others may have as well.
     """
 
     def __init__(
@@ -37,8 +38,11 @@ class Dataset:
         where: Where | None = None,
         find: Callable[[], Source] | None = None,
         remarks: Sequence[str] = (),
+        *,
+        own: bool = False,
     ) -> None:
         self.spec = spec
+        self.own = own
         self.where = where or Where()
         self._find = find or (lambda: (spec.source or find_source)(spec, self.where))
         self._remarks = tuple(remarks)

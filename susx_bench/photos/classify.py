@@ -33,7 +33,8 @@ from susx_bench.photos.encoded import Studio, Watch
 from susx_bench.photos.labels import Labels, classes_of, read_labels
 from susx_bench.photos.photographs import Photos, open_photos
 from susx_bench.registry import load_method
-from susx_bench.support.folder import default_root, find
+from susx_bench.support.folder import default_root
+from susx_bench.support.home import find
 from susx_bench.support.images import BuiltSupport
 from susx_bench.tuning.choose import Tune
 
@@ -366,10 +367,10 @@ def _labelled(labels: Labels, studio: Studio) -> tuple[Labelled | None, list[tup
 
 def _support(asked: _Asked, classnames: Sequence[str], studio: Studio) -> Labelled:
     """Features of a support set that was made from the names."""
-    spec = names_alone(classnames).spec
+    named = names_alone(classnames)
     said = asked.classes if isinstance(asked.classes, str | Path) else ",".join(classnames)
     whose = f"--classes {shlex.quote(str(said))}"
-    images = BuiltSupport(find(str(asked.support), spec.name, default_root(), whose), spec)
+    images = BuiltSupport(find(str(asked.support), named, default_root(), whose), named.spec)
     labels = torch.from_numpy(images.labels)
     if images.features is not None:
         return Labelled(images.features, labels)

@@ -30,7 +30,8 @@ from susx_bench.runner.draws import Draws
 from susx_bench.runner.request import Request, as_given
 from susx_bench.support.build import Outstanding, outstanding
 from susx_bench.support.build import Request as Build
-from susx_bench.support.folder import default_root, find
+from susx_bench.support.folder import default_root
+from susx_bench.support.home import find, home
 from susx_bench.support.images import BuiltSupport
 from susx_bench.support.none import NoSupport
 from susx_bench.support.places import BLOCK
@@ -204,9 +205,9 @@ def _pool(
     if request.support is None:
         return _own_support(request, spec)
     for build in builds:
-        if build.serves(spec.name, request.support):
+        if build.serves(home(dataset), request.support):
             raise Unbuilt(build)
-    folder = find(request.support, spec.name, default_root(), f"--dataset {shlex.quote(name)}")
+    folder = find(request.support, dataset, default_root(), f"--dataset {shlex.quote(name)}")
     support = BuiltSupport(folder, spec)
     if support.features is not None and support.encoder != encoder:
         raise SupportError(

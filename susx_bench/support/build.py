@@ -27,8 +27,9 @@ from susx_bench.options.support import SupportOptions
 from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import make_folder
-from susx_bench.registry import SUPPORT
+from susx_bench.registry import DATASETS, SUPPORT
 from susx_bench.support.folder import SupportFolder, default_root
+from susx_bench.support.home import home, place
 from susx_bench.support.manifest import Row
 from susx_bench.support.pipelines import DEMO
 from susx_bench.support.recipe import Recipe
@@ -93,6 +94,12 @@ class Request(SupportOptions):
             classnames=self.classnames,
         )
 
+    @staticmethod
+    def is_own(recipe: Recipe) -> bool:
+        """Whether a recipe is of data of the user's, of which it has the name and not the place."""
+        known = recipe.dataset == names_alone(recipe.classnames).spec.name
+        return not known and recipe.dataset not in DATASETS.names()
+
     @classmethod
     def of(cls, recipe: Recipe, **changes: Any) -> Request:
         """What was asked for when a recipe was written, to ask for it again."""
@@ -147,20 +154,20 @@ class Outstanding:
 
     Attributes:
         request: What is to be built.
-        dataset: Name of the dataset, as its facts have it.
+        home: Name of the folder of the dataset's sets, see `susx_bench.support.home`.
         folder: Where the set lies, or is to lie.
         images: How many images are to be made; 0 where the set is there and whole.
     """
 
     request: Request
-    dataset: str
+    home: str
     folder: Path
     images: int
 
-    def serves(self, dataset: str, support: str) -> bool:
-        """Whether ``--support`` means this set, or may mean it, for a dataset."""
+    def serves(self, home: str, support: str) -> bool:
+        """Whether ``--support`` means this set, or may mean it, for the dataset of a home."""
         name = self.folder.name
-        return dataset == self.dataset and (name == support or name.startswith(f"{support}-"))
+        return home == self.home and (name == support or name.startswith(f"{support}-"))
 
 
 def outstanding(request: Request) -> Outstanding:
@@ -169,13 +176,14 @@ def outstanding(request: Request) -> Outstanding:
     Raises:
         BenchError: If a name is unknown or options do not fit.
     """
-    spec = request.opened.spec
-    per_class = request.per_class
+    dataset, per_class = request.opened, request.per_class
+    spec = dataset.spec
     if per_class is None:
         per_class = SUPPORT.get(request.kind)().usual(request, spec)
-    folder = _folder(request, spec.name)
+    folder = _folder(request, dataset)
     total = len(spec.classnames) * per_class
-    return Outstanding(request, spec.name, folder.path, _missing(request, spec, folder, total))
+    missing = _missing(request, spec, folder, total)
+    return Outstanding(request, home(dataset), folder.path, missing)
 
 
 def _missing(request: Request, spec: DatasetSpec, folder: SupportFolder, total: int) -> int:
@@ -252,11 +260,12 @@ def recipe_of(
     return recipe
 
 
-def _folder(request: Request, dataset: str) -> SupportFolder:
+def _folder(request: Request, dataset: Dataset) -> SupportFolder:
     name = request.name or f"{request.kind}-{request.prompts}"
     if Path(name).name != name or name == "..":
         raise OptionError(f"--name {name}: it is a name, not a path; --root says where sets lie.")
-    return SupportFolder((request.root or default_root()) / dataset / name)
+    root = request.root or default_root()
+    return SupportFolder(place(name, dataset, root, force=request.force))
 
 
 def _anew(request: Request, folder: SupportFolder, recipe: Recipe) -> bool:
@@ -285,7 +294,11 @@ def _anew(request: Request, folder: SupportFolder, recipe: Recipe) -> bool:
 
 @contextmanager
 def begun(
-    request: Request, recipe: Recipe, listen: Listener, ready: Callable[[], object]
+    request: Request,
+    dataset: Dataset,
+    recipe: Recipe,
+    listen: Listener,
+    ready: Callable[[], object],
 ) -> Iterator[tuple[SupportFolder, bool]]:
     """Make a folder the recipe's, and keep other processes out of it meanwhile.
 
@@ -293,6 +306,7 @@ def begun(
 
     Args:
         request: What was asked for.
+        dataset: Whose classes the set has.
         recipe: What is to be built.
         listen: Told of notes.
         ready: Raises if nothing can be built; called before anything is written or forgotten.
@@ -303,7 +317,7 @@ def begun(
     Raises:
         SupportError: If it holds a set of another recipe, or one that was changed.
     """
-    folder = _folder(request, recipe.dataset)
+    folder = _folder(request, dataset)
     anew = _anew(request, folder, recipe)
     if not request.launch.is_main:
         yield folder, anew

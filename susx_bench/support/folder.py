@@ -355,36 +355,3 @@ def sealed_lines(path: Path) -> Iterator[str]:
 def default_root() -> Path:
     """``SUSX_BENCH_SUPPORT``, or the folder for what this user has made."""
     return own_folder(ROOT_VARIABLE, platformdirs.user_data_path("susx-bench") / "support")
-
-
-def find(name: str, dataset: str, root: Path, whose: str) -> Path:
-    """The folder that ``--support NAME|PATH`` means.
-
-    Args:
-        name: A path (with a slash), the name of a set built for the dataset, or a kind of which
-            the dataset has one set.
-        dataset: Name of the dataset, as its facts have it.
-        root: Where sets are built.
-        whose: The option that says whose classes the set has, for the message.
-
-    Raises:
-        SupportError: If there is none, or several.
-    """
-    if "/" in name or name.startswith((".", "~")):
-        return Path(name).expanduser()
-    if (root / dataset / name).is_dir():
-        return root / dataset / name
-    there = sorted(path.name for path in (root / dataset).glob("*") if (path / RECIPE).is_file())
-    alike = [found for found in there if found.startswith(f"{name}-")]
-    if len(alike) == 1:
-        return root / dataset / alike[0]
-    if alike:
-        raise SupportError(
-            f"--support {name}: {dataset} has {len(alike)} such sets: {', '.join(alike)}. Name one."
-        )
-    what = f"It has {', '.join(there)}. " if there else ""
-    raise SupportError(
-        f"--support {name}: there is no such support set of {dataset} in {root}. {what}"
-        f"`susx-bench support build {whose} --kind sus-sd` builds one; a path to one "
-        "has a slash."
-    )

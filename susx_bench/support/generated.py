@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import UnknownNameError
@@ -55,14 +56,13 @@ def foretold(request: Request, spec: DatasetSpec) -> Recipe | None:
 
 def generated(request: Request, listen: Listener) -> Built:
     """Build a set of kind ``sus-sd``, or complete it; raises as `build` does."""
-    spec = request.opened.spec
+    dataset = request.opened
+    spec = dataset.spec
     pipeline, recipe = _generation(request, spec, listen)
     steps = recipe.generation.steps if recipe.generation else 0
     total = wanted(recipe)
-    with begun(request, recipe, listen, lambda: pipeline.check_steps(steps)) as (
-        folder,
-        anew,
-    ):
+    ready = partial(pipeline.check_steps, steps)
+    with begun(request, dataset, recipe, listen, ready) as (folder, anew):
         every = list(range(math.ceil(total / BLOCK)))
         # What is built anew another rank may not have cleared yet.
         blocks = every if anew else missing_blocks(folder, recipe)

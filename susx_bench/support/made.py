@@ -41,7 +41,7 @@ def build_images(kind: SupportKind, request: Request, listen: Listener) -> Built
     dataset, parent = request.opened, os.getppid()
     test = test_split(dataset) if request.looks_for_copies else None
     recipe = recipe_of(request, dataset.spec, kind.per_class, listen)
-    with begun(request, recipe, listen, lambda: None) as (folder, anew):
+    with begun(request, dataset, recipe, listen, lambda: None) as (folder, anew):
         if not request.launch.is_main:
             return built_elsewhere(request, folder, recipe, parent)
         if folder.finished and not anew:

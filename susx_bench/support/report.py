@@ -42,7 +42,7 @@ def summary(built: Built) -> RenderableType:
         *_short(built.recipe, kept),
     ]
     if not without_images(built.recipe, kept):
-        usual = built.folder == default_root() / built.recipe.dataset / built.folder.name
+        usual = built.folder.parent.parent == default_root()
         place = built.folder.name if usual else built.folder.resolve()
         told = (
             f"use it: susx-bench run --method tipx --setting name-only {built.whose} "

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from susx_bench.data.dataset import Dataset
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import OptionError
@@ -45,7 +46,7 @@ def retrieved(request: Request, listen: Listener) -> Built:
         )
     dataset, parent = request.opened, os.getppid()
     if request.from_folder and request.from_folder.suffix == ".pt":
-        return _imported(request, dataset.spec, listen)
+        return _imported(request, dataset, listen)
     if request.encoder == "demo" and dataset.spec.encoder != "demo":
         warn(listen, "encoder demo knows only drawn digits: what it finds says nothing of CLIP")
     origin = _origin(request, dataset.spec)
@@ -54,7 +55,7 @@ def retrieved(request: Request, listen: Listener) -> Built:
     test = test_split(dataset) if request.looks_for_copies else None
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = recipe_of(request, dataset.spec, RETRIEVED, listen, retrieval=facts)
-    with begun(request, recipe, listen, origin.check) as (folder, anew):
+    with begun(request, dataset, recipe, listen, origin.check) as (folder, anew):
         # Only a pool is encoded by all ranks.
         if request.pool is None and not request.launch.is_main:
             return built_elsewhere(request, folder, recipe, parent)
@@ -93,9 +94,9 @@ def _origin(request: Request, spec: DatasetSpec) -> Origin:
     return FolderOrigin(request.from_folder, spec)
 
 
-def _imported(request: Request, spec: DatasetSpec, listen: Listener) -> Built:
+def _imported(request: Request, dataset: Dataset, listen: Listener) -> Built:
     """Features that were published without their images."""
-    path = request.from_folder
+    path, spec = request.from_folder, dataset.spec
     assert path is not None
     if request.encoder is None:
         raise OptionError(f"--import {path}: give --encoder, the one the features are from.")
@@ -106,7 +107,7 @@ def _imported(request: Request, spec: DatasetSpec, listen: Listener) -> Built:
     )
     most = int(torch.bincount(labels).max())
     recipe = recipe_of(request, spec, most, listen, retrieval=facts)
-    with begun(request, recipe, listen, lambda: None) as (folder, _):
+    with begun(request, dataset, recipe, listen, lambda: None) as (folder, _):
         if not request.launch.is_main:
             return built_elsewhere(request, folder, recipe, os.getppid())
         if folder.finished:

@@ -71,7 +71,8 @@ def test_a_support_set_with_test_images_of_another_folder_of_the_name_is_refused
     words = ("--kind", "sus-lc", "--import", str(pool), "--dataset", "./a/images")
     assert command("support", "build", *words).code == 0
     shown = [*("--method", "tip-adapter", "--setting", "name-only"), "--encoder", "demo"]
-    shown += ["--support", "sus-lc"]
+    (of_a,) = (tmp_path / "support").glob("*/sus-lc-photo")
+    shown += ["--support", str(of_a)]
 
     fits = command("run", *shown, "--dataset", "./a/images", "--out", "out")
     leaks = command("run", *shown, "--dataset", "./b/images", "--out", "out")

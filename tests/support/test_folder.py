@@ -13,7 +13,7 @@ from susx_bench.data.facts.digits import SPEC
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import SupportError
 from susx_bench.records.files import append_lines, whole_lines
-from susx_bench.support.folder import SupportFolder, find
+from susx_bench.support.folder import SupportFolder
 from susx_bench.support.images import BuiltSupport
 from susx_bench.support.manifest import KEPT, Row
 from susx_bench.support.recipe import Recipe, Retrieval
@@ -174,22 +174,6 @@ def test_rows_come_back_as_they_were(folder: SupportFolder) -> None:
     folder.finish([whole])
 
     assert folder.rows() == [whole]
-
-
-def test_names_kinds_and_paths_are_found(folder: SupportFolder, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-
-    assert find("sus-lc-photo", "pets", root, "--dataset ./pets") == folder.path
-    assert find("sus-lc", "pets", root, "--dataset ./pets") == folder.path
-    assert find("./mine", "pets", root, "--dataset ./pets") == Path("mine")
-
-    with pytest.raises(SupportError, match=r"no such support set of pets .*It has sus-lc-photo\."):
-        find("sus-sd", "pets", root, "--dataset ./pets")
-    with pytest.raises(SupportError, match=r"support build --dataset \./pets --kind sus-sd"):
-        find("sus-sd", "pets", root, "--dataset ./pets")
-    SupportFolder(root / "pets/sus-lc-cupl").begin(recipe())
-    with pytest.raises(SupportError, match=r"2 such sets: sus-lc-cupl, sus-lc-photo\. Name"):
-        find("sus-lc", "pets", root, "--dataset ./pets")
 
 
 def test_a_folder_without_a_recipe_is_told(tmp_path: Path) -> None:

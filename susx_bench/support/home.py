@@ -1,0 +1,128 @@
+"""Where the support sets of a dataset lie, and which of them ``--support`` means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from susx_bench.data.dataset import Dataset
+from susx_bench.data.spec import DatasetSpec
+from susx_bench.errors import SupportError
+from susx_bench.features.contents import Contents
+from susx_bench.features.store import FeatureStore
+from susx_bench.records.files import sha256_json
+from susx_bench.records.kept import cache_url
+from susx_bench.support.folder import RECIPE, SupportFolder
+
+_DIGITS = 10  # of a hash in a folder's name
+
+
+def home(dataset: Dataset) -> str:
+    """Name of the folder that holds all support sets of a dataset.
+
+    It is the dataset's name. Data of the user's own shares its name with whatever else is called
+    so, and has a hash behind it: of the class names, and of the repository or the test images.
+    """
+    spec = dataset.spec
+    if not dataset.own:
+        return spec.name
+    data = spec.title.partition("@")[0] if spec.title.startswith("hf:") else _test(dataset)
+    return f"{spec.name}-{sha256_json([list(spec.classnames), data])[:_DIGITS]}"
+
+
+def _test(dataset: Dataset) -> str:
+    """Hash of all test images, also of those that this run leaves out."""
+    if "test" not in dataset.splits:
+        return ""
+    where = replace(dataset.where, limit=None, skip_bad=False)
+    whole = Dataset(dataset.spec, where, lambda: dataset.source)
+    return Contents(FeatureStore(cache_url())).sha256(whole.split("test"))
+
+
+def place(name: str, dataset: Dataset, root: Path, *, force: bool = False) -> Path:
+    """Where the set of this name lies, or is to lie.
+
+    Args:
+        name: Name of the set.
+        dataset: Whose classes it has.
+        root: Where sets are built.
+        force: Whether what is there is to be built anew, which is done to no set of earlier
+            versions: it may be another folder's.
+    """
+    own = root / home(dataset) / name
+    before = {path.name: path for path in _of_the_name(dataset, root)}
+    if force or SupportFolder(own).exists or name not in before:
+        return own
+    return before[name]
+
+
+def find(name: str, dataset: Dataset, root: Path, whose: str) -> Path:
+    """The folder that ``--support NAME|PATH`` means.
+
+    Args:
+        name: A path (with a slash), the name of a set built for the dataset, or a kind of which
+            the dataset has one set.
+        dataset: Whose classes it has.
+        root: Where sets are built.
+        whose: The option that says whose classes the set has, for the message.
+
+    Raises:
+        SupportError: If there is none, or several.
+    """
+    if "/" in name or name.startswith((".", "~")):
+        return Path(name).expanduser()
+    called, own = dataset.spec.name, root / home(dataset)
+    if (own / name).is_dir():
+        return own / name
+    there = {path.name: path for path in (*_of_the_name(dataset, root), *_sets(own))}
+    if name in there:
+        return there[name]
+    alike = [found for found in sorted(there) if found.startswith(f"{name}-")]
+    if len(alike) == 1:
+        return there[alike[0]]
+    if alike:
+        raise SupportError(
+            f"--support {name}: {called} has {len(alike)} such sets: {', '.join(alike)}. Name one."
+        )
+    what = f"It has {', '.join(sorted(there))}. " if there else ""
+    if dataset.own and (other := _of_other_data(name, dataset, root)):
+        what += f"{other} is of other data called {called}; given as a path it is used as it is. "
+    raise SupportError(
+        f"--support {name}: there is no such support set of {called} in {root}. {what}"
+        f"`susx-bench support build {whose} --kind sus-sd` builds one; a path to one "
+        "has a slash."
+    )
+
+
+def _sets(folder: Path) -> list[Path]:
+    """The sets in a folder, by name."""
+    return sorted(path for path in folder.glob("*") if (path / RECIPE).is_file())
+
+
+def _of_the_name(dataset: Dataset, root: Path) -> list[Path]:
+    """Sets of own data that an earlier version filed under its name, if they have its classes."""
+    spec = dataset.spec
+    return [path for path in _sets(root / spec.name) if dataset.own and _fits(path, spec)]
+
+
+def _of_other_data(name: str, dataset: Dataset, root: Path) -> Path | None:
+    """A set of this name or kind that data of the same name and classes has elsewhere."""
+    spec = dataset.spec
+
+    def others() -> Iterator[Path]:
+        for folder in sorted(root.glob("*")):
+            if folder.name.startswith(f"{spec.name}-"):
+                yield from _sets(folder)
+
+    asked = (path for path in others() if path.name == name or path.name.startswith(f"{name}-"))
+    return next((path for path in asked if _fits(path, spec)), None)
+
+
+def _fits(path: Path, spec: DatasetSpec) -> bool:
+    """Whether a set can be read, and has the name and the classes of a dataset."""
+    try:
+        recipe = SupportFolder(path).recipe
+    except SupportError:
+        return False
+    return (recipe.dataset, recipe.classnames) == (spec.name, spec.classnames)
