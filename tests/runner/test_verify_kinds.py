@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from susx_bench.data.custom import open_dataset
 from susx_bench.encoders.layout import EMBEDDED
+from susx_bench.support.home import home
 from tests.conftest import Bundle, Command
 from tests.data.made import encoded, parquet, photo, webdataset, write
 from tests.hub import Hub
@@ -149,7 +151,7 @@ def imported_support(tmp: Path) -> Kind:
 def support_elsewhere(tmp: Path) -> Kind:
     mine, support = images(tmp / "pets", "test"), images(tmp / "support", "")
     build = ("support", "build", "--kind", "sus-lc", "--dataset", mine, "--import", support)
-    place = tmp / "sets/pets/sus-lc-photo"
+    place = tmp / "sets" / home(open_dataset(str(mine))) / "sus-lc-photo"
     words = ("--setting", "name-only", "--method", "tip-adapter", "--encoder", "demo")
     named = ("--dataset", mine, "--support", place)
     return Kind(
