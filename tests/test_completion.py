@@ -88,6 +88,72 @@ def test_a_real_bash_completes_also_after_a_colon(program: Path, command: Comman
     ]
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+def test_a_real_fish_completes_lists_and_joined_options(program: Path, command: Command) -> None:
+    home = Path("home")
+    home.mkdir()
+    os.environ |= {"HOME": str(home.absolute())}
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        os.environ.pop(name, None)
+    assert command("--install-completion", "fish").code == 0
+
+    lines = ("run --encoder RN50:o", "run --dataset=oxf", "run --method tipx,tag-u", "records p")
+    tried = "; ".join(f"complete -C 'susx-bench {line}'" for line in lines)
+    done = subprocess.run(
+        ["fish", "-c", tried],
+        env=os.environ | {"PATH": f"{program}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == [
+        "RN50:openai",
+        "--dataset=oxfordpets",
+        *("tipx,tag-u", "tipx,tag-u-stream"),
+        *("prune", "pull", "push"),
+    ]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh here")
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("run --encoder RN50:o", "run --encoder RN50:openai"),
+        ("run --dataset=oxf", "run --dataset=oxfordpets"),
+        ("run --method tipx,tag-u-", "run --method tipx,tag-u-stream"),
+        ("records pul", "records pull"),
+    ],
+)
+def test_a_real_zsh_completes(typed: str, completed: str, program: Path, command: Command) -> None:
+    home = Path("home")
+    home.mkdir()
+    os.environ |= {"HOME": str(home.absolute())}
+    for name in ("XDG_DATA_HOME", "ZDOTDIR"):
+        os.environ.pop(name, None)
+    assert command("--install-completion", "zsh").code == 0
+    # A widget of the line editor: it completes a line that is given, and prints what became of it.
+    script = f"""
+        zmodload zsh/zpty
+        zpty shell 'TERM=dumb zsh -i'
+        zpty -w shell 'PS1=; bindkey "^I" expand-or-complete; print-line() {{ print -r -- "<$BUFFER>" > line; exit }}; zle -N print-line; bindkey "^X" print-line; print READY > ready'
+        while [[ ! -e ready ]]; do sleep 0.05; done
+        zpty -w -n shell $'susx-bench {typed}\t\x18'
+        while [[ ! -s line ]]; do zpty -r -t shell out; sleep 0.05; done
+        cat line
+    """  # noqa: E501
+    done = subprocess.run(
+        ["zsh", "-f", "-c", script],
+        env=os.environ | {"PATH": f"{program}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+
+    assert done.stdout.strip().strip("<>").rstrip() == f"susx-bench {completed}"
+
+
 def test_completing_imports_no_torch(program: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", program / "susx-bench"],

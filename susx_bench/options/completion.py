@@ -11,7 +11,9 @@ from typing import Final, get_args
 
 from click.shell_completion import (
     CompletionItem,
+    FishComplete,
     ShellComplete,
+    ZshComplete,
     add_completion_class,
     split_arg_string,
 )
@@ -145,4 +147,28 @@ class Bash(ShellComplete):
         return f"{item.type},{item.value}"
 
 
-add_completion_class(Bash)
+class _Joined(ShellComplete):
+    """Completion of a shell that takes ``--option=value`` for one word."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        """What is offered, with the option in front where the word has it there."""
+        option, equals, _ = incomplete.partition("=")
+        items = super().get_completions(args, incomplete)
+        if option.startswith("--") and equals:
+            for item in items:
+                item.value = f"{option}={item.value}"
+        return items
+
+
+class Zsh(_Joined, ZshComplete):
+    """Completion for zsh."""
+
+
+class Fish(_Joined, FishComplete):
+    """Completion for fish, also of lists with commas."""
+
+    source_template = FishComplete.source_template.replace('split ","', 'split -m 1 ","')
+
+
+for shell in (Bash, Zsh, Fish):
+    add_completion_class(shell)
