@@ -229,7 +229,7 @@ def _check(
     *,
     some: bool = False,
 ) -> None:
-    """Refuse names that are not the dataset's, each once.
+    """Refuse names that are not the dataset's, each once unless the facts say otherwise.
 
     Args:
         names: All of them.
@@ -243,7 +243,7 @@ def _check(
     several = [
         f"several classes for '{name}': {quoted(found)}"
         for name, found in zip(spec.classnames, theirs, strict=True)
-        if len(found) > 1
+        if len(found) > 1 and not (spec.merged and set(found) <= {*spec.aliases.get(name, ())})
     ]
     wrong = [f"none of its: {quoted(unknown)}"] if unknown else []
     wrong += [f"without {quoted(missing)}"] if missing and not some else []

@@ -35,6 +35,10 @@ def _section(spec: DatasetSpec) -> str:
         f"- Licence: {spec.licence}. Citation: `{spec.bibtex_key}`.",
         f"- By hand, into `DATA/{spec.name}`{_layout(spec)}. {spec.fetch}",
     ]
+    if spec.clean:
+        lines.append(
+            f"- A robustness set. Its clean test set, of the same classes: `{spec.clean}`."
+        )
     for hub in spec.hub:
         other = "" if hub.protocol == "susx" else ", other split"
         counts = ", ".join(f"{split} {n:,}" for split, n in hub.sizes.items())

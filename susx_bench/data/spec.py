@@ -155,7 +155,10 @@ class DatasetSpec:
             in a local folder and on the hub.
         train_of: Dataset whose training images serve, those of the same classes, where it has a
             local folder; for a test set that has none. Its first alias of a class, a code, is one
-            of ours.
+            of ours: the classes of which it is are ours.
+        clean: Dataset with the same classes and easier test images: of a robustness set, so that
+            tables can say how far below it an accuracy is.
+        merged: Whether several classes of a copy may be one of these, each by an alias of it.
     """
 
     name: str
@@ -183,6 +186,8 @@ class DatasetSpec:
     encoder: str | None = None
     source: Callable[[DatasetSpec, Where], Source] | None = None
     train_of: str = ""
+    clean: str = ""
+    merged: bool = False
 
 
 def read_classnames(name: str) -> tuple[str, ...]:

@@ -92,11 +92,14 @@ class Column:
             that is used whole.
         label: Shortest text that tells it from the other columns.
         marks: ``§`` for another split than the published one; data of the user's own has none.
+        clean: Place in `Board.columns` of the clean test set with the same classes, see
+            `robustness.clean_places`; None without one.
     """
 
     task: Task
     label: str
     marks: str
+    clean: int | None = None
 
     @property
     def whole(self) -> str:

@@ -29,6 +29,7 @@ from susx_bench.leaderboard.numbers import (
     summary,
 )
 from susx_bench.leaderboard.published import Figure
+from susx_bench.leaderboard.robustness import clean_places
 from susx_bench.leaderboard.sections import baseline_row, kinds_of, sections_of
 from susx_bench.records.cells import current, data_of, dataset_names, is_own
 from susx_bench.records.record import Record
@@ -115,8 +116,10 @@ def arrange(
     fill_tests(table, [[distinct for distinct, _ in row] for row in runs], bases)
     fill_ranks(table, sections)
     columns = [
-        Column(task, label, "" if task.dataset in own else split_mark(task))
-        for task, label in zip(tasks, labels_of(tasks), strict=True)
+        Column(task, label, "" if task.dataset in own else split_mark(task), clean)
+        for task, label, clean in zip(
+            tasks, labels_of(tasks), clean_places(tasks, own), strict=True
+        )
     ]
     groups = groups_of(tasks)
     rows = []

@@ -43,6 +43,16 @@ ON_DISK = {
 OTHERWISE = {name: folder for name, (folder, *_) in ON_DISK.items()}
 OTHERWISE |= {"fgvcaircraft": "fgvc_aircraft", "imagenet-r": "imagenet-rendition"}
 OTHERWISE |= {"imagenet-a": "imagenet-adversarial", "imagenet-v2": "imagenetv2"}
+CLEAN = ["imagenet-a-clean", "imagenet-r-clean", "objectnet-clean"]
+"""ImageNet's own images of the classes of others."""
+CORRUPTED = {
+    f"imagenet-c-{name.replace('_', '-')}": f"{name}/5"
+    for name in ("defocus_blur", "gaussian_noise", "jpeg_compression", "snow")
+}
+LATER = {"imagenet-a", "imagenet-v2", "objectnet", *CLEAN, *CORRUPTED}
+"""Those that SuS-X has not."""
+OTHERWISE |= dict.fromkeys(CLEAN, "imagenet") | dict.fromkeys(CORRUPTED, "ImageNet-C")
+OTHERWISE |= {"objectnet": "objectnet-1.0"}
 # Without a split file: the folder of each split.
 SPLIT_FOLDERS: dict[str, dict[Split, str]] = {
     "country211": {"train": "train", "val": "valid", "test": "test"},
@@ -51,6 +61,9 @@ SPLIT_FOLDERS: dict[str, dict[Split, str]] = {
     "imagenet-r": {"test": "imagenet-r"},
     "imagenet-v2": {"test": "imagenetv2-matched-frequency-format-val"},
     "imagenet-sketch": {"test": "images"},
+    "objectnet": {"test": "images"},
+    **{name: {"test": "val"} for name in CLEAN},
+    **{name: {"test": folder} for name, folder in CORRUPTED.items()},
 }
 # Columns of the copies on the hub, where they are not image and label, and their splits, where
 # they are not train and test.
@@ -161,10 +174,19 @@ def folders(name: str) -> dict[str, str]:
             found = [c.replace("/", "-") for c in names]
         case "flowers102":
             found = [str(i) for i in range(1, 103)]
-        case "imagenet" | "imagenet-sketch":
+        case _ if name in ("imagenet", "imagenet-sketch", *CORRUPTED):
             found = wordnet("imagenet")
-        case "imagenet-a" | "imagenet-r":
-            found = wordnet(name.replace("-", "_"))
+        case "imagenet-a" | "imagenet-r" | "imagenet-a-clean" | "imagenet-r-clean":
+            found = wordnet(name.removesuffix("-clean").replace("-", "_"))
+        case "objectnet-clean":  # one of ImageNet's folders for each
+            found = [FACTS[name].aliases[c][0] for c in names]
+        case "objectnet":
+            others = {
+                "drying rack for plates": "drying_rack_for_dishes",
+                "bath towel": "full_sized_towel",
+                "dishrag or hand towel": "hand_towel_or_rag",
+            }
+            found = [others.get(c) or under(c.replace(" / ", " ").replace("/", " ")) for c in names]
         case "imagenet-v2":  # their places in the order of their WordNet ids
             found = [str(wordnet("imagenet").index(code)) for code in folders("imagenet").values()]
         case "oxfordpets":

@@ -10,6 +10,7 @@ import pytest
 from susx_bench.data.classes import match
 from susx_bench.data.spec import DatasetSpec, SplitFile, read_codes, read_synsets
 from susx_bench.errors import DatasetError
+from tests.data.copies import CLEAN, CORRUPTED, LATER
 
 CLASSES = {
     "ucf101": 101,
@@ -32,6 +33,11 @@ CLASSES = {
     "imagenet-r": 200,
     "imagenet-a": 200,
     "imagenet-v2": 1000,
+    "imagenet-a-clean": 200,
+    "imagenet-r-clean": 200,
+    "objectnet": 113,
+    "objectnet-clean": 113,
+    **dict.fromkeys(CORRUPTED, 1000),
     "country211": 211,
 }
 
@@ -132,14 +138,13 @@ def test_a_class_that_is_there_twice_is_refused(spec: DatasetSpec) -> None:
 
 
 def test_sizes_are_those_of_the_protocol(spec: DatasetSpec) -> None:
-    later = {"imagenet-a", "imagenet-v2"}  # which SuS-X has not
-    reused = {"cifar10", "cifar100", "imagenet", "imagenet-sketch", "imagenet-r", *later}
+    reused = {"cifar10", "cifar100", "imagenet", "imagenet-sketch", "imagenet-r", *LATER}
 
-    assert spec.protocol == ("susx-bench" if spec.name in later else "susx")
+    assert spec.protocol == ("susx-bench" if spec.name in LATER else "susx")
     assert spec.val_is_test == (spec.name in reused)
     assert ("val" in spec.sizes) != spec.val_is_test
     assert ("train" in spec.sizes) != (spec.train_of == "imagenet")
-    assert ("train" in spec.sizes) == (spec.name not in {"imagenet-sketch", "imagenet-r", *later})
+    assert ("train" in spec.sizes) == (spec.name not in {"imagenet-sketch", "imagenet-r", *LATER})
     assert all(size >= len(spec.classnames) for size in spec.sizes.values())
 
 
@@ -162,7 +167,8 @@ def test_hub_copies_are_pinned(spec: DatasetSpec) -> None:
 def test_a_split_file_and_a_way_to_get_it(spec: DatasetSpec) -> None:
     assert spec.layout is not None
     assert spec.fetch.endswith(".")
-    assert not set(spec.folders) & set(CLASSES)
+    # The clean ones are images of ImageNet's.
+    assert set(spec.folders) & set(CLASSES) == ({"imagenet"} if spec.name in CLEAN else set())
     if isinstance(spec.layout, SplitFile):
         assert spec.layout.file in spec.fetch
 

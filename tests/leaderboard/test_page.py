@@ -26,6 +26,7 @@ from susx_bench.leaderboard.make import by_metric, make
 from susx_bench.leaderboard.metrics import METRICS
 from susx_bench.leaderboard.page import build
 from susx_bench.leaderboard.page.build import INDEX, Shown, differences, files
+from susx_bench.leaderboard.robustness import drops
 from susx_bench.options.run import BUNDLE
 from susx_bench.records.command import command as command_of
 from susx_bench.records.record import UNSAID, Record
@@ -941,3 +942,23 @@ def test_another_number_is_chosen(browser: Browser, tmp_path: Path) -> None:
     assert "negative log-likelihood" in dialog
     assert "top-5 accuracy" in dialog
     assert back == first
+
+
+def test_the_drop_below_the_clean_test_set_is_a_number_to_choose(
+    browser: Browser, tmp_path: Path
+) -> None:
+    made = show("robust", synthetic("robust", FEW[:3], ("imagenet", "imagenet-v2"), (4,), (1, 2)))
+    for name, content in files([made]).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    visit = Visit(browser, tmp_path)
+    page = visit("#robust")
+    page.select_option("[name=metric]", "drop")
+    cells = page.locator("td.cell").all_inner_texts()
+    page.locator("td.cell").first.click()
+    dialog = page.get_by_role("dialog").inner_text()
+    visit.close()
+
+    expected = {f"{one:.1f}" for row in drops(made.board) for one in row if one is not None}
+    assert {text.replace("−", "-").split(" ")[0] for text in cells if text.strip()} == expected
+    assert "drop below the clean test set of the same classes" in dialog

@@ -5,6 +5,8 @@ Pictures of the 1000 classes of the ILSVRC challenges.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from susx_bench.data.spec import (
     ClassFolders,
     DatasetSpec,
@@ -59,3 +61,64 @@ SPEC = DatasetSpec(
     aliases=ALIASES,
     shared=SHARED,
 )
+
+
+def classes_alone(spec: DatasetSpec, name: str, title: str) -> DatasetSpec:
+    """ImageNet's own test images of some classes: the clean test set of a robustness set.
+
+    Args:
+        spec: The robustness set: of each class the WordNet ids, one or several, are aliases.
+        name: What the clean one is called.
+        title: The same for people.
+    """
+    known = {code for code, *_ in ALIASES.values()}
+    codes = known & {alias for own in spec.aliases.values() for alias in own}
+    return replace(
+        SPEC,
+        name=name,
+        title=title,
+        classnames=spec.classnames,
+        sizes={"test": 50 * len(codes)},
+        protocol="susx-bench",
+        layout=ClassFolders(splits={"test": "val"}),
+        folders=("imagenet", *SPEC.folders),
+        fetch=f"Its images are those of imagenet. {SPEC.fetch}",
+        aliases=spec.aliases,
+        shared={},
+        dropped=tuple(sorted(known - codes)),
+        train_of="imagenet",
+        merged=len(codes) > len(spec.classnames),
+    )
+
+
+def corrupted(corruption: str, kind: str) -> DatasetSpec:
+    """ImageNet's test images under one of ImageNet-C's corruptions, at the highest severity.
+
+    Args:
+        corruption: The authors' folder, such as ``gaussian_noise``.
+        kind: The authors' archive that it is in: ``noise``, ``blur``, ``weather``, ``digital``.
+    """
+    name = corruption.replace("_", " ")
+    return replace(
+        SPEC,
+        name=f"imagenet-c-{corruption.replace('_', '-')}",
+        title=f"ImageNet-C, {name.replace('jpeg', 'JPEG')}, severity 5",
+        sizes={"test": 50000},
+        licence="CC BY 4.0",
+        protocol="susx-bench",
+        bibtex_key="hendrycks2019benchmarking",
+        citation="""@inproceedings{hendrycks2019benchmarking,
+  title = {Benchmarking Neural Network Robustness to Common Corruptions and Perturbations},
+  author = {Hendrycks, Dan and Dietterich, Thomas},
+  booktitle = {ICLR},
+  year = {2019}
+}""",
+        layout=ClassFolders(splits={"test": f"{corruption}/5"}),
+        folders=("imagenet-c", "ImageNet-C"),
+        fetch=(
+            f"Unpack {kind}.tar, which github.com/hendrycks/robustness links, into imagenet-c "
+            f"under the data root, so that imagenet-c/{corruption}/5 has a folder a WordNet id."
+        ),
+        train_of="imagenet",
+        clean="imagenet",
+    )

@@ -36,4 +36,5 @@ SPEC = DatasetSpec(
     ),
     aliases={name: ALIASES[name] for name in _NAMES},
     train_of="imagenet",
+    clean="imagenet-a-clean",
 )

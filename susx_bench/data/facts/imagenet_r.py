@@ -50,4 +50,5 @@ SPEC = DatasetSpec(
         for name, (code,) in read_codes("imagenet-r").items()
     },
     train_of="imagenet",
+    clean="imagenet-r-clean",
 )

@@ -33,4 +33,5 @@ SPEC = DatasetSpec(
     aliases=ALIASES,
     shared=SHARED,
     train_of="imagenet",
+    clean="imagenet",
 )

@@ -39,4 +39,5 @@ SPEC = DatasetSpec(
     aliases={name: (*ALIASES[name], str(place)) for place, name in enumerate(_NAMES)},
     shared=SHARED,
     train_of="imagenet",
+    clean="imagenet",
 )

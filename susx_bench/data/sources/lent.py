@@ -22,8 +22,8 @@ class LentSource(Source):
     Args:
         own: Holds the test images.
         lender: Holds the training images.
-        spec: The facts of the test set. Each of its classes is one of the lender's, of which the
-            lender's first alias, a code, is an alias.
+        spec: The facts of the test set. Each of its classes is one of the lender's or several, of
+            which the lender's first alias, a code, is an alias.
         lent: The facts of the lender.
 
     Raises:
@@ -42,10 +42,10 @@ class LentSource(Source):
         codes = {lent.aliases[name][0]: place for place, name in enumerate(lent.classnames)}
         self._labels: dict[int, int] = {}
         for label, name in enumerate(spec.classnames):
-            place = next((codes[alias] for alias in spec.aliases[name] if alias in codes), None)
-            if place is None:
+            places = [codes[alias] for alias in spec.aliases[name] if alias in codes]
+            if not places:
                 raise DatasetError(f"{spec.name}: '{name}' is no class of {lent.name}.")
-            self._labels[place] = label
+            self._labels |= dict.fromkeys(places, label)
 
     def splits(self) -> tuple[Split, ...]:
         return ("train", *self._own.splits())

@@ -58,6 +58,11 @@ def notes(board: Board) -> list[str]:
             f"p < {LEVEL} after Holm's correction for all {tests} "
             "tests."
         )
+    if any(column.clean is not None for column in board.columns):
+        lines.append(
+            "Robustness: the points that a number is worse by than that of the clean test set with "
+            "the same classes, under the same encoder, prompts and support."
+        )
     if own := sorted({row.method for row in board.rows if row.prompts == row.method}):
         read = "reads prompts of its" if len(own) == 1 else "read prompts of their"
         lines.append(f"{', '.join(own)} {read} own.")

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from susx_bench.leaderboard.board import UNRANKED, Board, Cell, Column, Compared, Ranks, Row
+from susx_bench.leaderboard.board import (
+    UNRANKED,
+    Board,
+    Cell,
+    Column,
+    Compared,
+    Group,
+    Ranks,
+    Row,
+)
 from susx_bench.leaderboard.formats.notes import LEVEL
 from susx_bench.leaderboard.metrics import ACCURACY
+from susx_bench.leaderboard.robustness import drops
 
 _WIDE = 12  # columns of numbers that a table holds before the next group starts another one
 
@@ -57,6 +67,9 @@ def sheets(board: Board, *, short: bool = False) -> list[Sheet]:
     """
     parts = _parts(board)
     found = [_numbers(board, part, titled=len(parts) > 1, short=short) for part in parts]
+    if fallen := drops(board):
+        found += [_robustness(board, group, fallen) for group in board.groups]
+        found = [sheet for sheet in found if sheet.numbers]
     if ranked := [ranks for ranks in board.ranks if ranks.ranking.datasets > 1]:
         found.append(_ranks(board, ranked))
     if any(cell.published for row in board.rows for cell in row.cells if cell):
@@ -110,6 +123,31 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool, short: bool) ->
     if len(sections) == 1:
         sections = [("", rows)]
     return Sheet(title, ["method", "tuned on", *head], sections, len(head))
+
+
+def _robustness(board: Board, group: Group, fallen: list[list[float | None]]) -> Sheet:
+    """Each robustness set of a group, and how far below its clean test set the numbers are."""
+    columns = [c for c in group.columns if any(row[c] is not None for row in fallen)]
+    head = ["method", "tuned on"]
+    for c in columns:
+        column, clean = board.columns[c], board.columns[board.columns[c].clean or 0]
+        head += [f"{column.label}{column.marks}", f"below {clean.task.dataset}{clean.marks}"]
+    digits, sections = board.metric.digits, []
+    for section in board.sections:
+        rows: Rows = []
+        for i in section.rows:
+            if all(fallen[i][c] is None for c in columns):
+                continue
+            items = _name(board.rows[i])
+            for c in columns:
+                points = fallen[i][c]
+                items.append(_item(board.rows[i].cells[c], board.rows[i], True, digits))
+                items.append(Item("" if points is None else f"{points:.{digits}f}"))
+            rows.append(items)
+        if rows:
+            sections.append((section.label if len(board.sections) > 1 else "", rows))
+    title = " · ".join(part for part in ("Robustness", group.label) if part)
+    return Sheet(title, head, sections, 2 * len(columns))
 
 
 def _classes_differ(board: Board) -> bool:

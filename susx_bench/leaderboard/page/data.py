@@ -19,6 +19,7 @@ from susx_bench.leaderboard.formats.notes import facts, notes, same_draw
 from susx_bench.leaderboard.make import by_metric
 from susx_bench.leaderboard.metrics import METRICS, Metric
 from susx_bench.leaderboard.order import order_of
+from susx_bench.leaderboard.robustness import drops
 from susx_bench.leaderboard.statistics import wilson
 from susx_bench.records.command import command
 from susx_bench.records.record import Record
@@ -72,7 +73,8 @@ def board_json(board: Board, records: Mapping[str, Record], pictures: Sequence[P
         "groups": [{"label": g.label, "columns": list(g.columns)} for g in board.groups],
         "rows": [_row(i, row, places, sections) for i, row in enumerate(board.rows)],
         "metrics": [
-            found for metric in METRICS.values() if (found := _metric(board, records, metric))
+            *(found for metric in METRICS.values() if (found := _metric(board, records, metric))),
+            *_robustness(board),
         ],
         "answers": [_answer(answer) for answer in answers(board, records)],
         "pictures": [
@@ -173,6 +175,28 @@ def _metric(board: Board, records: Mapping[str, Record], metric: Metric) -> dict
 
 
 _OF_METRIC = ("mean", "low", "high", "spread", "rank", "place")
+
+
+def _robustness(board: Board) -> list[dict[str, Any]]:
+    """The drops beside the clean test sets as one more metric; none where there are none."""
+    table = drops(board)
+    value = {
+        "name": "drop",
+        "heading": "drop below the clean test set of the same classes in points, lower is better",
+        "digits": board.metric.digits,
+        "lower": True,
+        "order": [*range(len(board.rows))],
+        "blank": [],
+        "rows": [
+            [
+                None,
+                [None] * len(board.groups),
+                [None if one is None else [_round(one), None, None, None, None, 0] for one in row],
+            ]
+            for row in table
+        ],
+    }
+    return [value] if table else []
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

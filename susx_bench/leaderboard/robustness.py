@@ -1,0 +1,55 @@
+"""How far a test set's accuracy lies below that of the clean one with the same classes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from susx_bench.leaderboard.board import Board, Task
+from susx_bench.registry import DATASETS
+
+
+def clean_places(tasks: Sequence[Task], own: Collection[str]) -> list[int | None]:
+    """For each column the place of its clean test set's, see `DatasetSpec.clean`.
+
+    The two columns agree in all but the dataset: encoder, setting, support, prompts, shots.
+
+    Args:
+        tasks: The columns.
+        own: Datasets of the user's own, of which no facts are known whatever they are called.
+
+    Returns:
+        None where the dataset has no clean one, or that was not measured, or more than one column
+        is of it.
+    """
+    known = set(DATASETS.names()) - set(own)
+
+    def place(task: Task) -> int | None:
+        clean = DATASETS.get(task.dataset).clean if task.dataset in known else ""
+        alike = [
+            i
+            for i, other in enumerate(tasks)
+            if other.dataset == clean in known and _agree(task, other)
+        ]
+        return alike[0] if len(alike) == 1 else None
+
+    return [place(task) for task in tasks]
+
+
+def _agree(one: Task, other: Task) -> bool:
+    return (*one[:8], one.also) == (*other[:8], other.also)
+
+
+def drop(board: Board, row: int, column: int) -> float | None:
+    """Points of the board's metric that a cell is worse by than the one on the clean test set.
+
+    None where one of the two is missing, or the column has no clean one.
+    """
+    clean = board.columns[column].clean
+    cell, other = (None if c is None else board.rows[row].cells[c] for c in (column, clean))
+    return None if cell is None or other is None else board.metric.sign * (other.mean - cell.mean)
+
+
+def drops(board: Board) -> list[list[float | None]]:
+    """`drop` of every row and column; empty where there is none at all."""
+    found = [[drop(board, i, c) for c in range(len(board.columns))] for i in range(len(board.rows))]
+    return found if any(one is not None for row in found for one in row) else []
