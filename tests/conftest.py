@@ -20,6 +20,12 @@ from susx_bench.cli import main
 from susx_bench.methods.base import Context
 from susx_bench.testing.task import clustered, make_context, unit
 
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    # Processes that share the cores: threads beyond one per core would wait for each other.
+    threads = max(1, (os.cpu_count() or 1) // int(workers))
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", f"{threads}")  # of the processes that tests start
+
 
 @pytest.fixture(autouse=True)
 def _same_environment() -> Iterator[None]:

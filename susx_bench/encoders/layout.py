@@ -13,6 +13,7 @@ import torch
 
 from susx_bench.encoders.download import CONFIG, TOKENIZER, download
 from susx_bench.encoders.openai import OPENAI
+from susx_bench.encoders.places import REPOSITORY
 from susx_bench.encoders.spelling import nearest
 from susx_bench.errors import EncoderError, UnknownNameError
 from susx_bench.records.text import read_json
@@ -30,8 +31,6 @@ _HINT = (
 )
 _MOST_LAYERS = 1_000  # of a configuration; the deepest tower of open_clip's table has 56
 _MOST = 10_000_000  # any other number of it
-REPOSITORY = r"([\w.-]+/[\w.-]+)(?:@(.+))?"
-"""``ORG/NAME[@REVISION]``."""
 _GELU = {True: "QuickGELU", False: "GELU"}
 _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 WEIGHTS = (  # in the order open_clip looks for them

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from susx_bench.encoders.base import PRECISIONS, Encoder, ImageEncoder, ImageTowers
 from susx_bench.encoders.download import download, reason
 from susx_bench.encoders.layout import refuse_sizes
+from susx_bench.encoders.places import REPOSITORY, Parts, PlacedEncoder
 from susx_bench.encoders.trust import quiet
 from susx_bench.errors import EncoderError, UnknownNameError
 from susx_bench.records.files import sha256_file, sha256_json
@@ -30,8 +31,7 @@ from susx_bench.records.text import read_json
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@(.+))?")
-_NAME = re.compile(r"([\w.-]+)(?:@(.+))?")
+_NAME = r"([\w.-]+)(?:@(.+))?"
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _CHANNELS = 3
 # Of a configuration's model_args: what timm's factory takes besides a model's own arguments.
@@ -74,21 +74,7 @@ class TimmTowers(ImageTowers):
         return features
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What an encoder is made of, all of it on this machine."""
-
-    folder: Path
-    config: dict[str, Any]
-    revision: str | None
-
-    @property
-    def files(self) -> tuple[Path, Path]:
-        """All that decides a feature."""
-        return self.folder / _WEIGHTS, self.folder / _CONFIG
-
-
-class TimmEncoder(ImageEncoder):
+class TimmEncoder(PlacedEncoder, ImageEncoder):
     """DINOv2, ConvNeXt, ... as timm loads them, images alone: [ORG/]NAME[@COMMIT] or ./FOLDER.
 
     Args:
@@ -104,41 +90,61 @@ class TimmEncoder(ImageEncoder):
     family = "timm"
     packages: ClassVar[tuple[str, ...]] = ("timm", *Encoder.packages)
 
-    def __init__(self, place: str, precision: str = "fp32") -> None:
-        super().__init__(precision)
-        self.name = f"{self.family}:{place}"
-        self._find: Callable[[], _Parts]
-        if place.startswith((".", "/", "~")):
-            found = _parts(self.name, Path(place).expanduser(), None)
-            self._find = lambda: found
-            return
-        if parts := _REPOSITORY.fullmatch(place):
-            repository = parts[1]
-        elif parts := _NAME.fullmatch(place):
-            repository = _tabled(self.name, parts[1])
-        else:
+    def repository(self, place: str) -> tuple[str, str | None]:
+        if parts := re.fullmatch(_NAME, place):
+            return _tabled(self.name, parts[1]), parts[2]
+        if parts := re.fullmatch(REPOSITORY, place):
+            return parts[1], parts[2]
+        raise EncoderError(
+            f"--encoder {self.name}: it is neither NAME[@REVISION], ORG/NAME[@REVISION] nor "
+            "./FOLDER."
+        )
+
+    def from_hub(self, repository: str, revision: str | None) -> Parts:
+        weights = download(self.name, repository, revision, (_WEIGHTS,), (_CONFIG,))
+        return self.in_folder(weights.parent, weights.parent.name)
+
+    def in_folder(self, folder: Path, revision: str | None) -> Parts:
+        path = folder / _CONFIG
+        try:
+            config = read_json(path)
+            architecture = config.get("architecture")
+            cfg, args = config.get("pretrained_cfg", config), config.get("model_args") or {}
+            channels = [args.get("in_chans", _CHANNELS), (cfg.get("input_size") or (_CHANNELS,))[0]]
+            classes = {each["num_classes"] for each in (config, args) if "num_classes" in each}
+            own = {key for key in args if key in _FACTORY or key.startswith("pretrained")}
+        except FileNotFoundError as error:
+            raise EncoderError(f"--encoder {self.name}: {path} does not exist.") from error
+        except OSError as error:
+            raise EncoderError(f"--encoder {self.name}: {path} cannot be read: {error}.") from error
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise EncoderError(f"{path} is not the configuration of a model: {error!r}.") from error
+        if not isinstance(architecture, str):
+            raise EncoderError(f"{path} has no architecture, so it is no model of timm.")
+        if own:
+            raise EncoderError(f"{path}: model_args has {', '.join(sorted(own))}, no model's own.")
+        if channels != [_CHANNELS] * 2:
             raise EncoderError(
-                f"--encoder {self.name}: it is neither NAME[@REVISION], ORG/NAME[@REVISION] nor "
-                "./FOLDER."
+                f"{path}: the model reads {channels[0]} channels, its weights {channels[1]}; "
+                f"images have {_CHANNELS}."
             )
-        self._find = lambda: _from_hub(self.name, repository, parts[2])
-
-    @cached_property
-    def _parts(self) -> _Parts:
-        return self._find()
-
-    @property
-    def revision(self) -> str | None:
-        """Commit on the Hub that the weights are from, None where they are from elsewhere."""
-        return self._parts.revision
+        if len(classes) > 1:
+            raise EncoderError(f"{path}: num_classes is {' and '.join(map(str, classes))}.")
+        refuse_sizes(path, {"pretrained_cfg": cfg, "model_args": args}, "config")
+        if not (folder / _WEIGHTS).is_file():
+            raise EncoderError(
+                f"--encoder {self.name}: {folder} has no {_WEIGHTS}; only safetensors are read."
+            )
+        weights = folder / _WEIGHTS
+        return Parts(folder, config, [weights], [weights, path], revision)
 
     @cached_property
     def sha256(self) -> str:
-        return sha256_json([self.family, *map(sha256_file, self._parts.files)])
+        return sha256_json([self.family, *map(sha256_file, self.parts.files)])
 
     @property
     def width(self) -> int | None:
-        config = self._parts.config
+        config = self.parts.config
         # Of other kinds a hidden layer of the head may change it.
         found = config.get("num_features") if config["architecture"].startswith("vit_") else None
         return found if isinstance(found, int) else None
@@ -166,7 +172,7 @@ class TimmEncoder(ImageEncoder):
         from timm.data.transforms_factory import create_transform
 
         # With the number of classes of the weights, so that timm demands every tensor.
-        model: Any = create_model(f"local-dir:{self._parts.folder}", pretrained=True)
+        model: Any = create_model(f"local-dir:{self.parts.folder}", pretrained=True)
         model.reset_classifier(0)
         resolve: Any = resolve_model_data_config  # it has no types
         data = resolve(model)
@@ -210,48 +216,3 @@ def _near(model: str) -> list[str]:
     from timm.models import list_pretrained
 
     return difflib.get_close_matches(model, list_pretrained(), n=_SHOWN, cutoff=0.4)
-
-
-def _from_hub(name: str, repository: str, revision: str | None) -> _Parts:
-    """Get a repository's configuration and weights."""
-    weights = download(name, repository, revision, (_WEIGHTS,), (_CONFIG,))
-    return _parts(name, weights.parent, weights.parent.name)
-
-
-def _parts(name: str, folder: Path, revision: str | None) -> _Parts:
-    """The files of a folder in timm's layout.
-
-    Raises:
-        EncoderError: If one is missing, or the configuration is none that is built here.
-    """
-    path = folder / _CONFIG
-    try:
-        config = read_json(path)
-        architecture = config.get("architecture")
-        cfg, args = config.get("pretrained_cfg", config), config.get("model_args") or {}
-        channels = [args.get("in_chans", _CHANNELS), (cfg.get("input_size") or (_CHANNELS,))[0]]
-        classes = {each["num_classes"] for each in (config, args) if "num_classes" in each}
-        own = {key for key in args if key in _FACTORY or key.startswith("pretrained")}
-    except FileNotFoundError as error:
-        raise EncoderError(f"--encoder {name}: {path} does not exist.") from error
-    except OSError as error:
-        raise EncoderError(f"--encoder {name}: {path} cannot be read: {error}.") from error
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise EncoderError(f"{path} is not the configuration of a model: {error!r}.") from error
-    if not isinstance(architecture, str):
-        raise EncoderError(f"{path} has no architecture, so it is no model of timm.")
-    if own:
-        raise EncoderError(f"{path}: model_args has {', '.join(sorted(own))}, no model's own.")
-    if channels != [_CHANNELS] * 2:
-        raise EncoderError(
-            f"{path}: the model reads {channels[0]} channels, its weights {channels[1]}; images "
-            f"have {_CHANNELS}."
-        )
-    if len(classes) > 1:
-        raise EncoderError(f"{path}: num_classes is {' and '.join(map(str, classes))}.")
-    refuse_sizes(path, {"pretrained_cfg": cfg, "model_args": args}, "config")
-    if not (folder / _WEIGHTS).is_file():
-        raise EncoderError(
-            f"--encoder {name}: {folder} has no {_WEIGHTS}; only safetensors are read."
-        )
-    return _Parts(folder, config, revision)

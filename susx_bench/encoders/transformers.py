@@ -26,9 +26,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from susx_bench.encoders.base import PRECISIONS, Encoder, Towers
+from susx_bench.encoders.base import PRECISIONS, Towers
 from susx_bench.encoders.download import TOKENIZER, download, reason
-from susx_bench.encoders.layout import REPOSITORY, refuse_sizes
+from susx_bench.encoders.layout import refuse_sizes
+from susx_bench.encoders.places import Parts, PlacedEncoder
 from susx_bench.encoders.trust import OWN_CODE, is_own_code, quiet
 from susx_bench.errors import EncoderError
 from susx_bench.records.files import sha256_file, sha256_json
@@ -127,26 +128,7 @@ def _pooled(features: Any) -> Tensor:
     return found
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What an encoder is made of, all of it on this machine.
-
-    Attributes:
-        folder: Where it lies.
-        config: Its ``config.json``.
-        weights: Its safetensors files.
-        files: All that decides a feature.
-        revision: Commit on the Hub, None where it is from elsewhere.
-    """
-
-    folder: Path
-    config: dict[str, Any]
-    weights: Sequence[Path]
-    files: Sequence[Path]
-    revision: str | None
-
-
-class TransformersEncoder(Encoder):
+class TransformersEncoder(PlacedEncoder):
     """CLIP, SigLIP, ... as transformers loads them: ORG/NAME[@COMMIT] or ./FOLDER.
 
     Args:
@@ -161,37 +143,56 @@ class TransformersEncoder(Encoder):
 
     family = "transformers"
 
-    def __init__(self, place: str, precision: str = "fp32") -> None:
-        super().__init__(precision)
-        self.name = f"{self.family}:{place}"
-        self._find: Callable[[], _Parts]
-        if place.startswith((".", "/", "~")):
-            found = _parts(self.name, Path(place).expanduser(), None)
-            self._find = lambda: found
-        elif parts := re.fullmatch(REPOSITORY, place):
-            self._find = lambda: _from_hub(self.name, parts[1], parts[2])
+    def from_hub(self, repository: str, revision: str | None) -> Parts:
+        beside = (_CONFIG, *_IMAGES)
+        found = download(self.name, repository, revision, (_WEIGHTS, _INDEX), beside)
+        commit = found.parent.name
+        if found.name == _INDEX:
+            for shard in _shards(self.name, found):
+                download(self.name, repository, commit, (shard,), beside)
+        return self.in_folder(found.parent, commit)
+
+    def in_folder(self, folder: Path, revision: str | None) -> Parts:
+        path = folder / _CONFIG
+        try:
+            config = read_json(path)
+            if not isinstance(config.get("model_type"), str):
+                raise EncoderError(f"{path} has no model_type, so it is no model of transformers.")
+        except FileNotFoundError as error:
+            raise EncoderError(f"--encoder {self.name}: {path} does not exist.") from error
+        except OSError as error:
+            raise EncoderError(f"--encoder {self.name}: {path} cannot be read: {error}.") from error
+        except (ValueError, AttributeError) as error:
+            raise EncoderError(f"{path} is not the configuration of a model: {error!r}.") from error
+        refuse_sizes(path, {k: v for k, v in config.items() if k.endswith("_config")})
+        if (folder / _WEIGHTS).is_file():
+            weights = [folder / _WEIGHTS]
+        elif (folder / _INDEX).is_file():
+            weights = [folder / shard for shard in _shards(self.name, folder / _INDEX)]
         else:
             raise EncoderError(
-                f"--encoder {self.name}: it is neither ORG/NAME[@REVISION] nor ./FOLDER."
+                f"--encoder {self.name}: {folder} has neither {_WEIGHTS} nor {_INDEX}; only "
+                "safetensors are read."
             )
-
-    @cached_property
-    def _parts(self) -> _Parts:
-        return self._find()
-
-    @property
-    def revision(self) -> str | None:
-        """Commit on the Hub that the weights are from, None where they are from elsewhere."""
-        return self._parts.revision
+        if lost := next((shard for shard in weights if not shard.is_file()), None):
+            raise EncoderError(f"--encoder {self.name}: {lost} does not exist.")
+        if not any((folder / file).is_file() for file in _IMAGES):
+            raise EncoderError(
+                f"--encoder {self.name}: {folder} has no {_IMAGES[0]}, which says how images are "
+                "prepared."
+            )
+        patterns = (_CONFIG, *_IMAGES, *TOKENIZER)
+        beside = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
+        return Parts(folder, config, weights, [*weights, *sorted(beside)], revision)
 
     @cached_property
     def sha256(self) -> str:
-        hashes = {file.name: sha256_file(file) for file in self._parts.files}
+        hashes = {file.name: sha256_file(file) for file in self.parts.files}
         return sha256_json([self.family, hashes])
 
     @cached_property
     def logit_scale(self) -> float:
-        for path in self._parts.weights:
+        for path in self.parts.weights:
             try:
                 with safe_open(path, framework="pt") as file:
                     names = [n for n in file.keys() if n.rpartition(".")[2] == "logit_scale"]  # noqa: SIM118
@@ -205,7 +206,7 @@ class TransformersEncoder(Encoder):
 
     @property
     def width(self) -> int | None:
-        config = self._parts.config
+        config = self.parts.config
         found = config.get("projection_dim")
         if config.get("model_type") in _SIGLIP:
             found = (config.get("vision_config") or {}).get("hidden_size")
@@ -213,7 +214,7 @@ class TransformersEncoder(Encoder):
 
     @property
     def has_patches(self) -> bool:
-        return bool(self._parts.config.get("model_type") == "clip")
+        return bool(self.parts.config.get("model_type") == "clip")
 
     @cached_property
     def towers(self) -> TransformersTowers:
@@ -235,7 +236,7 @@ class TransformersEncoder(Encoder):
     def _load(self) -> TransformersTowers:
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-        folder, dtype = str(self._parts.folder), PRECISIONS[self.precision]
+        folder, dtype = str(self.parts.folder), PRECISIONS[self.precision]
         model, loading = AutoModel.from_pretrained(
             folder,
             dtype=dtype,
@@ -308,17 +309,6 @@ def _size(name: str, processor: Any) -> tuple[int, int]:
     return shapes[0][1], shapes[0][2]
 
 
-def _from_hub(name: str, repository: str, revision: str | None) -> _Parts:
-    """Get a repository's files: configuration, processor, tokenizer, weights."""
-    beside = (_CONFIG, *_IMAGES)
-    found = download(name, repository, revision, (_WEIGHTS, _INDEX), beside)
-    commit = found.parent.name
-    if found.name == _INDEX:
-        for shard in _shards(name, found):
-            download(name, repository, commit, (shard,), beside)
-    return _parts(name, found.parent, commit)
-
-
 def _shards(name: str, index: Path) -> list[str]:
     """The files that an index names, all beside it.
 
@@ -332,41 +322,3 @@ def _shards(name: str, index: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(f"--encoder {name}: {index} cannot be read: {error!r}.") from error
     raise EncoderError(f"--encoder {name}: {index} names no safetensors files beside it.")
-
-
-def _parts(name: str, folder: Path, revision: str | None) -> _Parts:
-    """The files of a folder in transformers' layout.
-
-    Raises:
-        EncoderError: If one is missing, or the configuration is none.
-    """
-    path = folder / _CONFIG
-    try:
-        config = read_json(path)
-        if not isinstance(config.get("model_type"), str):
-            raise EncoderError(f"{path} has no model_type, so it is no model of transformers.")
-    except FileNotFoundError as error:
-        raise EncoderError(f"--encoder {name}: {path} does not exist.") from error
-    except OSError as error:
-        raise EncoderError(f"--encoder {name}: {path} cannot be read: {error}.") from error
-    except (ValueError, AttributeError) as error:
-        raise EncoderError(f"{path} is not the configuration of a model: {error!r}.") from error
-    refuse_sizes(path, {k: v for k, v in config.items() if k.endswith("_config")})
-    if (folder / _WEIGHTS).is_file():
-        weights = [folder / _WEIGHTS]
-    elif (folder / _INDEX).is_file():
-        weights = [folder / shard for shard in _shards(name, folder / _INDEX)]
-    else:
-        raise EncoderError(
-            f"--encoder {name}: {folder} has neither {_WEIGHTS} nor {_INDEX}; only safetensors "
-            "are read."
-        )
-    if lost := next((shard for shard in weights if not shard.is_file()), None):
-        raise EncoderError(f"--encoder {name}: {lost} does not exist.")
-    if not any((folder / file).is_file() for file in _IMAGES):
-        raise EncoderError(
-            f"--encoder {name}: {folder} has no {_IMAGES[0]}, which says how images are prepared."
-        )
-    patterns = (_CONFIG, *_IMAGES, *TOKENIZER)
-    beside = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
-    return _Parts(folder, config, weights, [*weights, *sorted(beside)], revision)

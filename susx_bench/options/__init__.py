@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, SupportsFloat, SupportsIndex
@@ -376,18 +377,17 @@ class Command(click.Command):
         """Parse, as click does, but for repeats."""
         be_quiet(quiet=False)  # until an option says otherwise
         *_, order = self.make_parser(ctx).parse_args(list(args))
-        for option in order:
-            times = sum(other is option for other in order)
-            if isinstance(option.type, CommaList) and times > 1 and not option.multiple:
+        repeated = {option: times for option, times in Counter(order).items() if times > 1}
+        for option, times in repeated.items():
+            if isinstance(option.type, CommaList) and not option.multiple:
                 raise click.UsageError(
                     f"{option.opts[0]} is given {times} times. Give it once, with commas between "
                     "its values.",
                     ctx,
                 )
         left = super().parse_args(ctx, args)
-        for option in dict.fromkeys(order):
-            times = sum(other is option for other in order)
-            if times > 1 and isinstance(option, click.Option) and _takes_one_value(option):
+        for option, times in repeated.items():
+            if isinstance(option, click.Option) and _takes_one_value(option):
                 value = one_line(f"{ctx.params.get(option.name or '')}").plain
                 note = f"{option.opts[0]} is given {times} times: the last one counts, {value}."
                 stderr(warnings=True).print(note, markup=False, highlight=False)
