@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from susx_bench.methods.base import Context, Method, Need, UnfitError
+from susx_bench.methods.base import Context, Method, Need, Setting, UnfitError
 from susx_bench.methods.tag import ALPHA, TAG, Sums, posterior
 from susx_bench.methods.zero_shot import clip_logits
 
@@ -47,7 +47,8 @@ class TagU(Method):
 
     **Labelled images** may stand beside the others, where a context has some: :math:`z` of theirs
     is their label in every round, and they count as images in all sums but those of the shares.
-    A benchmark's context has none for this method, which needs text alone.
+    A benchmark's context has none for this method, which needs text alone; `TagUFewShot` and
+    `TagUSupport` need some.
 
     Attributes:
         alpha: Weight of the Gaussians for each image that a class has on average, >= 0.
@@ -83,11 +84,13 @@ class TagU(Method):
         context, asked = self._context, len(images)
         if len(context.support):
             images = torch.cat([images, context.support])
-        known = F.one_hot(context.support_labels, context.num_classes).double()
+        worth = images.new_ones(len(images), 1, dtype=torch.float64)
+        worth[asked:] = self._worth()
+        known = worth[asked:] * F.one_hot(context.support_labels, context.num_classes)
         text, rows = context.text.double(), images.double()
         clip = clip_logits(images, context).double()
-        second = rows.T @ rows
-        weight = self._weight(len(images) / len(text))
+        second = rows.T @ (worth * rows)
+        weight = self._weight(float(worth.sum()) / len(text))
         sure = torch.softmax(clip[:asked], dim=-1)
         spread = concentration((sure * sure.amax(-1, keepdim=True)).sum(0))
         nothing = clip[:asked], torch.zeros_like(text), torch.zeros_like(text[:, 0])
@@ -113,6 +116,58 @@ class TagU(Method):
     def _weight(self, images: float) -> float:
         """Weight of the Gaussians by how many images a class has."""
         return min(self.alpha * images, ALPHA * math.sqrt(images))
+
+    def _worth(self) -> float:
+        """As how many test images a support image counts."""
+        return 1.0
+
+
+@dataclass
+class TagUFewShot(TagU):
+    """TAG-U with labelled images beside the test images, each of which counts as one of them.
+
+    Attributes:
+        alpha: As of `TagU`.
+        kappa: As of `TagU`.
+        rounds: As of `TagU`.
+
+    Source:
+        As of `TagU`.
+    """
+
+    name: ClassVar[str] = "tag-u-fs"
+    needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
+    uses: ClassVar[frozenset[Need]] = frozenset()
+    settings: ClassVar[frozenset[Setting]] = frozenset({"few-shot"})
+
+
+@dataclass
+class TagUSupport(TagU):
+    """TAG-U with a support set made from the class names beside the test images.
+
+    Its images were generated or found by the names, so they may be of another kind than the test
+    images, and some are of another class: each counts as a part of a test image.
+
+    Attributes:
+        alpha: As of `TagU`.
+        kappa: As of `TagU`.
+        rounds: As of `TagU`.
+        worth: As how many test images an image of the support set counts, >= 0; with 0 it is
+            `TagU`.
+
+    Source:
+        As of `TagU`.
+    """
+
+    name: ClassVar[str] = "tag-u-sus"
+    needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
+    uses: ClassVar[frozenset[Need]] = frozenset()
+    settings: ClassVar[frozenset[Setting]] = frozenset({"name-only"})
+
+    worth: float = 0.25
+
+    def _worth(self) -> float:
+        return self.worth
 
 
 @dataclass

@@ -477,7 +477,7 @@ def measured(method: type[Method], test_labels: Tensor, path: Path) -> Record:
         draws=Draws(task),
         method=method,
         method_source="",
-        setting="few-shot",
+        setting="few-shot" if "few-shot" in method.settings else "name-only",
         draw_shots=None,
         seed=0,
         draw="balanced",

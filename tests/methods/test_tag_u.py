@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from scipy.special import digamma, gammaln
 from torch import Tensor
 
 from susx_bench.methods.base import Context
 from susx_bench.methods.tag import Sums, posterior
-from susx_bench.methods.tag_u import TagU, TagUStream, concentration, refits
+from susx_bench.methods.tag_u import (
+    TagU,
+    TagUFewShot,
+    TagUStream,
+    TagUSupport,
+    concentration,
+    refits,
+)
 from susx_bench.methods.zero_shot import clip_logits
 from susx_bench.testing.contract import MethodContract
 from susx_bench.testing.task import clustered, make_context, unit
@@ -269,3 +278,73 @@ def test_a_stream_gains_in_any_order_and_collapses_in_none(real: Path, name: str
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     assert right(shuffled) > zero_shot + gain
     assert right(labels.argsort(stable=True)) > zero_shot - 4
+
+
+class TestFewShotContract(MethodContract):
+    method = TagUFewShot
+
+
+class TestSupportContract(MethodContract):
+    method = TagUSupport
+
+
+def test_a_support_image_counts_as_many_times_as_it_is_worth() -> None:
+    """Worth twice is given twice, worth once is a label's, worth nothing is not there."""
+    c = make_context(classes=4, width=8)
+    images = clustered(torch.arange(20) % 4, c.text, seed=7, noise=0.2)
+    twice = c.part(torch.arange(len(c.support)).repeat(2))
+
+    def logits(method: TagU, context: Context) -> Tensor:
+        method.fit(context)
+        return method.logits(images)
+
+    labelled = logits(TagUFewShot(), c)
+    for worth, same in (
+        (2.0, logits(TagUFewShot(), twice)),
+        (1.0, labelled),
+        (0.0, logits(TagU(), without_support(c))),
+    ):
+        torch.testing.assert_close(logits(TagUSupport(worth=worth), c), same, atol=1e-3, rtol=1e-4)
+    assert (logits(TagUSupport(), c) - labelled).abs().max() > 0.01
+
+
+def found_by_names(t: dict[str, Tensor], pool: Sequence[Tensor], per_class: int) -> Context:
+    """A support set as `sus-lc` finds it with one prompt: images nearest to the class's text."""
+    images = F.normalize(torch.cat(list(pool)), dim=-1)
+    text = F.normalize(t["text"], dim=-1)
+    nearest = (text @ images.T).topk(per_class, dim=-1).indices
+    labels = torch.arange(len(text)).repeat_interleave(per_class)
+    return Context(text, images[nearest.flatten()], labels)
+
+
+POOLS = {  # of the same encoder
+    "caltech101-named_vit-b-32_16shot": "imagenet_vit-b-32_2shot",
+    "whurs19-1prompt_vit-b-32": "imagenet_vit-b-32_2shot",
+    "stanfordcars_vit-b-32_16shot": "imagenet_vit-b-32_2shot",
+    "ucf101_vit-b-16": "dtd-keys_vit-b-16",
+    "dtd-keys_vit-b-16": "ucf101_vit-b-16",
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("per_class", [4, 16])
+@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_support_set_found_by_names_does_little_harm(
+    real: Path, name: str, own: bool, per_class: int
+) -> None:
+    """In the images of another task, most of which show none of the classes, and in its own."""
+    t = load_file(real / "features" / f"{name}.safetensors")
+    if own:
+        pool = [t["support"]]
+    else:
+        other = load_file(real / "features" / f"{POOLS[name]}.safetensors")
+        pool = [other[part] for part in ("support", "val", "test")]
+    c = found_by_names(t, pool, per_class)
+    images = F.normalize(t["test"], dim=-1)
+
+    def right(method: TagU) -> float:
+        method.fit(c)
+        return 100 * float((method.logits(images).argmax(-1) == t["test_labels"]).double().mean())
+
+    assert right(TagUSupport()) > right(TagUSupport(worth=0)) - 0.75
