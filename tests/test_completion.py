@@ -24,7 +24,9 @@ def complete(*words: str) -> list[str]:
 
 def test_names_are_offered_where_an_option_takes_them() -> None:
     assert complete("run", "--method", "") == [*METHODS.names(), "all"]
-    assert complete("run", "--method", "tipx,tag-u") == ["tipx,tag-u", "tipx,tag-u-stream"]
+    assert complete("run", "--method", "tipx,tag-u") == [
+        f"tipx,{name}" for name in ("tag-u", "tag-u-fs", "tag-u-stream", "tag-u-sus")
+    ]
     assert "tipx,tipx" not in complete("run", "--method", "tipx,ti")
     assert complete("run", "--dataset", "") == DATASETS.names()
     assert complete("classify", "--encoder", "RN") == ["RN50:openai", "RN101:openai"]
