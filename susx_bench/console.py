@@ -6,11 +6,9 @@ Names come from files that others made. Whatever is in them, they are printed as
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from textwrap import wrap
 from typing import Any
 
@@ -21,7 +19,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from susx_bench.errors import OptionError
+from susx_bench.ranks import rank_of as rank_of
 
 _WIDE = 400  # columns where there is no terminal: a table is never cut or folded in a file
 _ENDLESS = 100_000
@@ -33,58 +31,6 @@ _rank = 0
 """This process's place among those that the command asked for; see `speak_as`."""
 _quiet = False
 """Whether progress and notes are left out; see `be_quiet`."""
-
-
-def rank_of(devices: int, num_nodes: int) -> int:
-    """This process's place among the processes that were asked for.
-
-    Whoever started them says it in the environment, and Lightning reads it there by the same
-    rules. Where one process was asked for the environment says nothing: a scheduler numbers also
-    the processes that have nothing to do with each other.
-
-    Args:
-        devices: Processes a node.
-        num_nodes: Nodes.
-
-    Raises:
-        OptionError: If a variable holds no rank, or one that was not asked for: the others would
-            wait for this process for ever, or it for them.
-    """
-    if devices * num_nodes == 1:
-        return 0
-    names, rank = _named_rank(devices)
-    if rank >= devices * num_nodes:
-        said = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
-        raise OptionError(
-            f"the environment has {said}, so that this process is rank {rank}; --devices {devices} "
-            f"--num-nodes {num_nodes} asks for ranks 0 to {devices * num_nodes - 1}. Unset it, or "
-            "ask for as many as there are."
-        )
-    return rank
-
-
-def _named_rank(devices: int) -> tuple[tuple[str, ...], int]:
-    """The variables that say the rank of this process, and the rank."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun, also inside SLURM
-        return ("RANK",), _number("RANK")
-    started_by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    if "SLURM_NTASKS" in os.environ and not started_by_hand:
-        return ("SLURM_PROCID",), _number("SLURM_PROCID")
-    if {"LSB_JOBID", "LSB_DJOB_RANKFILE", "JSM_NAMESPACE_LOCAL_RANK", "JSM_NAMESPACE_SIZE"} <= set(
-        os.environ
-    ):
-        return ("JSM_NAMESPACE_RANK",), _number("JSM_NAMESPACE_RANK")
-    if find_spec("mpi4py") and "OMPI_COMM_WORLD_RANK" in os.environ:
-        return ("OMPI_COMM_WORLD_RANK",), _number("OMPI_COMM_WORLD_RANK")
-    node = "NODE_RANK" if "NODE_RANK" in os.environ else "GROUP_RANK"
-    return (node, "LOCAL_RANK"), _number(node) * devices + _number("LOCAL_RANK")
-
-
-def _number(name: str) -> int:
-    text = os.environ.get(name, "0")
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise OptionError(f"the environment has {name}='{text[:60]}', which is no rank. Unset it.")
-    return int(text)
 
 
 def speak_as(rank: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from susx_bench.console import rank_of
+from susx_bench.ranks import rank_of
 
 
 @dataclass(frozen=True)

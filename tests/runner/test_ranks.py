@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Trainer
 
-from susx_bench import console
 from susx_bench.errors import OptionError
 from susx_bench.features.launch import Launch
+from susx_bench.ranks import check_meeting, rank_of
 from tests.conftest import Bundle, Command
 
 SLURM = {
@@ -102,7 +102,7 @@ def test_several_processes_have_the_ranks_that_lightning_gives_them(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    several(monkeypatch, {"WORLD_SIZE": str(devices * nodes), **variables})
+    several(monkeypatch, {"WORLD_SIZE": str(devices * nodes), "MASTER_PORT": "1", **variables})
     ranks = tmp_path / "ranks"
     ranks.write_text("head\n" + "node1\n" * 4)
     if "LSB_DJOB_RANKFILE" in variables:
@@ -115,7 +115,7 @@ def test_several_processes_have_the_ranks_that_lightning_gives_them(
     )  # fmt: skip
 
     assert trainer.global_rank == rank
-    assert console.rank_of(devices, nodes) == rank
+    assert rank_of(devices, nodes) == rank
     assert Launch(devices, nodes).is_main == (rank == 0)
 
 
@@ -123,7 +123,7 @@ def test_what_is_no_rank_is_told(monkeypatch: pytest.MonkeyPatch, command: Comma
     monkeypatch.setenv("LOCAL_RANK", "one")
 
     with pytest.raises(OptionError, match="LOCAL_RANK='one', which is no rank"):
-        console.rank_of(2, 1)
+        rank_of(2, 1)
     done = command("run", "--method", "zero-shot", "--setting", "few-shot", "--devices", 2)
     assert (done.code, len(done.err.splitlines())) == (2, 1)
 
@@ -131,7 +131,7 @@ def test_what_is_no_rank_is_told(monkeypatch: pytest.MonkeyPatch, command: Comma
 def test_only_rank_0_prints_and_any_rank_tells_its_error(
     monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    several(monkeypatch, {"LOCAL_RANK": "1", "MASTER_PORT": "1"})
     words = ("run", "--setting", "few-shot", "--accelerator", "cpu", "--devices", 2)
 
     done = command(*words, "--method", "none-such")
@@ -159,4 +159,39 @@ def test_a_rank_that_was_not_asked_for_is_refused(
     several(monkeypatch, variables)
 
     with pytest.raises(OptionError, match=f"{named}.* asks for ranks 0 to 1"):
-        console.rank_of(2, 1)
+        rank_of(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"LOCAL_RANK": "1"}, "LOCAL_RANK=1 and no MASTER_PORT"),
+        ({"LOCAL_RANK": "0"}, "LOCAL_RANK=0 and no MASTER_PORT"),
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "4", "MASTER_PORT": "1"}, "WORLD_SIZE=4.* asks for 2"),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, "SLURM_NTASKS=4.* there are 4 processes"),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, "SLURM_NTASKS=1.* there is 1 process"),
+        ({"SLURM_NTASKS": "2"}, "SLURM_NTASKS=2 and no SLURM_PROCID"),
+        ({"TORCHELASTIC_RUN_ID": "job"}, "TORCHELASTIC_RUN_ID and no RANK"),
+        ({"TORCHELASTIC_RUN_ID": "job", "RANK": "1", "WORLD_SIZE": "3"}, "WORLD_SIZE=3"),
+        (LSF | {"JSM_NAMESPACE_RANK": "1"}, "JSM_NAMESPACE_SIZE=4"),
+    ],
+)
+def test_processes_that_would_never_meet_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    """Two processes of one node were asked for, and left-over variables tell of others."""
+    several(monkeypatch, variables)
+
+    with pytest.raises(OptionError, match=f"the environment has {told}"):
+        rank_of(2, 1)
+    assert rank_of(1, 1) == 0
+
+
+def test_nodes_that_do_not_know_where_they_meet_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_meeting(1)
+    with pytest.raises(OptionError, match=r"--num-nodes 2: .* MASTER_ADDR, MASTER_PORT"):
+        check_meeting(2)
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    check_meeting(2)
