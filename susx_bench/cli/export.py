@@ -19,12 +19,16 @@ from susx_bench.options import ANY_PATH, FILE_PATH
 Try:
   susx-bench export results/digits/demo/gda-HASH.json --to head.safetensors
   susx-bench export RECORD.json --features FILE.safetensors --to head.safetensors
-  susx-bench export answers/classifier.safetensors --to head.onnx"""
+  susx-bench export answers/classifier.safetensors --to head.onnx
+  susx-bench export answers/classifier.safetensors --to whole.onnx --tower"""
 )
 @click.argument("classifier", type=ANY_PATH, metavar="RECORD|CLASSIFIER")
 @click.option("--to", type=FILE_PATH, required=True, help="FILE.safetensors or FILE.onnx.")
+@click.option(
+    "--tower", is_flag=True, help="Put the encoder's image tower before the head, in FILE.onnx."
+)
 @names_inputs
-def export(classifier: Path, to: Path, **given: Any) -> None:
+def export(classifier: Path, to: Path, tower: bool, **given: Any) -> None:
     """Write the weights and bias of a method: of a record, or of what classify has fitted.
 
     Only methods that are linear in the image's feature have them. A record's method is fitted again
@@ -38,10 +42,12 @@ def export(classifier: Path, to: Path, **given: Any) -> None:
 
     named = named_inputs(given)
     if classifier.suffix == ".safetensors":
-        head, same = of_classifier(classifier, to), ""
+        head, same = of_classifier(classifier, to, tower=tower), ""
     else:
         with redirect_stdout(sys.stderr), notes.status(f"fitting {classifier.name}"):
-            head, differ, images = export_record(classifier, to, named, Reporter(notes))
+            head, differ, images = export_record(
+                classifier, to, named, Reporter(notes), tower=tower
+            )
         same = f", the record's answer on {images - differ:,} of {counted(images, 'test image')}"
     classes, width = head.linear.weights.shape
     stdout().print(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from susx_bench.cli.shared import is_given, said
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import OptionError
 from susx_bench.options import ANY_PATH, FILE_PATH, IMAGES, NAME, SCALE, TEXT, Group
+from susx_bench.options.run import OWN_DATA, RunOptions
+
+if TYPE_CHECKING:
+    from susx_bench.features.convert.give import Content
 
 _PARTS = {
     "text": "Features of the class names, in the order of the labels.",
@@ -119,14 +126,23 @@ def _layouts(given: tuple[str, ...]) -> dict[str, Any]:
     return layouts
 
 
+_EXPORTED = (
+    *("setting", "dataset", "data_root", "source", "split_file", *OWN_DATA, "on_bad_image"),
+    *("encoder", "precision", "prompts", "prompts_dir", "support", "shots", "seed", "views"),
+    *("accelerator", "batch_size", "workers"),
+)
+"""Options of `run` that say which features those of a dataset are."""
+
+
 @features.command(
     "export",
     epilog="""\b
 Try:
   susx-bench features export dtd.safetensors --to caches/dtd
-  susx-bench features export dtd.safetensors --to dtd.npz""",
+  susx-bench features export dtd.safetensors --to dtd.npz
+  susx-bench features export --dataset dtd --encoder RN50:openai --to dtd.safetensors""",
 )
-@click.argument("bundle", type=FILE_PATH)
+@click.argument("bundle", type=FILE_PATH, required=False)
 @click.option(
     "--to",
     type=ANY_PATH,
@@ -134,9 +150,42 @@ Try:
     help="A folder for Tip-Adapter's cache files, FILE.npz, or FILE.safetensors.",
 )
 @click.option("--force", is_flag=True, help="Replace files that hold something else.")
-def export_features(bundle: Path, to: Path, force: bool) -> None:
-    """Write the features of BUNDLE as other programs read them."""
+@RunOptions.click_options(*_EXPORTED, group="")
+def export_features(bundle: Path | None, to: Path, force: bool, **_: Any) -> None:
+    """Write the features of BUNDLE, or of a dataset, as other programs read them.
+
+    A dataset's are encoded where they are not yet. Its support is the whole train split, --shots
+    images per class of it, or the support set that --support names.
+    """
+    options = said(RunOptions)
     with stderr().status("loading"):
-        from susx_bench.features.convert.give import read_bundle, write
-    for path in write(read_bundle(bundle), to, force=force):
+        from susx_bench.features.convert.give import format_of, read_bundle, write
+    format_of(to)  # before anything is encoded
+    if bundle is not None:
+        if asked := sorted(name for name in options if is_given(name)):
+            raise OptionError(
+                f"{RunOptions.declared()[asked[0]].spelling(asked[0])} does not go with a bundle: "
+                "it is for a dataset."
+            )
+        content = read_bundle(bundle)
+    elif "dataset" in options:
+        content = _of_dataset(options)
+    else:
+        raise OptionError("nothing to export: give a BUNDLE, or --dataset NAME --encoder ENCODER.")
+    for path in write(content, to, force=force):
         stdout().print(f"wrote {path}", soft_wrap=True)
+
+
+def _of_dataset(options: dict[str, Any]) -> Content:
+    """The features of a dataset; a support set is one that class names alone have made."""
+    notes = stderr()
+    with notes.status("loading"):
+        from susx_bench.progress import Reporter
+        from susx_bench.runner.given import features_of
+        from susx_bench.runner.request import Request
+
+    setting = "name-only" if "support" in options else "few-shot"
+    with redirect_stdout(sys.stderr):
+        return features_of(
+            Request(method=("zero-shot",), **{"setting": setting} | options), Reporter(notes)
+        )

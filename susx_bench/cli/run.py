@@ -366,6 +366,22 @@ def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
             click.echo(canonical_json(line).replace("\x7f", r"\u007f"))  # the rest is ASCII
 
 
+def _one_record(outcomes: Sequence[Outcome], request: Request, *, suite: bool) -> str:
+    """A line with the path of a record of the last method that was asked for; empty for none."""
+    from susx_bench.registry import load_method
+
+    shown = [outcome for outcome in outcomes if outcome.record is not None]
+    if not suite and shown:
+        asked = load_method(request.method[-1])[0].name
+        shown = [o for o in shown if o.cell.method.name == asked] or shown
+    if not shown:
+        return ""
+    cell, path = shown[-1].cell, shown[-1].path
+    drawn = f", S = {cell.draw_shots}, seed {cell.seed}" if cell.draw_shots else ""
+    more = " (--json names all)" if len(shown) > 1 else ""
+    return f"record of {cell.method.name}{drawn}, for export and records show: {path}{more}"
+
+
 def _print_table(
     outcomes: Sequence[Outcome], request: Request, seconds: float, metric: str, *, suite: bool
 ) -> None:
@@ -392,6 +408,8 @@ def _print_table(
         console.print(
             f"{each} with the same inputs; nothing to do (--force to run again): {out}",
         )
+    if line := _one_record(outcomes, request, suite=suite):
+        console.print(line, soft_wrap=True)
     if records:
         own = [] if suite else [name for name in request.method if ":" in name]
         named = out if is_given("out") else None

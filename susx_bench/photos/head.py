@@ -9,10 +9,10 @@ from typing import Any
 
 from safetensors.torch import save
 
-from susx_bench.encoders.base import Encoder
+from susx_bench.encoders.base import Encoder, Towers
 from susx_bench.encoders.elsewhere import open_clip_words, preprocessing
 from susx_bench.encoders.named import open_encoder
-from susx_bench.errors import BenchError, OptionError, PackageMissingError
+from susx_bench.errors import BenchError, EncoderError, OptionError
 from susx_bench.events import Listener, ignore
 from susx_bench.methods.base import Context, Method
 from susx_bench.methods.linear import LinearHead, NotLinearError, linear_head
@@ -54,17 +54,24 @@ class Head:
     preprocess: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, tower: Encoder | None = None) -> None:
         """Write ``weights``, ``bias`` and one metadata key ``head``; or an ONNX model of them.
 
-        The model has an input ``features (N, D)``, of any length, an output ``logits (N, K)``, and
-        the same metadata.
+        The model has the same metadata, see `susx_bench.photos.onnx`.
+
+        Args:
+            path: The file.
+            tower: The encoder, to put its image tower before the head.
 
         Raises:
-            OptionError: If the path ends in neither ``.safetensors`` nor ``.onnx``.
+            OptionError: If the path ends in neither ``.safetensors`` nor ``.onnx``, or in
+                ``.safetensors`` with a tower.
+            EncoderError: If the tower cannot be exported.
             OutputError: If it cannot be written.
             PackageMissingError: If onnx is not installed and wanted.
         """
+        if tower is not None and path.suffix != ".onnx":
+            raise OptionError(f"--to {path}: --tower goes into a file that ends in .onnx.")
         if path.suffix not in (".safetensors", ".onnx"):
             raise OptionError(
                 f"--to {path}: a head is a file that ends in .safetensors, or in .onnx."
@@ -81,41 +88,18 @@ class Head:
             **self.facts,
         }
         if path.suffix == ".onnx":
-            write_atomic(path, _onnx(self.linear, {META: canonical_json(says)}))
+            from susx_bench.photos.onnx import head_model, tower_model
+
+            if tower is None:
+                content = head_model(self.linear, {META: canonical_json(says)})
+            else:
+                towers = tower.towers
+                said = {META: canonical_json(says | {"preprocess": _prepared(self, towers)})}
+                content = tower_model(towers, self.linear, said)
+            write_atomic(path, content)
             return
         tensors = {"weights": self.linear.weights, "bias": self.linear.bias}
         write_atomic(path, save(tensors, metadata={META: canonical_json(says)}))
-
-
-def _onnx(linear: LinearHead, says: Mapping[str, str]) -> bytes:
-    """An ONNX model that normalises features and gives their logits."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise PackageMissingError("an .onnx file", "onnx") from error
-    make, kind = onnx.helper, onnx.TensorProto.FLOAT
-    classes, width = linear.weights.shape
-    graph = make.make_graph(
-        [
-            make.make_node("LpNormalization", ["features"], ["unit"], axis=-1, p=2),
-            make.make_node("Gemm", ["unit", "weights", "bias"], ["logits"], transB=1),
-        ],
-        "head",
-        [make.make_tensor_value_info("features", kind, ["N", width])],
-        [make.make_tensor_value_info("logits", kind, ["N", classes])],
-        [
-            onnx.numpy_helper.from_array(linear.weights.numpy(), "weights"),
-            onnx.numpy_helper.from_array(linear.bias.numpy(), "bias"),
-        ],
-    )
-    # Versions that every runtime since 2022 reads.
-    model = make.make_model(
-        graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8, producer_name="susx-bench"
-    )
-    make.set_model_props(model, dict(says))
-    onnx.checker.check_model(model)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
 
 
 def head_of(
@@ -160,6 +144,36 @@ def head_of(
     )
 
 
+def _prepared(head: Head, towers: Towers) -> dict[str, Any]:
+    """How images are prepared: as the head knows it, or what the loaded encoder says."""
+    if head.preprocess is not None:
+        return dict(head.preprocess)
+    config = towers.preprocess_cfg
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in config.items()}
+
+
+def _tower_of(head: Head) -> Encoder:
+    """The encoder of a head, for its image tower.
+
+    Raises:
+        OptionError: If it did not compute in fp32.
+        EncoderError: If it has other weights than those that the head was made with.
+        BenchError: If it cannot be had.
+    """
+    if head.precision != "fp32":
+        raise OptionError(
+            f"--tower: the features are of {head.precision}, and the tower is exported in fp32, "
+            "whose features differ. Fit it again with --precision fp32."
+        )
+    encoder = open_encoder(head.encoder, head.precision)
+    if head.encoder_sha256 and encoder.sha256 != head.encoder_sha256:
+        raise EncoderError(
+            f"--tower: {head.encoder} has other weights here ({encoder.sha256[:8]}) than those "
+            f"that the head was made with ({head.encoder_sha256[:8]})."
+        )
+    return encoder
+
+
 def _opened(encoder: str, precision: str) -> Encoder | None:
     """An encoder by its name; None for the name of a bundle's that nobody knows."""
     try:
@@ -168,18 +182,20 @@ def _opened(encoder: str, precision: str) -> Encoder | None:
         return None
 
 
-def export(classifier: Classifier | Path | str, to: Path | str) -> Head:
+def export(classifier: Classifier | Path | str, to: Path | str, *, tower: bool = False) -> Head:
     """Write the linear head of a classifier, to be used without susx-bench.
 
     Args:
         classifier: A fitted `susx_bench.Classifier`, or the file that it was saved in.
         to: ``FILE.safetensors``, or ``FILE.onnx``.
+        tower: Whether the ONNX model begins with the encoder's image tower.
 
     Returns:
         What was written.
 
     Raises:
         OptionError: If the method is not linear in the image's feature, or a file is no classifier.
+        EncoderError: If the image tower cannot be had or exported.
         OutputError: If it cannot be written.
     """
     file: Path = checked("to", FILE_PATH, to)
@@ -196,12 +212,12 @@ def export(classifier: Classifier | Path | str, to: Path | str) -> Head:
         prompts=classifier.prompts,
         temperature=classifier.temperature,
     )
-    head.write(file)
+    head.write(file, _tower_of(head) if tower else None)
     return head
 
 
 def export_record(
-    path: Path, to: Path, named: Named, listen: Listener = ignore
+    path: Path, to: Path, named: Named, listen: Listener = ignore, *, tower: bool = False
 ) -> tuple[Head, int, int]:
     """Write the linear head of a record's method.
 
@@ -210,6 +226,7 @@ def export_record(
         to: ``FILE.safetensors``, or ``FILE.onnx``.
         named: What the user names of its inputs, as for `susx_bench.runner.verify.verify`.
         listen: Told of notes.
+        tower: Whether the ONNX model begins with the encoder's image tower.
 
     Returns:
         What was written, on how many test images it has another answer than the record (where two
@@ -234,5 +251,5 @@ def export_record(
         record=record.input_sha256,
     )
     differ = int((head.linear.logits(features.test).argmax(-1) != again.top1).sum())
-    head.write(to)
+    head.write(to, _tower_of(head) if tower else None)
     return head, differ, len(again.top1)

@@ -913,7 +913,13 @@ def test_another_number_is_chosen(browser: Browser, tmp_path: Path) -> None:
     page = visit("#other")
     first = [each.inner_text() for each in page.locator("td.cell").all()]
     options = page.locator("[name=metric] option").all_inner_texts()
+    by_accuracy = page.locator("#answers .summary").inner_text()
     page.select_option("[name=metric]", "nll")
+    summary = page.locator("#answers .summary").inner_text()
+    ranking = page.locator(".ranking tbody tr").all_inner_texts()
+    heads = page.locator(".ranking thead th").all_inner_texts()
+    article = page.locator("#answers article").inner_text()
+    dots = page.locator(".chart title").all_text_contents()
     shown, order = page.locator("td.cell").all_inner_texts(), names(page)
     status = page.locator("#status").inner_text()
     head(page, "dtd").first.click()
@@ -929,8 +935,7 @@ def test_another_number_is_chosen(browser: Browser, tmp_path: Path) -> None:
 
     assert options == [
         *("top-1 accuracy", "mean over classes of the accuracy", "top-5 accuracy"),
-        *("expected calibration error in points, lower is better",),
-        *("negative log-likelihood in nats, lower is better",),
+        *("expected calibration error", "negative log-likelihood"),
     ]
     assert [name.split()[0] for name in order] == ["tipx", "zero-shot", "tip-adapter"]
     tipx = next(row for row in board.rows if row.method == "tipx")
@@ -939,6 +944,23 @@ def test_another_number_is_chosen(browser: Browser, tmp_path: Path) -> None:
     assert status.endswith("because so")
     assert sorted_up[0] == order[0]
     assert kept == shown
+    means = {
+        row.method: sum(cell.mean for cell in row.cells if cell) / 2
+        for row in board.rows
+        if any(row.cells)
+    }
+    assert "The best with 4 labelled images per class, by top-1 accuracy\n" in by_accuracy
+    assert "per class, by negative log-likelihood (lower is better)\n" in summary
+    gain = means["zero-shot"] - means["tipx"]
+    assert f"{means['tipx']:.3f}\xa0nats, {gain:.3f} nats below zero-shot." in summary
+    assert heads[1:3] == ["negative log-likelihood, nats", "nats to the best"]
+    assert [line.split()[0] for line in ranking] == ["tipx", "zero-shot"]
+    assert [f"{means['zero-shot']:.3f}", f"+{gain:.3f}"] == ranking[1].split("\t")[1:3]
+    assert "Intervals over test images are kept of top-1 accuracy alone." in article
+    assert "No negative log-likelihood: tip-adapter." in article
+    assert sorted(dot.split(": ")[1].split(" in ")[0] for dot in dots) == sorted(
+        f"{means[name]:.3f} nats" for name in ("tipx", "zero-shot")
+    )
     assert "negative log-likelihood" in dialog
     assert "top-5 accuracy" in dialog
     assert back == first

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from susx_bench import Classifier, Context
 from susx_bench.encoders.elsewhere import open_clip_words, preprocessing
 from susx_bench.encoders.named import open_encoder
 from susx_bench.encoders.openclip import OpenClip
-from susx_bench.errors import OptionError, PackageMissingError
+from susx_bench.errors import BenchError, EncoderError, OptionError, PackageMissingError
 from susx_bench.testing.task import make_context
 from tests.conftest import Bundle, Command
-from tests.encoders.conftest import Folder, folder
+from tests.encoders.conftest import RESNET, VIT, Folder, folder
 
 __all__ = ["folder"]  # a fixture
 
@@ -194,6 +195,25 @@ def test_heads_have_the_records_classes_on_real_features(
 
         assert done.code == 0, done.err
         assert f"the record's answer on {same:,} of {total:,} test images" in done.out
+        done = command("export", record["record"], "--features", path, "--to", "h.onnx")
+        assert done.code == 0, done.err
+        check_onnx(Path("h.onnx"), Path("h.safetensors"), load_file(path)["test"].float())
+
+
+def check_onnx(model: Path, head: Path, features: torch.Tensor) -> None:
+    """The model's classes are the head's, but where two are as good but for rounding."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="'.[test]' has it")
+    tensors, session = load_file(head), onnxruntime.InferenceSession(str(model))
+    rows = torch.nn.functional.normalize(features, dim=-1)
+    wanted = rows @ tensors["weights"].T + tensors["bias"]
+
+    logits = torch.from_numpy(session.run(None, {"features": features.numpy()})[0])
+
+    near = 1e-5 * float(wanted.abs().max())
+    torch.testing.assert_close(logits, wanted, atol=near, rtol=0)
+    margin = wanted.topk(2).values.diff().abs().flatten()
+    same = logits.argmax(-1) == wanted.argmax(-1)
+    assert bool((same | (margin < 2 * near)).all()), model
 
 
 def onnx_answers(capsys: pytest.CaptureFixture[str], features: torch.Tensor) -> list[str]:
@@ -225,28 +245,80 @@ def test_an_onnx_head_answers_as_the_other(
     assert len(set(wanted)) > 1
 
 
-@pytest.mark.real
-def test_an_onnx_head_has_the_others_classes_on_real_features(real: Path) -> None:
+def lines_with_the_tower() -> str:
+    """The lines on the page that classify an image with the whole model."""
+    part = PAGE.read_text().partition("### With the image tower")[2]
+    return re.findall(r"```python\n(.*?)```", part, re.DOTALL)[0]
+
+
+SQUARE = VIT | {"vision_cfg": VIT["vision_cfg"] | {"image_size": 16}}
+
+
+@pytest.mark.parametrize("model", [SQUARE, RESNET])
+def test_an_onnx_model_with_the_tower_answers_as_the_classifier(
+    model: dict[str, Any], folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Attention and ResNet; in batches of any size, and on images by the lines on the page."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="'.[test]' has it")
-    for path in sorted((real / "features").glob("*.safetensors")):
-        tensors = load_file(path)
-        if "text" not in tensors:
-            continue
-        text = tensors["text"].float()
-        context = Context(text, text, torch.arange(len(text)), 100.0)
-        names = [str(k) for k in range(len(text))]
-        classifier = Classifier.fit(names, "zero-shot", context, "RN50:openai")
-        head = susx_bench.export(classifier, "head.onnx")
-        rows = torch.nn.functional.normalize(tensors["test"].float(), dim=-1)
+    name = f"local-dir:{folder(model)}"
+    encoder = open_encoder(name)
+    towers = encoder.towers
+    images = [picture(seed) for seed in range(12)]
+    with torch.no_grad():
+        features = towers.images(torch.stack([towers.transform(image) for image in images]))
+    text = torch.nn.functional.normalize(features.view(3, 4, -1).mean(1))
+    context = Context(text, features, torch.arange(12) // 4, encoder.logit_scale)
+    classifier = Classifier.fit(NAMES, "gda", context, name, weights_sha256=encoder.sha256)
+    fast = torch.backends.mha.get_fastpath_enabled()
 
-        session = onnxruntime.InferenceSession("head.onnx")
-        (logits,) = session.run(None, {"features": rows.numpy()})
+    head = susx_bench.export(classifier, "whole.onnx", tower=True)
 
-        wanted = head.linear.logits(rows)
-        torch.testing.assert_close(torch.from_numpy(logits), wanted, atol=1e-3, rtol=0)
-        margin = wanted.topk(2).values.diff().abs().flatten()
-        same = torch.from_numpy(logits).argmax(-1) == wanted.argmax(-1)
-        assert bool((same | (margin < 1e-3)).all()), path.stem
+    assert torch.backends.mha.get_fastpath_enabled() == fast
+    session = onnxruntime.InferenceSession("whole.onnx")
+    says = json.loads(session.get_modelmeta().custom_metadata_map["head"])
+    assert says["preprocess"] == head.preprocess
+    for count in (1, 2, 12):
+        pixels = torch.stack([towers.transform(image) for image in images[:count]])
+        logits, rows = session.run(None, {"pixels": pixels.numpy()})
+        torch.testing.assert_close(torch.from_numpy(rows), features[:count], atol=1e-5, rtol=0)
+        wanted = head.linear.logits(features[:count])
+        torch.testing.assert_close(torch.from_numpy(logits), wanted, atol=1e-2, rtol=1e-4)
+    said = []
+    capsys.readouterr()
+    for image in images:
+        image.save("photo.png")
+        exec(lines_with_the_tower().replace("photo.jpg", "photo.png"), {})
+        said.append(capsys.readouterr().out.strip())
+    assert said == [NAMES[label] for label in classifier.predict(features).label.tolist()]
+    assert len(set(said)) > 1
+
+
+def test_a_tower_that_cannot_be_exported_is_one_line(folder: Folder, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="'.[test]' has it")
+    name = f"local-dir:{folder()}"
+    context = make_context()
+    for changes, to, why in (
+        ({}, "head.safetensors", "--tower goes into a file that ends in .onnx"),
+        ({"precision": "bf16"}, "head.onnx", "the features are of bf16"),
+        ({"weights_sha256": "0" * 64}, "head.onnx", "has other weights here"),
+    ):
+        classifier = Classifier.fit(list("abcde"), "gda", context, name, **changes)
+        with pytest.raises(BenchError, match=why):
+            susx_bench.export(classifier, tmp_path / to, tower=True)
+        assert not (tmp_path / to).exists()
+
+
+def test_a_tower_whose_model_differs_is_not_written(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="'.[test]' has it")
+    monkeypatch.setattr("susx_bench.photos.onnx._TOLERANCE", -1.0)
+    context = make_context()
+    classifier = Classifier.fit(list("abcde"), "gda", context, f"local-dir:{folder()}")
+
+    with pytest.raises(EncoderError, match="other features than the encoder"):
+        susx_bench.export(classifier, "head.onnx", tower=True)
+    assert not Path("head.onnx").exists()
 
 
 def test_without_onnx_it_says_what_to_install(

@@ -195,7 +195,15 @@ def test_labels_are_set_by_keyboard_and_pointer_and_read_back(
     found = read_labels([tmp_path / "labels.csv"], CLASSES, photos)
     told = {photos.photos[place].name: label for place, label in found.given.items()}
     assert told == {"=1+1.png": 1, "a b.png": 0, 'e"f.png': 2, "g.png": 2, "h#i?.png": 2}
-    assert "susx-bench classify . --labelled labels.csv" in page.locator("#status").inner_text()
+    status = page.locator("#status")
+    assert "Saved 5 labels as labels.csv, where this browser puts downloads" in status.inner_text()
+    assert "susx-bench classify . --labelled labels.csv" in status.inner_text()
+    copy = status.get_by_role("button", name="Copy")
+    copy.click()
+    page.wait_for_function("document.querySelector('#status .copy').textContent !== 'Copy'")
+    selected = page.evaluate("String(getSelection())")  # nothing, where the browser let it copy
+    assert selected in ("", "susx-bench classify . --labelled labels.csv")
+    assert status.locator("button").inner_text() in ("Copied", "Selected: press Ctrl+C")
 
 
 def test_labels_outlive_the_page(browser: Browser, folder: Path) -> None:  # noqa: F811

@@ -36,13 +36,47 @@ function nearest(key) {
 /** The answer of a section that differs by regime and by what chose the settings, at a level. */
 function answerOf(group, seen, at) {
   const { board } = page;
-  return (board.answers || []).find((one) => {
+  return (board.answers || []).filter((one) => {
     const section = board.sections[one.section];
-    return level(one) === level(at) && section.group === group && section.seen === seen && bestOf(one);
-  });
+    return level(one) === level(at) && section.group === group && section.seen === seen;
+  }).map(judged).find(bestOf);
 }
 
 const bestOf = (answer) => answer.rows.find((one) => one.ranked && one.row !== page.board.zeroShot);
+
+/** An answer by the number that is chosen: the same rows and columns, the best first. Intervals over
+ * test images are those of top-1 accuracy alone. */
+function judged(one) {
+  if (!page.metric.rows) return one;
+  const { zeroShot } = page.board;
+  const mean = (row) => {
+    const cells = one.columns.map((c) => page.rows[row.row].cells[c]);
+    return cells.some((cell) => !cell || cell.mean === undefined) ? null : cells.reduce((sum, cell) => sum + cell.mean, 0) / cells.length;
+  };
+  const found = one.rows.map((row) => ({ row: row.row, ranked: row.ranked, seconds: row.seconds, value: mean(row) }));
+  const rows = found.filter((row) => row.value !== null)
+    .sort((a, b) => b.ranked - a.ranked || (a.value === b.value ? 0 : better(a.value, b.value) ? -1 : 1));
+  const zero = rows.find((row) => row.row === zeroShot);
+  return {
+    ...one,
+    without: found.filter((row) => row.value === null).map((row) => row.row),
+    rows: rows.map(({ value, ...row }, i) => ({
+      ...row,
+      accuracy: [value],
+      ...(zero && row.row !== zeroShot ? { overZeroShot: [value - zero.value] } : {}),
+      ...(i ? { behind: [value - rows[0].value] } : {}),
+    })),
+  };
+}
+
+/** Whether a value of the chosen number is better than another. */
+const better = (value, other) => (page.metric.lower ? value < other : value > other);
+
+/** The chosen number in words: what it is, a value of it, and a difference. */
+const metricName = (metric = page.metric) => metric.heading.split(" in ")[0];
+const unit = () => page.metric.heading.match(/ in (%|points|nats)/)[1];
+const figure = (value) => `${fixed(value, page.metric.digits)}\u00a0${unit()}`;
+const steps = () => (unit() === "nats" ? "nats" : "points");
 
 function chooser() {
   const { board } = page;
@@ -59,9 +93,13 @@ function chooser() {
   const select = (name, label, options, chosen) => make("label", {}, label, make("select", { name },
     ...options.map(([value, text]) => make("option", { value, selected: value === chosen ? "" : null }, text))));
   const parts = [];
+  const metrics = board.metrics || [];
   if (all.length > 1) parts.push(select("labels", "You have", all.map((one) => [level(one), levelName(one)]), level(usual)));
   if (groups.length > 1) parts.push(select("regime", "Kind of method", groups.map((one) => [one, one.replace(/^inductive$/, "inductive (each image alone)")]), groups[0]));
-  if (seen.length > 1) parts.push(select("seen", "The method may be tuned by", seen.map((one) => [one, one]), seen[0]));
+  if (seen.length > 1) parts.push(select("seen", "It may be tuned by", seen.map((one) => [one, one]), seen[0]));
+  if (metrics.length > 1) {
+    parts.push(select("metric", "Judged by", metrics.map((one, i) => [i ? one.name : "", metricName(one)]), ""));
+  }
   page.usual = { labels: level(usual), regime: groups[0], seen: seen[0] };
   $("chooser").replaceChildren(...parts);
   $("chooser").hidden = !parts.length;
@@ -72,7 +110,7 @@ function named(row) {
   return paper ? make("a", { href: paper, rel: "noreferrer", title: "The paper" }, shortName(row)) : shortName(row);
 }
 
-const between = ([, low, high], show = signed) => `[${show(low)}, ${show(high)}]`;
+const between = ([, low, high], show = signed) => (low === undefined ? "" : `[${show(low)}, ${show(high)}]`);
 
 function answer() {
   const given = { ...page.usual, ...Object.fromEntries(new FormData($("chooser"))) };
@@ -99,9 +137,15 @@ function summary(found, wanted) {
     const row = board.rows[best.row];
     const which = names.length > 1 ? [make("strong", {}, named(row)), " has "] : [];
     const gain = best.overZeroShot;
-    const more = gain ? `, ${fixed(Math.abs(gain[0]))} points ${gain[0] < 0 ? "below" : "above"} zero-shot` : "";
-    const where = wanted && !wanted.measured ? ` at ${one.shots}` : "";
-    return [...which, make("span", { class: "big" }, `${fixed(best.accuracy[0])}\u00a0%`), `${where}${more}`];
+    const value = figure(best.accuracy[0]);
+    const amount = gain && `${fixed(Math.abs(gain[0]), page.metric.digits)} ${steps()}`;
+    const way = gain && (gain[0] < 0 ? "below" : "above");
+    // Between two levels the gain comes first: their accuracies are of other datasets.
+    const said = wanted && !wanted.measured
+      ? gain ? [make("span", { class: "big" }, amount), ` ${way} zero-shot (${value} at ${one.shots})`]
+        : [make("span", { class: "big" }, value), ` at ${one.shots}`]
+      : [make("span", { class: "big" }, value), gain ? `, ${amount} ${way} zero-shot` : ""];
+    return [...which, ...said];
   });
   const joined = sentences.flatMap((one, i) => (i ? ["; ", ...one] : one));
   const first = board.rows[bestOf(found[0]).row];
@@ -109,7 +153,8 @@ function summary(found, wanted) {
   const missing = wanted && !wanted.measured ? make("p", { class: "quiet" },
     `Nothing was measured with ${wanted.shots} per class. The nearest, ${found.map((one) => one.shots).join(" and ")}, are shown${bothAt(found)}.`) : null;
   return make("div", { class: "summary" },
-    make("h3", {}, wanted ? `The best with ${levelName({ ...wanted, measured: true })}` : "The best method"),
+    make("h3", {}, `The best ${wanted ? `with ${levelName({ ...wanted, measured: true })}` : "method"}, by ${metricName()}`
+      + (page.metric.lower ? " (lower is better)" : "")),
     make("p", {}, ...lead, ...joined, "."), missing);
 }
 
@@ -122,10 +167,11 @@ function bothAt(found) {
   const pairs = few.one.columns.flatMap((c) => many.one.columns.filter((d) => same(c, d)).map((d) => [c, d]));
   if (!pairs.length) return ", on other datasets";
   const [c, d] = pairs[0];
-  const zero = board.zeroShot === null ? null : board.rows[board.zeroShot].cells[c];
-  const said = [[few, c], [many, d]].map(([{ one, row }, k]) => `${shortName(row)} ${fixed(row.cells[k].mean)} % at ${one.shots}`);
+  const cellOf = (row, k) => page.rows[row].cells[k];
+  const zero = board.zeroShot === null ? null : cellOf(board.zeroShot, c);
+  const said = [[few, c], [many, d]].map(([{ one, row }, k]) => `${shortName(row)} ${figure(cellOf(bestOf(one).row, k).mean)} at ${one.shots}`);
   const others = few.one.columns.length > 1 || many.one.columns.length > 1 ? ", of which not all are on the same datasets" : "";
-  return `${others}. On ${board.columns[c].dataset}, measured at both: ${zero ? `zero-shot ${fixed(zero.mean)} %, ` : ""}${said.join(", ")}`;
+  return `${others}. On ${board.columns[c].dataset}, measured at both: ${zero ? `zero-shot ${figure(zero.mean)}, ` : ""}${said.join(", ")}`;
 }
 
 /** One level: the ranking over the columns that all of it has, and accuracy against seconds. */
@@ -146,30 +192,42 @@ function card(one, several) {
   const line = (row) => {
     const of = board.rows[row.row];
     const behind = row === best || !row.behind ? [row === best ? "the best" : ""]
-      : [signed(row.behind[0]), row.behind[2] >= 0 ? " ≈" : "", make("small", {}, ` ${between(row.behind)}`)];
+      : [signed(row.behind[0], page.metric.digits), row.behind[2] >= 0 ? " ≈" : "", make("small", {}, ` ${between(row.behind)}`)];
     return make("tr", {},
       make("th", { scope: "row" }, named(of), of.tunable ? make("small", {}, ` ${of.tuning}`) : ""),
-      make("td", {}, fixed(row.accuracy[0]), make("small", {}, ` ${between(row.accuracy, fixed)}`)),
+      make("td", {}, shown(row.accuracy[0]), make("small", {}, ` ${between(row.accuracy, fixed)}`)),
       make("td", {}, ...behind),
       time ? make("td", {}, seconds(row.seconds)) : "");
   };
   const table = make("table", { class: "ranking" },
-    make("thead", {}, make("tr", {}, ...["method", "accuracy, %", "points to the best", ...(time ? ["seconds"] : [])]
+    make("thead", {}, make("tr", {}, ...["method", heading(), `${steps()} to the best`, ...(time ? ["seconds"] : [])]
       .map((text) => make("th", { scope: "col" }, text)))),
     make("tbody", {}, ...rows.map(line)));
   const even = rows.some((row) => row !== best && row !== zero && row.behind && row.behind[2] >= 0);
   const more = ranking.length - rows.filter((row) => row !== zero).length;
+  const brackets = page.metric.rows ? `Intervals over test images are kept of top-1 accuracy alone.`
+    : `In brackets: 95 % intervals over test images.${even ? " ≈ is as good as the best within chance." : ""}`;
   const notes = [
     over(one),
-    `In brackets: 95 % intervals over test images.${even ? " ≈ is as good as the best within chance." : ""}${more > 0 ? ` ${more} more below.` : ""}`,
+    `${brackets}${more > 0 ? ` ${more} more below.` : ""}`,
     unranked(one, best),
     absent(one),
+    without(one),
   ].filter(Boolean);
   const title = several ? make("h4", {}, levelName({ ...one, measured: true })) : null;
   return make("article", {}, title,
     make("div", { class: "scroll plain", tabindex: 0, role: "region", "aria-label": `Ranking, ${levelName({ ...one, measured: true })}` }, table),
     make("figure", { class: "chart" }, time ? chart(one) : make("p", { class: "quiet" }, "Measured on several machines: seconds are not compared.")),
     make("ul", { class: "quiet" }, ...notes.map((note) => make("li", {}, note))));
+}
+
+/** The head of a column of the chosen number. */
+const heading = () => (page.metric.rows ? `${metricName()}, ${unit()}` : "accuracy, %");
+
+/** Which rows have no such number. */
+function without(one) {
+  const names = distinct((one.without || []).map((r) => shortName(page.board.rows[r])));
+  return names.length ? `No ${metricName()}: ${names.join(", ")}.` : "";
 }
 
 const seconds = (value) => (value === undefined ? "" : `${+value.toPrecision(2)} s`);
@@ -188,11 +246,11 @@ function over(one) {
 /** The best number that is not ranked, where it is better than all that are, and why it is not. */
 function unranked(one, best) {
   const { board } = page;
-  const found = one.rows.filter((row) => !row.ranked && row.row !== board.zeroShot && row.accuracy[0] > best.accuracy[0])
-    .sort((a, b) => b.accuracy[0] - a.accuracy[0])[0];
+  const found = one.rows.filter((row) => !row.ranked && row.row !== board.zeroShot && better(row.accuracy[0], best.accuracy[0]))
+    .sort((a, b) => (better(a.accuracy[0], b.accuracy[0]) ? -1 : 1))[0];
   if (!found) return "";
   const marks = unrankedOn(board.rows[found.row], one.columns);
-  return `${shortName(board.rows[found.row])} ${marks} has ${signed(found.behind[0])} ${between(found.behind)}. ${meaning(marks)}`;
+  return `${shortName(board.rows[found.row])} ${marks} has ${signed(found.accuracy[0] - best.accuracy[0], page.metric.digits)}${page.metric.rows ? "" : ` ${between(found.behind)}`}. ${meaning(marks)}`;
 }
 
 function absent(one) {
@@ -223,8 +281,8 @@ function others(given, at) {
         answer();
         remember();
       });
-      return make("li", {}, button, `: ${shortName(board.rows[best.row])} ${fixed(best.accuracy[0])} %`
-        + (gain ? `, ${signed(gain[0])} over zero-shot` : "") + (at.length > 1 ? ` at ${one.shots}` : "")
+      return make("li", {}, button, `: ${shortName(board.rows[best.row])} ${figure(best.accuracy[0])}`
+        + (gain ? `, ${signed(gain[0], page.metric.digits)} ${gain[0] < 0 ? "from" : "over"} zero-shot` : "") + (at.length > 1 ? ` at ${one.shots}` : "")
         + (seen === given.seen ? "" : `, ${seen}`));
     })));
 }

@@ -4,7 +4,11 @@ const all = JSON.parse($("boards").textContent);
 $("suites").append(...all.map(({ name, title }) =>
   make("a", { href: `#${encodeURIComponent(name)}`, "data-name": name, title }, name.replaceAll("-", " "))));
 $("suites").hidden = all.length < 2;
-$("chooser").addEventListener("input", () => { answer(); remember(); });
+$("chooser").addEventListener("input", ({ target }) => {
+  if (target.name === "metric") filter();
+  answer();
+  remember();
+});
 $("chooser").addEventListener("submit", (event) => event.preventDefault());
 $("controls").addEventListener("input", filter);
 $("controls").addEventListener("submit", (event) => event.preventDefault());

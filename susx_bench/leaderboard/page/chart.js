@@ -25,19 +25,20 @@ function ticks(low, high, log) {
   return found;
 }
 
-/** The lowest accuracy in the picture: what lies further below would flatten the others. */
+/** The worst value in the picture, more being better: what lies further below would flatten the others. */
 function floor(values) {
   const ordered = [...values].sort((a, b) => a - b);
   const quartile = ordered[Math.floor(ordered.length / 4)];
-  const reach = Math.max(ordered.at(-1) - quartile, 1);
+  const reach = Math.max(ordered.at(-1) - quartile, 10 ** (1 - page.metric.digits));
   return ordered.find((value) => value >= quartile - reach);
 }
 
 function chart(one) {
   const { board } = page;
   const { width, height, left, right, top, bottom } = SIZE;
+  const sign = page.metric.lower ? -1 : 1; // better is up
   const points = one.rows.filter((row) => row.seconds > 0).map((row) => ({
-    ...row, of: board.rows[row.row], x: row.seconds, y: row.accuracy[0], zero: row.row === board.zeroShot,
+    ...row, of: board.rows[row.row], x: row.seconds, y: sign * row.accuracy[0], zero: row.row === board.zeroShot,
   }));
   if (points.length < 2) return "";
   const lowest = floor(points.map((point) => point.y));
@@ -50,7 +51,7 @@ function chart(one) {
   const xs = shown.map((point) => point.x);
   const ys = shown.map((point) => point.y);
   const [xLow, xHigh] = [Math.min(...xs) / 1.6, Math.max(...xs) * 1.9];
-  const pad = Math.max((Math.max(...ys) - Math.min(...ys)) * 0.09, 0.3);
+  const pad = Math.max((Math.max(...ys) - Math.min(...ys)) * 0.09, 0.3 / 10 ** (page.metric.digits - 1));
   const [yLow, yHigh] = [Math.min(...ys) - pad, Math.max(...ys) + pad];
   const at = {
     x: (value) => left + ((width - left - right) * Math.log(value / xLow)) / Math.log(xHigh / xLow),
@@ -63,23 +64,25 @@ function chart(one) {
     ]),
     ...ticks(yLow, yHigh, false).flatMap((y) => [
       svg("line", { x1: left, x2: width - right, y1: at.y(y), y2: at.y(y), class: "grid" }),
-      svg("text", { x: left - 6, y: at.y(y) + 4, "text-anchor": "end" }, String(+y.toFixed(1))),
+      svg("text", { x: left - 6, y: at.y(y) + 4, "text-anchor": "end" }, String(+(sign * y).toFixed(page.metric.digits))),
     ]),
     svg("text", { x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" }, `seconds per column, logarithmic · ${one.device}`),
-    svg("text", { x: left + 4, y: top + 8 }, "accuracy, %"),
+    svg("text", { x: left + 4, y: top + 8 }, heading() + (page.metric.lower ? ", lower is better" : "")),
   ];
   const steps = front.map((point, i) => (i ? `H${at.x(point.x).toFixed(1)}V${at.y(point.y).toFixed(1)}` : `M${at.x(point.x).toFixed(1)} ${at.y(point.y).toFixed(1)}`)).join("");
   const line = svg("path", { d: `${steps}H${width - right}`, class: "front" });
   const best = bestOf(one);
+  const said = (point) => figure(sign * point.y).replace("\u00a0", " ");
   const name = (point) => shortName(point.of) + (point.of.tunable ? ` · ${point.of.tuning}` : "") + (point.ranked || point.zero ? "" : ` ${unrankedOn(point.of, one.columns)}`);
   const hollow = shown.filter((point) => !point.ranked && !point.zero).map((point) => unrankedOn(point.of, one.columns)).join("");
   const dots = shown.map((point) => svg("circle", {
     cx: at.x(point.x), cy: at.y(point.y), r: point.row === best.row ? 6 : 4.5,
     class: [point.zero ? "zero" : point.ranked ? "ranked" : "hollow", front.includes(point) ? "on" : ""].join(" ").trim(),
-  }, svg("title", {}, `${name(point)}: ${fixed(point.y)} % in ${seconds(point.x)}`)));
+  }, svg("title", {}, `${name(point)}: ${said(point)} in ${seconds(point.x)}`)));
   const labels = placed(shown, front, best, name, at);
-  const told = `Accuracy against seconds. Nothing ranked is both faster and better than ${front.map(name).join(", ")}.`
-    + (below.length ? ` Below the picture: ${below.map((point) => `${name(point)} with ${fixed(point.y)} %`).join(", ")}.` : "")
+  const what = page.metric.rows ? metricName() : "accuracy";
+  const told = `${what[0].toUpperCase()}${what.slice(1)} against seconds. Nothing ranked is both faster and better than ${front.map(name).join(", ")}.`
+    + (below.length ? ` Below the picture: ${below.map((point) => `${name(point)} with ${said(point)}`).join(", ")}.` : "")
     + (hollow ? ` Hollow: not ranked. ${meaning(hollow)}` : "");
   const fragment = document.createDocumentFragment();
   fragment.append(

@@ -17,11 +17,6 @@ function controls() {
   const { board } = page;
   const search = make("input", { type: "search", name: "words", autocomplete: "off", placeholder: "method, dataset, …" });
   const parts = [make("label", {}, "Find", search)];
-  const metrics = board.metrics || [];
-  if (metrics.length > 1) {
-    const options = metrics.map((one, i) => make("option", { value: i ? one.name : "" }, one.heading.replace(/ in %$/, "")));
-    parts.push(make("label", {}, "Number", make("select", { name: "metric" }, ...options)));
-  }
   for (const [key, label, of] of FACETS) {
     const values = distinct(board[of].map((item) => item[key])).filter((v) => v !== "–" && v !== "none" && v !== 0);
     if (values.length < 2) continue;
@@ -40,11 +35,12 @@ function controls() {
   choose();
 }
 
-/** Take the number that the table shows: top-1 accuracy, or another one of the same records. */
+/** Take the number that answers and table show: top-1 accuracy, or another one of the same records. */
 function choose() {
-  const { board, filters } = page;
+  const { board } = page;
   const metrics = board.metrics || [{ name: "accuracy", heading: "top-1 accuracy in %", digits: 1 }];
-  page.metric = metrics.find((one) => one.name === filters.metric) || metrics[0];
+  const wanted = new FormData($("chooser")).get("metric");
+  page.metric = metrics.find((one) => one.name === wanted) || metrics[0];
   const known = (value) => (value === null ? undefined : value);
   page.rows = !page.metric.rows ? board.rows : board.rows.map((row, r) => {
     const [rank, averages, cells] = page.metric.rows[r];

@@ -18,6 +18,20 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+/** A command and a button that copies it; where the browser refuses, the command is selected. */
+function copied(command) {
+  const code = make("code", {}, command);
+  const button = make("button", { type: "button", class: "copy", onclick: async () => {
+    try {
+      await navigator.clipboard.writeText(command);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected: press Ctrl+C";
+    }
+  } }, "Copy");
+  return [code, " ", button];
+}
 const percent = (p) => (p === null ? "" : p > 0.995 && p < 1 ? ">99 %" : `${Math.round(100 * p)} %`);
 
 // What a person said: place of the photograph to class.
@@ -60,7 +74,7 @@ function save() {
   make("a", { href: url, download: "labels.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
   byId("status").replaceChildren(
-    `Saved ${count(marks.size, "label")}. Classify again with them: `, make("code", {}, data.again));
+    `Saved ${count(marks.size, "label")} as labels.csv, where this browser puts downloads. Give its path and classify again: `, ...copied(data.again));
 }
 
 // Which photographs, in which order.
@@ -265,7 +279,7 @@ byId("help").replaceChildren(
     ...keysHelp.flatMap(([k, what]) => [make("kbd", {}, k), ` ${what}   `])),
   ...(judged ? [] : [make("details", {}, make("summary", {}, "Then classify again"),
     make("p", {}, "Label right answers as well as wrong ones: labels of mistakes alone make every answer look worse than it is. Save labels.csv, and run:"),
-    make("p", {}, make("code", {}, data.again)))]));
+    make("p", {}, ...copied(data.again)))]));
 let waiting = 0;
 for (const id of ["search", "class", "show", "below"]) {
   const control = byId(id);

@@ -95,3 +95,65 @@ def test_real_features_come_back(to: str, tmp_path: Path, real: Path) -> None:
         assert imported.meta == content.meta
         assert imported.tensors.keys() == content.tensors.keys()
         assert all(torch.equal(imported.tensors[n], t) for n, t in content.tensors.items())
+
+
+RUN = ("run", "--setting", "few-shot", "--json")
+
+
+@pytest.mark.parametrize("draw", [("--shots", 2, "--seed", 3), ()])
+def test_a_datasets_features_answer_as_the_dataset_does(
+    draw: tuple[object, ...], command: Command
+) -> None:
+    """The support of a draw is a run's; without one it is the whole train split."""
+    exported = ("features", "export", "--dataset", "digits", "--encoder", "demo", *draw)
+    done = command(*exported, "--prompts", "ensemble", "--to", "d.safetensors")
+    assert (done.code, done.out) == (0, "wrote d.safetensors\n"), done.err
+    tensors, meta = load_file("d.safetensors"), read_bundle(Path("d.safetensors")).meta
+    shots = 2 if draw else 1
+    words = ("--method", "tipx,tip-adapter,clip-dn", "--shots", shots, "--seed", 3)
+
+    of_data = command(*RUN, *words, "--dataset", "digits", "--prompts", "ensemble").records
+    of_bundle = command(*RUN, *words, "--features", "d.safetensors").records
+
+    assert [r["method"] for r in of_data] == [r["method"] for r in of_bundle]
+    if draw:  # from a bundle of other images of each class the draw is another one
+        for mine, other in zip(of_data, of_bundle, strict=True):
+            assert mine["predictions_sha256"] == other["predictions_sha256"], mine["method"]
+            assert mine["hparams"] == other["hparams"]
+        assert len(tensors["support"]) == 20
+    else:
+        assert len(tensors["support"]) > 100
+    assert (meta["dataset"], meta["encoder"]) == ("digits", "demo")
+    assert (meta["support_from"], len(meta["classnames"])) == ("few-shot", 10)
+    assert tensors["text_prompts"].shape == (10, 7, tensors["text"].shape[1])
+    again = command(*exported, "--prompts", "ensemble", "--to", "d.safetensors")
+    assert again.code == 0
+
+
+def test_a_datasets_features_become_tip_adapters_files(command: Command) -> None:
+    words = ("features", "export", "--dataset", "digits", "--encoder", "demo", "--to", "cache")
+    assert command(*words, "--shots", 4).code == 0
+
+    keys = torch.load("cache/keys_4shots.pt", weights_only=True)
+    assert keys.shape[1] == 40
+    assert torch.load("cache/test_l.pt", weights_only=True).shape == (769,)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((), "nothing to export: give a BUNDLE, or --dataset NAME --encoder ENCODER."),
+        (("b.safetensors", "--shots", 2), "--shots does not go with a bundle"),
+        (("--dataset", "digits,dtd"), "--dataset digits, dtd: one export holds one of them."),
+        (("--dataset", "digits", "--shots", "1,2"), "--shots 1, 2: one export holds one of them"),
+        (("--dataset", "digits", "--seed", 1), "--seed draws images of each class"),
+        (("--dataset", "digits", "--shots", 9999), "9999"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(
+    words: tuple[object, ...], why: str, command: Command
+) -> None:
+    done = command("features", "export", *words, "--to", "x.npz")
+
+    assert (done.code, why in " ".join(done.err.split())) == (2, True), done.err
+    assert not Path("x.npz").exists()
