@@ -6,8 +6,8 @@ records.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from susx_bench.console import counted
@@ -307,6 +307,8 @@ class Board:
         unmeasured: Why numbers of this metric are blank where others are not, a sentence for each
             reason.
         absent: Which datasets of the suite have no record, as a sentence; empty where each has.
+        classnames: Names of the classes, in their order, of records whose bundle had none; by
+            dataset.
     """
 
     name: str
@@ -325,6 +327,7 @@ class Board:
     metric: Metric = ACCURACY
     unmeasured: tuple[str, ...] = ()
     absent: str = ""
+    classnames: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
 
     @property
     def zero_shot(self) -> int | None:

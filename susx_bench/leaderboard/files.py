@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from susx_bench.errors import CheckError, DriftError, RecordError
+from susx_bench.errors import CheckError, DriftError, RecordError, SuiteError
 from susx_bench.leaderboard.absent import absent
 from susx_bench.leaderboard.board import Board
 from susx_bench.leaderboard.figures import pictures
@@ -28,7 +28,7 @@ from susx_bench.records.files import write_atomic
 from susx_bench.records.index import read_records
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.record import Record
-from susx_bench.registry import FORMATS
+from susx_bench.registry import DATASETS, FORMATS
 from susx_bench.runner.suite import Suite
 
 
@@ -100,7 +100,25 @@ def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = 
         read_published(),
         baseline,
     )
-    return best_first(replace(board, absent=absent(suite, records.values())))
+    classnames = _classnames(suite, records.values())
+    return best_first(replace(board, absent=absent(suite, records.values()), classnames=classnames))
+
+
+def _classnames(suite: Suite, records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
+    """The class names that a suite gives to bundles without, by the records' dataset.
+
+    Raises:
+        SuiteError: If a bundle has another number of classes.
+    """
+    names = {name: DATASETS.get(known).classnames for name, known in suite.classnames.items()}
+    for record in records:
+        if (known := names.get(record.dataset)) and len(known) != record.num_classes:
+            raise SuiteError(
+                f"suite {suite.name}: classnames.{record.dataset}: "
+                f"{suite.classnames[record.dataset]} has {len(known)} classes, its records have "
+                f"{record.num_classes}."
+            )
+    return names
 
 
 @contextmanager

@@ -95,6 +95,8 @@ class Suite(BaseModel):
         text: What a reader must know, under the heading.
         support: Support sets to build first.
         run: What to measure.
+        classnames: For bundles without class names: by the dataset that their records name, the
+            known dataset whose classes are in the same order. Pictures then show these names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -104,6 +106,7 @@ class Suite(BaseModel):
     text: str = ""
     support: tuple[SuiteSupport, ...] = ()
     run: Annotated[tuple[SuiteRun, ...], Field(min_length=1)]
+    classnames: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, suite: Path) -> Suite:
@@ -148,6 +151,8 @@ class Suite(BaseModel):
             with _at(f"{place}.batches"):
                 for batches in run.batches or ():
                     _ = batches == ALL or Batches.read(batches)
+        for name, dataset in self.classnames.items():
+            _check("dataset", (dataset,), DATASETS.names(), f"{path}: classnames.{name}")
         for number, support in enumerate(self.support):
             place = f"{path}: support.{number}"
             if support.dataset is None:

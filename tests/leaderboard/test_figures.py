@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from susx_bench.errors import SuiteError
 from susx_bench.leaderboard.board import Board
 from susx_bench.leaderboard.figures import pictures
 from susx_bench.leaderboard.figures.drawing import DPI
@@ -23,8 +25,10 @@ from susx_bench.leaderboard.figures.picture import Picture, drawn_from
 from susx_bench.leaderboard.figures.ranks import _cliques
 from susx_bench.leaderboard.figures.rows import SERIES, look_of
 from susx_bench.leaderboard.figures.time import NAMED
+from susx_bench.leaderboard.files import make_board
 from susx_bench.leaderboard.make import make
 from susx_bench.records.record import Record
+from susx_bench.runner.suite import Suite
 from tests.leaderboard.synthetic import METHODS, synthetic
 
 FEW = ("zero-shot", "tip-adapter", "tipx")
@@ -385,3 +389,44 @@ def test_a_class_that_stays_has_no_bar() -> None:
 
     assert "classes" not in by_kind(same)
     assert "confusions" in by_kind(same)
+
+
+def test_classes_of_a_bundle_have_the_names_that_the_suite_knows(
+    records: dict[str, Record],
+) -> None:
+    """Bundles without names say "class 3"; names of data of one's own stay."""
+    bundles = {}
+    for path, r in records.items():
+        place = {name: f"class {label}" for label, (name, *_) in enumerate(r.classes)}
+        bundles[path] = r.model_copy(
+            update={
+                "protocol": "bundle",
+                "classes": [(place[name], *rest) for name, *rest in r.classes],
+                "confusions": [(place[a], place[b], n) for a, b, n in r.confusions],
+            }
+        )
+    known = [f"name {letter}" for letter in "abcdefghijklmnopqrst"]
+    plain = board(bundles)
+    named = replace(plain, classnames=dict.fromkeys(FIVE, known))
+
+    def texts(board: Board, records: Mapping[str, Record]) -> list[str]:
+        drawn = {p.name.split("-")[1]: p.data for p in pictures(board, records)}
+        shown = {kind: drawn[kind]["panels"] for kind in ("classes", "confusions")}
+        moved = [name for *_, lines in shown["classes"] for name, _ in lines]
+        return moved + [pair for *_, pairs in shown["confusions"] for pair, *_ in pairs]
+
+    before, after = texts(plain, bundles), texts(named, bundles)
+    for old, new in zip(before, after, strict=True):
+        expected = " → ".join(known[int(part.split()[1])] for part in old.split(" → "))
+        assert new == expected
+    own = replace(board(records), classnames=dict.fromkeys(FIVE, known))
+    assert texts(own, records) == texts(board(records), records)
+
+
+def test_names_of_another_number_of_classes_are_refused(records: dict[str, Record]) -> None:
+    run = {"method": ["tipx"], "features": ["x.safetensors"]}
+    suite = Suite.model_validate(
+        {"name": "many", "title": "Many", "run": [run], "classnames": {"dtd": "ucf101"}}
+    )
+    with pytest.raises(SuiteError, match=r"classnames.dtd: ucf101 has 101 classes, its records"):
+        make_board(suite, dict(records))

@@ -717,7 +717,8 @@ def details_of(page: Page, shown: Shown) -> None:
     assert len(cell.records) == 2
     for path in cell.records:
         r = records[path]
-        gallery = f"susx-bench records show {path} --out mistakes"
+        made = f"galleries/{Path(path).stem}"
+        gallery = f"susx-bench records show {path} --out {made}"
         for part in (
             r.input_sha256,
             r.predictions_sha256,
@@ -731,6 +732,7 @@ def details_of(page: Page, shown: Shown) -> None:
         assert "alpha 2, beta 5.5" in text
         assert "torch 2.6.0" in text
         assert dialog.locator(f"a[href='{path}']").count() == 1
+        assert dialog.locator(f"a[href='{made}/index.html']").count() == 1
 
 
 def test_a_click_on_a_number_shows_its_records(shown: list[Shown], visit: Visit) -> None:

@@ -16,7 +16,12 @@ from susx_bench.leaderboard.figures.drawing import (
     draw_panels,
     shortened,
 )
-from susx_bench.leaderboard.figures.panels import CLASSES, best_rows, panel_picture
+from susx_bench.leaderboard.figures.panels import (
+    CLASSES,
+    best_rows,
+    class_namer,
+    panel_picture,
+)
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.figures.rows import Family, headed
 from susx_bench.records.record import Record
@@ -37,8 +42,9 @@ def class_pictures(
     panels: list[list[Any]] = []
     for title, i, cell, zero in best:
         after, start = (_shares(records[p] for p in x.records) for x in (cell, zero))
+        called = class_namer(board, records[cell.records[0]])
         moved = [
-            (shortened(name, 26), 100 * (after[name] - start[name]))
+            (shortened(called(name), 26), 100 * (after[name] - start[name]))
             for name in start
             if name in after
         ]

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from susx_bench.leaderboard.board import Board, Section
 from susx_bench.leaderboard.figures.drawing import COLOURS, draw_heading, draw_panels, shortened
-from susx_bench.leaderboard.figures.panels import CLASSES, best_rows, panel_picture
+from susx_bench.leaderboard.figures.panels import (
+    CLASSES,
+    best_rows,
+    class_namer,
+    panel_picture,
+)
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.figures.rows import Family, headed
 from susx_bench.records.record import Record
@@ -26,7 +31,7 @@ def confusion_pictures(
     """The most frequent wrong answers of the best row of a section."""
     best, note = best_rows(board, section, families)
     panels = [
-        _pairs(title, names[i], records[cell.records[0]], records[zero.records[0]])
+        _pairs(board, title, names[i], records[cell.records[0]], records[zero.records[0]])
         for title, i, cell, zero in best
     ]
     panels = [panel for panel in panels if panel[-1]]
@@ -46,7 +51,8 @@ def confusion_pictures(
     ]
 
 
-def _pairs(title: str, name: str, after: Record, before: Record) -> list[Any]:
+def _pairs(board: Board, title: str, name: str, after: Record, before: Record) -> list[Any]:
+    called = class_namer(board, after)
     known = {(true, answer): count for true, answer, count in before.confusions}
     sizes = {true: n for true, _, n in after.classes}
     seed = f", seed {after.seed}" if after.seed else ""
@@ -55,7 +61,7 @@ def _pairs(title: str, name: str, after: Record, before: Record) -> list[Any]:
         name + seed,
         [
             [
-                f"{shortened(true, 20)} → {shortened(answer, 20)}",
+                f"{shortened(called(true), 20)} → {shortened(called(answer), 20)}",
                 count,
                 known.get((true, answer)),
                 sizes[true],

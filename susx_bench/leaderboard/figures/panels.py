@@ -14,6 +14,7 @@ from susx_bench.leaderboard.figures.rows import (
     column_title,
     section_note,
 )
+from susx_bench.records.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,6 +69,13 @@ def best_rows(board: Board, section: Section, families: Sequence[Family]) -> tup
     note = f" The {PANELS} of {len(changed)} datasets with the largest change."
     note = (note if len(changed) > PANELS else "") + section_note(board, section)
     return [best for _, _, best in changed[:PANELS]], note
+
+
+def class_namer(board: Board, record: Record) -> Callable[[str], str]:
+    """What a class of a record is called: as it is there, unless the board knows a name for it."""
+    known = board.classnames.get(record.dataset, ()) if record.protocol == "bundle" else ()
+    names = {f"class {label}": name for label, name in enumerate(known)}
+    return lambda name: names.get(name, name)
 
 
 def panel_picture(

@@ -5,6 +5,9 @@ function record(place, { fields, versions, records }) {
   return { ...found, versions: versions[found.versions] };
 }
 
+/** Where the page of a record's images is made, from the folder of this page. */
+const gallery = (path) => `galleries/${path.split("/").at(-1).replace(/\.json$/, "")}`;
+
 const quoted = (text) => (/^[\w./:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 function pairs(entries) {
@@ -78,7 +81,8 @@ function runDetails(run, several) {
     make("pre", { tabindex: 0, "aria-label": "Command that measures it again" }, run.command),
     ...(run.protocol === "bundle" ? [] : [ // of features there are no images to look at
       make("p", { class: "quiet" }, "A page of its mistakes, image by image, from the folder of this page:"),
-      make("pre", { tabindex: 0, "aria-label": "Command that shows its mistakes" }, `susx-bench records show ${quoted(run.path)} --out mistakes`),
+      make("pre", { tabindex: 0, "aria-label": "Command that shows its mistakes" }, `susx-bench records show ${quoted(run.path)} --out ${quoted(gallery(run.path))}`),
+      make("p", { class: "quiet" }, "Once it is made: ", make("a", { href: `${gallery(run.path).split("/").map(encodeURIComponent).join("/")}/index.html` }, "its mistakes, image by image")),
     ]),
     pairs([
       ["95 % interval", `${fixed(run.low, 2)} to ${fixed(run.high, 2)}, Wilson`],
