@@ -94,7 +94,7 @@ def tower_model(towers: Towers, linear: LinearHead, says: Mapping[str, str]) -> 
             torch.onnx.export(
                 module,
                 (noise[:2],),
-                memory,
+                memory,  # type: ignore[arg-type]  # the older exporter writes into a file object too
                 input_names=["pixels"],
                 output_names=["logits", "features"],
                 dynamic_axes={name: {0: "N"} for name in ("pixels", "logits", "features")},

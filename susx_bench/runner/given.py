@@ -38,11 +38,13 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
             to be built first.
         BenchError: If something cannot be had.
     """
-    for name in ("dataset", "shots", "seed"):
-        asked = getattr(request, name) or ()
+    for option in ("dataset", "shots", "seed"):
+        asked = getattr(request, option) or ()
         if len(asked) > 1:
             each = ", ".join(map(str, asked))
-            raise OptionError(f"--{name} {each}: one export holds one of them. Export each alone.")
+            raise OptionError(
+                f"--{option} {each}: one export holds one of them. Export each alone."
+            )
     if request.seed and not request.shots:
         raise OptionError("--seed draws images of each class: say how many, --shots.")
     opened = Opened()
@@ -85,14 +87,18 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
     if task.test_labels is not None:
         tensors["test_labels"] = task.test_labels
     if (norms := found.norms) is not None:
-        lengths = {"text": norms.text, "val": norms.val, "test": norms.test}
+        lengths: dict[str, Tensor | None] = {
+            "text": norms.text,
+            "val": norms.val,
+            "test": norms.test,
+        }
         if parts:
             lengths["support"] = dataclasses.replace(found, parts=norms.parts).support(
                 parts, positions
             )
-        for name, each in lengths.items():
-            if each is not None and name in tensors:
-                tensors[f"{name}_norms"] = each
+        for part, each in lengths.items():
+            if each is not None and part in tensors:
+                tensors[f"{part}_norms"] = each
     meta: dict[str, Any] = {
         "dataset": task.dataset,
         "encoder": task.encoder,

@@ -248,7 +248,7 @@ def test_an_onnx_head_answers_as_the_other(
 def lines_with_the_tower() -> str:
     """The lines on the page that classify an image with the whole model."""
     part = PAGE.read_text().partition("### With the image tower")[2]
-    return re.findall(r"```python\n(.*?)```", part, re.DOTALL)[0]
+    return str(re.findall(r"```python\n(.*?)```", part, re.DOTALL)[0])
 
 
 SQUARE = VIT | {"vision_cfg": VIT["vision_cfg"] | {"image_size": 16}}
@@ -297,11 +297,12 @@ def test_a_tower_that_cannot_be_exported_is_one_line(folder: Folder, tmp_path: P
     pytest.importorskip("onnxruntime", reason="'.[test]' has it")
     name = f"local-dir:{folder()}"
     context = make_context()
-    for changes, to, why in (
+    cases: list[tuple[dict[str, Any], str, str]] = [
         ({}, "head.safetensors", "--tower goes into a file that ends in .onnx"),
         ({"precision": "bf16"}, "head.onnx", "the features are of bf16"),
         ({"weights_sha256": "0" * 64}, "head.onnx", "has other weights here"),
-    ):
+    ]
+    for changes, to, why in cases:
         classifier = Classifier.fit(list("abcde"), "gda", context, name, **changes)
         with pytest.raises(BenchError, match=why):
             susx_bench.export(classifier, tmp_path / to, tower=True)

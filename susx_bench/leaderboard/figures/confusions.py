@@ -98,7 +98,7 @@ def _draw_confusions(figure: Figure, data: Any) -> None:
         most = max([*counts, *(count for _, count in known)])
         ax.set_xlim(0, 1.08 * most)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_title(shortened(f"{title}: {who}", 74))
+        ax.set_title(shortened(f"{title}: {who}", 74), loc="right")  # above long names
         ax.set_xlabel("test images of the class")
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower left", ncols=2, handlelength=1.2
