@@ -96,9 +96,9 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
             lengths["support"] = dataclasses.replace(found, parts=norms.parts).support(
                 parts, positions
             )
-        for part, each in lengths.items():
-            if each is not None and part in tensors:
-                tensors[f"{part}_norms"] = each
+        for part, rows in lengths.items():
+            if rows is not None and part in tensors:
+                tensors[f"{part}_norms"] = rows
     meta: dict[str, Any] = {
         "dataset": task.dataset,
         "encoder": task.encoder,
