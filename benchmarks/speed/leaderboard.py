@@ -37,11 +37,13 @@ METHODS = 24
 
 def write(folder: Path, encoders: int) -> None:
     """Write the suite and its records."""
+    folder.mkdir(parents=True, exist_ok=True)
     from susx_bench.registry import DATASETS
     from susx_bench.registry import METHODS as REGISTRY
+    from susx_bench.runner.suite import Suite
 
     ours = sorted(REGISTRY.names(), key=lambda name: name != "tip-adapter")[:METHODS]
-    names = [name for name in DATASETS.names() if name != "digits"]
+    names = sorted(Suite.read(Path("name-only")).run[0].dataset or ())
     (folder / "large.toml").write_text(
         f'name = "large"\ntitle = "Large"\n[[run]]\nmethod = {json.dumps(ours)}\n'
         f"dataset = {json.dumps(names)}\n"

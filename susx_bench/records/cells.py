@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ def data_of(record: Record) -> str:
     prompts has one.
     """
     known: str | None = vars(record).get("data")  # of a light record
-    return known or _digest(record.split_sha256, tuple(name for name, *_ in record.classes))
+    return known or _digest(record.split_sha256, tuple(map(itemgetter(0), record.classes)))
 
 
 @cache

@@ -13,12 +13,12 @@ import os
 import uuid
 from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from susx_bench.errors import RecordError
-from susx_bench.records.cells import data_of
-from susx_bench.records.files import UNFINISHED, canonical_json, sha256_json, sweep
+from susx_bench.records.files import UNFINISHED, sha256_json, sweep
 from susx_bench.records.paths import open_file
+from susx_bench.records.reading import HEAVY, Row, State, read_rows
 from susx_bench.records.record import Record, Search, Seconds
 
 if TYPE_CHECKING:
@@ -31,34 +31,7 @@ FEWEST: Final = 1000
 
 _ROWS: Final = 1024  # of the index, in memory at once
 _META: Final = b"susx-bench"
-_HEAVY: Final = ("right", "classes", "confusions")
 _OWN: Final = ("input_sha256", "predictions_sha256", "checksum", "started")  # hardly ever shared
-
-
-class State(NamedTuple):
-    """By what a file is known to be unchanged.
-
-    Any program can set the time of modification. The time of the last change is the system's own,
-    and a file that was written anew under its name has another number.
-
-    Attributes:
-        size: Bytes.
-        modified: When its content was written, nanoseconds.
-        changed: When anything of it was changed, nanoseconds.
-        number: The file system's number of it.
-    """
-
-    size: int
-    modified: int
-    changed: int
-    number: int
-
-    @classmethod
-    def of(cls, path: Path) -> State:
-        """The state of a file now."""
-        found = path.stat()
-        number = found.st_ino & (2**63 - 1)  # as large as a column of integers can hold
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, number)
 
 
 class LightRecord(Record):
@@ -79,7 +52,7 @@ class LightRecord(Record):
     def __getattr__(self, name: str) -> Any:  # of what the instance does not hold
         if name == "right":
             return base64.b64encode(self.bits).decode()
-        if name in _HEAVY:
+        if name in HEAVY:
             return getattr(self.whole(), name)
         raise AttributeError(name)
 
@@ -107,9 +80,9 @@ class _Maker:
             if not field.is_required()
         }
 
-    def make(self, file: str, text: str, bits: bytes, data: str) -> LightRecord:
-        """A light record from its file's path, the JSON of its small fields, and the others."""
-        values = json.loads(text)
+    def make(self, root: Path, row: Row) -> LightRecord:
+        """A light record of a file in a folder."""
+        values = json.loads(row.text)
         values["record_schema"] = values.pop("schema")
         search = values["search"]
         search["ranges"] = {name: tuple(each) for name, each in search["ranges"].items()}
@@ -119,7 +92,8 @@ class _Maker:
             if isinstance(value, str) and name not in _OWN:
                 values[name] = self._once(value, value)
         values["versions"] = self._once(tuple(values["versions"].items()), values["versions"])
-        values |= {"bits": bits, "file": file, "data": self._once(data, data)}
+        data = self._once(row.data, row.data)
+        values |= {"bits": row.bits, "file": f"{root}/{row.name}", "data": data}
         made: LightRecord = _filled(LightRecord, self._defaults | values)
         return made
 
@@ -138,14 +112,6 @@ def _filled(kind: Any, values: dict[str, Any]) -> Any:
     ):
         object.__setattr__(made, name, value)
     return made
-
-
-def _text(record: Record) -> str:
-    """JSON of a record's fields but for the large ones."""
-    values = record.as_dict()
-    for name in _HEAVY:
-        del values[name]
-    return canonical_json(values)
 
 
 def names_in(root: Path) -> list[str]:
@@ -178,23 +144,19 @@ def read_records(root: Path, *, index: bool = True, fewest: int = FEWEST) -> dic
     found: dict[str, Record | None] = dict.fromkeys(wanted)
     index = index and len(wanted) >= fewest
     rows = kept = 0
-    for name, state, text, bits, data in _rows(root) if index else ():
+    for row in _rows(root) if index else ():
         rows += 1
-        if name in found and _state(root / name) == state:
-            found[name] = maker.make(f"{root / name}", text, bits, data)
+        if row.name in found and State.of(f"{root}/{row.name}") == row.state:
+            found[row.name] = maker.make(root, row)
             kept += 1
     stale = [name for name, record in found.items() if record is None]
     current = {name for name, record in found.items() if record is not None} if stale else found
     keep = _Writer(root, current) if index and (stale or rows > kept) else None
     try:
-        for name in stale:
-            path = root / name
-            now = _state(path)
-            record = Record.read(path)
-            text, bits, data = _text(record), base64.b64decode(record.right), data_of(record)
-            found[name] = maker.make(f"{path}", text, bits, data)
-            if keep and now:
-                keep.add((name, now, text, bits, data))
+        for row in read_rows(root, stale):
+            found[row.name] = maker.make(root, row)
+            if keep and row.state:
+                keep.add(row)
     except BaseException:
         if keep:
             keep.drop()
@@ -203,17 +165,6 @@ def read_records(root: Path, *, index: bool = True, fewest: int = FEWEST) -> dic
         keep.close()
     return {name: record for name, record in found.items() if record is not None}
 
-
-def _state(path: Path) -> State | None:
-    try:
-        return State.of(path)
-    except OSError:  # it is gone: whoever reads it says so
-        return None
-
-
-Row = tuple[str, State, str, bytes, str]
-"""Path from the folder, state before it was read, JSON of the small fields, `LightRecord.bits`,
-`LightRecord.data`."""
 
 _COLUMNS: Final = ("path", *State._fields, "record", "bits", "data")
 
@@ -248,7 +199,7 @@ def _rows(root: Path) -> Iterator[Row]:
             for batch in table.iter_batches(_ROWS):
                 columns = [_values(batch.column(name)) for name in _COLUMNS]
                 for name, *state, text, bits, data in zip(*columns, strict=True):
-                    yield name, State(*state), text, bits, data
+                    yield Row(name, State(*state), text, bits, data)
     except (OSError, pa.ArrowException, ValueError):  # damaged: the records are read again
         return
 
@@ -287,7 +238,7 @@ class _Writer:
                 self._temporary, _schema(), compression="zstd", write_page_checksum=True
             )
             for row in _rows(root):
-                if row[0] in kept:
+                if row.name in kept:
                     self.add(row)
         except self._errors:
             self.drop()
@@ -304,7 +255,7 @@ class _Writer:
         rows, self._new = self._new, []
         if self._file is None or not rows:
             return
-        flat = [(name, *state, *fields) for name, state, *fields in rows]
+        flat = [(row.name, *(row.state or ()), *row[2:]) for row in rows]
         columns = dict(zip(_COLUMNS, zip(*flat, strict=True), strict=True))
         try:
             self._file.write_table(pa.Table.from_pydict(columns, schema=_schema()))

@@ -99,7 +99,8 @@ def open_file(path: Path) -> BufferedReader:
     Raises:
         OSError: If it cannot be opened, or is a pipe, a socket or a device.
     """
-    if not path.is_dir() and not stat.S_ISREG(path.stat().st_mode):
+    mode = path.stat().st_mode
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file", str(path))
     return path.open("rb")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from operator import itemgetter
+from collections.abc import Collection
+from operator import gt
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -205,9 +206,9 @@ class Record(Extras):
         """The same record with its checksum."""
         return self.model_copy(update={"checksum": self._digest()})
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, without: Collection[str] = ()) -> dict[str, Any]:
         """Plain JSON values, with ``schema`` under its own name."""
-        return self.model_dump(mode="json", by_alias=True, exclude=self._unset())
+        return self.model_dump(mode="json", by_alias=True, exclude={*self._unset(), *without})
 
     def _unset(self) -> set[str]:
         """Fields that the file is written without: options not given, numbers not counted."""
@@ -270,10 +271,10 @@ class Record(Extras):
                 f"right has {len(packed)} bytes, {self.n_test} test images take "
                 f"{-(-self.n_test // 8)}"
             )
-        hits, sizes = (sum(map(itemgetter(i), self.classes)) for i in (1, 2))
+        names, hits, sizes = zip(*self.classes, strict=True) if self.classes else ((), (), ())
         counts = {
             "right": int.from_bytes(packed).bit_count(),
-            "classes": hits,
+            "classes": sum(hits),
             "accuracy": self.accuracy * self.n_test / 100,
         }
         for key, count in counts.items():
@@ -283,15 +284,15 @@ class Record(Extras):
             return f"top5 is {self.top5:g}, less than the accuracy of {self.accuracy:g}"
         if len(self.classes) != self.num_classes:
             return f"classes has {len(self.classes)} rows, num_classes says {self.num_classes}"
-        if sizes != self.n_test:
-            return f"classes has {sizes} images, n_test says {self.n_test}"
-        for name, good, size in self.classes:
-            if good > size:
-                return f"classes: '{name}' has {good} of {size} images right"
-        names = {name for name, *_ in self.classes}
+        if sum(sizes) != self.n_test:
+            return f"classes has {sum(sizes)} images, n_test says {self.n_test}"
+        if any(map(gt, hits, sizes)):
+            name, good, size = next(each for each in self.classes if each[1] > each[2])
+            return f"classes: '{name}' has {good} of {size} images right"
+        known = set(names)
         for true, answer, _ in self.confusions:
             for name in (true, answer):
-                if name not in names:
+                if name not in known:
                     return f"confusions: '{name}' is none of the classes"
         try:
             _TIME.validate_python(self.started)
