@@ -2,13 +2,16 @@
 
     python -m benchmarks.rehearsal                              # small models, every suite
     python -m benchmarks.rehearsal --suites few-shot            # one
+    python -m benchmarks.rehearsal --classes 3 --generated 16 --datasets imagenet cifar10 dtd
     python -m benchmarks.rehearsal --full --suites encoders --datasets dtd --encoders RN50:openai
 
 The data sets lie in their published layouts, with few classes and few images. Encoders and the
 diffusion pipeline have random weights, in the files and at the commits of their repositories, and
 come from a hub on loopback. With `--full` they have their real sizes, and the pipeline draws in
-half precision; otherwise they are small. It takes one step in place of 85. Nothing else is
-changed: each suite is what `susx-bench run --suite NAME` runs.
+half precision; otherwise they are small. It takes one step in place of 85. A suite that asks for
+more generated images per class than `--generated` gets as many as that, and one that has none of
+`--datasets` keeps its first. Nothing else is changed: each suite is what `susx-bench run --suite
+NAME` runs.
 
 For each suite: the dry run, the run, the run again (which must find nothing to do), the table.
 `--write FILE` puts the figures into a page.
@@ -43,6 +46,7 @@ SUITES = (
 )
 OPENAI = ("RN50", "RN101", "ViT-B-32", "ViT-B-16", "ViT-L-14")
 LAION = (("ViT-B-32", "laion2b_s34b_b79k"), ("ViT-B-16", "laion2b_s34b_b88k"))
+GENERATED = 100  # images per class, as the published recipe has
 STAGES = ("dry run", "run", "again", "table")
 
 
@@ -89,7 +93,23 @@ def small_models() -> None:
         }
 
 
-def encoder_files(model: str) -> dict[str, bytes]:
+def draw_weights(model: Any) -> None:
+    """Draw the weights of a small model so that images and texts get features far apart.
+
+    Those that a new model has are so small that nearly all that it says is its biases, and all
+    methods give one answer.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    for name, value in model.named_parameters():
+        if not value.ndim:
+            continue  # the logit scale
+        noise = 0.2 * torch.randn(value.shape, generator=generator)
+        value.data = noise + (value.ndim == 1 and name.endswith("weight"))
+
+
+def encoder_files(model: str, full: bool) -> dict[str, bytes]:
     """The repository of an encoder of open_clip's table."""
     import open_clip
     import torch
@@ -98,6 +118,8 @@ def encoder_files(model: str) -> dict[str, bytes]:
     torch.manual_seed(0)
     logging.disable(logging.WARNING)  # that there are no pretrained weights
     built: Any = open_clip.create_model(model, pretrained=None)
+    if not full:
+        draw_weights(built)
     weights = {name: value.contiguous() for name, value in built.state_dict().items()}
     config = {"model_cfg": open_clip.get_model_config(model), "preprocess_cfg": {}}
     return {
@@ -244,7 +266,7 @@ def serve(cut: Cut) -> None:
     for name, model, tag in pairs:
         if not cut.encoders or name in (*cut.encoders, "ViT-L-14:openai"):
             repository = get_pretrained_cfg(model, tag)["hf_hub"].rstrip("/")
-            hub.add("model", repository, encoder_files(model))
+            hub.add("model", repository, encoder_files(model, cut.full))
     repository, _, commit = PRESETS["published"].model.partition("@")
     with tempfile.TemporaryDirectory() as folder:
         hub.add("model", repository, pipeline_files(Path(folder), cut.full), commit=commit)
@@ -319,7 +341,11 @@ def as_command(cut: Cut, words: list[str]) -> None:
     read = Suite.read.__func__
 
     def kept(said: tuple[str, ...] | None, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
-        return said and tuple(name for name in said if not wanted or name in wanted)
+        found = said and tuple(name for name in said if not wanted or name in wanted)
+        return found or (said and said[:1])
+
+    def fewer(said: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return said and tuple(dict.fromkeys(min(shots, cut.generated) for shots in said))
 
     def cut_suite(kind: type[Suite], path: Path) -> Suite:
         """The suite with some of its data sets and encoders."""
@@ -327,7 +353,13 @@ def as_command(cut: Cut, words: list[str]) -> None:
         precision = {"precision": "fp16"} if cut.full else {}
         parts = {
             "support": [
-                each.model_copy(update={"dataset": kept(each.dataset, cut.datasets)} | precision)
+                each.model_copy(
+                    update={
+                        "dataset": kept(each.dataset, cut.datasets),
+                        "per_class": each.per_class and min(each.per_class, cut.generated),
+                    }
+                    | precision
+                )
                 for each in suite.support
             ],
             "run": [
@@ -335,15 +367,15 @@ def as_command(cut: Cut, words: list[str]) -> None:
                     update={
                         "dataset": kept(each.dataset, cut.datasets),
                         "encoder": kept(each.encoder, cut.encoders),
+                        "shots": fewer(each.shots) if each.setting == "name-only" else each.shots,
                     }
                 )
                 for each in suite.run
             ],
         }
-        left = {name: tuple(e for e in some if e.dataset != ()) for name, some in parts.items()}
-        return suite.model_copy(update=left)
+        return suite.model_copy(update={name: tuple(some) for name, some in parts.items()})
 
-    if cut.full or cut.datasets or cut.encoders:
+    if cut.full or cut.datasets or cut.encoders or cut.generated < GENERATED:
         Suite.read = classmethod(cut_suite)  # type: ignore[method-assign]
     sys.argv = ["susx-bench", *words]
     main()
@@ -526,7 +558,7 @@ def main() -> None:
             return lay_out(Path("DATA"), Path("PROMPTS"), Cut(**json.loads(cut_to)))
     args = arguments()
     images = {"train": 16, "val": 4, "test": 4}
-    generated = args.generated or (2 if args.full else 100)
+    generated = args.generated or (2 if args.full else GENERATED)
     pool = 64 if args.full else 64 * args.classes
     cut = Cut(
         args.full, args.classes, images, generated, pool, tuple(args.datasets), tuple(args.encoders)

@@ -5,8 +5,10 @@
 
 A record for each of 19 datasets x 24 methods x 5 shots x 3 seeds x encoders. The records
 are made up; number of test images and classes are those of the 19 datasets, so files are as
-large as real ones. Measured are whole commands, each in its own process. The rival is the least
-that could be done: reading the same files with `json` and nothing else.
+large as real ones. Measured are whole commands, each in its own process: a first build, one where
+nothing changed, one where a record was measured anew, and a check. The rival is the least that
+could be done: reading the same files with `json` and nothing else. Computing includes the processes
+that a command starts, and the peak is that of the largest.
 """
 
 from __future__ import annotations
@@ -168,6 +170,18 @@ READ = (
 )
 
 
+ANEW = "one record anew"
+
+
+def measure_anew(path: Path) -> None:
+    """Write a record as if its search had taken a second longer."""
+    record = json.loads(path.read_text())
+    record["seconds"]["search"] += 1.0
+    del record["checksum"]
+    record["checksum"] = sha256_json(record)
+    path.write_text(json.dumps(record, sort_keys=True, indent=2) + "\n")
+
+
 def run(command: list[str], folder: Path) -> tuple[float, float, float]:
     """Seconds, seconds of computing, and peak GiB of a Python process."""
     clock = time.perf_counter()
@@ -193,6 +207,8 @@ def main() -> None:
     commands = {
         "reading with json": ["-c", READ],
         "leaderboard build": [*ours, "build", "large.toml"],
+        "nothing changed": [*ours, "build", "large.toml"],
+        ANEW: [*ours, "build", "large.toml"],
         "leaderboard check": [*ours, "check", "large.toml"],
     }
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in commands}
@@ -205,6 +221,8 @@ def main() -> None:
         size = sum(path.stat().st_size for path in paths) / 1e6
         for _ in range(options.repeats):
             for name, command in commands.items():
+                if name == ANEW:
+                    measure_anew(paths[0])
                 found[name].append(run(command, folder))
             for path in (folder / "leaderboards").glob("*"):  # nothing is there already
                 if path.name != "records":

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from susx_bench.console import counted, own_rank, print_whole, stdout
 from susx_bench.records.files import canonical_json
+from susx_bench.runner.plan import lost_lines
 
 if TYPE_CHECKING:
     from susx_bench.runner.cell import Cell
@@ -36,8 +37,8 @@ def print_outlook(outlook: Outlook, out: Path) -> None:
         console.print(f"would build {build.folder}: {counted(build.images, 'image')}")
     for wait in outlook.waiting:
         console.print(f"{_title(wait.request)}: its cells are known after building")
-    for part in outlook.lost:
-        console.print(f"cannot be listed: {part.lost}")
+    for line in lost_lines(outlook.lost):
+        console.print(f"cannot be listed: {line}")
     reasons = (outcome.reason for outcome in outlook.there.values() if outcome.reason)
     for reason in dict.fromkeys(reasons):
         console.print(f"would be left blank: {reason}")

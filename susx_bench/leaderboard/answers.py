@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from susx_bench.leaderboard.board import Board, Cell, Row, Section
-from susx_bench.leaderboard.statistics import Estimate, mean_over_columns
-from susx_bench.records.record import Record, unpack
+from susx_bench.leaderboard.statistics import Estimate, how_often, mean_over_columns
+from susx_bench.records.record import Record
 
 Scores = Callable[[int, int], NDArray[np.float64]]
 """How often a row is right on each test image of a column, in percent of its runs, ``(N,)``."""
@@ -100,8 +100,8 @@ def _scores(board: Board, records: Mapping[str, Record]) -> Scores:
     def counts(row: int, column: int) -> tuple[NDArray[np.integer[Any]], int]:
         cell = board.rows[row].cells[column]
         runs = [records[path] for path in cell.records] if cell else []
-        bits = np.stack([unpack(r.right, r.n_test) for r in runs])
-        return bits.sum(0, dtype=np.min_scalar_type(len(runs))), len(runs)
+        bits = np.stack([r.hits() for r in runs])
+        return how_often(bits), len(runs)
 
     def scores(row: int, column: int) -> NDArray[np.float64]:
         right, runs = counts(row, column)

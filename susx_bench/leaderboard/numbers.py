@@ -21,7 +21,7 @@ from susx_bench.leaderboard.statistics import (
     paired,
     ranking,
 )
-from susx_bench.records.record import UNSAID, Record, unpack
+from susx_bench.records.record import UNSAID, Record
 
 
 def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
@@ -84,14 +84,15 @@ def fill_tests(
 ) -> None:
     """Fill in gains and tests against the baseline, adjusted for all of the table."""
     tested = []
-    for row, base in enumerate(bases):
-        if base is None:
-            continue
-        for column, cell in enumerate(table[row]):
-            other = table[base][column]
+    for column in range(len(table[0]) if table else 0):
+        held: dict[tuple[str, ...], NDArray[np.bool_]] = {}  # many rows are compared with one
+        for row, base in enumerate(bases):
+            if base is None:
+                continue
+            cell, other = table[row][column], table[base][column]
             if cell is None or other is None or not (cell.ranked and other.ranked):
                 continue
-            p = _p(runs[row][column], runs[base][column])
+            p = _p(runs[row][column], runs[base][column], held)
             table[row][column] = replace(cell, gain=cell.mean - other.mean, p=p)
             if p is not None:
                 tested.append((row, column, p))
@@ -100,16 +101,16 @@ def fill_tests(
             table[row][column] = replace(cell, p_holm=p)
 
 
-def _p(first: Runs, second: Runs) -> float | None:
-    common = first.keys() & second.keys()
-    if common:  # the same draws, where both have them
-        first, second = ({run: runs[run] for run in common} for runs in (first, second))
-    bits = [_right(runs) for runs in (first, second)]
+def _p(first: Runs, second: Runs, held: dict[tuple[str, ...], NDArray[np.bool_]]) -> float | None:
+    common = first.keys() & second.keys()  # the same draws, where both have them
+    bits = []
+    for runs in (first, second):
+        found = [runs[run] for run in sorted(common or runs)]
+        paths = tuple(path for path, _ in found)
+        if paths not in held:
+            held[paths] = np.stack([record.hits() for _, record in found])
+        bits.append(held[paths])
     return None if bits[0].shape[1] != bits[1].shape[1] else paired(*bits)
-
-
-def _right(runs: Runs) -> NDArray[np.bool_]:
-    return np.stack([unpack(r.right, r.n_test) for _, (_, r) in sorted(runs.items())])
 
 
 def fill_ranks(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,11 +127,9 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
         McNemar 1947; Fagerland, Lydersen and Laake, *The McNemar test for binary matched-pairs
         data: mid-p and asymptotic are better than exact conditional*, 2013.
     """
-    from scipy.signal import convolve  # as the next: slow to import, and few tables ask for it
-
     common = math.gcd(len(first), len(second))
-    lead = first.sum(0, dtype=np.int64) * (len(second) // common)
-    lead -= second.sum(0, dtype=np.int64) * (len(first) // common)
+    lead = how_often(first).astype(np.int64) * (len(second) // common)
+    lead -= how_often(second).astype(np.int64) * (len(first) // common)
     counts = np.bincount(np.abs(lead))  # images by how far the methods differ
     total = abs(int(lead.sum()))
     chances = np.ones(1)  # of each sum of the signed leads, in steps of 2 and with 0 in the middle
@@ -140,12 +139,18 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
         coins = _fair_coins(images)
         won = np.zeros(size * (len(coins) - 1) + 1)
         won[::size] = coins
-        chances = won if len(chances) == 1 else convolve(chances, won)
+        chances = won if len(chances) == 1 else np.convolve(chances, won)
     reached = (len(chances) - 1 + total) // 2
     two_sided = 2 * chances[reached + 1 :].sum() + chances[reached : reached + 1].sum()
     return float(np.clip(two_sided, np.finfo(float).tiny, 1.0)) if total else 1.0
 
 
+def how_often(right: NDArray[np.bool_]) -> NDArray[np.integer[Any]]:
+    """In how many of some runs each image was right: of ``(R, N)`` the sum ``(N,)``."""
+    return right.sum(0, dtype=np.min_scalar_type(len(right)))
+
+
+@lru_cache(1024)
 def _fair_coins(n: int) -> NDArray[np.float64]:
     """Chance of each number of heads in `n` throws, n / 2 in the middle.
 

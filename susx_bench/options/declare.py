@@ -143,6 +143,7 @@ class Options(BaseModel):
     def asked(cls, record: Record) -> dict[str, Any]:
         """The options that ask for a record's cell, by name."""
         found = {}
+        defaults = _defaults_of(cls)
         for name, option in cls.declared().items():
             if option.asked:
                 value = option.asked(record)
@@ -150,7 +151,7 @@ class Options(BaseModel):
                 value = record.given.get(name)
             else:
                 value = getattr(record, name, None)
-                value = None if value == cls.default(name) else value
+                value = None if value == defaults[name] else value
             if value is not None:
                 found[name] = value
         return found
@@ -166,6 +167,12 @@ def options_of(model: type[BaseModel]) -> Mapping[str, Option]:
         if option := next((each for each in metadata if isinstance(each, Option)), None):
             found[name] = option
     return found
+
+
+@cache
+def _defaults_of(model: type[Options]) -> Mapping[str, Any]:
+    """What each option is where nobody says it; to look at and not to change."""
+    return {name: model.default(name) for name in model.declared()}
 
 
 def convert(option: Option, value: Any) -> Any:

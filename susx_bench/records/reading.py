@@ -91,20 +91,25 @@ def read_row(root: str, name: str) -> Row:
     return Row(name, state, text, base64.b64decode(record.right), data_of(record))
 
 
-def read_rows(root: Path, names: Sequence[str], many: int = MANY) -> Iterator[Row]:
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_rows(root: Path, names: Sequence[str], many: int | None = None) -> Iterator[Row]:
     """Read and check the records of some files, in any order.
 
     Args:
         root: The folder.
         names: Paths from there.
-        many: How many are read by several processes.
+        many: From how many on they are read by several processes; `MANY` unless said.
 
     Raises:
         RecordError: If one cannot be believed; of several it is the first one.
     """
-    workers = min(_MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    workers = min(_MOST, cores())
     left = dict.fromkeys(names)
-    if len(names) >= many and workers > 1 and sys.executable:
+    if len(names) >= (MANY if many is None else many) and workers > 1:
         for row in _by_workers(str(root), [names[i::workers] for i in range(workers)]):
             del left[row.name]
             yield row
@@ -114,9 +119,12 @@ def read_rows(root: Path, names: Sequence[str], many: int = MANY) -> Iterator[Ro
 
 
 def _by_workers(root: str, parts: Sequence[Sequence[str]]) -> Iterator[Row]:
-    """What a worker for each part reads, as far as it comes."""
+    """What a worker for each part reads, as far as it comes; nothing where none can be started."""
     with ExitStack() as stack:
-        streams = [_start(stack, {"root": root, "names": part}) for part in parts]
+        try:
+            streams = [_start(stack, {"root": root, "names": part}) for part in parts]
+        except OSError:
+            return
         while streams:
             for stream in list(streams):
                 # What a killed worker has torn is no line.
@@ -134,7 +142,7 @@ def _start(stack: ExitStack, task: dict[str, Any]) -> IO[bytes]:
     told.write(json.dumps(task).encode())
     told.seek(0)
     worker = subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable or "python", "-m", __name__],
         stdin=told,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

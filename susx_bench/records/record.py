@@ -202,6 +202,10 @@ class Record(Extras):
     record_schema: Literal[5] = Field(default=SCHEMA, alias="schema")
     checksum: str = ""
 
+    def hits(self) -> NDArray[np.bool_]:
+        """Which test images were right, ``(n_test,)``."""
+        return unpack(self.right, self.n_test)
+
     def sealed(self) -> Record:
         """The same record with its checksum."""
         return self.model_copy(update={"checksum": self._digest()})

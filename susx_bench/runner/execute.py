@@ -9,7 +9,7 @@ from pathlib import Path
 from susx_bench.console import counted
 from susx_bench.events import Listener, Note, ignore
 from susx_bench.runner.cell import Cell
-from susx_bench.runner.plan import Part, plan, plan_suite
+from susx_bench.runner.plan import Part, lost_lines, plan, plan_suite
 from susx_bench.runner.prepare import complete
 from susx_bench.runner.request import Request
 from susx_bench.runner.run import Outcome, mark_parts, run
@@ -61,8 +61,8 @@ def execute(
     planned = complete(planned, listen)
     folder = out or first.out
     lost = mark_parts(planned.parts, folder, first.launch)
-    for part in lost:
-        listen(Note(f"cannot be listed: {part.lost}", "warning"))
+    for line in lost_lines(lost):
+        listen(Note(f"cannot be listed: {line}", "warning"))
     outcomes = run(
         share(planned.cells, shard, listen),
         folder,

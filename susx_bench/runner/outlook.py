@@ -21,8 +21,8 @@ FLOAT = 4
 """Bytes of a number in a stored feature."""
 RECORD = 8_000
 """Bytes of a record, about; it grows with the number of classes."""
-ANSWER = 12
-"""Bytes of the answer to one test image: its class and its margin."""
+ANSWER = 6
+"""Bytes of the answer to one test image: its class, its margin and its probability."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ images. Such a request waits, and `susx_bench.runner.prepare` completes the plan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from susx_bench.data.custom import own_encoder
@@ -67,6 +67,15 @@ class Part:
     def lost(self) -> str:
         """Why its cells could not be listed, in one line; empty where they were."""
         return f"{self}: {reason_of(self.error)}" if self.error else ""
+
+
+def lost_lines(parts: Iterable[Part]) -> list[str]:
+    """Why cells could not be listed, a line for each reason with all the data that it is of."""
+    reasons: dict[str, dict[str, None]] = {}
+    for part in parts:
+        if part.error:
+            reasons.setdefault(reason_of(part.error), {})[str(part)] = None
+    return [f"{', '.join(whose)}: {reason}" for reason, whose in reasons.items()]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from susx_bench.records.failures import reason_of
 from susx_bench.records.files import canonical_json, write_atomic
 from susx_bench.records.text import read_json
 from susx_bench.runner.cell import Cell
-from susx_bench.runner.plan import UNAVAILABLE, by_dataset, plan_suite
+from susx_bench.runner.plan import UNAVAILABLE, by_dataset, lost_lines, plan_suite
 from susx_bench.runner.plan import Part as Lost
 from susx_bench.runner.prepare import complete, encode, need_of
 from susx_bench.runner.request import Request
@@ -167,7 +167,7 @@ def make_plan(
             except UNAVAILABLE as error:
                 lost.append(reason_of(error))
                 continue
-            lost += [part.lost for part in planned.parts if part.error]
+            lost += lost_lines(planned.parts)
             for waiting in planned.builds:
                 if waiting.images:
                     todo[str(waiting.folder)] = waiting.request

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from susx_bench.errors import DatasetError, EncoderError
+from susx_bench.runner.plan import Part, lost_lines
 from tests.conftest import Bundle, Command
 
 TOY = ("--setting", "few-shot", "--features", "toy.safetensors")
@@ -91,6 +93,22 @@ def test_a_suite_goes_on_and_ends_alike(command: Command, bundle: Bundle, tmp_pa
     assert told in dry.err
     assert told in ran.err
     assert "cannot be listed: gone bundle: --features gone.safetensors: no such file" in ran.err
+
+
+def test_what_several_data_lack_is_said_once() -> None:
+    lacking = [EncoderError("no weights of RN50 here."), DatasetError("cub: no such folder.")]
+    parts = [
+        Part("dtd", "RN50", "a", error=lacking[0]),
+        Part("dtd", "RN50", "b", error=lacking[0]),
+        Part("eurosat", "RN50", "c", error=EncoderError(str(lacking[0]))),
+        Part("ucf101", "RN50", "d"),
+        Part("cub", "RN50", "e", error=lacking[1]),
+    ]
+
+    assert lost_lines(parts) == [
+        "dtd RN50, eurosat RN50: no weights of RN50 here.",
+        "cub RN50: cub: no such folder.",
+    ]
 
 
 def test_what_a_run_would_download_is_named_and_no_refusal(

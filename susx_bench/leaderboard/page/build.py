@@ -118,10 +118,12 @@ def _written(
     beside = {}
     for name in names:
         for what, text in zip(_Data._fields, boards[name], strict=True):
-            if len(text.encode()) < BESIDE:
+            content = text.encode()
+            if len(content) < BESIDE:
                 elements.append(_ELEMENT.format(f"{what}-{html.escape(name)}", text))
-            else:
-                beside[_path(what, name)] = _CALL.format(f"{what}-{name}", text).encode()
+            else:  # hundreds of megabytes, perhaps: formatted as text they would be held twice more
+                head, tail = _CALL.format(f"{what}-{name}", "\0").encode().split(b"\0")
+                beside[_path(what, name)] = b"".join([head, content, tail])
     return {INDEX: _page(elements, bool(beside)), **beside}
 
 
