@@ -147,7 +147,8 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 def how_often(right: NDArray[np.bool_]) -> NDArray[np.integer[Any]]:
     """In how many of some runs each image was right: of ``(R, N)`` the sum ``(N,)``."""
-    return right.sum(0, dtype=np.min_scalar_type(len(right)))
+    often: NDArray[np.integer[Any]] = right.sum(0, dtype=np.min_scalar_type(len(right)))
+    return often
 
 
 @lru_cache(1024)
