@@ -65,7 +65,8 @@ Try:
     "--method",
     type=NAME,
     help="An inductive or transductive method. [default: tag with labelled images, or tag-u where "
-    "they are few; tipx with a support set; by names tag-u, or zero-shot for few photographs]",
+    "they are few; tag-u-sus with a support set; by names tag-u; for few photographs tipx and "
+    "zero-shot]",
 )
 @click.option(
     "--tune",

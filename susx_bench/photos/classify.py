@@ -202,9 +202,9 @@ def classify(
         support: A support set that was made from the names: a kind, or its folder.
         encoder: As ``--encoder``, such as ``ViT-B-32:openai``.
         precision: What it computes in.
-        method: An inductive or transductive method; None for `tipx` with a support set, `tag` with
-            labelled images, and else `tag-u` or `zero-shot`. Where labelled images are few and
-            photographs many, it is `tag-u` with both.
+        method: An inductive or transductive method. None for `tag` with labelled images, `tipx`
+            with a support set, else `zero-shot`; and where photographs are many, for `tag-u`, with
+            labelled images if these are few, or `tag-u-sus`.
         tune: ``fixed`` or ``support``; None for ``support`` with labelled images.
         prompts: A kind of prompts, or a template such as ``"a sketch of a {}."``.
         prompts_dir: Folder of prompt files.
@@ -435,8 +435,12 @@ def _checked(name: str, labelled: bool, support: str | None) -> type[Method]:
 def _default(material: _Material, photographs: int, made: bool) -> tuple[str, str]:
     """The method where none was asked for, and why."""
     classes, labelled = len(material.classnames), material.labelled
+    enough = max(PER_CLASS * classes, ENOUGH)
     if made and len(material.text):
-        return "tipx", "a support set was made from the names"
+        known = "a support set made from the names"
+        if photographs >= enough:
+            return "tag-u-sus", f"{known}, and {counted(photographs, 'photograph')}"
+        return "tipx", known
     count = 0 if labelled is None else len(labelled.labels)
     if not len(material.text):
         if not count:
@@ -447,7 +451,6 @@ def _default(material: _Material, photographs: int, made: bool) -> tuple[str, st
         return "tag", f"{counted(count, 'labelled image')}, and no text features"
     known = f"{counted(count, 'labelled image')}" if count else "names alone"
     together = f"{known}, and {counted(photographs, 'photograph')} of {classes} classes"
-    enough = max(PER_CLASS * classes, ENOUGH)
     if count >= FEW_LABELS * classes or (count and photographs < enough):
         return "tag", known
     if photographs >= enough:

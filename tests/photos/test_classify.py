@@ -108,6 +108,41 @@ def test_names_alone(
         assert row["status"] == (UNSURE if low else "predicted")
 
 
+@pytest.mark.parametrize(("each", "method"), [(2, "tipx"), (10, "tag-u-sus")])
+def test_a_support_set_made_from_the_names(
+    classify: Callable[..., Finished], command: Command, tmp_path: Path, each: int, method: str
+) -> None:
+    """With many photographs they are looked at together with the set."""
+    data, classes = made_digits("test"), names()
+    taken = dict.fromkeys(range(10), 0)
+    for sample in data.samples:
+        seen = taken[sample.label]
+        taken[sample.label] += 1
+        if seen < 3:  # of the set
+            target = tmp_path / "mine" / data.classnames[sample.label] / f"{seen}.png"
+        elif seen < 3 + each:
+            target = tmp_path / "photos" / f"{data.classnames[sample.label]}-{seen}.png"
+        else:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data.image(sample).save(target)
+    words = ("support", "build", "--classes", classes, "--kind", "sus-lc")
+    built = command(*words, "--import", tmp_path / "mine", "--per-class", 3)
+    assert built.code == 0, built.err
+
+    said = classify(
+        *(tmp_path / "photos", "--classes", classes, "--support", "sus-lc"),
+        *("--prompts", TEMPLATE, "--out", tmp_path / "out"),
+    )
+
+    assert said.code == 0, said.err
+    assert f" · {method} (a support set made from the names" in said.out
+    found = read(tmp_path / "out")
+    right = sum(row["class"] == row["file"].rpartition("-")[0] for row in found)
+    assert len(found) == 10 * each
+    assert right > 0.6 * len(found)
+
+
 def test_a_second_run_reads_the_store_and_writes_the_same(
     classify: Callable[..., Finished], places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
