@@ -74,18 +74,26 @@ def rank_of(devices: int, num_nodes: int) -> int:
     return rank
 
 
-def check_meeting(num_nodes: int) -> None:
-    """Check that processes of several nodes know where they meet.
+def settle_meeting(num_nodes: int) -> None:
+    """Settle where the processes meet, where no scheduler has started this one.
+
+    On one node Lightning starts the others at a free port of this machine: an address and a port
+    that something else left in the environment are forgotten.
 
     Raises:
-        OptionError: If nothing says it.
+        OptionError: If there are several nodes, and nothing says where they meet.
     """
-    if num_nodes > 1 and _starter().own and _PORT not in os.environ:
+    if not _starter().own:
+        return
+    if num_nodes > 1 and _PORT not in os.environ:
         raise OptionError(
             f"--num-nodes {num_nodes}: no scheduler has started this process, and the environment "
             "does not say where the nodes meet. Set MASTER_ADDR, MASTER_PORT and NODE_RANK on "
             "each of them."
         )
+    if num_nodes == 1 and _LOCAL not in os.environ:
+        for name in ("MASTER_ADDR", _PORT):
+            os.environ.pop(name, None)
 
 
 def _starter() -> _Starter:

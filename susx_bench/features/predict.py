@@ -18,7 +18,7 @@ from susx_bench.errors import BenchError, OptionError
 from susx_bench.features.datamodules import BlockDataModule
 from susx_bench.features.launch import Launch
 from susx_bench.process import children
-from susx_bench.ranks import check_meeting
+from susx_bench.ranks import settle_meeting
 
 
 def trainer(launch: Launch) -> Trainer:
@@ -28,7 +28,7 @@ def trainer(launch: Launch) -> Trainer:
         OptionError: If the machine has no such devices, or several nodes do not know where they
             meet.
     """
-    check_meeting(launch.num_nodes)
+    settle_meeting(launch.num_nodes)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:

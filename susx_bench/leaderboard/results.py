@@ -241,6 +241,10 @@ def _instead(records: Sequence[Record]) -> list[str]:
     return [
         f"{', '.join(methods)}"
         + (f" at S = {', '.join(map(str, sorted(shots)))}" if any(shots) else "")
-        + f": {note}"
+        + (
+            f" {'are' if len(methods) > 1 else 'is'} {note}"
+            if note.startswith("fixed")
+            else f": {note}"
+        )
         for note, (methods, shots) in where.items()
     ]

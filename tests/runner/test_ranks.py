@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from lightning.pytorch import Trainer
 
 from susx_bench.errors import OptionError
 from susx_bench.features.launch import Launch
-from susx_bench.ranks import check_meeting, rank_of
+from susx_bench.ranks import rank_of, settle_meeting
 from tests.conftest import Bundle, Command
 
 SLURM = {
@@ -190,8 +191,19 @@ def test_processes_that_would_never_meet_are_refused(
 def test_nodes_that_do_not_know_where_they_meet_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    check_meeting(1)
+    settle_meeting(1)
     with pytest.raises(OptionError, match=r"--num-nodes 2: .* MASTER_ADDR, MASTER_PORT"):
-        check_meeting(2)
+        settle_meeting(2)
     monkeypatch.setenv("MASTER_PORT", "29500")
-    check_meeting(2)
+    settle_meeting(2)
+
+
+def test_where_something_else_met_is_forgotten_on_one_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lightning would start the others to meet at an address that nobody has."""
+    several(monkeypatch, {"MASTER_ADDR": "none.invalid", "MASTER_PORT": "1"})
+
+    settle_meeting(1)
+
+    assert not {"MASTER_ADDR", "MASTER_PORT"} & set(os.environ)
