@@ -243,7 +243,7 @@ def test_what_decides_a_number_is_in_the_input_hash(name: str, value: Any, bundl
 def test_an_extra_is_in_hash_and_record_where_it_is_set(bundle: Bundle) -> None:
     """The hash of what was measured before the option came stays as it is."""
     base = {"method": ["zero-shot"], "features": bundle()}
-    values = {"limit": 2}
+    values = {"limit": 2, "unknown": "class 1"}
     assert set(values) == set(options_of(Extras)), "give the new option a value here"
 
     for name, value in values.items():

@@ -71,7 +71,7 @@ def quiet_option(**how: Any) -> Callable[[Any], Any]:
     )
 
 
-_METRICS = ("accuracy", "mean_per_class", "macro_f1", "top5", "ece", "nll")
+_METRICS = ("accuracy", "mean_per_class", "macro_f1", "top5", "ece", "nll", "auroc", "fpr95")
 
 
 def metric_option(**how: Any) -> Callable[[Any], Any]:

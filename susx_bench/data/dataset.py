@@ -30,6 +30,7 @@ class Dataset:
         find: Finds the source of the images; by default where the facts say that they lie.
         remarks: What the user should know of the dataset, one line each.
         own: Whether it is data of the user's, under a name that others may have as well.
+        unknown: Label that test images of no class have; None where each is of one.
     """
 
     def __init__(
@@ -40,9 +41,11 @@ class Dataset:
         remarks: Sequence[str] = (),
         *,
         own: bool = False,
+        unknown: int | None = None,
     ) -> None:
         self.spec = spec
         self.own = own
+        self.unknown = unknown
         self.where = where or Where()
         self._find = find or (lambda: (spec.source or find_source)(spec, self.where))
         self._remarks = tuple(remarks)
@@ -134,7 +137,10 @@ class DatasetSplit(Images):
                 "split out of the split file or the folder."
             )
         labels = labels_of(samples)
-        for place in np.flatnonzero((labels < 0) | (labels >= classes)).tolist():
+        wrong = (labels < 0) | (labels >= classes)
+        if dataset.unknown is not None and self.split == "test":
+            wrong &= labels != dataset.unknown
+        for place in np.flatnonzero(wrong).tolist():
             key, label = samples[place]
             raise DatasetError(
                 f"{name}: {self.split} image {key} has label {label}, but there are "

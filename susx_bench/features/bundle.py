@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from susx_bench.data.dataset import first_of_each
+from susx_bench.data.unknown import UNKNOWN, renumbered
 from susx_bench.errors import BundleError
 from susx_bench.features.arrays import Features, named
 from susx_bench.features.launch import Launch
@@ -45,6 +46,7 @@ class BundleTask(Task):
         logit_scale: See above; 100 where neither says.
         classnames: See above.
         limit: Test images per class to look at, the first ones; None for all.
+        unknown: Classes to leave out, whose test images get the label `UNKNOWN`; None for none.
 
     Attributes:
         unread: What is in the file that a bundle has no place for: tensors, and words of the
@@ -65,6 +67,7 @@ class BundleTask(Task):
         logit_scale: float | None = None,
         classnames: Sequence[str] | None = None,
         limit: int | None = None,
+        unknown: str | None = None,
     ) -> None:
         self.unread: tuple[str, ...] = ()
         if isinstance(path, Features):
@@ -95,6 +98,11 @@ class BundleTask(Task):
             if labels_name in tensors:
                 given, rows = tensors[labels_name], len(features[name])
                 labels[name] = _labels(path, labels_name, given, rows, classes)
+        if unknown:
+            if names is None:
+                names = [f"class {i}" for i in range(classes)]
+            names, classes = _drop(path, unknown, names, classes, features, labels, tensors)
+            text = features["text"]
         if limit:
             if "test" not in labels:
                 raise BundleError(f"--limit {limit}: {path} has no test labels to count by.")
@@ -435,6 +443,56 @@ def _labels(path: Path | Features, name: str, labels: Tensor, rows: int, classes
             f"classes, so labels are 0 to {classes - 1}."
         )
     return labels
+
+
+def _drop(
+    path: Path | Features,
+    unknown: str,
+    names: Any,
+    classes: int,
+    features: dict[str, Tensor],
+    labels: dict[str, Tensor],
+    tensors: dict[str, Tensor],
+) -> tuple[list[str], int]:
+    """Leave classes out of a bundle's parts; their test images stay, labelled `UNKNOWN`.
+
+    Args:
+        path: The file, for messages.
+        unknown: Names of the classes, as of `renumbered`.
+        names: Names of all classes.
+        classes: How many there are.
+        features: Checked rows by part; changed, as are the next two.
+        labels: Checked labels by part.
+        tensors: All tensors; those that belong to the rows above lose the same rows.
+
+    Returns:
+        The names that are left, and how many.
+    """
+    if "test" not in labels:
+        raise BundleError(f"--unknown {unknown}: {path} has no test labels to know them by.")
+    if not isinstance(names, list) or len(names) != classes:
+        raise BundleError(
+            f"--unknown {unknown}: {path} has no names for its {classes} classes. Give "
+            "--classnames FILE with one name a line."
+        )
+    numbers = torch.tensor(renumbered(unknown, [str(name) for name in names]))
+    known = numbers != UNKNOWN
+    kept = {"text": known}
+    for name, own in labels.items():
+        labels[name] = numbers[own]
+        if name != "test":
+            kept[name] = labels[name] != UNKNOWN
+            labels[name] = labels[name][kept[name]]
+    beside = {"text": [_PROMPTS], "support": [_VIEWS], "val": [_PATCHES["val"]]}
+    for part, rows in kept.items():
+        if not len(features[part]):
+            continue  # a bundle without text
+        features[part] = features[part][rows]
+        for extra in (*beside[part], _NORMS[part]):
+            if extra in tensors and tensors[extra].shape[:1] == rows.shape:  # else refused below
+                tensors[extra] = tensors[extra][rows]
+    left = [str(names[label]) for label in known.nonzero().flatten().tolist()]
+    return left, len(left)
 
 
 def _text(path: Path | Features, name: str, value: object) -> str:

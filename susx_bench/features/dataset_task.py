@@ -336,7 +336,7 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
             "them."
         )
     names = {
-        Place(split.split, sample.key): split.classnames[sample.label]
+        Place(split.split, sample.key): ("unknown", *split.classnames)[sample.label + 1]
         for split in splits
         for sample in split.samples
     }

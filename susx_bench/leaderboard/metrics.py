@@ -78,6 +78,8 @@ METRICS: Final = {
         Metric("top5", "top-5 accuracy", counts=True),
         Metric("ece", "expected calibration error", "in points", higher=False),
         Metric("nll", "negative log-likelihood", "in nats", digits=3, higher=False, most=math.inf),
+        Metric("auroc", "AUROC of known against unknown images"),
+        Metric("fpr95", "false positives at 95 % of the known images", higher=False),
     )
 }
 """By the name of the record's field."""

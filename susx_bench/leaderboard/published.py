@@ -104,7 +104,7 @@ def fitting(figures: Sequence[Figure], record: Record) -> list[Figure]:
     Method, dataset, encoder, tuning and split must be the same; the prompts where the figure says
     them; setting and shots unless the method looks at no support.
     """
-    if record.protocol not in PROTOCOLS or record.skipped:
+    if record.protocol not in PROTOCOLS or record.skipped or record.extras():
         return []
     return [
         f

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, model_validator
 
-from susx_bench.options import IMAGES
+from susx_bench.options import IMAGES, NAME
 from susx_bench.options.declare import Option, convert, options_of
 
 Setting = Literal["name-only", "few-shot"]
@@ -38,6 +38,19 @@ class Extras(BaseModel):
             data=True,
             words="only the first {} test images per class",
             quick=True,
+        ),
+    ] = None
+
+    unknown: Annotated[
+        str | None,
+        Option(
+            type=NAME,
+            help="Classes that the method is not told of, with commas: by its confidence on their "
+            "test images the record has AUROC and FPR95.",
+            group="Data",
+            decides=True,
+            data=True,
+            words="unknown: {}",
         ),
     ] = None
 

@@ -599,6 +599,8 @@ class RunOptions(Options, Extras):
             self._bundle_fits()
         elif self.logit_scale is not None:
             raise OptionError("--logit-scale goes with --features only.")
+        if self.unknown:
+            self._unknown_fits()
         for batches in self.batches or ():
             if batches != ALL:
                 Batches.read(batches)
@@ -632,6 +634,18 @@ class RunOptions(Options, Extras):
             raise OptionError(
                 "--support goes with --setting name-only; in few-shot the support is drawn from "
                 "the train split."
+            )
+
+    def _unknown_fits(self) -> None:
+        if self.support:
+            raise OptionError(
+                "--support does not go with --unknown: the set was built for all classes."
+            )
+        if "test" in (self.tune or ()) or any(batches != ALL for batches in self.batches or ()):
+            asked = "--tune test" if "test" in (self.tune or ()) else "--batches"
+            raise OptionError(
+                f"{asked} does not go with --unknown: it looks at test labels, which unknown "
+                "images have none of."
             )
 
     def _bundle_fits(self) -> None:

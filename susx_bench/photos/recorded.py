@@ -34,6 +34,8 @@ def show(path: Path, named: Named, folder: Path) -> Path:
     task = cell.task
     if not isinstance(task, DatasetTask) or task.test_labels is None:
         raise RecordError(f"{path} was measured on features, and there is no image to look at.")
+    if record.unknown:
+        raise RecordError(f"{path} was measured with --unknown, of which there is no page.")
     images = task.test_images
     sure: list[float | None] = [None] * len(images)
     second = [-1] * len(images)

@@ -33,7 +33,10 @@ Said = Annotated[str, Field(max_length=1000)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Magnitude = Annotated[float, Field(ge=-1e12, le=1e12)]
 
-_MAY_LACK = ("given", "macro_f1", "top5", "nll", "ece", "blank")
+_MAY_LACK = (
+    *("given", "macro_f1", "top5", "nll", "ece", "blank"),
+    *("auroc", "fpr95", "n_unknown"),
+)
 """Fields that a file has only where they say something."""
 _OUT_OF_RANGE = frozenset(
     {
@@ -128,8 +131,13 @@ class Record(Extras):
         nll: Mean negative log-likelihood of the labels in nats, under the softmax of the method's
             logits as it gives them.
         ece: Expected calibration error of the same probabilities: 15 bins, percentage points.
-        blank: Why there is none of these four, by name. Records measured before they were counted
-            have neither.
+        auroc: With ``--unknown``, area under the ROC curve of telling known from unknown test
+            images by the confidence in the answer.
+        fpr95: Of the unknown ones, those that are at least as sure as the threshold that 95 % of
+            the known ones reach.
+        n_unknown: Number of unknown test images; `n_test` and all else counts the known ones.
+        blank: Why there is none of these numbers, by name. Records measured before they were
+            counted have neither.
         right: Which test images were right: `pack` of a bit an image, in the order of the split.
             Two records with one `split_sha256` are compared image by image with it.
         classes: For each class in order its name, how many of its test images were right, and how
@@ -179,6 +187,9 @@ class Record(Extras):
     top5: Percent | None = None
     nll: Annotated[float, Field(ge=0, le=1e12)] | None = None
     ece: Percent | None = None
+    auroc: Percent | None = None
+    fpr95: Percent | None = None
+    n_unknown: Annotated[int, Field(ge=1, le=10**12)] | None = None
     blank: dict[Name, Said] = Field(default={})
     n_test: Annotated[int, Field(ge=1, le=10**12)]
     correct: Count

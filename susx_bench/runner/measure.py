@@ -25,7 +25,7 @@ from susx_bench.records.store import Predictions
 from susx_bench.registry import DATASETS
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.provenance import device_name, git_commit, versions
-from susx_bench.runner.scores import confidence, score
+from susx_bench.runner.scores import confidence, score_open
 from susx_bench.runner.together import compose, in_order
 from susx_bench.tuning.choose import Choice, choose
 
@@ -146,7 +146,7 @@ def measure(cell: Cell, features: TaskFeatures, shared: Shared, encode_seconds: 
     )
     record = _recorded(
         fitted.method,
-        **score(top1, logits, cell.task.test_labels, cell.task.classnames, no_logits),
+        **score_open(top1, logits, cell.task.test_labels, cell.task.classnames, no_logits),
         **_inputs(cell),
         method_version=fitted.method.version,
         regime=fitted.method.regime,
@@ -320,7 +320,6 @@ def _inputs(cell: Cell) -> dict[str, Any]:
         "precision": task.precision,
         "order": cell.order,
         "batches": cell.batches,
-        "n_test": task.test_size,
         "num_classes": len(task.classnames),
         "input_sha256": cell.input_sha256,
         "support_sha256": cell.support_sha256,

@@ -55,6 +55,7 @@ def score(
     wrong = Counter(zip(labels[~right].tolist(), top1[~right].tolist(), strict=True))
     often = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
     return {
+        "n_test": len(labels),
         "correct": int(right.sum()),
         "accuracy": 100 * int(right.sum()) / len(labels),
         "mean_per_class": float(100 * each[sizes > 0].double().mean()),
@@ -64,6 +65,54 @@ def score(
         "right": pack(right.numpy()),
         "classes": list(zip(classnames, hits.tolist(), sizes.tolist(), strict=True)),
         "confusions": [(classnames[true], classnames[told], n) for (true, told), n in often],
+    }
+
+
+def score_open(
+    top1: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    classnames: Sequence[str],
+    no_logits: str = "",
+) -> dict[str, Any]:
+    """As `score`, of the known images alone, and how well the others are told from them.
+
+    Args:
+        top1: Predicted classes ``(N,)``.
+        logits: The method's scores ``(N, K)``.
+        labels: True classes ``(N,)``, negative for an image of no known class.
+        classnames: K names.
+        no_logits: As of `score`.
+    """
+    known = labels >= 0
+    if bool(known.all()):
+        return score(top1, logits, labels, classnames, no_logits)
+    found = score(top1[known], logits[known], labels[known], classnames, no_logits)
+    found["n_unknown"] = int((~known).sum())
+    if no_logits:
+        return found | {"blank": found["blank"] | {"auroc": no_logits, "fpr95": no_logits}}
+    return found | open_set(confidence(logits, top1), known)
+
+
+def open_set(confidence: Tensor, known: Tensor) -> dict[str, float]:
+    """How well known images are told from unknown ones by confidence, in percent.
+
+    Args:
+        confidence: ``(N,)``; more is surer.
+        known: Whether an image is of a known class, ``(N,)``; some are and some are not.
+
+    Returns:
+        ``auroc``, the chance that a known image is surer than an unknown one, ties counted half;
+        ``fpr95``, the share of unknown ones at or above the highest threshold that 95 % of the
+        known ones reach.
+    """
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    surer, target = confidence.numpy(), known.numpy()
+    wrong, right, _ = roc_curve(target, surer, drop_intermediate=False)
+    return {
+        "auroc": 100 * float(roc_auc_score(target, surer)),
+        "fpr95": 100 * float(wrong[(right >= 0.95).argmax()]),
     }
 
 

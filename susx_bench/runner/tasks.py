@@ -12,6 +12,7 @@ from susx_bench.data.custom import open_dataset, own_encoder
 from susx_bench.data.dataset import Dataset
 from susx_bench.data.images import Images
 from susx_bench.data.spec import DatasetSpec
+from susx_bench.data.unknown import open_set
 from susx_bench.encoders.base import Encoder
 from susx_bench.encoders.named import encoder_name, encoder_package, open_encoder
 from susx_bench.errors import OptionError, SupportError
@@ -137,6 +138,7 @@ def _bundle(request: Request, listen: Listener) -> Task:
         logit_scale=request.logit_scale,
         classnames=names,
         limit=request.limit,
+        unknown=request.unknown,
     )
     scored = task.test_labels is not None
     for line in check_shared(f"{request.features}", task.dataset, task.images, scored=scored):
@@ -154,6 +156,8 @@ def _dataset_task(
     named = encoder_name(request.encoder, own_encoder(name), f"--dataset {name}")
     encoder, store = opened.encoder(named, request.precision), FeatureStore(cache_url())
     dataset = open_dataset(name, request.where)
+    if request.unknown:
+        dataset = open_set(dataset, request.unknown)
     spec = dataset.spec
     pool, support = _pool(request, name, encoder.name, dataset, builds)
     # Only labelled images of the task are augmented; a support set is encoded as it is.
@@ -200,7 +204,7 @@ def _pool(
                 "--setting name-only."
             )
         return dataset.split("train"), FEW_SHOT
-    if request.support is None and spec.support is None:
+    if request.support is None and (spec.support is None or request.unknown):
         return NoSupport(spec.classnames), "none"
     if request.support is None:
         return _own_support(request, spec)

@@ -22,10 +22,14 @@ COLUMNS = (
     *("baseline", "gain", "p", "p_holm"),
     *("published", "difference", "inside", "source", "records"),
 )
-"""Names of the CSV's columns; one more, ``also``, where options are set that have no column.
+"""Names of the CSV's columns; one more, ``also``, where options are set that have no column, and
+those of `OPEN` where a cell has them.
 
 Where another metric than the accuracy is shown, the two change places.
 """
+
+OPEN = ("auroc", "fpr95")
+"""Numbers of records with unknown images alone."""
 
 
 def as_csv(board: Board) -> str:
@@ -38,7 +42,9 @@ def as_csv(board: Board) -> str:
     out = io.StringIO()
     also = ("also",) if any(column.task.also for column in board.columns) else ()
     swap = {"accuracy": board.metric.name, board.metric.name: "accuracy"}
-    columns = [*(swap.get(name, name) for name in COLUMNS), *also]
+    cells = [cell for row in board.rows for cell in row.cells if cell]
+    more = [name for name in OPEN if any(cell.numbers[name] is not None for cell in cells)]
+    columns = [*(swap.get(name, name) for name in (*COLUMNS, *more)), *also]
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     labels = {place: part.label for part in board.sections for place in part.rows}
@@ -53,7 +59,8 @@ def as_csv(board: Board) -> str:
             if cell is not None:
                 line |= _fields(cell, f"{base.label} {base.tuning}" if base else "")
                 line["marks"] += column.marks
-            writer.writerow({name: _plain(value) for name, value in line.items()})
+            here = {name: value for name, value in line.items() if name in more or name not in OPEN}
+            writer.writerow({name: _plain(value) for name, value in here.items()})
     return out.getvalue()
 
 
