@@ -155,7 +155,7 @@ def test_a_tuning_that_did_something_else_is_told_in_a_large_table_too() -> None
 
     lines = choices([*few, enough], set())
 
-    assert lines[-1] == f"tip-adapter, tipx at S = 1, 2: {why}"
+    assert lines[-1] == f"tip-adapter, tipx at S = 1, 2 are {why}"
 
 
 def test_what_was_chosen_is_one_line_a_method() -> None:
