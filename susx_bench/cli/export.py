@@ -54,7 +54,7 @@ def export(classifier: Path, to: Path, tower: bool, **given: Any) -> None:
         f"wrote {to}: {head.method}, {counted(classes, 'class')}, width {width}{same}",
         soft_wrap=True,
     )
-    if head.open_clip is None:
+    if head.open_clip is None and not tower:
         notes.print(
             f"open_clip cannot load the encoder '{head.encoder}' by its name: features of it have "
             "to come from elsewhere",
