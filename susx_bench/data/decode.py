@@ -8,9 +8,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_HAS_AVIF = "avif" in features.modules and features.check_module("avif")  # from Pillow 11.3 on
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", *["AVIF"] * _HAS_AVIF)
 """What is decoded. Pillow knows more, and runs Ghostscript for some of it."""
 
 DECODING = 2
@@ -24,7 +25,7 @@ RATIO = 100
 longer one of a line of pixels would grow with it."""
 
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339  # tags of a TIFF or EXIF
-_LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")  # which put a 1 into what was black
+_LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # which put a 1 into what was black
 _DARK = 16  # no number above this part of the range: it may have 4 bits less than its file
 _TOO_DARK = "nearly black for {}, so the numbers may be of fewer bits"
 

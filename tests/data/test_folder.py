@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from susx_bench.data.custom import open_dataset
 from susx_bench.data.dataset import Dataset
+from susx_bench.data.decode import FORMATS
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.spec import (
     SPLITS,
@@ -554,6 +556,18 @@ def test_every_ending_of_a_format_that_is_decoded_is_read(tmp_path: Path) -> Non
 
     found = listed(open_dataset(str(folder)), Where())
     assert len(found["test"]) == 8
+
+
+@pytest.mark.skipif("AVIF" not in FORMATS, reason="this Pillow reads no AVIF")
+def test_avif_is_read_where_pillow_reads_it(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "mine", ("cat", "dog"))
+    write(folder / "test/cat/20.AVIF", plain(200, "avif"))
+
+    opened = open_dataset(str(folder))
+
+    assert len(opened.split("test")) == 3
+    (sample,) = [s for s in opened.split("test").samples if s.key.endswith("AVIF")]
+    assert np.abs(np.asarray(opened.split("test").image(sample)).astype(int) - 200).max() <= 3
 
 
 def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
