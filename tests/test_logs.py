@@ -80,6 +80,23 @@ def test_quiet_leaves_results_and_warnings(command: Command, bundle: Bundle) -> 
     assert re.search(r"started cells: 0 of 3 cells\n", loud.err)
 
 
+def test_plan_and_verify_are_quiet_too(command: Command, bundle: Bundle, tmp_path: Path) -> None:
+    path = bundle()
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        f"name='mine'\ntitle='x'\n[[run]]\nmethod=['zero-shot']\nfeatures=['{path}']\n"
+    )
+    command("run", "--setting", "few-shot", "--method", "zero-shot", "--features", path)
+
+    planned = command("plan", "--suite", suite, "--out", "PLAN", "--quiet")
+    verified = command("records", "verify", "results", "--features", path, "-q")
+
+    assert (planned.code, verified.code) == (0, 0)
+    assert planned.err == verified.err == ""
+    assert "wrote PLAN" in planned.out
+    assert "same" in verified.out
+
+
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_no_color_is_obeyed(no_color: str, command: Command, bundle: Bundle) -> None:
     os.environ |= {"FORCE_COLOR": "1", "NO_COLOR": no_color, "TERM": "xterm-256color"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from susx_bench.cli.run import requests_of
+from susx_bench.cli.shared import quiet_option
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, Count
 from susx_bench.options.run import RunOptions
@@ -46,6 +47,7 @@ Try:
     help="Workers of the script.",
 )
 @RunOptions.click_options("data_root", "source", "prompts_dir", group="")
+@quiet_option()
 def plan(suite: Path, path: Path, records: Path, slurm: bool, tasks: int, **_: Any) -> None:
     """Plan a suite once, for workers that share its cells: `susx-bench run --plan PLAN`.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from susx_bench.cli.shared import named_inputs, names_inputs
+from susx_bench.cli.shared import named_inputs, names_inputs, quiet_option
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, RecordError
 from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, Group
@@ -32,6 +32,7 @@ Try:
 )
 @click.argument("record", type=ANY_PATH, nargs=-1, required=True)
 @names_inputs
+@quiet_option()
 def verify(record: tuple[Path, ...], **given: Any) -> None:
     """Measure RECORDs, files or folders, again and compare every prediction.
 
