@@ -8,10 +8,10 @@
 The data sets lie in their published layouts, with few classes and few images. Encoders and the
 diffusion pipeline have random weights, in the files and at the commits of their repositories, and
 come from a hub on loopback. With `--full` they have their real sizes, and the pipeline draws in
-half precision; otherwise they are small. It takes one step in place of 85. A suite that asks for
-more generated images per class than `--generated` gets as many as that, and one that has none of
-`--datasets` keeps its first. Nothing else is changed: each suite is what `susx-bench run --suite
-NAME` runs.
+half precision; otherwise they are small. It takes one step in place of 85, the demo's own pipeline
+two in place of 20. A suite that asks for more generated images per class than `--generated` gets as
+many as that, and one that has none of `--datasets` keeps its first. Nothing else is changed: each
+suite is what `susx-bench run --suite NAME` runs.
 
 For each suite: the dry run, the run, the run again (which must find nothing to do), the table.
 `--write FILE` puts the figures into a page.
@@ -336,8 +336,9 @@ def as_command(cut: Cut, words: list[str]) -> None:
         setattr(sys.modules[module], name, spec)
     if not cut.full:
         small_models()
-    published = PRESETS["published"]
+    published, demo = PRESETS["published"], PRESETS["demo"]
     PRESETS["published"] = replace(published, steps=1, per_class=cut.generated)
+    PRESETS["demo"] = replace(demo, steps=2, per_class=min(demo.per_class, cut.generated))
     read = Suite.read.__func__
 
     def kept(said: tuple[str, ...] | None, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
