@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Lower floors first; a file imports from its own floor and from those below.
 FLOORS = [
-    {"errors", "console", "events", "hub", "process", "progress"}
+    {"errors", "console", "events", "hub", "process", "progress", "ranks"}
     | {"logs", "registry", "program", "options", "records", "scaffold"},
     {"data", "prompts", "encoders", "demo"},
     {"methods"},
