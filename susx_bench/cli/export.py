@@ -11,6 +11,7 @@ import click
 
 from susx_bench.cli.shared import named_inputs, names_inputs
 from susx_bench.console import counted, stderr, stdout
+from susx_bench.errors import OptionError
 from susx_bench.options import ANY_PATH, FILE_PATH
 
 
@@ -34,6 +35,11 @@ def export(classifier: Path, to: Path, tower: bool, **given: Any) -> None:
     Only methods that are linear in the image's feature have them. A record's method is fitted again
     on the inputs that you name, as `records verify` does, and must answer as the record says.
     """
+    if classifier.suffix not in (".json", ".safetensors"):
+        raise OptionError(
+            f"{classifier} is neither a record (RECORD.json) nor what classify has fitted "
+            "(classifier.safetensors)."
+        )
     notes = stderr()
     with notes.status("loading"):
         from susx_bench.photos.head import export as of_classifier

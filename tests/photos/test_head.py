@@ -160,6 +160,15 @@ def test_a_record_that_weights_cannot_say_is_one_line(bundle: Bundle, command: C
         assert not Path("x.safetensors").exists()
 
 
+def test_another_file_is_told_from_a_record(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"x")
+
+    said = command("export", tmp_path / "photo.png", "--to", "x.safetensors")
+
+    assert said.code == 2
+    assert "photo.png is neither a record" in said.err
+
+
 def test_the_demo_is_exported_with_its_preprocessing(command: Command) -> None:
     (record,) = command(*RUN, "--method", "zero-shot", "--dataset", "digits").records
 
