@@ -99,7 +99,7 @@ def test_a_real_fish_completes_lists_and_joined_options(program: Path, command: 
         os.environ.pop(name, None)
     assert command("--install-completion", "fish").code == 0
 
-    lines = ("run --encoder RN50:o", "run --dataset=oxf", "run --method tipx,tag-u", "records p")
+    lines = ("run --encoder RN50:o", "run --dataset=oxf", "run --method tipx,tag-u-st", "records p")
     tried = "; ".join(f"complete -C 'susx-bench {line}'" for line in lines)
     done = subprocess.run(
         ["fish", "-c", tried],
@@ -112,7 +112,7 @@ def test_a_real_fish_completes_lists_and_joined_options(program: Path, command: 
     assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == [
         "RN50:openai",
         "--dataset=oxfordpets",
-        *("tipx,tag-u", "tipx,tag-u-stream"),
+        "tipx,tag-u-stream",
         *("prune", "pull", "push"),
     ]
 
@@ -123,7 +123,7 @@ def test_a_real_fish_completes_lists_and_joined_options(program: Path, command: 
     [
         ("run --encoder RN50:o", "run --encoder RN50:openai"),
         ("run --dataset=oxf", "run --dataset=oxfordpets"),
-        ("run --method tipx,tag-u-", "run --method tipx,tag-u-stream"),
+        ("run --method tipx,tag-u-st", "run --method tipx,tag-u-stream"),
         ("records pul", "records pull"),
     ],
 )
