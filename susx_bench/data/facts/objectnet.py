@@ -5,7 +5,8 @@ ImageNet's. The classes, and which of ImageNet's each is, are the authors'
 ``objectnet_to_imagenet_1k.json`` and ``folder_to_objectnet_label.json``, read from
 github.com/modestyachts/imagenet-testbed at 0170eec658d6; their labels of ImageNet's classes are
 WordNet's, and equal those of this package. Names are lower case and in the order of the folders, as
-in CLIP_benchmark, which keeps the images' red border of one pixel, as here.
+in CLIP_benchmark, which keeps the images' red border of one pixel, as here. Their number is that of
+DataComp's ``tasklist.yml``, github.com/mlfoundations/datacomp at 2d7bde7c28a9.
 """
 
 from __future__ import annotations
