@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
@@ -35,6 +35,9 @@ _ADVICE = {
     errno.ENFILE: "Close other programs and give the same command again.",
 }
 
+_NO_ARGUMENTS: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""What click 8.2 and later raise where it printed the help itself."""
+
 
 def run(command: Callable[[], object]) -> None:
     """Run a command and end the process as `susx_bench.errors` says.
@@ -53,7 +56,7 @@ def run(command: Callable[[], object]) -> None:
         except (click.Abort, KeyboardInterrupt):
             code = 128 + stopped_by[0] if stopped_by else STOPPED
             _fail("stopped; the next run continues from here.", code)
-        except click.exceptions.NoArgsIsHelpError as error:
+        except _NO_ARGUMENTS as error:
             click.echo(error.ctx.get_help(), err=True)
             sys.exit(2)
         except click.ClickException as error:

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex
 
 import click
 from click.shell_completion import CompletionItem
@@ -20,6 +20,17 @@ from susx_bench.console import be_quiet, one_line, rank_of, speak_as, stderr
 from susx_bench.errors import BenchError
 from susx_bench.options.completion import offered
 from susx_bench.records.paths import check_text, checked_path
+
+if TYPE_CHECKING:
+    Type = click.ParamType
+else:
+
+    class Type(click.ParamType):
+        """A type of click's, with a type argument also before click 8.5."""
+
+        def __class_getitem__(cls, _: Any) -> type:
+            return cls
+
 
 _SHOWN = 60
 _HUB = ("hf:", "hf-hub:")
@@ -49,7 +60,7 @@ def _is_small(value: Any) -> bool:
     return isinstance(value, int) and value.bit_length() < 1000
 
 
-class Text(click.ParamType[str]):
+class Text(Type[str]):
     """Words. They are not empty, and hold no control character.
 
     Args:
@@ -104,7 +115,7 @@ class Name(Text):
         return text
 
 
-class Place(click.ParamType[Path]):
+class Place(Type[Path]):
     """A path; ``~`` is expanded.
 
     Args:
@@ -237,7 +248,7 @@ class Url(Text):
         return text
 
 
-class CommaList(click.ParamType[tuple[Any, ...]]):
+class CommaList(Type[tuple[Any, ...]]):
     """``a,b,c``, each item of one type and none twice."""
 
     def __init__(self, item: click.ParamType[Any]) -> None:
@@ -313,7 +324,7 @@ def _is_there(path: str) -> bool:
         return False
 
 
-class Shard(click.ParamType[tuple[int, int]]):
+class Shard(Type[tuple[int, int]]):
     """``i/n``, one of n parts, counted from 1."""
 
     name = "i/n"
