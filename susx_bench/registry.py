@@ -204,9 +204,9 @@ class Registry(Generic[T]):
         """What stands between a name and its use, as far as can be told."""
         folder = Path(name)
         if self is DATASETS and folder.is_dir() and not (folder / "pyproject.toml").exists():
-            return f"There is a folder of that name: write --dataset ./{name}."
+            return f"There is a folder of that name: write ./{name} for it."
         if self is DATASETS and re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?(@[\w.-]+)?", name):
-            return f"A repository on the hub is --dataset hf:{name}, a folder begins with ./"
+            return f"A repository on the hub is hf:{name}, a folder begins with ./"
         if self is METHODS and _is_file(f"{name}.py"):
             return f"There is a file of that name: write --method ./{name}.py:CLASS."
         for other in REGISTRIES:

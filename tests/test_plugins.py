@@ -318,9 +318,9 @@ def test_what_is_registered_here_can_be_used() -> None:
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("--dataset", "control"), "a folder of that name: write --dataset ./control."),
-        (("--dataset", "pets/images"), "a folder of that name: write --dataset ./pets/images."),
-        (("--dataset", "org/pets@main"), "on the hub is --dataset hf:org/pets@main"),
+        (("--dataset", "control"), "a folder of that name: write ./control for it."),
+        (("--dataset", "pets/images"), "a folder of that name: write ./pets/images for it."),
+        (("--dataset", "org/pets@main"), "on the hub is hf:org/pets@main"),
         (("--method", "mine"), "a file of that name: write --method ./mine.py:CLASS."),
     ],
 )
