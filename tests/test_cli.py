@@ -292,7 +292,7 @@ def test_every_user_error_has_an_exit_code() -> None:
 def test_our_own_mistakes_keep_their_traceback(
     command: Command, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("susx_bench.runner.measure.score", lambda *a: torch.zeros(3)[7])
+    monkeypatch.setattr("susx_bench.runner.measure.score_open", lambda *a: torch.zeros(3)[7])
 
     with pytest.raises(IndexError):
         command(*RUN, "--method", "zero-shot", "--features", bundle())

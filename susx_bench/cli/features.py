@@ -162,7 +162,7 @@ def export_features(bundle: Path | None, to: Path, force: bool, **_: Any) -> Non
         from susx_bench.features.convert.give import format_of, read_bundle, write
     format_of(to)  # before anything is encoded
     if bundle is not None:
-        if asked := sorted(name for name in options if is_given(name)):
+        if asked := sorted(name for name in _EXPORTED if is_given(name)):
             raise OptionError(
                 f"{RunOptions.declared()[asked[0]].spelling(asked[0])} does not go with a bundle: "
                 "it is for a dataset."

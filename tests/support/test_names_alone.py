@@ -54,7 +54,7 @@ def test_a_set_is_generated_for_names_and_found_by_them(
     words = ("classify", str(tmp_path / "photos"), "--encoder", "demo", "--support", "sus-sd")
     done = command(*words, "--classes", NAMES, "--out", str(tmp_path / "answers"))
     assert done.code == 0, done.err
-    assert "tipx (a support set was made from the names)" in done.out
+    assert "tipx (a support set made from the names)" in done.out
     with (tmp_path / "answers/predictions.csv").open() as file:
         assert {row["class"] for row in csv.DictReader(file)} <= set(NAMES.split(","))
 
