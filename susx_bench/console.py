@@ -19,8 +19,6 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from susx_bench.ranks import rank_of as rank_of
-
 _WIDE = 400  # columns where there is no terminal: a table is never cut or folded in a file
 _ENDLESS = 100_000
 

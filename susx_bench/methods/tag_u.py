@@ -142,7 +142,7 @@ class TagUFewShot(TagU):
 
 
 @dataclass
-class TagUSupport(TagU):
+class TagUSupport(TagUFewShot):
     """TAG-U with a support set made from the class names beside the test images.
 
     Its images were generated or found by the names, so they may be of another kind than the test
@@ -160,8 +160,6 @@ class TagUSupport(TagU):
     """
 
     name: ClassVar[str] = "tag-u-sus"
-    needs: ClassVar[frozenset[Need]] = frozenset({"text", "support"})
-    uses: ClassVar[frozenset[Need]] = frozenset()
     settings: ClassVar[frozenset[Setting]] = frozenset({"name-only"})
 
     worth: float = 0.25

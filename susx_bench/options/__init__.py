@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex
 import click
 from click.shell_completion import CompletionItem
 
-from susx_bench.console import be_quiet, one_line, rank_of, speak_as, stderr
+from susx_bench.console import be_quiet, one_line, speak_as, stderr
 from susx_bench.errors import BenchError
 from susx_bench.options.completion import offered
+from susx_bench.ranks import rank_of
 from susx_bench.records.paths import check_text, checked_path
 
 if TYPE_CHECKING:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from susx_bench.errors import OptionError
-from susx_bench.events import Job, Listener, ignore
+from susx_bench.events import Listener, ignore
 from susx_bench.features.convert.give import Content
 from susx_bench.features.task import Need
+from susx_bench.runner.prepare import encoded
 from susx_bench.runner.request import Request
 from susx_bench.runner.tasks import Opened, Unbuilt, open_task
 
@@ -61,14 +61,7 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
     elif request.shots:
         (shots,), (seed,) = request.shots, request.seed or (SEED,)
         parts, positions = draws.tiers(shots, seed), draws.balanced(shots, seed)
-    need = Need(parts)
-    with ExitStack() as stack:
-        jobs = {
-            unit: stack.enter_context(Job(listen, f"encoding {task.called}", unit, total))
-            for unit, total in task.missing(need).items()
-            if total
-        }
-        found = task.features(need, request.launch, lambda unit, n: jobs[unit].advance(n))
+    found = encoded(task, Need(parts), request.launch, listen)
 
     tensors: dict[str, Tensor] = {}
     if len(found.text):

@@ -77,7 +77,18 @@ def encode(
         launch: Where to encode.
         listen: Told of progress.
     """
-    need = need_of(cells)
+    return encoded(task, need_of(cells), launch, listen)
+
+
+def encoded(task: Task, need: Need, launch: Launch, listen: Listener) -> TaskFeatures:
+    """Encode what is needed and the store does not have, and give all of it.
+
+    Args:
+        task: The task.
+        need: What of it is needed.
+        launch: Where to encode.
+        listen: Told of progress.
+    """
     with ExitStack() as stack:
         jobs = {
             unit: stack.enter_context(Job(listen, f"encoding {task.called}", unit, total))
