@@ -14,7 +14,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import (
     EntryPoint,
     PackageNotFoundError,
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from susx_bench.errors import PluginError, UnknownNameError
 from susx_bench.program import edited, run_file, sha256_of, used
 from susx_bench.records.paths import read_bytes
+from susx_bench.stated import stated
 
 if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
@@ -63,11 +64,14 @@ class Origin:
     def of(cls, entry: EntryPoint) -> Origin:
         """Where an entry point comes from; one without a distribution is ours."""
         if entry.dist is None:
-            return cls(entry.value, _OURS, version(_OURS))
+            return cls(entry.value, _OURS, _our_version())
         return cls(entry.value, entry.dist.name, entry.dist.version)
 
     def __str__(self) -> str:
         return f"{self.package} {self.version} ({self.value})"
+
+
+_our_version = cache(partial(version, _OURS))  # a file is read for it
 
 
 class Registry(Generic[T]):
@@ -194,6 +198,23 @@ class Registry(Generic[T]):
             )
         found: T = loaded
         return found
+
+    def stated(self, name: str, attribute: str) -> Any:
+        """An attribute of the object registered under `name`, from its file where that says it.
+
+        Nothing is imported where one package registered the name and gives a plain value.
+
+        Raises:
+            UnknownNameError: If nobody registered that name.
+            PluginError: If it must be imported, and `get` cannot.
+        """
+        entry, *others = self._find(name)
+        if not others:
+            try:
+                return stated(entry.module, entry.attr, attribute)
+            except LookupError:
+                pass
+        return getattr(self.get(name), attribute)
 
     def _find(self, name: str) -> list[EntryPoint]:
         if name not in self._entries:

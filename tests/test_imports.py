@@ -64,6 +64,13 @@ def test_checking_a_leaderboard_needs_no_lightning() -> None:
     assert not set(HEAVY) & imported("leaderboard", "check", suite, "--folder", folder)
 
 
+@pytest.mark.parametrize("what", ["check", "cite"])
+def test_a_leaderboard_needs_no_method_and_no_torch(what: str) -> None:
+    suite, folder = SUITES / "demo-name-only.toml", SUITES.parents[1] / "leaderboards"
+
+    assert "torch" not in imported("leaderboard", what, suite, "--folder", folder)
+
+
 @pytest.mark.parametrize("setting", ["few-shot", "name-only"])
 def test_a_run_with_nothing_to_do_needs_no_lightning(setting: str, command: Command) -> None:
     words = ["run", "--method", "tip-adapter", "--setting", setting, "--dataset", "digits"]

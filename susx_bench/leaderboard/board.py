@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from susx_bench.console import counted
 from susx_bench.leaderboard.metrics import ACCURACY, Metric
@@ -185,6 +185,15 @@ class Cell:
     p_holm: float | None = None
     published: tuple[Compared, ...] = ()
 
+    def changed(self, **values: Any) -> Cell:
+        """The same with other values for some fields: a board takes it hundreds of thousand times.
+
+        It is `dataclasses.replace` in a fifth of the time, as no value is computed from another.
+        """
+        made = object.__new__(Cell)
+        vars(made).update(vars(self), **values)
+        return made
+
 
 @dataclass(frozen=True)
 class Row:
@@ -239,8 +248,8 @@ class Row:
     @property
     def repeats(self) -> bool:
         """Whether several columns show one and the same number, as of a method without support."""
-        cells = [cell for cell in self.cells if cell]
-        return len(cells) > 1 and len({cell.records for cell in cells}) == 1
+        first, *others = [cell.records for cell in self.cells if cell] or [()]
+        return bool(others) and all(records == first for records in others)
 
     @property
     def saw(self) -> str:

@@ -109,11 +109,11 @@ def _add(found: dict[str, str], silent: list[str], what: str, keys: Sequence[str
 
 
 def _method_keys(name: str) -> tuple[str, ...]:
-    """A registered method's reference; a file's, or one that cannot be loaded, is not known."""
+    """A registered method's reference; a file's, or one that nothing can tell, is not known."""
     if name not in METHODS.names():
         return ()
     try:
-        reference = METHODS.get(name).reference
+        reference = METHODS.stated(name, "reference")
     except BenchError:
         return ()
     return (reference,) if reference else ()

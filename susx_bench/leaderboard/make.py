@@ -194,7 +194,7 @@ def by_metric(board: Board, records: Mapping[str, Record], metric: Metric) -> Bo
             blank[row.method, why] += 1
             return None
         numbers = summary(values, runs, metric)
-        return replace(cell, **numbers, rank=None, place=0, p=None, p_holm=None, published=())
+        return cell.changed(**numbers, rank=None, place=0, p=None, p_holm=None, published=())
 
     table = [[other(row, cell) for cell in row.cells] for row in board.rows]
     lines = tuple(
@@ -208,7 +208,7 @@ def by_metric(board: Board, records: Mapping[str, Record], metric: Metric) -> Bo
         for column, cell in enumerate(table[place]):
             base = None if row.baseline is None else table[row.baseline][column]
             if cell is not None and cell.gain is not None:
-                table[place][column] = replace(cell, gain=cell.mean - base.mean if base else None)
+                table[place][column] = cell.changed(gain=cell.mean - base.mean if base else None)
     fill_ranks(table, board.sections, metric)
     rows = [
         replace(

@@ -18,8 +18,10 @@ from susx_bench.leaderboard.statistics import (
     TAIL_RUNS,
     Ranking,
     holm,
-    paired,
+    how_often,
+    paired_counts,
     ranking,
+    shared_ranks,
 )
 from susx_bench.records.record import UNSAID, Record
 
@@ -85,7 +87,7 @@ def fill_tests(
     """Fill in gains and tests against the baseline, adjusted for all of the table."""
     tested = []
     for column in range(len(table[0]) if table else 0):
-        held: dict[tuple[str, ...], NDArray[np.bool_]] = {}  # many rows are compared with one
+        held: dict[tuple[str, ...], NDArray[np.integer[Any]]] = {}  # many rows have one baseline
         for row, base in enumerate(bases):
             if base is None:
                 continue
@@ -93,24 +95,29 @@ def fill_tests(
             if cell is None or other is None or not (cell.ranked and other.ranked):
                 continue
             p = _p(runs[row][column], runs[base][column], held)
-            table[row][column] = replace(cell, gain=cell.mean - other.mean, p=p)
+            table[row][column] = cell.changed(gain=cell.mean - other.mean, p=p)
             if p is not None:
                 tested.append((row, column, p))
     for (row, column, _), p in zip(tested, holm([p for *_, p in tested]), strict=True):
         if (cell := table[row][column]) is not None:
-            table[row][column] = replace(cell, p_holm=p)
+            table[row][column] = cell.changed(p_holm=p)
 
 
-def _p(first: Runs, second: Runs, held: dict[tuple[str, ...], NDArray[np.bool_]]) -> float | None:
+def _p(
+    first: Runs, second: Runs, held: dict[tuple[str, ...], NDArray[np.integer[Any]]]
+) -> float | None:
     common = first.keys() & second.keys()  # the same draws, where both have them
-    bits = []
+    often: list[tuple[NDArray[np.integer[Any]], int]] = []
     for runs in (first, second):
         found = [runs[run] for run in sorted(common or runs)]
         paths = tuple(path for path, _ in found)
         if paths not in held:
-            held[paths] = np.stack([record.hits() for _, record in found])
-        bits.append(held[paths])
-    return None if bits[0].shape[1] != bits[1].shape[1] else paired(*bits)
+            held[paths] = how_often(np.stack([record.hits() for _, record in found]))
+        often.append((held[paths], len(paths)))
+    (mine, runs_of_mine), (theirs, runs_of_theirs) = often
+    if len(mine) != len(theirs):
+        return None
+    return paired_counts(mine, runs_of_mine, theirs, runs_of_theirs)
 
 
 def fill_ranks(
@@ -132,11 +139,12 @@ def _rank(
     digits = metric.digits
     shown = {round(cell.mean, digits) for cell in ranked.values()}
     printed = sorted(shown, reverse=metric.higher)[:2]
-    ranks = ranking(np.array([[metric.sign * cell.mean] for cell in ranked.values()])).ranks
+    means = np.array([[metric.sign * cell.mean] for cell in ranked.values()])
+    ranks = shared_ranks(means)[:, 0].tolist()
     for (i, cell), rank in zip(ranked.items(), ranks, strict=True):
         mean = round(cell.mean, digits)
         place = printed.index(mean) + 1 if mean in printed and len(ranked) > 1 else 0
-        table[i][column] = replace(cell, rank=rank, place=place)
+        table[i][column] = cell.changed(rank=rank, place=place)
 
 
 def fill_published(
@@ -155,7 +163,7 @@ def fill_published(
             Compared(f, cell.mean - f.accuracy, low <= f.accuracy <= high)
             for f in fitting(figures, record)
         )
-        cells[column] = replace(cell, published=found)
+        cells[column] = cell.changed(published=found)
 
 
 def average_of(cells: Sequence[Cell | None], group: Group) -> float | None:

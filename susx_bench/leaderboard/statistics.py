@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,22 +127,40 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
         McNemar 1947; Fagerland, Lydersen and Laake, *The McNemar test for binary matched-pairs
         data: mid-p and asymptotic are better than exact conditional*, 2013.
     """
-    common = math.gcd(len(first), len(second))
-    lead = how_often(first).astype(np.int64) * (len(second) // common)
-    lead -= how_often(second).astype(np.int64) * (len(first) // common)
+    return paired_counts(how_often(first), len(first), how_often(second), len(second))
+
+
+def paired_counts(
+    first: NDArray[np.integer[Any]],
+    first_runs: int,
+    second: NDArray[np.integer[Any]],
+    second_runs: int,
+) -> float:
+    """`paired`, of what `how_often` gives for each method, ``(N,)``, and of how many runs."""
+    common = math.gcd(first_runs, second_runs)
+    lead = first.astype(np.int64) * (second_runs // common)
+    lead -= second.astype(np.int64) * (first_runs // common)
     counts = np.bincount(np.abs(lead))  # images by how far the methods differ
     total = abs(int(lead.sum()))
-    chances = np.ones(1)  # of each sum of the signed leads, in steps of 2 and with 0 in the middle
+    if not total:
+        return 1.0
+    # Chances of each sum of the signed leads of one size, in steps of 2 and with 0 in the middle.
+    parts = []
     for size, images in enumerate(counts.tolist()):
-        if size == 0 or images == 0:
-            continue
-        coins = _fair_coins(images)
-        won = np.zeros(size * (len(coins) - 1) + 1)
-        won[::size] = coins
-        chances = won if len(chances) == 1 else np.convolve(chances, won)
-    reached = (len(chances) - 1 + total) // 2
-    two_sided = 2 * chances[reached + 1 :].sum() + chances[reached : reached + 1].sum()
-    return float(np.clip(two_sided, np.finfo(float).tiny, 1.0)) if total else 1.0
+        if size and images:
+            coins = _fair_coins(images)
+            won = np.zeros(size * (len(coins) - 1) + 1)
+            won[::size] = coins
+            parts.append(won)
+    last = parts.pop()
+    others = reduce(np.convolve, parts) if parts else np.ones(1)
+    # The sums of all leads are one more convolution, of which the ends alone are asked for.
+    reached = (len(others) + len(last) - 2 + total) // 2
+    tails = np.append(last[::-1].cumsum()[::-1], 0.0)  # chance of a place and all behind it
+    places = reached - np.arange(len(others))
+    reaching, beyond = (tails[np.clip(p, 0, len(last))] for p in (places, places + 1))
+    two_sided = others @ (reaching + beyond)
+    return float(np.clip(two_sided, np.finfo(float).tiny, 1.0))
 
 
 def how_often(right: NDArray[np.bool_]) -> NDArray[np.integer[Any]]:
@@ -206,18 +224,26 @@ def ranking(accuracies: NDArray[np.float64]) -> Ranking:
     Source:
         Demšar, *Statistical comparisons of classifiers over multiple data sets*, JMLR 2006.
     """
-    from scipy import stats
-
     methods, datasets = accuracies.shape
-    each = stats.rankdata(-np.round(accuracies, 9), axis=0)
+    each = shared_ranks(accuracies)
     ranks = tuple(float(rank) for rank in each.mean(1))
     p = difference = None
     if methods > 2 and datasets >= FEWEST and np.ptp(each, axis=0).any():
+        from scipy import stats
+
         p = float(stats.friedmanchisquare(*each).pvalue)
         apart = critical_difference(methods, datasets)
         if p < 1 - LEVEL and apart < methods - 1:
             difference = apart
     return Ranking(ranks, datasets, p, difference)
+
+
+def shared_ranks(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank in each column, 1 the best, ties shared: of ``(methods, N)`` the same shape."""
+    rounded = np.round(accuracies, 9)
+    better = (rounded[None] > rounded[:, None]).sum(1)
+    alike = (rounded[None] == rounded[:, None]).sum(1)  # itself too
+    return np.asarray(better + (alike + 1) / 2, np.float64)
 
 
 def critical_difference(methods: int, datasets: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from susx_bench.options.run import RunOptions
@@ -31,4 +32,7 @@ def command_line(asked: Mapping[str, Any]) -> str:
         words.append(RunOptions.declared()[name].spelling(name))
         if value is not True:
             words.append(str(value))
-    return shlex.join(words)
+    return " ".join(map(_quoted, words))
+
+
+_quoted = lru_cache(10_000)(shlex.quote)  # of thousands of commands most words are the same

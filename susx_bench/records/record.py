@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 
 from susx_bench.errors import DriftError, RecordError
 from susx_bench.options.recorded import Extras, Setting, Tuning
-from susx_bench.records.files import sha256_json
+from susx_bench.records.files import sha256_bytes, sha256_json
 from susx_bench.records.paths import read_bytes
 
 SCHEMA: Final = 5
@@ -269,7 +269,7 @@ class Record(Extras):
             )
             kind = DriftError if drifted else RecordError
             raise kind(f"{path}: {place}: {first['msg']}.") from error
-        if record.checksum != record._digest():
+        if not _is_as_sealed(content, record.checksum) and record.checksum != record._digest():
             raise DriftError(f"{path} was changed after it was written: its checksum differs.")
         if wrong := record.contradiction():
             raise RecordError(f"{path}: {wrong}.")
@@ -314,6 +314,21 @@ class Record(Extras):
         except ValidationError:
             return f"started: '{self.started}' is no time with a zone"
         return ""
+
+
+def _is_as_sealed(content: bytes, checksum: str) -> bool:
+    """Whether a file's text is as `Record.to_json` wrote it, and that has the checksum.
+
+    The text that was hashed is got from it by leaving out the blanks between its values, in a
+    third of the time that it takes to write the values anew. No line of JSON ends within a text,
+    and without a quoted mark no text has in it what ends a key.
+    """
+    if b'\\"' in content:
+        return False
+    for depth in (8, 6, 4, 2, 0):
+        content = content.replace(b"\n" + depth * b" ", b"")
+    content = content.replace(b'": ', b'":').replace(f'"checksum":"{checksum}",'.encode(), b"", 1)
+    return sha256_bytes(content) == checksum
 
 
 def _is_sealed(content: bytes) -> bool:

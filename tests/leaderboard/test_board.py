@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -726,3 +727,10 @@ def test_a_zero_shot_figure_fits_in_any_setting() -> None:
 
     assert [compared.inside for compared in found] == [False]
     assert math.isclose(found[0].difference, 100 * 10 / N - 60)
+
+
+def test_a_changed_cell_is_what_dataclasses_replaces(full: Records) -> None:
+    first = cell(full.board(), 1, 0)
+
+    assert first.changed(rank=3.0, gain=None) == dataclasses.replace(first, rank=3.0, gain=None)
+    assert first.changed() == first

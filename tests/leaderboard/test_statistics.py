@@ -14,6 +14,7 @@ from susx_bench.leaderboard.statistics import (
     over_seeds,
     paired,
     ranking,
+    shared_ranks,
     wilson,
 )
 
@@ -134,6 +135,14 @@ def test_ranks_and_friedman_in_plain_loops() -> None:
     assert ours.ranks == pytest.approx(ranks)
     assert ours.p == pytest.approx(stats.chi2.sf(chi, methods - 1))
     assert ours.difference == critical_difference(4, 9)
+
+
+def test_shared_ranks_are_scipys() -> None:
+    accuracies = np.random.default_rng(0).integers(50, 55, (9, 40)) / 1.0
+
+    theirs = stats.rankdata(-accuracies, axis=0)
+
+    np.testing.assert_array_equal(shared_ranks(accuracies), theirs)
 
 
 def test_ties_share_a_rank_and_too_few_give_no_test() -> None:

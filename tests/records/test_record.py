@@ -87,6 +87,23 @@ def test_a_changed_record_is_not_believed(path: Path, edit, message: str) -> Non
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a cat", 'a "cat": b', "a\\n    cat", "chat: é", "a,  b"])
+@pytest.mark.parametrize("layout", [{"indent": 2}, {"indent": 4}, {"separators": (",", ":")}])
+def test_a_checksum_is_of_the_values_and_not_of_their_layout(
+    tmp_path: Path, name: str, layout: dict[str, Any]
+) -> None:
+    search = Search(space="x", settings=9, images=3, score=70.0, ranges={"alpha": (0.5, 2.0)})
+    record = make_record(search=search, git=name).sealed()
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(record.as_dict(), **layout))
+
+    assert Record.read(path) == record
+
+    path.write_text(json.dumps(record.as_dict() | {"device": "another"}, **layout))
+    with pytest.raises(RecordError, match="changed after"):
+        Record.read(path)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"accuracy": NaN}', "\x00\xff"])
 def test_a_broken_file_is_not_believed(path: Path, content: str) -> None:
     path.write_bytes(content.encode("latin-1"))

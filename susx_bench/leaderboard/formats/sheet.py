@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from susx_bench.leaderboard.board import (
@@ -224,7 +223,7 @@ def _beside(row: Row, column: Column, cell: Cell, compared: Compared) -> list[It
         *_name(row),
         Item(column.whole),
         Item(source + (f"; {figure.note}" if figure.note else "")),
-        Item(*number(replace(cell, spread=None))),
+        Item(*number(cell.changed(spread=None))),
         Item(f"{figure.accuracy:.2f}"),
         Item(f"{compared.difference:+.1f}"),
         Item("inside" if compared.inside else "outside"),

@@ -235,7 +235,7 @@ def _paper(method: str) -> str:
     if method not in METHODS.names():
         return ""
     try:
-        entry = references().get(METHODS.get(method).reference, "")
+        entry = references().get(METHODS.stated(method, "reference"), "")
     except PluginError:
         return ""
     if match := re.search(r"eprint = \{([^}]+)\}", entry):
@@ -288,7 +288,8 @@ def _record(path: str, r: Record, versions: int) -> list[Any]:
         **{key: getattr(r.search, key) for key in ("settings", "images", "score", "space")},
         **{key: getattr(r.search, key) for key in ("note", "ties", "near")},
     }  # fmt: skip
-    return [_round(value[field]) for field in FIELDS]
+    values = (value[field] for field in FIELDS)
+    return [round(each, 9) if isinstance(each, float) else each for each in values]
 
 
 def _round(value: Any) -> Any:
@@ -308,9 +309,17 @@ def _shown(value: Any) -> Any:
     return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _compact(value: Any) -> str:
     """JSON that may stand in a script element: without a letter that HTML or JavaScript minds."""
-    text = json.dumps(_shown(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _dumped(value)
+    # Without a backslash no text in it was escaped, and all stands here as a reader sees it. Of
+    # hundreds of megabytes hardly a text needs more than this look at the whole.
+    if "\\" in text or not text.isprintable():
+        text = _dumped(_shown(value))
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text

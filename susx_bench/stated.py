@@ -1,0 +1,84 @@
+"""What a class says of itself, read in its file without importing it.
+
+Names, citations and regimes are plain values in the body of a class. A table of them needs none of
+what the class computes with.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+_SETS = ("frozenset", "set")
+
+
+def stated(module: str, name: str, attribute: str) -> Any:
+    """The value that a class, or one that it extends, gives to an attribute.
+
+    Args:
+        module: The class's module. Neither it nor a package it lies in is imported.
+        name: The class.
+        attribute: What is assigned to in its body.
+
+    Raises:
+        LookupError: If no file of Python text says it as a plain value.
+    """
+    for statement in _file(module).body:
+        if isinstance(statement, ast.ClassDef) and statement.name == name:
+            for line in statement.body:
+                if (value := _assigned(line, attribute)) is not None:
+                    return _plain(value)
+                if isinstance(line, ast.FunctionDef) and line.name == attribute:
+                    raise LookupError(f"{module}:{name} computes its {attribute}")
+            for base in statement.bases:
+                if isinstance(base, ast.Name) and base.id != "ABC":
+                    return stated(module, base.id, attribute)
+        if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+            for alias in statement.names:
+                if (alias.asname or alias.name) == name:
+                    return stated(statement.module, alias.name, attribute)
+    raise LookupError(f"{module}:{name} does not say its {attribute}")
+
+
+def _assigned(line: ast.stmt, attribute: str) -> ast.expr | None:
+    """What a statement assigns to an attribute; None where it does not."""
+    if isinstance(line, ast.AnnAssign):
+        targets: list[ast.expr] = [line.target]
+    elif isinstance(line, ast.Assign):
+        targets = line.targets
+    else:
+        return None
+    named = any(isinstance(target, ast.Name) and target.id == attribute for target in targets)
+    return line.value if named else None
+
+
+def _plain(value: ast.expr) -> Any:
+    """The value of a literal, or of a set of literals."""
+    if isinstance(value, ast.Call) and getattr(value.func, "id", "") in _SETS:
+        return frozenset(_plain(value.args[0])) if value.args else frozenset()
+    try:
+        return ast.literal_eval(value)
+    except ValueError as error:
+        raise LookupError(f"{ast.unparse(value)} is no plain value") from error
+
+
+@cache
+def _file(module: str) -> ast.Module:
+    """The parsed text of a module, which is looked for as an import looks for it."""
+    first, *others = module.split(".")
+    spec = find_spec(first)
+    for depth in range(len(others)):
+        if spec is None:
+            break
+        place = spec.submodule_search_locations
+        spec = PathFinder.find_spec(".".join([first, *others[: depth + 1]]), place)
+    if spec is None or not spec.has_location or not str(spec.origin).endswith(".py"):
+        raise LookupError(f"{module} has no file of Python text")
+    try:
+        return ast.parse(Path(str(spec.origin)).read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        raise LookupError(f"{module} cannot be read: {error}") from error
