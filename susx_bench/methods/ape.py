@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -17,6 +17,7 @@ from susx_bench.methods.zero_shot import clip_logits
 
 _SMALL = 1e-6  # the authors' guard in the divergence
 _PADDED = 4  # the layout by class may be so many times as large as the support
+_FEW_SHOTS = 4
 _WIDTH = 1024  # of the encoder that the authors' channel counts are for, RN50
 
 
@@ -143,10 +144,10 @@ class APE(LinearMethod):
     def sweep(
         self, prepared: tuple[Tensor, ...], settings: Sequence[Mapping[str, float]]
     ) -> Iterator[Terms]:
-        """`terms` along ``gamma``, all values at one ``beta`` together.
+        """`terms`, with the exponentials of a ``beta`` computed once for all values of ``gamma``.
 
         The support is laid out by class, so that a class's sums at every ``gamma`` are one small
-        product with the weights of its own images.
+        product with the weights of its own images, or of few images plain additions.
         """
         clip, affinity = prepared
         labels, num_classes = self._context.support_labels, self._context.num_classes
@@ -156,25 +157,52 @@ class APE(LinearMethod):
             return
         divergence = self._refined().divergence
         shot = place_in_class(labels)
-        distance = affinity.new_zeros(num_classes, shots, len(affinity))
-        distance[labels, shot] = (1 - affinity).T
+        distance = affinity.new_zeros(shots, num_classes, len(affinity))
+        distance[shot, labels] = (1 - affinity).T
+        gammas = list(dict.fromkeys(setting["gamma"] for setting in settings))
+        weights = affinity.new_zeros(shots, num_classes, len(gammas))
         scale = self._values.amax(-1)
+        weights[shot, labels] = torch.stack(
+            [torch.exp(gamma * divergence) * scale for gamma in gammas], -1
+        )
+        by_class = shots > _FEW_SHOTS  # else plain additions are faster than so small products
+        # (K, S, B) and (K, gammas, S) for products, (S, B, K) and (S, gammas, 1, K) for sums.
+        distance = distance.permute((1, 0, 2) if by_class else (0, 2, 1)).contiguous()
+        weights = weights.permute((1, 2, 0) if by_class else (0, 2, 1)).contiguous()
+        weights = weights if by_class else weights[:, :, None]
 
+        to_come = Counter(setting["beta"] for setting in settings)
+        made: dict[float, Tensor] = {}  # logits at every gamma, (gammas, B, K), of a beta in use
         unit = torch.finfo(affinity.dtype).eps
-        for beta, group in itertools.groupby(settings, key=lambda setting: setting["beta"]):
-            gammas = [setting["gamma"] for setting in group]
-            of_image = torch.stack([torch.exp(gamma * divergence) * scale for gamma in gammas], -1)
-            weights = affinity.new_zeros(num_classes, shots, len(gammas))
-            weights[labels, shot] = of_image
-            together = weights.transpose(1, 2) @ torch.exp(-beta * distance)  # (K, gammas, B)
+        no_longer = bool((affinity <= 1).all())
+        before: Mapping[str, float] = {}
+        for setting in settings:
+            beta, gamma = setting["beta"], setting["gamma"]
+            if beta not in made:
+                cache = torch.exp(-beta * distance)
+                if by_class:
+                    made[beta] = (weights @ cache).permute(1, 2, 0).contiguous()
+                else:
+                    made[beta] = weights[0] * cache[0]
+                    for of_shot, cached in zip(weights[1:], cache[1:], strict=True):
+                        made[beta].addcmul_(of_shot, cached)
+            logits = made[beta][gammas.index(gamma)]
+            to_come[beta] -= 1
+            if not to_come[beta]:
+                del made[beta]
             # Relative: beta roundings of an exponent, gamma of the other, one a summand.
-            exponents = 4 * beta + 2 * max(gammas) * float(divergence.max())
-            upward = [False, *(a <= b for a, b in itertools.pairwise(gammas))]
-            for cache, rises in zip(together.unbind(1), upward, strict=True):
-                logits = cache.T.contiguous()
-                slack = (exponents + shots + 16) * unit * logits.amax(-1)
-                rising = frozenset({"alpha"} if rises else ())
-                yield Terms(clip, {"alpha": logits}, slack={"alpha": slack}, rising=rising)
+            exponents = 4 * beta + 2 * gamma * float(divergence.max())
+            slack = (exponents + shots + 16) * unit * logits.amax(-1)
+            falls = no_longer and before.get("gamma") == gamma and before["beta"] <= beta
+            rises = before.get("beta") == beta and before["gamma"] <= gamma
+            before = setting
+            yield Terms(
+                clip,
+                {"alpha": logits},
+                slack={"alpha": slack},
+                falling=frozenset({"alpha"} if falls else ()),
+                rising=frozenset({"alpha"} if rises else ()),
+            )
 
     def space(self, context: Context) -> SearchSpace:
         """The authors' grid: beta outermost, 200 values, alpha 20, gamma 20 (ImageNet 5)."""

@@ -314,9 +314,12 @@ class _Counter:
         if not self.weights or min(min(axis.values) for axis in self.weights) < 0:
             raise ValueError(f"the grid of '{method.name}' has no weights, or negative ones")
         self.outer = [axis for axis in space.axes if not axis.weight]
+        places = list(itertools.product(*(range(len(axis.values)) for axis in self.outer)))
+        turns = sorted(range(len(places)), key=lambda i: self._turn(places[i]))
+        self.theta_rank = torch.tensor(turns).argsort()
         self.thetas: list[dict[str, float]] = [
-            {axis.name: value for axis, value in zip(self.outer, values, strict=True)}
-            for values in itertools.product(*(axis.values for axis in self.outer))
+            {axis.name: axis.values[i] for axis, i in zip(self.outer, places[turn], strict=True)}
+            for turn in turns
         ]
         # The longest weight axis becomes intervals, the others are enumerated.
         sizes = [len(axis.values) for axis in self.weights]
@@ -354,10 +357,26 @@ class _Counter:
         found = []
         for steps in self.steps:
             along = steps.cumsum(-1)[..., :-1] + self.certain[:, None, None]
+            along = along[self.theta_rank]
             along = along[..., self.line_rank]  # the values of an axis may come in any order
             along = along.reshape([len(axis.values) for axis in axes])
             found.append(along.permute(order).contiguous())
         return found[0], found[1]
+
+    def _turn(self, place: tuple[int, ...]) -> tuple[int, ...]:
+        """When a setting of the non-linear hyper-parameters has its turn, by its place.
+
+        The longest axis goes in runs of `_TOGETHER`, and the others once through each run: the
+        steps of a fine axis are small, so that few pairs stay open over a whole run of them.
+        """
+        if not place:
+            return ()
+        longest = max(range(len(place)), key=lambda i: len(self.outer[i].values))
+        return (
+            place[longest] // _TOGETHER,
+            *(i for axis, i in enumerate(place) if axis != longest),
+            place[longest],
+        )
 
     def _add(self, rows: Rows) -> None:
         labels, images = rows.labels, len(rows.labels)

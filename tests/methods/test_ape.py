@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 
@@ -107,9 +108,10 @@ def test_a_channel_that_tells_nothing_is_left_out() -> None:
 
 @pytest.mark.parametrize("official", [False, True])
 @pytest.mark.parametrize("uneven", [False, True])
-def test_the_search_finds_what_the_loops_find(official: bool, uneven: bool) -> None:
-    """The sweep along gamma against a setting at a time, over the whole grid of 80,000."""
-    c = make_context(classes=4, shots=3)
+@pytest.mark.parametrize("shots", [3, 6])
+def test_the_search_finds_what_the_loops_find(official: bool, uneven: bool, shots: int) -> None:
+    """The sweep, with its sums of few shots and of many, against a setting at a time."""
+    c = make_context(classes=4, shots=shots)
     if uneven:
         c = c.part(torch.tensor([0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]))
     labels = torch.arange(20) % 4
@@ -129,6 +131,30 @@ def test_the_search_finds_what_the_loops_find(official: bool, uneven: bool) -> N
     assert (found.lower <= counts).all()
     assert (counts <= found.upper).all()
     assert len(set(counts.flatten().tolist())) > 2
+
+
+@pytest.mark.parametrize("shots", [3, 6])
+def test_a_sweep_says_rightly_where_its_term_falls_and_rises(shots: int) -> None:
+    c = make_context(classes=4, shots=shots)
+    method = APE()
+    method.fit(c)
+    prepared = method.prepare(unit(9, 16, seed=5))
+    settings = [
+        {"beta": beta, "gamma": gamma}
+        for beta, gamma in [(1.0, 0.1), (2.0, 0.1), (1.0, 0.4), (2.0, 0.4), (2.0, 0.8), (1.0, 0.9)]
+    ]
+
+    swept = [(t.weighted["alpha"].clone(), t) for t in method.sweep(prepared, settings)]
+
+    assert [bool(t.falling) for _, t in swept] == [False, True, False, True, False, False]
+    assert [bool(t.rising) for _, t in swept] == [False, False, False, False, True, False]
+    for (before, _), (now, terms) in itertools.pairwise(swept):
+        assert not terms.falling or bool((now <= before + 1e-6).all())
+        assert not terms.rising or bool((now >= before - 1e-6).all())
+    for setting, (now, terms) in zip(settings, swept, strict=True):
+        method.set(setting)
+        apart = (now - method.terms(prepared).weighted["alpha"]).abs()
+        assert bool((apart <= terms.slack["alpha"][:, None]).all())
 
 
 @pytest.mark.parametrize(
