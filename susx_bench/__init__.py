@@ -22,8 +22,9 @@ if TYPE_CHECKING:
         Terms,
         UnfitError,
     )
+    from susx_bench.photos.classified import Classified
     from susx_bench.photos.classifier import Classifier
-    from susx_bench.photos.classify import Classified, classify
+    from susx_bench.photos.classify import classify
     from susx_bench.photos.head import export
     from susx_bench.records.frame import load_records
     from susx_bench.results import Results
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "Classified": "susx_bench.photos.classify",
+    "Classified": "susx_bench.photos.classified",
     "Features": "susx_bench.features.arrays",
     "Results": "susx_bench.results",
     "evaluate": "susx_bench.api",

@@ -24,7 +24,8 @@ from susx_bench.errors import OptionError, UnknownNameError
 from susx_bench.methods.zero_shot import ZeroShot
 from susx_bench.options.declare import options_of
 from susx_bench.options.recorded import Extras, Tuning
-from susx_bench.options.run import BUNDLE, LIST, SPLIT, RunOptions
+from susx_bench.options.run import BUNDLE, LIST, RunOptions
+from susx_bench.options.shared import SPLIT
 from susx_bench.options.support import SupportOptions
 from susx_bench.records.command import command as command_of
 from susx_bench.records.record import Record, Search

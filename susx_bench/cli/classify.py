@@ -28,7 +28,7 @@ from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, TRAVEL, N
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from susx_bench.photos.classify import Classified
+    from susx_bench.photos.classified import Classified
     from susx_bench.photos.output import Copied
 
 
@@ -244,7 +244,7 @@ def _summary(found: Classified) -> Table:
     from rich import box
     from rich.table import Table
 
-    from susx_bench.photos.classify import GIVEN, UNSURE
+    from susx_bench.photos.classified import GIVEN, UNSURE
 
     names = found.classifier.classnames
     labels, sure = found.labels.tolist(), found.probabilities[:, 0].tolist()

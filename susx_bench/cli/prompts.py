@@ -15,7 +15,8 @@ from susx_bench.options.run import OWN_DATA
 
 if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
-    from susx_bench.prompts import build as prompts_build
+    from susx_bench.prompts.build import Built
+    from susx_bench.prompts.request import Request
 
 
 @click.group(cls=Group)
@@ -95,7 +96,7 @@ def build_prompts(
     The model is behind OPENAI_BASE_URL, any endpoint that speaks OpenAI's chat completions, and
     OPENAI_API_KEY opens it. A stopped build goes on from where it was.
     """
-    from susx_bench.prompts.build import QUESTIONS, Request
+    from susx_bench.prompts.request import QUESTIONS, Request
 
     own = {name: asked.pop(name) for name in OWN_DATA}
     asked["questions"] = tuple(dict.fromkeys(asked["questions"])) or QUESTIONS
@@ -112,9 +113,7 @@ def build_prompts(
         stdout().print(_built(built, price_in, price_out))
 
 
-def _ask(
-    spec: DatasetSpec, request: prompts_build.Request, out: Path, **how: Any
-) -> prompts_build.Built:
+def _ask(spec: DatasetSpec, request: Request, out: Path, **how: Any) -> Built:
     from susx_bench.events import Job
     from susx_bench.progress import Reporter
     from susx_bench.prompts.build import build
@@ -123,7 +122,7 @@ def _ask(
         return build(spec, request, out, job.begin, job.advance, **how)
 
 
-def _built(built: prompts_build.Built, price_in: float | None, price_out: float | None) -> str:
+def _built(built: Built, price_in: float | None, price_out: float | None) -> str:
     if not built.replies:
         return (
             f"{built.path} is there, with {counted(built.sentences, 'sentence')}; nothing to do "

@@ -21,7 +21,7 @@ from susx_bench.data.sources.tree import LISTS, described, image_files, lists_in
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Where
 from susx_bench.data.wording import wording_hints
 from susx_bench.errors import DatasetError, OptionError
-from susx_bench.options.run import OWN
+from susx_bench.options.shared import OWN
 from susx_bench.records.text import trimmed
 from susx_bench.registry import DATASETS
 

@@ -31,7 +31,30 @@ from susx_bench.options import (
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.declare import Option, Options
 from susx_bench.options.given import checked
-from susx_bench.options.recorded import NO_PROMPTS, Extras, Precision, Setting, Tuning
+from susx_bench.options.recorded import NO_PROMPTS, Extras, Setting, Tuning
+from susx_bench.options.shared import (
+    DATA,
+    ENCODER,
+    MEASURED,
+    OUTPUT,
+    OWN,
+    PLACE,
+    SUPPORT,
+    TUNING,
+    Accelerator,
+    Classnames,
+    DataRoot,
+    Devices,
+    ImageColumn,
+    LabelColumn,
+    NumNodes,
+    PrecisionName,
+    PromptsDir,
+    SourceName,
+    SplitFile,
+    Workers,
+    is_bundle,
+)
 from susx_bench.options.templates import read_templates
 from susx_bench.registry import METHODS as REGISTERED_METHODS
 
@@ -71,24 +94,11 @@ read prompt files."""
 FEW_VAL = 4
 """Most images a class that ``few-val`` looks at unless told otherwise, as in CoOp."""
 
-BUNDLE, METHOD, SPLIT, LIST = "FILE.safetensors", "./FILE.py:CLASS", "SPLIT.json", "SHOTS.json"
+BUNDLE, METHOD, LIST = "FILE.safetensors", "./FILE.py:CLASS", "SHOTS.json"
 """What stands in a printed command for a file that a record does not name."""
-
-OWN = (".", "/", "~", "hf:")
-"""What the name of a folder or a repository starts with, instead of a dataset's."""
 
 PACKAGES = ("susx-bench", "torch", "lightning", "open_clip_torch", "safetensors")
 """What the numbers depend on, whatever the method."""
-
-MEASURED, DATA, ENCODER, SUPPORT, TUNING, PLACE, OUTPUT = (
-    "What to measure",
-    "Data",
-    "Encoder",
-    "Support",
-    "Tuning",
-    "Where it runs",
-    "Output",
-)
 
 
 def _method(record: Record) -> str:
@@ -97,25 +107,13 @@ def _method(record: Record) -> str:
     return METHOD if from_file else record.method
 
 
-def _is_bundle(record: Record) -> bool:
-    return record.protocol == "bundle"
-
-
-def _split_file(record: Record) -> str | None:
-    if name := record.given.get("split_file"):
-        return name
-    # Data of the user's own has its own split, if none is given.
-    own = (record.dataset_given or record.dataset).startswith(OWN)
-    return SPLIT if record.protocol == "custom" and not own else None
-
-
 def _support(record: Record) -> str | None:
-    named = record.setting == "name-only" and not _is_bundle(record) and record.support != "none"
+    named = record.setting == "name-only" and not is_bundle(record) and record.support != "none"
     return record.support if named else None
 
 
 def _views(record: Record) -> int | None:
-    few = record.setting == "few-shot" and not _is_bundle(record)
+    few = record.setting == "few-shot" and not is_bundle(record)
     return record.views if few and record.views else None
 
 
@@ -134,115 +132,6 @@ def _val_shots(record: Record) -> int | None:
 def _order(record: Record) -> int | None:
     return record.order if record.regime == "streaming" or record.batches else None
 
-
-# Options that several commands have.
-DataRoot = Annotated[
-    Path | None,
-    Option(
-        type=FOLDER_PATH,
-        help="Folder of local data, DIR/DATASET each, and of a suite's bundles.",
-        group=DATA,
-        variable="SUSX_BENCH_DATA",
-    ),
-]
-SourceName = Annotated[
-    str,
-    Option(
-        type=NAME,
-        help="Where images come from: folder, hub, hf:ORG/NAME[:CONFIG][@COMMIT]; auto: the "
-        "folder, else the hub.",
-        group=DATA,
-        decides=True,
-        data=True,
-        given=True,
-    ),
-]
-SplitFile = Annotated[
-    Path | None,
-    Option(
-        type=FILE_PATH,
-        help="A split file in place of the published one; joined with a hub copy by file name.",
-        group=DATA,
-        decides=True,
-        data=True,
-        given=True,
-        file=True,
-        asked=_split_file,
-    ),
-]
-ImageColumn = Annotated[
-    str | None,
-    Option(
-        type=NAME,
-        help="Column of a table's images, or their ending in webdataset shards. [default: image, "
-        "img, jpg, ...]",
-        group=DATA,
-        decides=True,
-        data=True,
-        suite="one",
-        given=True,
-    ),
-]
-LabelColumn = Annotated[
-    str | None,
-    Option(
-        type=NAME,
-        help="Column of its labels, likewise. [default: label, labels, cls, fine_label, class]",
-        group=DATA,
-        decides=True,
-        data=True,
-        suite="one",
-        given=True,
-    ),
-]
-Classnames = Annotated[
-    Path | None,
-    Option(
-        type=FILE_PATH,
-        help="Names of the classes in their order, one a line, of a bundle or of data of yours.",
-        group=DATA,
-        decides=True,
-        data=True,
-        suite="one",
-        below=True,
-        given=True,
-        file=True,
-    ),
-]
-PromptsDir = Annotated[
-    Path | None,
-    Option(
-        type=FOLDER_PATH,
-        help="Folder of prompt files: CuPL_prompts_DATASET.json for cupl and combined, "
-        "descriptors_DATASET.json for visdesc.",
-        group=ENCODER,
-        variable="SUSX_BENCH_PROMPTS",
-        data=True,
-    ),
-]
-Devices = Annotated[int, Option(type=Count(1, 1024), help="Devices per node.", group=PLACE)]
-NumNodes = Annotated[int, Option(type=Count(1, 10_000), help="Nodes.", group=PLACE)]
-Accelerator = Annotated[str, Option(type=NAME, help="cpu, gpu, ...", group=PLACE)]
-Workers = Annotated[
-    int | None,
-    Option(
-        type=Count(0, 256),
-        help="Processes that read images. [default: as many as cores]",
-        group=PLACE,
-    ),
-]
-PrecisionName = Annotated[
-    Precision,
-    Option(
-        type=click.Choice(get_args(Precision)),
-        help="What models compute in.",
-        group=ENCODER,
-        decides=True,
-        data=True,
-        suite="one",
-        asked=lambda r: None if _is_bundle(r) or r.precision == "fp32" else r.precision,
-    ),
-]
 
 OWN_DATA = ("image_column", "label_column", "classnames")
 """Options that say how data is to be read of which no facts are known."""
@@ -307,7 +196,7 @@ class RunOptions(Options, Extras):
             suite="each",
             below=True,
             file=True,
-            asked=lambda r: BUNDLE if _is_bundle(r) else None,
+            asked=lambda r: BUNDLE if is_bundle(r) else None,
         ),
     ] = None
     dataset: Annotated[
@@ -346,7 +235,7 @@ class RunOptions(Options, Extras):
             decides=True,
             data=True,
             suite="one",
-            asked=lambda r: r.logit_scale if _is_bundle(r) else None,
+            asked=lambda r: r.logit_scale if is_bundle(r) else None,
         ),
     ] = None
     prompts: Annotated[
@@ -359,7 +248,7 @@ class RunOptions(Options, Extras):
             decides=True,
             data=True,
             suite="each",
-            asked=lambda r: None if _is_bundle(r) or r.prompts == NO_PROMPTS else r.prompts,
+            asked=lambda r: None if is_bundle(r) or r.prompts == NO_PROMPTS else r.prompts,
             words="prompts {}",
         ),
     ] = "single"
@@ -390,7 +279,7 @@ class RunOptions(Options, Extras):
             decides=True,
             data=True,
             suite="one",
-            asked=lambda r: "skip" if r.skipped and not _is_bundle(r) else None,
+            asked=lambda r: "skip" if r.skipped and not is_bundle(r) else None,
         ),
     ] = "error"
     views: Annotated[

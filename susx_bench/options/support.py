@@ -21,7 +21,7 @@ from susx_bench.options import (
     Url,
 )
 from susx_bench.options.declare import Option, Options
-from susx_bench.options.run import (
+from susx_bench.options.shared import (
     OUTPUT,
     PLACE,
     Accelerator,

@@ -17,7 +17,7 @@ from typing import Any
 
 from susx_bench.data.sources.base import Sample
 from susx_bench.errors import OptionError
-from susx_bench.photos.classify import COLUMNS, GIVEN, UNSURE, Classified
+from susx_bench.photos.classified import COLUMNS, GIVEN, UNSURE, Classified
 from susx_bench.photos.page.build import Gallery, Item, write_page
 from susx_bench.photos.photographs import Photo
 from susx_bench.photos.tables import as_csv, as_parquet, unescaped

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from susx_bench.console import counted
 from susx_bench.errors import RecordError
-from susx_bench.options.run import OWN
+from susx_bench.options.shared import OWN
 from susx_bench.records.files import sha256_json
 from susx_bench.records.record import Record
 

@@ -100,7 +100,7 @@ def test_a_server_that_sends_back_every_header(
     monkeypatch.setenv("OPENAI_BASE_URL", url)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("susx_bench.prompts.build.TRIES", 1)
+    monkeypatch.setattr("susx_bench.prompts.endpoint.TRIES", 1)
     write = FORMS[form]
     echoes: dict[int, Callable[[str], tuple[int, dict[str, Any]]]] = {
         200: lambda said: answer(write(said)),

@@ -18,7 +18,8 @@ import susx_bench
 from susx_bench.data.named import label_of, read_classes, texts_of
 from susx_bench.errors import OptionError
 from susx_bench.photos.calibration import confidence
-from susx_bench.photos.classify import ENOUGH, GIVEN, UNSURE
+from susx_bench.photos.classified import GIVEN, UNSURE
+from susx_bench.photos.classify import ENOUGH
 from susx_bench.photos.labels import read_labels
 from susx_bench.photos.photographs import open_photos
 from susx_bench.photos.tables import escaped, unescaped

@@ -16,17 +16,11 @@ import pytest
 
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import OptionError, OutputError, PromptsError
-from susx_bench.prompts import build as module
-from susx_bench.prompts.build import (
-    INSTRUCTION,
-    QUESTIONS,
-    Built,
-    Endpoint,
-    Request,
-    build,
-    worded,
-)
+from susx_bench.prompts import endpoint as module
+from susx_bench.prompts.build import Built, build
+from susx_bench.prompts.endpoint import Endpoint
 from susx_bench.prompts.kinds import class_prompts
+from susx_bench.prompts.request import INSTRUCTION, QUESTIONS, Request, worded
 from susx_bench.records.files import sha256_file, write_atomic
 from tests.conftest import Command
 
@@ -561,7 +555,8 @@ def test_another_request_does_not_mix(parrot: Parrot, tmp_path: Path, finished: 
 KILLED = f"""
 from pathlib import Path
 from susx_bench.data.spec import DatasetSpec
-from susx_bench.prompts.build import Request, build
+from susx_bench.prompts.build import build
+from susx_bench.prompts.request import Request
 spec = DatasetSpec(**{TOY!r})
 request = Request(model="parrot", questions={SMALL.questions!r}, answers=3)
 build(spec, request, Path("."), lambda total, done: None, lambda: None, concurrency=2)
@@ -627,10 +622,10 @@ def test_a_kill_while_the_end_is_written(
             raise KeyboardInterrupt
         write_atomic(path, content)
 
-    monkeypatch.setattr(module, "write_atomic", die)
+    monkeypatch.setattr("susx_bench.prompts.build.write_atomic", die)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
-    monkeypatch.setattr(module, "write_atomic", write_atomic)
+    monkeypatch.setattr("susx_bench.prompts.build.write_atomic", write_atomic)
     parrot.asked.clear()
 
     run(tmp_path)
