@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tarfile
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,47 +20,101 @@ from susx_bench.data.sources.tree import is_image
 from susx_bench.records.kept import Arrays, as_array, file_state, from_array, kept
 
 _BLOCK = 512  # bytes; a tar is made of such
+_AHEAD = 16 * _BLOCK  # bytes that are read at once
+_NEEDED = 4 * _BLOCK  # of them for one file: an extended header, what it says, and the header
+_REGULAR, _EXTENDED = b"0x"  # kinds of headers
+_ADLER = 65_521  # Adler's checksums are counted up to this
+_MEANT = frozenset({"path", "size", "hdrcharset"})  # of an extended header, where it changes a file
+_MEANT_HERE = (*(f"{word}=".encode() for word in sorted(_MEANT)), b"GNU.sparse")
 
 
-class Member(NamedTuple):
-    """A file in a shard.
+def members(shard: Path) -> Iterator[tuple[str, int, int]]:
+    """The files in a tar, in its order: path in it, where the content begins, and its bytes.
 
-    Attributes:
-        name: Its path in the shard.
-        start: Where its content begins.
-        size: Bytes of its content.
-    """
-
-    name: str
-    start: int
-    size: int
-
-
-def members(shard: Path) -> Iterator[Member]:
-    """The files in a tar, in its order; hidden ones are none.
+    Hidden files are none. The header of a plain file is read here, in a tenth of the time that
+    `tarfile` takes; whatever else stands in its place is left to `tarfile`: other kinds of members,
+    long names, and all faults.
 
     Raises:
         OSError: If it is no whole tar, which the message names.
     """
     try:
-        with tarfile.open(shard, "r:") as opened:
+        with tarfile.open(shard, "r:") as opened, shard.open("rb", buffering=0) as file:
             tar: Any = opened
-            for member in tar:
-                parts = PurePosixPath(member.name).parts
-                if any(part.startswith((".", "__")) for part in parts if part != "."):
-                    continue
-                if member.issparse():
-                    raise tarfile.ReadError(f"{member.name} has holes")
-                if member.isreg():  # a link in it could name any file of this machine
-                    yield Member(member.name, member.offset_data, member.size)
-                tar.members = []  # it keeps every one, which may be millions
-            end = tar.offset
-        with shard.open("rb") as file:
-            file.seek(end)
+            member = tar.next()  # which it has read to know that it is a tar
+            at = begin = 0
+            some = b""  # of the file, from `begin`: a small file's header follows that of another
+            while True:
+                if (first := at - begin) + _NEEDED > len(some):
+                    file.seek(at)
+                    some, begin, first = file.read(_AHEAD), at, 0
+                plain = _plain(some, first)
+                if plain is not None and tar.pax_headers.keys().isdisjoint(_MEANT):
+                    name, skipped, size = plain
+                    start = at + skipped
+                    at = start + size + -size % _BLOCK
+                else:
+                    if at:
+                        tar.offset = at
+                        member = tar.next()
+                    if member is None:
+                        break
+                    tar.members = []  # it keeps every one, which may be millions
+                    at = tar.offset
+                    name, start, size = member.name, member.offset_data, member.size
+                    if member.issparse():
+                        raise tarfile.ReadError(f"{name} has holes")
+                    if not member.isreg():  # a link in it could name any file of this machine
+                        continue
+                if not (name[:1] == "." or "/." in name or "__" in name) or not _is_hidden(name):
+                    yield name, start, size
+            file.seek(at)
             if not (rest := file.read(128 * _BLOCK)) or any(rest):
                 raise tarfile.ReadError("it does not end as a tar does: it is cut off, or joined")
     except (tarfile.TarError, OSError, ValueError) as error:
         raise OSError(f"{shard} is no whole tar file: {reason(error)}".rstrip(".")) from error
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__")) for part in PurePosixPath(name).parts if part != ".")
+
+
+def _plain(some: bytes, at: int) -> tuple[str, int, int] | None:
+    """What the header of a regular file says, if it is a plain one that is all among some bytes.
+
+    An extended header before it is passed over where it says nothing that is asked here: the times
+    of files are in such. Numbers are in octal digits up to a blank or a zero byte.
+
+    Args:
+        some: Bytes of a tar.
+        at: Where among them a header begins.
+
+    Returns:
+        The file's name, how far its content is from there, and its bytes.
+    """
+    header = some[at : at + _BLOCK]
+    skipped = _BLOCK
+    try:
+        if header[156] == _EXTENDED:
+            size = int(header[124:135], 8)
+            content = some[at + _BLOCK : at + _BLOCK + size]
+            if any(word in content for word in _MEANT_HERE):
+                return None
+            skipped += _BLOCK + size + -size % _BLOCK
+            header = some[at + skipped - _BLOCK : at + skipped]
+        if header[156] != _REGULAR or header[345] or header[257:262] != b"ustar":
+            return None
+        if header[135] not in b"\0 " or header[154] not in b"\0 ":
+            return None
+        # A header's checksum is the sum of its bytes, with blanks in the place of the checksum.
+        # Adler's begins with such a sum, and one.
+        found = zlib.adler32(header[156:], zlib.adler32(header[:148])) & 0xFFFF
+        if (found - 1 + 8 * 32 - int(header[148:154], 8)) % _ADLER:
+            return None
+        name = header[: header.index(b"\0", 1, 101)].decode()
+        return name, skipped, int(header[124:135], 8)
+    except (IndexError, ValueError):
+        return None
 
 
 def read_member(shard: Path, start: int, size: int) -> bytes:
@@ -123,7 +178,7 @@ class ShardTable(Table):
 
         def read() -> Iterator[tuple[str, int]]:
             for number, shard in enumerate(self._shards):
-                with shard.open("rb") as file:
+                with shard.open("rb", buffering=0) as file:  # what follows is an image
                     for start, size in spans[self._shard == number].tolist():
                         if start < 0:
                             yield "", 0
@@ -161,18 +216,20 @@ def _index(shards: Sequence[Path]) -> Arrays:
     for number, shard in enumerate(shards):
         last = None
         for name, start, size in members(shard):
-            folder, _, file = name.rpartition("/")
-            base, _, ending = file.partition(".")
-            ending = ending.lower()
-            if last != (folder, base):
+            dot = name.find(".", name.rfind("/") + 1)
+            base, ending = (name[:dot], name[dot + 1 :].lower()) if dot >= 0 else (name, "")
+            if last != base:
                 shard_of.append(number)
-                last = (folder, base)
-            span = spans.setdefault(ending, array("q"))
+                last = base
+            if (span := spans.get(ending)) is None:
+                span = spans[ending] = array("q")
             lacking = len(shard_of) - 1 - len(span) // 2
             if lacking < 0:
                 raise ValueError(f"{shard} has {name} twice")
-            span.extend((-1, -1) * lacking)
-            span.extend((start, size))
+            if lacking:
+                span.extend((-1, -1) * lacking)
+            span.append(start)
+            span.append(size)
     rows, columns = len(shard_of), list(spans)
     for span in spans.values():
         span.extend((-1, -1) * (rows - len(span) // 2))

@@ -65,6 +65,7 @@ class TableCopy:
         self.tables = self._opened.splits if hub and hub.splits else self._by_column()
         self._read: dict[str, list[str]] = {}
         self._raw: dict[tuple[str, str], list[int | str | None]] = {}
+        self._names: dict[str, list[str] | None] = {}
 
     def _by_column(self) -> dict[str, Table]:
         """The tables, those with a column of splits taken apart.
@@ -179,8 +180,9 @@ class TableCopy:
                     f"{self.name}: column '{column}' of {self.where}: {reason(error)} Name another "
                     "with --label-column."
                 ) from error
-            texts = (value.strip() if isinstance(value, str) else value for value in values)
-            self._raw[split, column] = [None if value == "" else value for value in texts]
+            # Of a million values a thousand are different: those are what is looked at.
+            stripped = {v: (v.strip() or None) if isinstance(v, str) else v for v in set(values)}
+            self._raw[split, column] = [stripped[value] for value in values]
         return self._raw[split, column]
 
     def labels(self, split: str) -> list[str]:
@@ -202,10 +204,10 @@ class TableCopy:
                 f"{self.name}: {missing} of {len(values)} rows in {split} of {self.where} have no "
                 "label."
             )
-        numbers = [value for value in values if isinstance(value, int)]
+        numbers = {value for value in set(values) if isinstance(value, int)}
         names = self._numbered(split)
         if names is None or not numbers:
-            found = [str(value) for value in values]
+            found = list(map(str, values))
             if found and all(re.fullmatch(r"-?\d+\.\d*", name) for name in set(found)):
                 raise DatasetError(
                     f"{self.name}: column '{column}' of {self.where} holds numbers with a fraction "
@@ -219,11 +221,17 @@ class TableCopy:
                 f"{max(numbers)}, and {counted(len(names), 'class name')}"
                 + (f" in {self.asked.classnames}, one a line" if self.asked.classnames else "")
                 + f", which are those of 0 to {len(names) - 1}."
-                + (hidden if set(numbers) == {-1} else "")
+                + (hidden if numbers == {-1} else "")
             )
-        return [names[number] for number in numbers]
+        return [names[value] for value in values if isinstance(value, int)]
 
     def _numbered(self, split: str) -> list[str] | None:
+        """As `_find_numbered`, once."""
+        if split not in self._names:
+            self._names[split] = self._find_numbered(split)
+        return self._names[split]
+
+    def _find_numbered(self, split: str) -> list[str] | None:
         """Names of the numbers that are a split's labels; None where its labels are names.
 
         Raises:
@@ -232,7 +240,7 @@ class TableCopy:
         table = self.tables[split]
         column = self._label_column(table)
         values = self._values(split, column)
-        if values and not any(isinstance(value, int) for value in values):
+        if values and not any(isinstance(value, int) for value in set(values)):
             return None  # without a row there may be names all the same
         path = self.folder / CLASSNAMES_FILE
         try:
