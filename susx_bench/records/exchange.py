@@ -8,6 +8,7 @@ leaves the commits that it made, and the next one makes those that are missing.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from susx_bench.console import counted
@@ -35,6 +37,7 @@ BATCH: Final = 1000
 CARD: Final = "README.md"
 PARQUET: Final = "records.parquet"
 FOLDER: Final = "records"
+_TEXT: Final = "json"  # the column of that table with each record's file
 START, END = "<!-- susx-bench: records -->", "<!-- susx-bench: end of records -->"
 """What stands around that part of a card that a push writes anew."""
 
@@ -127,7 +130,7 @@ def pull(name: str, into: Path) -> tuple[Merged, str]:
         if commit and not _has_records(_files_of(repo, commit)):
             raise RecordError(f"{repo}@{commit} holds no records: no folder {FOLDER}.")
         # By the name that was given, under which the client finds it again without a connection.
-        copy = _copy(repo, revision, (".json", ".safetensors"))
+        copy = _copy(repo, revision, [f"{FOLDER}/*{kind}" for kind in _MOST]) / FOLDER
     if commit not in (None, copy.parent.name):
         raise RecordError(f"{repo} was changed while it was read. Give the same command again.")
     if not copy.is_dir():
@@ -171,8 +174,8 @@ def _commit_of(repo: str, revision: str | None = None) -> str | None:
     return str(info.sha)
 
 
-def _files_of(repo: str, commit: str) -> dict[str, int]:
-    """The files of a commit with their sizes, checked before one of them is asked for.
+def _files_of(repo: str, commit: str) -> dict[str, str]:
+    """The files of a commit with git's names of their content, checked before one is asked for.
 
     Raises:
         RecordError: If one among the records has a name or a size that no record has.
@@ -181,10 +184,10 @@ def _files_of(repo: str, commit: str) -> dict[str, int]:
     from huggingface_hub.hf_api import RepoFile
 
     tree = HfApi().list_repo_tree(repo, repo_type="dataset", revision=commit, recursive=True)
-    files = {file.path: file.size for file in tree if isinstance(file, RepoFile)}
+    files = {file.path: file for file in tree if isinstance(file, RepoFile)}
     total = 0
-    for path, size in files.items():
-        kind = Path(path).suffix
+    for path, file in files.items():
+        kind, size = Path(path).suffix, file.size
         if not path.startswith(f"{FOLDER}/") or kind not in _MOST:
             continue
         if not _PLACE.fullmatch(path):
@@ -198,22 +201,65 @@ def _files_of(repo: str, commit: str) -> dict[str, int]:
         raise RecordError(
             f"{repo}@{commit} has {total:,} bytes of records, at most {_LARGEST:,} are taken."
         )
-    return files
+    return {path: file.blob_id for path, file in files.items()}
 
 
 def _has_records(files: Iterable[str]) -> bool:
     return any(path.startswith(f"{FOLDER}/") and Path(path).suffix in _MOST for path in files)
 
 
-def _copy(repo: str, commit: str, kinds: tuple[str, ...]) -> Path:
-    """The folder of records of a commit, in the client's cache; checked by the client's hashes."""
+def _copy(repo: str, commit: str, patterns: Iterable[str]) -> Path:
+    """Files of a commit, in the client's cache; checked by the client's hashes."""
     from huggingface_hub import snapshot_download
 
-    patterns = [f"{FOLDER}/*{kind}" for kind in kinds]
     there = snapshot_download(
         repo, repo_type="dataset", revision=commit, allow_patterns=[*patterns, CARD]
     )
-    return Path(there) / FOLDER
+    return Path(there)
+
+
+def _read_into(folder: Path, repo: str, commit: str, files: Mapping[str, str]) -> str:
+    """Write the records of a commit into a folder, without predictions.
+
+    Most come in one file, the table of them all; one by one come those that the table has not
+    as they are.
+
+    Args:
+        folder: An empty one.
+        repo: The repository.
+        commit: The commit.
+        files: Its files, see `_files_of`.
+
+    Returns:
+        The data card; empty without one.
+    """
+    texts = _texts(_copy(repo, commit, [PARQUET]) / PARQUET) if PARQUET in files else {}
+    places = [path for path in files if path.startswith(f"{FOLDER}/") and path.endswith(".json")]
+    alone = [path for path in places if _git_name(texts.get(path, b"")) != files[path]]
+    there = _copy(repo, commit, alone)
+    texts |= {path: read_bytes(there / path) for path in alone}
+    for path in places:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(texts[path])
+    return (there / CARD).read_text("utf-8", "replace") if CARD in files else ""
+
+
+def _texts(table: Path) -> dict[str, bytes]:
+    """The files of the records of a table, by place; none of what is no table of ours."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = pq.read_table(table, columns=["path", _TEXT]).to_pydict()
+    except pa.ArrowException:
+        return {}  # each is then asked for, as of a repository that others filled
+    pairs = zip(columns.get("path", []), columns.get(_TEXT, []), strict=False)
+    return {place: text.encode() for place, text in pairs if isinstance(text, str)}
+
+
+def _git_name(content: bytes) -> str:
+    """What git calls a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _push_onto(
@@ -234,17 +280,17 @@ def _push_onto(
         public: See `push`.
         listen: See `push`.
     """
-    files: Mapping[str, int] = {}
+    files: Mapping[str, str] = {}
     copy, text = None, ""
-    if commit:
-        with _asking(repo):
-            files = _files_of(repo, commit)
-            if CARD in files or _has_records(files):
-                copy = _copy(repo, commit, (".json",))
-        if copy and CARD in files:
-            text = (copy.parent / CARD).read_text("utf-8", "replace")
+    with TemporaryDirectory() as temporary:
+        if commit:
+            with _asking(repo):
+                files = _files_of(repo, commit)
+                if CARD in files or _has_records(files):
+                    text = _read_into(Path(temporary), repo, commit, files)
+                    copy = Path(temporary) / FOLDER
             _check_card(repo, text)
-    known, wanted, mine = _compare(gather([folder], copy), copy, files)
+        known, wanted, mine = _compare(gather([folder], copy), copy, files)
     if not mine:
         raise RecordError(f"no records in {folder}.")
     created = commit is None and bool(wanted)
@@ -275,7 +321,7 @@ class _Wanted:
 
 
 def _compare(
-    cells: Mapping[str, list[Found]], copy: Path | None, files: Mapping[str, int]
+    cells: Mapping[str, list[Found]], copy: Path | None, files: Mapping[str, str]
 ) -> tuple[dict[str, Record], list[_Wanted], int]:
     """What a repository has by place, what it lacks, and how many cells there are here.
 
@@ -341,12 +387,14 @@ def _send(
 
 
 def _parquet(records: Mapping[str, Record]) -> bytes:
-    """Records as the Parquet file of `susx_bench.records.frame.export`, by place."""
+    """Records as the Parquet file of `susx_bench.records.frame.export`, by place, and whole."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = dict(sorted(records.items()))
     table = table_of(rows.values()).append_column("path", pa.array(list(rows), pa.string()))
+    texts = [record.to_json() for record in rows.values()]
+    table = table.append_column(_TEXT, pa.array(texts, pa.string()))
     content = io.BytesIO()
     pq.write_table(table, content, compression="zstd")
     return content.getvalue()

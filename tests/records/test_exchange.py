@@ -128,6 +128,33 @@ def test_two_folders_are_pushed_and_pulled_twice(hub: Hub, call: Call, tmp_path:
     assert all(done.stderr == "" for done in (again, pulled, once_more))
 
 
+@pytest.mark.parametrize("changed", ["", "a record", "the table"])
+def test_a_push_reads_the_records_that_are_there_in_one_file(
+    hub: Hub, call: Call, tmp_path: Path, changed: str
+) -> None:
+    """From another machine; only a record that is not as the table has it comes alone."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for inputs in ("ab", "cd", "ef"):
+        put(one, inputs)
+    put(two, "01")
+    push(call, one)
+    there = hub.files(REPO)
+    places = sorted(path for path in there if path.endswith(".json"))
+    alone = {"": [], "a record": places[1:2], "the table": places}[changed]
+    if changed:
+        path = places[1] if changed == "a record" else "records.parquet"
+        content = there[path] + b"\n" if changed == "a record" else b"no table"
+        hub.add("dataset", REPO, there | {path: content})
+    hub.requests.clear()
+
+    done = push(call, two, HF_HOME=str(tmp_path / "elsewhere"))
+
+    assert done.returncode == 0, done.stderr
+    asked = {path.split("/resolve/")[-1].partition("/")[2] for _, path in hub.requests}
+    assert sorted(path for path in asked if path.endswith(".json")) == alone
+    assert len(pq.read_table(io.BytesIO(hub.files(REPO)["records.parquet"]))) == 4
+
+
 def test_the_card_has_what_the_hub_reads_and_a_table(hub: Hub, call: Call, tmp_path: Path) -> None:
     put(tmp_path / "one")
     push(call, tmp_path / "one")
