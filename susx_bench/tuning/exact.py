@@ -35,7 +35,7 @@ _SWEEP_ELEMENTS_GPU = 2**27
 _MARGINS = 2**20  # margins turned into intervals at once
 _SMALLEST = 1e-30
 _TOGETHER = 8  # steps of a falling or rising term whose contenders are found in one look
-_ROUND = 32  # settings counted again before the others are looked at afresh
+_ROUND = 32  # settings counted again before the others are looked at afresh, at first
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,13 @@ def exact_search(
         counter.add(rows)
     lower, upper = counter.counts()
     recounted = 0
-    while True:
+    # Each round is twice the last: where nearly all classes tie, as of one text for all, thousands
+    # of settings are open, and those that share their non-linear values share a round's work.
+    for rounds in itertools.count():
         again = _undecided(lower, upper)
         if not len(again):
             break
-        again = again[:_ROUND]
+        again = again[: _ROUND << rounds]
         settings = [position(int(i), space.shape) for i in again]
         counts = literal_counts(method, chunks, space, settings, first)
         lower.view(-1)[again] = upper.view(-1)[again] = counts

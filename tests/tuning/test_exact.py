@@ -341,3 +341,30 @@ def test_what_rounding_decides_is_left_to_the_literal_expression() -> None:
     space = SearchSpace((Axis("a", (0.999999, 1.0, 1.0000001), weight=True),), "test")
 
     check(method, images, space)
+
+
+def test_where_nearly_all_ties_settings_that_share_terms_are_counted_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One text for all classes: 1,125 of 1,600 settings are open, along 40 values of beta."""
+    c = make_context(classes=5, shots=2)
+    labels = torch.arange(40) % 5
+    val = Labelled(clustered(labels, c.text, seed=5, noise=1.0), labels)
+    c = dataclasses.replace(c, text=c.text[:1].expand_as(c.text).clone())
+    method = TipX()
+    method.fit(c)
+    space = method.space(c)
+    axes = tuple(dataclasses.replace(axis, values=axis.values[::5]) for axis in space.axes)
+    calls: list[float] = []
+    terms = method.terms
+
+    def counted(prepared: tuple[Tensor, ...]) -> Terms:
+        calls.append(method.beta)
+        return terms(prepared)
+
+    monkeypatch.setattr(method, "terms", counted)
+
+    found = exact_search(method, val, dataclasses.replace(space, axes=axes))
+
+    assert found.recounted > 1000
+    assert len(calls) < 3 * len(set(calls))
