@@ -11,12 +11,13 @@ import html
 import re
 
 UNFINISHED = "with thoughts that do not end"
+BARE = "with thoughts that no mark ends"
 MARKED = "with marks of an unknown kind"
 CUT_OFF = "cut off at --max-tokens"
 EMPTY = "empty"
 
 # <think>, [/THINK], <|begin_of_thought|>, <|END_THINKING|>, </seed:think>, ◁/think▷, &lt;think&gt;
-_BRACKET = r"[<\[＜◁][\s|｜]*{}[^<>\[\]＜＞◁▷]*[>\]＞▷]"
+_BRACKET = r"[<\[＜◁][\s|｜]*{}[^<>\[\]＜＞◁▷]*[>\]＞▷]+"
 _CLOSES = r"(?:[/\\]|(?:end|stop|close)(?=[\s_▁]))\s*"
 _THOUGHT = (
     r"[\w:▁-]*?(?:think|thought|reason|reflect|analys|rationale|scratch|monologue|\bcot\b|"
@@ -28,6 +29,8 @@ _WORDS = (
     r"(?:^|(?<=[>\]▷]))[\W_]*(?:here(?:['’]s| is| are) (?:my|the) )?(?:{})(?: process)?"
     r"[*_ \t]*(?::[*_]*|$)"
 )
+
+_BEGIN = r"\A\W*(?:(?:okay|ok|alright|hmm+|wait|well|so|first|now)[,. ]+)*{}\b"
 
 
 def _any_of(*patterns: str) -> re.Pattern[str]:
@@ -41,6 +44,7 @@ _SPEAKS = _any_of(
     r"<\|channel\|>\s*final\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",  # gpt-oss
     r"(?-i:assistantfinal)",  # gpt-oss, where the server drops the marks and not their names
     r"<channel\|>|<\|(?:inner_suffix|content)\|>",  # Gemma, Apertus, Solar
+    r"^\s*(?:\.\.\.|…)\s*done thinking\.?",  # what Ollama prints
     _WORDS.format("(?:final )?(?:answer|response)"),
 )
 """What an answer comes after."""
@@ -49,8 +53,19 @@ _THINKS = _any_of(
     _BRACKET.format(_THOUGHT),
     r"<\|channel\|?>|<\|inner_prefix\|>|(?-i:\A\s*analysis(?=[A-Z]))",
     _WORDS.format("thoughts?|thinking|reasoning|chain of thought"),
+    r"\A\s*thinking(?:\.\.\.|…)\s*$",  # Ollama
 )
 """What thoughts come after."""
+
+_BARE = _any_of(
+    _BEGIN.format(r"let(?: me|['’]s) (?:think|see|start|recall|consider|break|figure)"),
+    _BEGIN.format(r"(?:the|this) (?:user|question) (?:asks?|asked|is|has|wants?|needs?|said|gave)"),
+    _BEGIN.format(
+        r"(?:i|we) (?:(?:need|want|have) to|should|must|(?:was|were|am|are) (?:asked|given))"
+    ),
+    _BEGIN.format(r"(?:i['’]m|i['’]ve|we['’]re) (?:trying|asked|supposed|been|given)"),
+)
+"""How thoughts begin where a server drops their marks: "Okay, the user asks ..."."""
 
 _ENDS = _any_of(
     _BRACKET.format(_CLOSES + _ANSWER),
@@ -58,8 +73,10 @@ _ENDS = _any_of(
 )
 """What an answer comes before."""
 
-_MARK = re.compile(r"<[/|｜]?[^\W\d][^<>]*>|[(\[{][/\\][^\W\d][\w ]*[)\]}]")
-"""Any mark, such as </plan> or {/think}: what is between two of them is not known."""
+_MARK = re.compile(
+    r"<[/|｜]?[^\W\d][^<>]*>|[(\[{][/\\][^\W\d][\w ]*[)\]}]|\A(?:\{.*\}|\[.*\])\Z", re.DOTALL
+)
+"""Any mark, such as </plan> or {/think}: what is between two of them is not known. Also JSON."""
 
 
 def clean(text: str) -> str:
@@ -89,6 +106,8 @@ def rejected(text: str, *, cut: bool) -> str:
         return UNFINISHED
     if cut:
         return CUT_OFF
+    if _BARE.search(clean(text)):
+        return BARE
     if _MARK.search(clean(text)):
         return MARKED
     return "" if clean(text) else EMPTY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from susx_bench.prompts.answers import CUT_OFF, EMPTY, MARKED, UNFINISHED, clean, rejected
+from susx_bench.prompts.answers import BARE, CUT_OFF, EMPTY, MARKED, UNFINISHED, clean, rejected
 
 LEGS = "It has four legs."
 
@@ -75,6 +75,8 @@ def test_clean(text: str, sentence: str) -> None:
         f"**Thinking:** hm.\n\n**Answer:** {LEGS}",
         f"# Reasoning\nHm.\n\n# Final answer\n{LEGS}",
         f'<details type="reasoning" done="true"><summary>Thought</summary>Hm.</details>{LEGS}',
+        f"Thinking...\nThe user asks.\n...done thinking.\n\n{LEGS}",  # Ollama
+        f"[[thinking]]Hm.[[/thinking]]{LEGS}",
         f"{LEGS}<|im_end|>",
         f"{LEGS}</s>",
     ],
@@ -98,6 +100,7 @@ def test_what_follows_the_last_mark_of_thoughts_is_the_answer(answer: str) -> No
         "analysisThe user asks",
         "Here's my thought process: the user asks",
         "**Reasoning**\nHm.",
+        "Thinking...\nThe user asks.",
     ],
 )
 def test_thoughts_without_an_end_are_no_answer(answer: str) -> None:
@@ -106,9 +109,26 @@ def test_thoughts_without_an_end_are_no_answer(answer: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        "Okay, the user asks what a cat looks like. It has four legs.",
+        "Alright, so I need to describe a cat.",
+        "Let me think step by step. A cat has four legs.",
+        "We are asked to describe a cat.",
+        "Hmm, I've been given a class name.",
+    ],
+)
+def test_thoughts_whose_marks_a_server_dropped_are_no_answer(answer: str) -> None:
+    assert rejected(answer, cut=False) == BARE
+
+
+@pytest.mark.parametrize(
     "sentence",
     [
         "A dog thinks about food.",
+        "The user interface of a web site is flat.",
+        "The question mark is a bent line.",
+        "So it has four legs.",
         "Analysis shows a dog.",
         "Rodin's The Thinker [1] is of bronze.",
         "A thinker: a man who sits.",
@@ -119,6 +139,7 @@ def test_thoughts_without_an_end_are_no_answer(answer: str) -> None:
 )
 def test_words_about_thinking_are_no_marks(sentence: str) -> None:
     assert clean(sentence) == sentence
+    assert rejected(sentence, cut=False) == ""
 
 
 @pytest.mark.parametrize(
@@ -129,6 +150,7 @@ def test_words_about_thinking_are_no_marks(sentence: str) -> None:
         f"{{think}}Hm.{{/think}}{LEGS}",
         f"(thinking) Hm. (/thinking) {LEGS}",
         f"<tool_call>dog</tool_call>{LEGS}",
+        f'{{"thinking": "Hm.", "answer": "{LEGS}"}}',
     ],
 )
 def test_an_answer_with_marks_that_nobody_knows_is_rejected(answer: str) -> None:
