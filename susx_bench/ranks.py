@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from susx_bench.console import counted
 from susx_bench.errors import OptionError
 
-_PORT = "MASTER_PORT"
+MEET = "SUSX_BENCH_MEET"
+"""Environment variable: seconds that processes wait until all are there."""
+_LEAST = 60
+"""Seconds that they wait in any case, where nobody says."""
+_BEGAN = time.monotonic()
+_ADDRESS, _PORT = "MASTER_ADDR", "MASTER_PORT"
 _LOCAL = "LOCAL_RANK"
 _LSF = ("LSB_JOBID", "LSB_DJOB_RANKFILE", "JSM_NAMESPACE_LOCAL_RANK", "JSM_NAMESPACE_SIZE")
 
@@ -92,8 +100,56 @@ def settle_meeting(num_nodes: int) -> None:
             "each of them."
         )
     if num_nodes == 1 and _LOCAL not in os.environ:
-        for name in ("MASTER_ADDR", _PORT):
+        for name in (_ADDRESS, _PORT):
             os.environ.pop(name, None)
+
+
+class NobodyCameError(OptionError):
+    """Not all processes that were asked for came to where they meet."""
+
+    def __init__(self, size: int, seconds: float) -> None:
+        starter = _starter()
+        said = _said([*starter.ranks, starter.size, _ADDRESS, _PORT])
+        super().__init__(
+            f"waited {seconds:.0f} s for the other {counted(size - 1, 'process')} where they are "
+            f"to meet, and not all came; the environment has {said}. If nothing has started them, "
+            f"unset these; if they take longer, set {MEET} to the seconds to wait."
+        )
+
+
+def meeting_seconds() -> float:
+    """How long to wait until all processes are there.
+
+    What the environment says; else longer than this process took to come here, as each of them
+    plans for itself, one that this one has started from the beginning.
+
+    Raises:
+        OptionError: If the environment says no such number.
+    """
+    text = os.environ.get(MEET)
+    if text is None:
+        return _LEAST + 2 * (time.monotonic() - _BEGAN)
+    if not re.fullmatch("[1-9][0-9]{0,5}", text):
+        raise OptionError(
+            f"the environment has {MEET}='{text[:60]}'; it is a number of seconds from 1 to 999999."
+        )
+    return int(text)
+
+
+def answers(address: str, port: int, seconds: float) -> bool:
+    """Whether somebody takes a connection in so many seconds.
+
+    torch would ask as well, and print its own stack for every time that nobody does.
+    """
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        try:
+            socket.create_connection((address, port), timeout=left).close()
+        except (OSError, OverflowError):
+            time.sleep(0.1)
+        else:
+            return True
+    return False
 
 
 def _starter() -> _Starter:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from susx_bench.console import counted, some
 from susx_bench.data.dataset import Dataset, DatasetSplit
-from susx_bench.data.decode import BadImageError, is_plain
+from susx_bench.data.decode import BadImageError, is_dim, is_plain
 from susx_bench.data.duplicates import perceptual_hash, pixels_sha256
 from susx_bench.data.leaks import (
     Place,
@@ -23,6 +23,7 @@ from susx_bench.data.leaks import (
     contradictions,
     lacking,
     leaks,
+    unseen,
 )
 from susx_bench.data.sources.base import Sample, Source, labels_of
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
@@ -76,6 +77,7 @@ class Report:
         near_contradictions: Those in one split that are of two classes, with their classes.
         crowded: Images whose near-duplicates were not looked for: too many look alike.
         plain: Images of one colour, see `is_plain`.
+        dim: Images in the lowest quarter of their range, see `is_dim`.
     """
 
     spec: DatasetSpec
@@ -90,6 +92,7 @@ class Report:
     near_contradictions: list[list[Place]] = field(default_factory=list)
     crowded: int = 0
     plain: list[Place] = field(default_factory=list)
+    dim: list[Place] = field(default_factory=list)
 
     @property
     def leaks(self) -> list[list[Place]]:
@@ -118,6 +121,7 @@ class Report:
             same=[[place for place in group if place.split != "train"] for group in self.same],
             contradictions=[group for group in self.contradictions if group[0].split != "train"],
             plain=[place for place in self.plain if place.split != "train"],
+            dim=[place for place in self.dim if place.split != "train"],
         )
         whole = all(part.images and part.expected in (None, part.images) for part in self.splits)
         return whole and bool(self.wrong) and not others.wrong
@@ -131,8 +135,7 @@ class Report:
                 found.append(f"{part.split} has {part.images} images, not {part.expected}")
             elif not part.images:
                 found.append(f"{part.split} has no images")
-            if part.images and part.images == sum(p.split == part.split for p in self.plain):
-                found.append(f"every image of {part.split} is of one colour")
+            found += self._unseen(part)
         if self.unreadable:
             found.append(f"cannot be read: {some([place for place, _ in self.unreadable])}")
         if self.leaks and not self.published:
@@ -141,6 +144,13 @@ class Report:
             count = counted(len(self.contradictions), "image")
             found.append(f"{count} under several labels: {as_text(self.contradictions)}")
         return found
+
+    def _unseen(self, part: SplitReport) -> list[str]:
+        """What is wrong with every image of a split that can be read."""
+        readable = part.images - sum(place.split == part.split for place, _ in self.unreadable)
+        plain = readable == sum(place.split == part.split for place in self.plain)
+        dim = readable == sum(place.split == part.split for place in self.dim)
+        return unseen(part.split, [(plain, dim)] if readable else [])
 
 
 SPARED = (
@@ -196,6 +206,7 @@ def check(
         else:
             good.append(one)
     report.plain = [one.place for one in good if one.plain]
+    report.dim = [one.place for one in good if one.dim]
     report.same = _same(good)
     report.near, report.crowded = _near(good)
     names = {Place(split, sample.key): spec.classnames[sample.label] for split, sample in images}
@@ -210,6 +221,7 @@ class _Seen(NamedTuple):
     digest: str = ""
     look: int = 0
     plain: bool = False
+    dim: bool = False
 
 
 def _look(source: Source, place: Place, sample: Sample) -> _Seen:
@@ -217,7 +229,9 @@ def _look(source: Source, place: Place, sample: Sample) -> _Seen:
         image = source.decode(source.read(sample))
     except (BadImageError, OSError) as error:
         return _Seen(place, str(error))
-    return _Seen(place, "", pixels_sha256(image), perceptual_hash(image), is_plain(image))
+    return _Seen(
+        place, "", pixels_sha256(image), perceptual_hash(image), is_plain(image), is_dim(image)
+    )
 
 
 def _split(split: DatasetSplit, samples: Sequence[Sample]) -> SplitReport:

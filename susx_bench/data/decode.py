@@ -32,6 +32,10 @@ _TOO_DARK = "nearly black for {}, so the numbers may be of fewer bits"
 FAINT = 16
 """Levels of 255 between the darkest and the brightest pixel, in which there is nothing to see."""
 
+DIM = 63
+"""Highest number of 255 in a picture that is kept in a quarter of its range, as where a file of 16
+bits holds numbers of 14. One may be a night; of a whole split that is no accident."""
+
 # Large images and odd EXIF blocks. A filter a call would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -131,6 +135,11 @@ def decode_upright(content: bytes) -> Image.Image:
 def is_plain(image: Image.Image) -> bool:
     """Whether an image of 8 bits per channel is of one colour, or nearly so."""
     return all(high - low <= FAINT for low, high in _extrema(image))
+
+
+def is_dim(image: Image.Image) -> bool:
+    """Whether no number of an image of 8 bits per channel is above `DIM`."""
+    return max(high for _, high in _extrema(image)) <= DIM
 
 
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:

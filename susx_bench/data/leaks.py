@@ -1,19 +1,20 @@
-"""Images that several splits or classes share, and classes without one."""
+"""Images that several splits or classes share, or that show nothing, and classes without one."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from susx_bench.console import some
 from susx_bench.data.dataset import DatasetSplit
+from susx_bench.data.decode import DIM, is_dim, is_plain
 from susx_bench.data.duplicates import pixels_sha256
 from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample, labels_of
 from susx_bench.data.spec import Split
-from susx_bench.errors import BenchError
+from susx_bench.errors import BenchError, DatasetError
 from susx_bench.records.files import sha256_bytes
 
 
@@ -75,6 +76,39 @@ def alike(classnames: Sequence[str]) -> list[str]:
     if not pairs:
         return []
     return [f"{some(pairs)} differ in upper and lower case alone and are classes of their own"]
+
+
+def unseen(split: Split, looks: Iterable[tuple[bool, bool]]) -> list[str]:
+    """A line that says why no image of a split shows anything, if none does.
+
+    Args:
+        split: Which.
+        looks: Whether each image is of one colour, and whether it is dim, see `is_plain` and
+            `is_dim`. No more are asked for than it takes.
+    """
+    plain, dim, count = True, True, 0
+    for of_one_colour, in_the_dark in looks:
+        plain, dim, count = plain and of_one_colour, dim and in_the_dark, count + 1
+        if not (plain or dim):
+            break
+    if count and plain:
+        return [f"every image of {split} is of one colour"]
+    if count and dim:
+        return [
+            f"no image of {split} has a number above {DIM} of 255, as where numbers of 14 bits are "
+            "kept in 16: scale them to the whole range"
+        ]
+    return []
+
+
+def looks(split: DatasetSplit) -> Iterator[tuple[bool, bool]]:
+    """What `unseen` asks for, of the images of a split that can be read."""
+    for sample in split.samples:
+        try:
+            image = split.image(sample)
+        except DatasetError:  # told where the image is used
+            continue
+        yield is_plain(image), is_dim(image)
 
 
 def linked_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:

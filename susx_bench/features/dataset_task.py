@@ -22,6 +22,8 @@ from susx_bench.data.leaks import (
     lacking,
     leaks,
     linked_leaks,
+    looks,
+    unseen,
 )
 from susx_bench.data.spec import SPLITS, DatasetSpec
 from susx_bench.encoders.base import Encoder
@@ -313,13 +315,17 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
     """What to tell of the splits that are used.
 
     Raises:
-        DatasetError: If two of them share an image, or an image of one is of several classes.
+        DatasetError: If two of them share an image, an image of one is of several classes, or none
+            of one shows anything.
     """
     dataset = splits[0].dataset
     remarks = [*dataset.remarks, *alike(dataset.spec.classnames)]
     for split in splits:
         remarks += lacking(split.split, split.samples, split.classnames)
     name = dataset.spec.name
+    for split in splits:
+        if wrong := unseen(split.split, looks(split)):
+            raise DatasetError(f"{name}: {dataset.origin}: {wrong[0]}.")
     if dataset.is_published:
         return remarks  # what a published split has in several splits is part of it
     if groups := linked_leaks(splits):

@@ -2,23 +2,69 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import signal
 import threading
 import warnings
+from datetime import timedelta
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
 
 from susx_bench.errors import BenchError, OptionError
 from susx_bench.features.datamodules import BlockDataModule
 from susx_bench.features.launch import Launch
 from susx_bench.process import children
-from susx_bench.ranks import settle_meeting
+from susx_bench.ranks import NobodyCameError, answers, meeting_seconds, settle_meeting
+
+
+class Meeting(DDPStrategy):
+    """Lightning's ``ddp``, whose processes are to meet soon: torch waits for half an hour.
+
+    Only the meeting has this limit. Processes that have met wait for each other as in Lightning.
+    """
+
+    def setup_distributed(self) -> None:
+        """Meet the other processes.
+
+        Raises:
+            NobodyCameError: If not all are there in time.
+        """
+        if not distributed.is_initialized():
+            self.set_world_ranks()
+            where = self.cluster_environment
+            assert where is not None
+            address, port = where.main_address, where.main_port
+            os.environ |= {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
+            rank, size, seconds = where.global_rank(), where.world_size(), meeting_seconds()
+            if rank and not answers(address, port, seconds):
+                raise NobodyCameError(size, seconds)
+            patience = timedelta(seconds=seconds)
+            try:
+                store, *_ = next(rendezvous("env://", rank, size, timeout=patience))
+            except (distributed.DistError, ValueError) as error:
+                raise NobodyCameError(size, seconds) from error
+            store.set_timeout(self._timeout)
+            backend, device = self._get_process_group_backend(), self.root_device
+            distributed.init_process_group(
+                backend,
+                store=store,
+                rank=rank,
+                world_size=size,
+                timeout=self._timeout,
+                device_id=device if device.type != "cpu" else None,
+            )
+            if backend == "nccl":  # as Lightning: torch warns of a group that is left
+                atexit.register(distributed.destroy_process_group)
+        super().setup_distributed()
 
 
 def trainer(launch: Launch) -> Trainer:
@@ -36,7 +82,7 @@ def trainer(launch: Launch) -> Trainer:
             devices=launch.devices,
             num_nodes=launch.num_nodes,
             accelerator=launch.accelerator,
-            strategy="ddp" if launch.processes > 1 else "auto",
+            strategy=Meeting() if launch.processes > 1 else "auto",
             # One process is nobody's part, whatever scheduler Lightning finds around it.
             plugins=[LightningEnvironment()] if launch.processes == 1 else None,
             logger=False,

@@ -278,8 +278,10 @@ NOBODYS = 999
 @cache
 def picture(label: int, split: Split, kind: str = "jpeg") -> bytes:
     red, green, blue = (12 + 25 * int(digit) for digit in f"{label:03}")
-    size = (WIDTHS[split], WIDTHS[split])
-    return encoded(Image.new("RGB", size, (red, green, blue)), kind, quality=95)
+    image = Image.new("RGB", (WIDTHS[split],) * 2, (red, green, blue))
+    image.putpixel((0, 0), (255, 255, 255))  # a split of pictures of one colour is refused
+    exact = {"quality": 100, "subsampling": 0} if kind == "jpeg" else {}
+    return encoded(image, kind, **exact)
 
 
 def seen(image: Image.Image) -> tuple[int, Split]:

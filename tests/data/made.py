@@ -35,8 +35,15 @@ def plain(shade: int, kind: str = "png", **options: Any) -> bytes:
     return encoded(Image.new("RGB", (8, 8), (shade, shade, shade)), kind, **options)
 
 
+def dotted(shade: int, kind: str = "png", **options: Any) -> bytes:
+    """The same with a dot: a split of plain pictures is refused by a run."""
+    image = Image.new("RGB", (8, 8), (shade, shade, shade))
+    image.putpixel((7, 7), (255, 255, 255))
+    return encoded(image, kind, **options)
+
+
 def shade(image: Image.Image) -> int:
-    """The shade of a plain picture."""
+    """The shade of a plain or dotted picture."""
     assert image.mode == "RGB"
     return int(np.asarray(image)[0, 0, 0])
 

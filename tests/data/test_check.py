@@ -256,6 +256,41 @@ def test_images_of_one_colour_are_named(folder: Path) -> None:
     assert "every image of test is of one colour" in looked_at(folder).wrong
 
 
+@pytest.mark.parametrize("top", [8_191, 16_383])
+def test_a_split_whose_images_all_lie_in_a_quarter_of_their_range_is_wrong(
+    folder: Path, top: int, command: Command
+) -> None:
+    """Numbers of 13 or 14 bits in files of 16: digits so kept had 19 % where they have 58 %."""
+    files = sorted(folder.glob("*/*/*.png"))
+    for i, file in enumerate(files):
+        grey = np.asarray(photo(i).convert("L")).astype(np.uint32)
+        file.write_bytes(encoded(Image.fromarray((grey * top // grey.max()).astype(np.uint16))))
+    wrong = looked_at(folder).wrong
+    assert [line.partition(" above")[0] for line in wrong] == [
+        f"no image of {split} has a number" for split in ("train", "val", "test")
+    ]
+    words = ("run", "--method", "zero-shot", "--setting", "name-only", "--encoder", "demo")
+    done = command(*words, "--dataset", folder)
+    assert done.code == 2
+    assert "no image of val has a number above 63 of 255" in done.err
+
+    for split in ("train", "val", "test"):  # one night among days is no fault
+        first = next(file for file in files if split in file.parts)
+        first.write_bytes(encoded(photo(len(split) + 100)))
+    assert looked_at(folder).wrong == []
+
+
+def test_a_run_refuses_images_of_one_colour(folder: Path, command: Command) -> None:
+    for i, file in enumerate(sorted(folder.glob("test/*/*"))):
+        file.write_bytes(plain(i))
+    words = ("run", "--method", "zero-shot", "--setting", "name-only", "--encoder", "demo")
+
+    done = command(*words, "--dataset", folder)
+
+    assert done.code == 2
+    assert "every image of test is of one colour" in done.err
+
+
 def test_tables_and_the_digits_can_be_checked(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from susx_bench.data.spec import Split, Where
 from susx_bench.data.wording import wording_hints
 from susx_bench.errors import DatasetError, OptionError
 from tests.conftest import Command
-from tests.data.made import encoded, photo, plain, shade, write
+from tests.data.made import dotted, encoded, photo, shade, write
 
 NAMES = ("cat", "night owl")
 SPLITS: tuple[tuple[Split, range], ...] = (
@@ -34,7 +34,7 @@ ROWS: list[tuple[str, ...]] = [
 
 def images(folder: Path) -> None:
     for file, *_ in ROWS:
-        write(folder / file, plain(int(Path(file).stem)))
+        write(folder / file, dotted(int(Path(file).stem)))
 
 
 def as_csv(
@@ -186,7 +186,7 @@ def test_odd_names_are_told(names: list[str], hints: list[str]) -> None:
 def test_hints_stand_beside_a_run(tmp_path: Path, command: Command) -> None:
     for start, name in ((10, "Annual_Crop"), (30, "n01440764")):
         for number in range(start, start + 10):
-            write(tmp_path / f"photos/{name}/{number}.png", plain(number))
+            write(tmp_path / f"photos/{name}/{number}.png", dotted(number))
     run = ("run", "--method", "zero-shot", "--setting", "few-shot", "--dataset", "./photos")
 
     told = command(*run, "--encoder", "demo").err
@@ -256,7 +256,7 @@ def test_numbers_beside_names_are_classes_where_every_split_has_both(tmp_path: P
 def test_any_usual_name_says_the_splits(tmp_path: Path) -> None:
     rows = [f"{i}.png,{NAMES[i % 2]},{'Training' if i < 6 else 'PublicTest'}" for i in range(10)]
     for i in range(10):
-        write(tmp_path / f"{i}.png", plain(i))
+        write(tmp_path / f"{i}.png", dotted(i))
     for column in ("split", "Usage", "phase", "SUBSET", "partition", "fold", "set"):
         (tmp_path / "mine.csv").write_text("\n".join([f"file,label,{column}", *rows]))
 
@@ -268,7 +268,7 @@ def test_any_usual_name_says_the_splits(tmp_path: Path) -> None:
 def test_a_column_that_names_no_split_is_told(tmp_path: Path) -> None:
     rows = [f"{i}.png,{NAMES[i % 2]},{i % 5}" for i in range(10)]
     for i in range(10):
-        write(tmp_path / f"{i}.png", plain(i))
+        write(tmp_path / f"{i}.png", dotted(i))
     (tmp_path / "mine.csv").write_text("\n".join(["file,label,fold", *rows]))
 
     dataset = open_dataset(str(tmp_path / "mine.csv"))
@@ -290,7 +290,7 @@ def test_a_split_that_only_later_lines_say_is_not_overlooked(tmp_path: Path) -> 
 def test_classes_of_rows_that_are_not_used_are_none(tmp_path: Path) -> None:
     rows = ["0.png,cat,train", "1.png,dog,train", "2.png,cat,test", "3.png,cow,extra"]
     for i in range(4):
-        write(tmp_path / f"{i}.png", plain(i))
+        write(tmp_path / f"{i}.png", dotted(i))
     (tmp_path / "mine.csv").write_text("\n".join(["file,label,split", *rows]))
 
     dataset = open_dataset(str(tmp_path / "mine.csv"))
@@ -302,7 +302,7 @@ def test_classes_of_rows_that_are_not_used_are_none(tmp_path: Path) -> None:
 def test_validation_takes_the_place_of_a_test_split_without_labels(tmp_path: Path) -> None:
     rows = [f"{i}.png,{NAMES[i % 2]},{'train' if i < 4 else 'valid'}" for i in range(8)]
     for i in range(10):
-        write(tmp_path / f"{i}.png", plain(i))
+        write(tmp_path / f"{i}.png", dotted(i))
     for hidden in ("-1", ""):
         more = [f"{i}.png,{hidden},test" for i in (8, 9)]
         (tmp_path / "mine.csv").write_text("\n".join(["file,label,split", *rows, *more]))
@@ -316,7 +316,7 @@ def test_validation_takes_the_place_of_a_test_split_without_labels(tmp_path: Pat
 
 
 def test_a_list_beside_photographs_without_folders_is_told(tmp_path: Path) -> None:
-    write(tmp_path / "mine/0.png", plain(1))
+    write(tmp_path / "mine/0.png", dotted(1))
     write(tmp_path / "mine/metadata.csv", "file_name,label\n0.png,cat\n")
 
     place = f"{tmp_path}/mine/metadata.csv"

@@ -25,6 +25,7 @@ from susx_bench.support.pool import open_pool
 from tests.conftest import Command
 from tests.data.made import (
     CLASSES,
+    dotted,
     encoded,
     opened,
     parquet,
@@ -724,12 +725,46 @@ def several(folder: Path, labels: Sequence[Any], names: Sequence[str] | None = N
     """A table with two columns of images and two of labels."""
     more = {"kind": ["ant", "bee"] * (len(labels) // 2)}
     table = pq.read_table(
-        pa.BufferReader(parquet([plain(i) for i in range(len(labels))], labels, names, more=more))
+        pa.BufferReader(parquet([dotted(i) for i in range(len(labels))], labels, names, more=more))
     )
-    depth = pa.array([plain(100 + i) for i in range(len(labels))], pa.binary())
+    depth = pa.array([dotted(100 + i) for i in range(len(labels))], pa.binary())
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.append_column("depth", depth), folder / "test.parquet")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"fine_label": ["ant", "bee", "wasp", "gnat"]}, ["'label' (2 classes), and 'fine_label'"]),
+        ({"species": ["ant", "bee", "ant", "bee"]}, []),  # the same classes in other words
+        ({"species": ["ant", "ant", "bee", "bee"]}, ["and 'species' has others (2)"]),
+        ({"superclass": ["insect"] * 4, "class_score": [0.5] * 4, "tags": list("abcd")}, []),
+        ({"multi_labels": [[0], [1], [0, 1], [1]]}, []),
+    ],
+    ids=lambda each: next(iter(each), "") if isinstance(each, dict) else "",
+)
+def test_a_second_column_of_labels_is_told(
+    more: dict[str, list[Any]], told: list[str], tmp_path: Path
+) -> None:
+    labels = ["cat", "dog", "cat", "dog"]
+    content = parquet([plain(i) for i in range(4)], labels, more=more)
+    write(tmp_path / "mine/test.parquet", content)
+
+    lines = open_dataset(f"{tmp_path}/mine").remarks
+    assert len(lines) == len(told)
+    assert all(part in line for part, line in zip(told, lines, strict=True))
+    for said in ("label", *more):
+        if all(isinstance(value, str) for value in {"label": labels, **more}[said]):
+            assert not open_dataset(f"{tmp_path}/mine", Where(label_column=said)).remarks
+
+    rows = [{"file": f"{i}.png", "label": name} for i, name in enumerate(labels)]
+    for i, row in enumerate(rows):
+        row |= {name: values[i] for name, values in more.items()}
+        write(tmp_path / f"{i}.png", plain(i))
+    write(tmp_path / "list.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    lines = [line for line in open_dataset(f"{tmp_path}/list.jsonl").remarks if "--label" in line]
+    assert len(lines) == len(told)
 
 
 def test_columns_may_be_named(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ def test_shots_that_nobody_asked_for_are_left_out_where_images_are_few(
             folder.mkdir(parents=True)
             for i in range(each + label):
                 grey = 40 * i + 100 * label + (7 if split == "test" else 0)
-                Image.new("RGB", (16, 16), (grey, 90, 30 * i)).save(folder / f"{i}.png")
+                image = Image.new("RGB", (16, 16), (grey, 90, 30 * i))
+                image.putpixel((0, 0), (255, 255, 255))  # of one colour it would be refused
+                image.save(folder / f"{i}.png")
     words = (
         *("run", "--dataset", tmp_path / "pets", "--encoder", "demo", "--views", 1),
         *("--method", "tip-adapter", "--setting", "few-shot", "--json", "--seed", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from lightning.pytorch import Trainer
 
 from susx_bench.errors import OptionError
 from susx_bench.features.launch import Launch
-from susx_bench.ranks import rank_of, settle_meeting
+from susx_bench.ranks import meeting_seconds, rank_of, settle_meeting
 from tests.conftest import Bundle, Command
 
 SLURM = {
@@ -118,6 +119,36 @@ def test_several_processes_have_the_ranks_that_lightning_gives_them(
     assert trainer.global_rank == rank
     assert rank_of(devices, nodes) == rank
     assert Launch(devices, nodes).is_main == (rank == 0)
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_processes_that_nobody_started_are_not_waited_for(
+    rank: str, bundle: Bundle, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another program left is complete, so this process goes to meet its like."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    left = {"LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    several(monkeypatch, left | {"SUSX_BENCH_MEET": "1"})
+    words = ("run", "--method", "zero-shot", "--setting", "name-only", "--features", bundle())
+
+    done = command(*words, "--devices", 2, "--accelerator", "cpu")
+
+    assert done.code == 2
+    told = done.err.splitlines()[-1]
+    assert "waited 1 s for the other 1 process where they are to meet" in told
+    assert f"LOCAL_RANK={rank}, WORLD_SIZE=2, MASTER_ADDR=127.0.0.1, MASTER_PORT={port}" in told
+    assert "SUSX_BENCH_MEET" in told
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "", "1e30"])
+def test_seconds_to_wait_are_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert meeting_seconds() >= 60
+    monkeypatch.setenv("SUSX_BENCH_MEET", text)
+    with pytest.raises(OptionError, match=r"SUSX_BENCH_MEET='.*'; it is a number of seconds"):
+        meeting_seconds()
 
 
 def test_what_is_no_rank_is_told(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:

@@ -7,13 +7,14 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.sources.folder import FolderSource
+from susx_bench.data.sources.labelcolumn import other_labels
 from susx_bench.data.sources.splitcolumn import read_splits
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled
 from susx_bench.data.sources.tree import is_image
@@ -79,11 +80,13 @@ def read_listed(path: Path, where: Where) -> Listed:
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
     file = _column(path, columns, where.image_column, _FILE, "--image-column")
     label = _column(path, columns, where.label_column, _LABEL, "--label-column")
+    others = [] if where.label_column else other_labels(label, columns, partial(_labels, rows))
     column, theirs, remarks = read_splits(
         [name for name in columns if name not in (file, label)],
-        lambda column: [_written(row.get(column)) for _, row in rows],
+        partial(_values, rows),
         f"--dataset {path}",
     )
+    remarks += others
     theirs = theirs or [""] * len(rows)
     names = list(dict.fromkeys(theirs))
     found = guess_splits(names, f"--dataset {path}") if column else {}
@@ -107,6 +110,21 @@ def read_listed(path: Path, where: Where) -> Listed:
         for (number, row), split in kept
     ]
     return Listed(read, remarks)
+
+
+def _values(rows: Rows, column: str) -> list[str | None]:
+    return [_written(row.get(column)) for _, row in rows]
+
+
+def _labels(rows: Rows, column: str) -> list[str | None]:
+    """The same of a column of labels.
+
+    Raises:
+        ValueError: If it holds several for one image, or fractions.
+    """
+    if not all(isinstance(row.get(column), str | int | None) for _, row in rows):
+        raise ValueError("it holds what is no label")
+    return _values(rows, column)
 
 
 Row = tuple[int, Mapping[str, Any]]

@@ -13,6 +13,7 @@ from susx_bench.console import counted
 from susx_bench.data.classes import match, same_names, unite
 from susx_bench.data.sources.base import Sample, Samples, Source, reason
 from susx_bench.data.sources.datafiles import open_tables
+from susx_bench.data.sources.labelcolumn import other_labels
 from susx_bench.data.sources.rows import Table, picked
 from susx_bench.data.sources.splitcolumn import read_splits
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
@@ -161,8 +162,21 @@ class TableCopy:
         else:
             self.remarks += [division(), *own_name(self.folder)]
         found, told = with_labels(found, self._is_hidden)
-        self.remarks += told
+        self.remarks += told + self._other_labels(list(found.values()))
         return found
+
+    def _other_labels(self, names: Sequence[str]) -> list[str]:
+        """A line for each column that may be meant in the place of the one of the labels."""
+        tables = [self.tables[name] for name in names]
+        if self.asked.label_column or not tables:
+            return []
+        taken = self._label_column(tables[0])
+        self._values(names[0], taken)  # what is wrong with it is told of it alone
+        return other_labels(
+            taken,
+            [name for name in tables[0].columns if all(name in table.columns for table in tables)],
+            lambda column: [value for table in tables for value in table.labels(column)],
+        )
 
     def _is_hidden(self, split: str) -> bool:
         """Whether a split has no labels, as where its publisher keeps them: none, or all -1."""
