@@ -69,6 +69,11 @@ Try:
 @click.option("--encoder", type=NAME, help="Name of the encoder, as in RN50:openai.")
 @click.option("--logit-scale", type=SCALE, help="The encoder's factor on cosines. [default: 100]")
 @click.option(
+    "--no-text",
+    is_flag=True,
+    help="The encoder reads no text: the bundle has none, for methods that need none.",
+)
+@click.option(
     "--support-from",
     type=TEXT,
     help="What the support images are: few-shot for labelled ones, or what made them from names, "
@@ -104,14 +109,13 @@ def import_features(
         notes.print(line)
     written = write(imported, out, force=force)
     sizes = {name: len(tensor) for name, tensor in imported.tensors.items()}
-    width = imported.tensors["text"].shape[1]
+    width = imported.tensors["test"].shape[1]
     images = ", ".join(
         f"{sizes[name]:,} {name}" for name in ("support", "val", "test") if name in sizes
     )
     verb = "wrote" if written else "nothing to do, its content is there already:"
-    stdout().print(
-        f"{verb} {out}: {counted(sizes['text'], 'class')}, width {width}, {images}", soft_wrap=True
-    )
+    text = counted(sizes["text"], "class") if "text" in sizes else "no text"
+    stdout().print(f"{verb} {out}: {text}, width {width}, {images}", soft_wrap=True)
 
 
 def _layouts(given: tuple[str, ...]) -> dict[str, Any]:

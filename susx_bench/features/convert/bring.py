@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Request:
         logit_scale: The encoder's factor on cosines.
         shots: Which support set of several.
         support_from: What the support images are, see `susx_bench.Features`.
+        no_text: Whether the encoder reads no text, so that none is looked for.
     """
 
     source: Path | None
@@ -78,6 +79,7 @@ class Request:
     logit_scale: float | None = None
     shots: int | None = None
     support_from: str | None = None
+    no_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,11 @@ def read(request: Request) -> Imported:
         _by_hand(part, spec, found)
     if request.classnames is not None:
         found.classnames = _names(request.classnames)
-    if "text" not in found.arrays or "test" not in found.arrays:
+    if request.no_text and "text" in found.arrays:
+        raise BundleError(
+            f"--no-text: {found.places['text']} holds features of the class names. Leave one out."
+        )
+    if ("text" not in found.arrays and not request.no_text) or "test" not in found.arrays:
         raise BundleError(_missing(request, found))
     return _mended(request, found)
 
@@ -349,11 +355,11 @@ def _of_folders(found: _Found, told: Told) -> None:
 
 
 def _missing(request: Request, found: _Found) -> str:
-    part = "text" if "text" not in found.arrays else "test"
+    part = "test" if "text" in found.arrays or request.no_text else "text"
     where = f"{request.source}: " if request.source is not None else ""
     what = {
         "text": "no features of the class names, as in text_weights.pt. Tip-Adapter keeps none: "
-        "encode the prompts and give --text FILE",
+        "encode the prompts and give --text FILE, or --no-text for an encoder that reads none",
         "test": "no features of test images, as in test_f.pt. Give --test FILE",
     }[part]
     has = ", ".join(found.places.values())
@@ -391,7 +397,11 @@ def _mended(request: Request, found: _Found) -> Imported:
             raw[part] = array
     rows = orient(raw, given, None if names is None else len(names), request.layout, told)
     tensors = {part: unit_rows(part, array, told) for part, array in rows.items()}
-    tensors |= numbered(given, len(tensors["text"]), told)
+    if "text" in tensors:
+        classes = len(tensors["text"])
+    else:
+        classes = _classes_without_text(given, names, told)
+    tensors |= numbered(given, classes, told)
     for part in EXTRAS:
         array = arrays.get(part)
         if isinstance(array, Tensor):
@@ -399,6 +409,28 @@ def _mended(request: Request, found: _Found) -> Imported:
     meta |= _said(request, found, told)
     doubts = _doubts(tensors, meta)
     return Imported(tensors, meta, _lines(found, told, shapes), doubts)
+
+
+def _classes_without_text(
+    given: Mapping[str, Tensor], names: Sequence[str] | None, told: Told
+) -> int:
+    """How many classes there are, by their names, else by the labels of the support.
+
+    Raises:
+        BundleError: If neither is there.
+    """
+    if names is not None:
+        return len(names)
+    own = given.get("support_labels")
+    if own is None:
+        raise BundleError(
+            "without text, class names or labels of the support say how many classes there are. "
+            "Give --classnames FILE with one name a line, or --support-labels FILE."
+        )
+    least = min(int(each.min()) for each in given.values())
+    classes = int(own.max()) + 1 - (least == 1)  # labels may be numbered from 1
+    told.lines.append(f"classes: {classes}, as many as the labels of the support have")
+    return classes
 
 
 def _of(part: str) -> str:

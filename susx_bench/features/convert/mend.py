@@ -293,8 +293,8 @@ def numbered(given: Mapping[str, Tensor], classes: int, told: Told) -> dict[str,
         if len(wrong):
             first = int(wrong[0])
             raise BundleError(
-                f"{told.name(part)} has the label {int(each[first])} in row {first}, and the text "
-                f"has {classes} classes, numbered 0 to {classes - 1}."
+                f"{told.name(part)} has the label {int(each[first])} in row {first}, and there are "
+                f"{classes} classes, numbered 0 to {classes - 1}."
             )
     return dict(given)
 
@@ -305,8 +305,11 @@ def agreement(tensors: Mapping[str, Tensor]) -> tuple[str, float, float] | None:
     Test labels are not looked at.
 
     Returns:
-        Which images, and the percentage of them, and chance; None where none are labelled.
+        Which images, and the percentage of them, and chance; None where none are labelled, or
+        there is no text.
     """
+    if "text" not in tensors:
+        return None
     for part in FEATURES[1:3]:
         if part in tensors:
             nearest = (tensors[part] @ tensors["text"].T).argmax(-1)

@@ -43,6 +43,52 @@ def same(imported: Imported, tensors: dict[str, Tensor], *but: str) -> bool:
     )
 
 
+@pytest.mark.parametrize("base", [0, 1])
+@pytest.mark.parametrize("named", [False, True])
+def test_an_encoder_that_reads_no_text_has_a_bundle_without(
+    base: int, named: bool, command: Command, tmp_path: Path, tensors: dict[str, Tensor]
+) -> None:
+    """Tip-Adapter's files are whole then: they hold no text."""
+    numbered = tensors | {name: tensors[name] + base for name in tensors if "labels" in name}
+    del numbered["text"]
+    save_file(numbered, tmp_path / "given.safetensors")
+    names = tmp_path / "names.txt"
+    names.write_text("a\nb\nc\nd\ne\n")
+    words = ["features", "import", "given.safetensors", "--out", "dino.safetensors"]
+    words += ["--classnames", str(names)] if named else []
+
+    refused = command(*words)
+    done = command(*words, "--no-text")
+
+    assert refused.code == 2
+    assert "--no-text for an encoder that reads none" in refused.err
+    assert done.code == 0, done.err
+    assert done.out == "wrote dino.safetensors: no text, width 16, 20 support, 30 val, 70 test\n"
+    assert load_file(tmp_path / "dino.safetensors").keys() == tensors.keys() - {"text"}
+    measured = command(
+        *("run", "--setting", "few-shot", "--features", "dino.safetensors"),
+        *("--method", "ncm", "--json"),
+    )
+    assert measured.records[0]["num_classes"] == 5
+
+
+def test_without_text_something_says_how_many_classes_there_are(
+    tmp_path: Path, tensors: dict[str, Tensor]
+) -> None:
+    only = {name: tensors[name] for name in ("test", "test_labels")}
+    save_file(only, tmp_path / "test.safetensors")
+
+    with pytest.raises(BundleError, match=r"Give --classnames FILE .* or --support-labels FILE"):
+        brought(tmp_path / "test.safetensors", no_text=True)
+
+
+def test_text_where_there_is_to_be_none(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    save_file(tensors, tmp_path / "all.safetensors")
+
+    with pytest.raises(BundleError, match=r"--no-text: .* holds features of the class names"):
+        brought(tmp_path / "all.safetensors", no_text=True)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_authors_folders_are_the_bundle(
     name: str, tmp_path: Path, tensors: dict[str, Tensor]
@@ -219,7 +265,7 @@ def fraction(t: dict[str, Tensor]) -> dict[str, Tensor]:
         (lambda t: t | {"test": t["test"][:, :9]}, "no width fits all features: .* 70 labels"),
         (lambda t: t | {"test": t["test"][:60]}, "with 70 labels"),
         (fraction, "holds fractions or NaN"),
-        (lambda t: t | {"test_labels": t["test_labels"] + 3}, "label 5 in row 2, .* has 5 classes"),
+        (lambda t: t | {"test_labels": t["test_labels"] + 3}, "label 5 in row 2, .* are 5 classes"),
         (lambda t: t | {"test": t["test"] * torch.nan}, "70 of 70 rows hold NaN"),
         (lambda t: t | {"test": t["test"].long()}, r"is int64 \(70, 16\), features are floats"),
         (lambda t: t | {"val_labels": torch.rand(30, 5)}, "is not one-hot"),
