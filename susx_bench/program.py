@@ -14,15 +14,19 @@ import json
 import linecache
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from susx_bench.reads import file_sha256, named_files, opened_by
+from susx_bench.reads import watch as watch_file
 from susx_bench.records.paths import read_bytes
 
 _IMPORTED: dict[int, tuple[object, bytes]] = {}
 """What modules were imported from, by the identity of their spec; a reload makes another."""
+_DATA: dict[str, dict[str, str]] = {}
+"""Hashes of the data files that modules of `run_file` name, from when they ran."""
 
 
 def sha256_of(loaded: type | ModuleType) -> str:
@@ -31,12 +35,38 @@ def sha256_of(loaded: type | ModuleType) -> str:
     For a class of a file it is the file's hash. Where the file imports other files that are not
     installed packages, or are of the same package, it is a hash over all of them. For a class that
     was typed it is that of its cell, or of its compiled code where nobody kept the text; what its
-    functions name from other cells and files is added.
+    functions name from other cells and files is added. So are the data files that any of these
+    texts names, see `susx_bench.reads.named_files`.
     """
     pieces = _pieces(loaded)
     if set(pieces) == {""}:
         return pieces[""]
     return _sha256(json.dumps(sorted(pieces.items())).encode())
+
+
+def watch(loaded: type | ModuleType) -> None:
+    """Take note of the data files that a class's functions open, for `unnamed`."""
+    for place in _places(loaded):
+        watch_file(place)
+
+
+def unnamed(loaded: type | ModuleType) -> list[Path]:
+    """Data files that a class has opened and no text names, so that no hash follows them."""
+    known = {path.resolve() for path in _pieces(loaded).files}
+    opened = {path.resolve() for path in opened_by(_places(loaded))}
+    system = tuple(map(Path, ("/proc", "/sys", "/dev", "/etc")))
+    return sorted(
+        path
+        for path in opened - known
+        if path.is_file() and not _is_installed(path) and not any(map(path.is_relative_to, system))
+    )
+
+
+def _places(loaded: type | ModuleType) -> set[str]:
+    """What the code of a class or a module calls its files."""
+    module = _file_module(loaded)
+    own = [] if isinstance(loaded, ModuleType) else _functions(loaded)
+    return {*([str(_path(module))] if module else []), *(f.__code__.co_filename for f in own)}
 
 
 def used(loaded: type | ModuleType) -> list[ModuleType]:
@@ -67,17 +97,46 @@ def run_file(name: str, file: Path, content: bytes) -> ModuleType:
     module.__file__, module.__spec__, module.__package__ = str(file), spec, ""
     sys.modules[name] = module
     _IMPORTED[id(spec)] = (spec, content)
+    watch_file(str(file))
     try:
         exec(compile(content, str(file), "exec"), module.__dict__)  # as an import does
+        _DATA[name] = _data(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
 
 
-def _pieces(loaded: type | ModuleType) -> dict[str, str]:
-    """Hashes of texts, by the name of the module or of what was typed; its own has none."""
-    pieces: dict[str, str] = {}
+def data_changed(module: ModuleType) -> bool:
+    """Whether a data file that a module of `run_file` names is another than when it ran."""
+    return _DATA.get(module.__name__) != _data(module)
+
+
+def _data(module: ModuleType) -> dict[str, str]:
+    """Hashes of the data files that a module and those that it uses name."""
+    return {name: digest for name, digest in _pieces(module).items() if name.startswith("file ")}
+
+
+class _Pieces(dict[str, str]):
+    """Hashes of texts, by the name of the module or of what was typed; its own has none.
+
+    Attributes:
+        files: The data files among them, which go by their path.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: set[Path] = set()
+
+    def add_named(self, texts: Iterable[str], program: Path) -> None:
+        """Add the data files that texts of a program name."""
+        for name, path in named_files(texts, program).items():
+            self[f"file {name}"] = file_sha256(path)
+            self.files.add(path)
+
+
+def _pieces(loaded: type | ModuleType) -> _Pieces:
+    pieces = _Pieces()
     module = _file_module(loaded)
     if module is None:
         _add_typed(pieces, loaded, "")
@@ -112,16 +171,17 @@ def _is_of(loaded: type | ModuleType) -> bool:
     return vars(module).get(loaded.__name__) is loaded or mine <= _texts(_imported(module))
 
 
-def _add_module(pieces: dict[str, str], module: ModuleType, top: str, called: str) -> None:
+def _add_module(pieces: _Pieces, module: ModuleType, top: str, called: str) -> None:
     """Add the text of a module and of those that it imports."""
     if called in pieces:
         return
     content = _imported(module)
     pieces[called] = _sha256(content)
+    pieces.add_named(_strings(content), Path(str(_path(module))))
     _add_imports(pieces, content, module.__package__ or "", top)
 
 
-def _add_imports(pieces: dict[str, str], content: bytes, package: str, top: str) -> None:
+def _add_imports(pieces: _Pieces, content: bytes, package: str, top: str) -> None:
     for name in _imports(content, package):
         module = sys.modules.get(name)
         if module is not None:
@@ -131,8 +191,19 @@ def _add_imports(pieces: dict[str, str], content: bytes, package: str, top: str)
             # Imported when a function runs, and not yet.
             later = read_bytes(path)
             pieces[name] = _sha256(later)
+            pieces.add_named(_strings(later), path)
             inside = name if path.name == "__init__.py" else name.rpartition(".")[0]
             _add_imports(pieces, later, inside, top)
+
+
+def _strings(content: bytes) -> set[str]:
+    """The texts in a program."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return set()
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {value for value in constants if isinstance(value, str)}
 
 
 def _imports(content: bytes, package: str) -> Iterator[str]:
@@ -155,7 +226,7 @@ def _imports(content: bytes, package: str) -> Iterator[str]:
             yield from (".".join(steps[: i + 1]) for i in range(len(steps)) if all(steps[: i + 1]))
 
 
-def _add_typed(pieces: dict[str, str], value: Any, name: str) -> None:
+def _add_typed(pieces: _Pieces, value: Any, name: str) -> None:
     """Add what was typed: the text of a class or a function, and what it names from elsewhere."""
     if name in pieces:
         return
@@ -169,6 +240,9 @@ def _add_typed(pieces: dict[str, str], value: Any, name: str) -> None:
     }
     for parent in value.__mro__[1:] if isinstance(value, type) else ():
         named.setdefault(parent.__qualname__, parent)
+    texts = {text for function in functions for text in _texts_of(function.__code__)}
+    texts |= {other for other in named.values() if isinstance(other, str)}
+    pieces.add_named(texts, Path.cwd() / "typed.py")
     for word, other in named.items():
         if isinstance(other, ModuleType | type | FunctionType):
             module = _file_module(other)
@@ -212,6 +286,13 @@ def _words(code: CodeType) -> set[str]:
     """Names that a function and those inside it look up."""
     inner = [each for each in code.co_consts if isinstance(each, CodeType)]
     return {*code.co_names}.union(*map(_words, inner))
+
+
+def _texts_of(code: CodeType) -> set[str]:
+    """Texts in a function and in those inside it."""
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    own = {each for each in code.co_consts if isinstance(each, str)}
+    return own.union(*map(_texts_of, inner))
 
 
 def _imported(module: ModuleType) -> bytes:
@@ -355,8 +436,13 @@ def _may_be_edited(name: str, path: Path, top: str) -> bool:
         return True
     if first == "susx_bench" or first in sys.stdlib_module_names:
         return False
+    return not _is_installed(path)
+
+
+def _is_installed(path: Path) -> bool:
+    """Whether a file is of an installed package or of Python."""
     installed = {"site-packages", "dist-packages"} & {*path.parts}
-    return not installed and not path.is_relative_to(sysconfig.get_path("stdlib"))
+    return bool(installed) or path.is_relative_to(sysconfig.get_path("stdlib"))
 
 
 def _found(name: str, top: str) -> Path | None:

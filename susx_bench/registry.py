@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from susx_bench.errors import PluginError, UnknownNameError
-from susx_bench.program import edited, run_file, sha256_of, used
+from susx_bench.program import data_changed, edited, run_file, sha256_of, used, watch
 from susx_bench.records.paths import read_bytes
 from susx_bench.stated import stated
 
@@ -334,13 +334,17 @@ def load_method(name: str | type[Method]) -> tuple[type[Method], str]:
     if isinstance(name, type):
         if is_registered(name):
             return load_method(name.name)
+        watch(name)
         return name, sha256_of(name)
     if name.endswith(".py"):
         raise PluginError(f"--method {name}: name the class too, as in {name}:Class.")
     path, colon, attribute = name.rpartition(":")
     if not colon or not path.endswith(".py"):
         method = METHODS.get(name)
-        return method, sha256_of(method) if METHODS.package(name) else ""
+        if not METHODS.package(name):
+            return method, ""
+        watch(method)
+        return method, sha256_of(method)
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise PluginError(f"--method {name}: {file} does not exist.")
@@ -376,12 +380,12 @@ def _beside(file: Path, error: BaseException) -> str:
 
 
 def _drop_edited(module: ModuleType) -> bool:
-    """Forget the modules that a method's file imported, if one was edited since.
+    """Forget the modules that a method's file imported, if one or its data were edited since.
 
     Returns:
         Whether the file is to be run again.
     """
-    if not edited(module):
+    if not edited(module) and not data_changed(module):
         return False
     for each in used(module):
         sys.modules.pop(each.__name__, None)

@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lower floors first; a file imports from its own floor and from those below.
 FLOORS = [
     {"errors", "console", "events", "hub", "process", "progress", "ranks"}
-    | {"logs", "registry", "program", "options", "records", "scaffold", "stated"},
+    | {"logs", "registry", "program", "reads", "options", "records", "scaffold", "stated"},
     {"data", "prompts", "encoders", "demo"},
     {"methods"},
     {"features"},

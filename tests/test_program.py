@@ -20,6 +20,7 @@ from torch import Tensor
 import susx_bench as sb
 from susx_bench import program
 from susx_bench.errors import PluginError
+from susx_bench.events import Event, Note
 from susx_bench.records.record import Record
 
 METHOD = """
@@ -122,6 +123,53 @@ def test_a_helper_that_is_edited_is_another_method(how: str, folder: Path, run: 
     for what in ("method_source", "input_sha256", "predictions_sha256"):
         first, second, third = (getattr(record, what) for record in records)
         assert first == third != second, what
+
+
+READS = {
+    "beside it": ("moved.txt", "", 'Path(__file__).with_name("moved.txt").read_text()'),
+    "in a folder": ("d/moved.txt", "", '(Path(__file__).parent / "d" / "moved.txt").read_text()'),
+    "called like it": ("mine.txt", "", 'Path(__file__).with_suffix(".txt").read_text()'),
+    "where one works": ("moved.txt", "", 'Path("moved.txt").read_text()'),
+    "when it is imported": ("d/m.txt", 'BY = int(Path("d/m.txt").read_text())', "BY"),
+    "by a helper": ("moved.txt", "from helper import by", "by()"),
+}
+
+
+@pytest.mark.parametrize("how", READS)
+def test_a_data_file_that_is_edited_is_another_method(
+    how: str, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method that is its weights, too. What it names by no text is told."""
+    data, imports, more = READS[how]
+    monkeypatch.chdir(folder)
+    by = 'def by():\n    return (Path(__file__).parent / "moved.txt").read_text()\n'
+    write(folder / "helper.py", f"from pathlib import Path\n{by}")
+    text = method(f"from pathlib import Path\n{imports}", more=f"int({more})")
+    file = write(folder / "mine.py", text)
+    notes: list[Event] = []
+    records = []
+    for shift in ("0", "2", "0"):
+        write(folder / data, shift)
+        records.append(run(f"{file}:Mine", listen=notes.append))
+
+    for what in ("method_source", "input_sha256", "predictions_sha256"):
+        first, second, third = (getattr(record, what) for record in records)
+        assert first == third != second, what
+    assert not [note for note in notes if isinstance(note, Note) and "does not name" in note.text]
+
+
+def test_a_data_file_that_no_text_names_is_told(folder: Path, run: Run) -> None:
+    more = 'int(Path(__file__).with_name(f"moved{len(self.name)}.txt").read_text())'
+    file = write(folder / "mine.py", method("from pathlib import Path", more=more))
+    write(folder / "moved4.txt", "1")
+    notes: list[Event] = []
+
+    run(f"{file}:Mine", listen=notes.append)
+
+    told = [note for note in notes if isinstance(note, Note) and "does not name" in note.text]
+    assert len(told) == 1
+    assert told[0].level == "warning"
+    assert str(folder / "moved4.txt") in told[0].text
 
 
 def test_a_file_alone_is_known_by_its_own_hash(folder: Path, run: Run) -> None:

@@ -16,6 +16,7 @@ from susx_bench.features.launch import Launch
 from susx_bench.features.task import Task, TaskFeatures
 from susx_bench.methods.base import UnfitError
 from susx_bench.methods.ties import first_same
+from susx_bench.program import unnamed
 from susx_bench.records.failures import clear_failure, reason_of, write_failure
 from susx_bench.records.files import make_folder
 from susx_bench.records.record import UNSAID, Record
@@ -215,6 +216,7 @@ class _Worker:
         self._keep_search = keep_search
         self._keep_going = keep_going
         self._wait = wait
+        self._told: set[Path] = set()  # data files that no record follows
 
     def measure_all(self, pairs: Sequence[tuple[Cell, Path]]) -> dict[int, Outcome]:
         """Encode what cells of one task need, and measure each; their paths come with them.
@@ -288,6 +290,10 @@ class _Worker:
             outcome = _fail(cell, path, error, mark=self._launch.is_main)
             self._job.fail(outcome.reason)
             return outcome
+        if cell.method_source and self._launch.is_main:
+            for file in set(unnamed(cell.method)) - self._told:
+                self._told.add(file)
+                self._listen(Note(_not_followed(cell.method.name, file), "warning"))
         record = self._write(path, measured) if self._launch.is_main else measured.record
         if self._launch.is_main and record is not None:
             self._listen(Told(path, record))
@@ -306,6 +312,15 @@ class _Worker:
             record = write(path, record, measured.predictions)
         clear_failure(path)
         return record
+
+
+def _not_followed(method: str, file: Path) -> str:
+    """A line about a data file that no record follows."""
+    return (
+        f"method '{method}' read {file}, which its program does not name, so its records stay what "
+        f'they are when that file changes. Name it there as a text, "{file.name}", with the file '
+        "beside the program or in the working directory; or give --force."
+    )
 
 
 def title(cell: Cell) -> str:
