@@ -13,6 +13,9 @@ from susx_bench.data.sources.base import Sample
 from susx_bench.errors import DatasetError
 from susx_bench.features.store import FeatureStore
 from susx_bench.records.files import sha256_bytes, sha256_json
+from susx_bench.records.reading import cores
+
+_THREADS = min(32, cores() + 4)  # they wait for files more than for a core
 
 
 class Contents:
@@ -30,7 +33,7 @@ class Contents:
     def __init__(self, store: FeatureStore, *, believe: bool = True) -> None:
         self._store = store
         self._believe = believe
-        self._known: dict[tuple[str, str], str] = {}
+        self._known: dict[str, dict[str, str]] = {}  # by the name of the list, and the image's key
 
     def sha256(self, images: Images) -> str:
         """Hash of a list of images: where from, keys, labels, order, and every image's content.
@@ -44,9 +47,7 @@ class Contents:
         kept = self._store.note(key) if self._believe else None
         if isinstance(kept, str):
             return kept
-        with ThreadPoolExecutor() as pool:  # files are read and hashed outside the lock
-            each = list(pool.map(lambda sample: self._one(images, sample), images.samples))
-        content = sha256_json([images.sha256, each, DECODING])
+        content = sha256_json([images.sha256, self._each(images), DECODING])
         self._store.keep_note(key, content)
         return content
 
@@ -75,12 +76,27 @@ class Contents:
             self._store.keep_note(key, kept)
         return [str(digest) for digest in kept]
 
-    def _one(self, images: Images, sample: Sample) -> str:
-        """Hash of one image, which several lists may hold."""
-        place = images.name, sample.key
-        if place not in self._known:
-            self._known[place] = _content(images, sample)
-        return self._known[place]
+    def _each(self, images: Images) -> list[str]:
+        """Hash of each image of a list; other lists may hold some of them.
+
+        Files are read and hashed outside the lock of Python. Every thread takes the next image, so
+        that images of one file are read together. A future for each would take longer than a small
+        image does.
+        """
+        samples = images.samples
+        known = self._known.setdefault(images.name, {})
+        places = iter(range(len(samples)))
+
+        def hash_some() -> None:
+            for place in places:
+                sample = samples[place]
+                if sample.key not in known:
+                    known[sample.key] = _content(images, sample)
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for done in [pool.submit(hash_some) for _ in range(_THREADS)]:
+                done.result()
+        return [known[sample.key] for sample in samples]
 
 
 def _content(images: Images, sample: Sample) -> str:

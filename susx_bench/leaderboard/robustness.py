@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from susx_bench.leaderboard.board import Board, Task
@@ -22,21 +23,23 @@ def clean_places(tasks: Sequence[Task], own: Collection[str]) -> list[int | None
         is of it.
     """
     known = set(DATASETS.names()) - set(own)
+    named = {task.dataset for task in tasks} & known
+    cleans = {name: DATASETS.get(name).clean for name in named}
+    places: dict[object, list[int]] = defaultdict(list)
+    for i, task in enumerate(tasks):
+        places[task.dataset, _beside(task)].append(i)
 
     def place(task: Task) -> int | None:
-        clean = DATASETS.get(task.dataset).clean if task.dataset in known else ""
-        alike = [
-            i
-            for i, other in enumerate(tasks)
-            if other.dataset == clean in known and _agree(task, other)
-        ]
+        clean = cleans.get(task.dataset, "")
+        alike = places.get((clean, _beside(task)), []) if clean in known else []
         return alike[0] if len(alike) == 1 else None
 
     return [place(task) for task in tasks]
 
 
-def _agree(one: Task, other: Task) -> bool:
-    return (*one[:8], one.also) == (*other[:8], other.also)
+def _beside(task: Task) -> object:
+    """What a column has in common with that of its clean test set."""
+    return (*task[:8], task.also)
 
 
 def drop(board: Board, row: int, column: int) -> float | None:

@@ -13,6 +13,7 @@ from susx_bench.console import print_whole
 from susx_bench.leaderboard import formats
 from susx_bench.leaderboard.board import Board
 from susx_bench.leaderboard.formats import notes, sheet
+from susx_bench.leaderboard.formats.terminal import MOST
 from susx_bench.leaderboard.make import make
 from susx_bench.leaderboard.published import read
 from tests.leaderboard.test_board import N, Records
@@ -278,6 +279,20 @@ def test_every_surface_says_what_a_method_saw(
     assert saw in line
     if surface != "csv":
         assert any(mark in line for mark in ("ᵗ", "ˢ", "mathrm{t}", "mathrm{s}"))
+
+
+def test_a_terminal_shows_no_tables_of_very_many_columns() -> None:
+    records = Records()
+    for place in range(MOST + 1):
+        records.add("zero-shot", 15, dataset=f"d{place}")
+
+    shown = rendered(make("x", "Title", "", [], [], records, []))
+
+    assert (
+        f"{MOST + 1} columns, more than are shown here: the files and the page have them." in shown
+    )
+    assert "In each column the best is bold" in shown
+    assert "25.0" not in shown
 
 
 @pytest.mark.parametrize("surface", ["markdown", "latex", "terminal"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from rich import box
 from rich.cells import cell_len
@@ -14,10 +15,17 @@ from susx_bench.leaderboard.board import TOLD, UNRANKED, Board
 from susx_bench.leaderboard.formats.notes import facts, notes
 from susx_bench.leaderboard.formats.sheet import Item, Rows, Sheet, number, sheets
 
+MOST: Final = 400
+"""Columns that a terminal shows. Of more nobody reads the tables there, and to lay them out takes
+longer than all else."""
+
 
 def terminal(board: Board) -> list[RenderableType]:
-    """The board for a terminal: heading, tables and notes."""
+    """The board for a terminal: heading, tables and notes; without tables where they are many."""
     heading = several_lines([one_line((board.title, "bold")), facts(board)])
+    if (count := len(board.columns)) > MOST:
+        line = f"{count:,} columns, more than are shown here: the files and the page have them."
+        return [heading, one_line(line), several_lines(notes(board))]
     return [heading, *tables(board), several_lines(notes(board))]
 
 
