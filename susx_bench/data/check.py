@@ -70,6 +70,8 @@ class Report:
         protocol: Whose split it is.
         splits: What each split has.
         remarks: What is left out of it, and what its names are taken for.
+        lender: Name of the dataset whose images those of train are; empty where they are its own.
+        read: How many images were read.
         unreadable: Images that cannot be decoded, and why.
         same: Groups of places of one image: the same pixels.
         contradictions: Those in one split that are of several classes, with their classes.
@@ -85,6 +87,8 @@ class Report:
     protocol: str
     splits: list[SplitReport]
     remarks: Sequence[str] = ()
+    lender: str = ""
+    read: int = 0
     unreadable: list[tuple[Place, str]] = field(default_factory=list)
     same: list[list[Place]] = field(default_factory=list)
     contradictions: list[list[Place]] = field(default_factory=list)
@@ -147,6 +151,8 @@ class Report:
 
     def _unseen(self, part: SplitReport) -> list[str]:
         """What is wrong with every image of a split that can be read."""
+        if part.split == "train" and self.lender:
+            return []
         readable = part.images - sum(place.split == part.split for place, _ in self.unreadable)
         plain = readable == sum(place.split == part.split for place in self.plain)
         dim = readable == sum(place.split == part.split for place in self.dim)
@@ -160,10 +166,43 @@ SPARED = (
 """What `run` does where `Report.train_alone_is_wrong`."""
 
 
+def _to_read(
+    source: Source, listed: Sequence[tuple[DatasetSplit, Sequence[Sample]]]
+) -> tuple[list[tuple[Split, Sample]], list[str]]:
+    """The images to read, and what to tell of those that are not.
+
+    Of training images that another dataset lends only those are read that may be copies of the
+    dataset's own: whose files are as long.
+    """
+    own: list[tuple[Split, Sample]] = []
+    lent: list[tuple[Split, Sample]] = []
+    for split, samples in listed:
+        kind = lent if source.lender and split.split == "train" else own
+        kind += [(split.split, sample) for sample in samples]
+    if not lent:
+        return own, []
+    lengths = {_length(source, sample) for _, sample in own} - {None}
+    alike = [(split, sample) for split, sample in lent if _length(source, sample) in lengths]
+    return [*alike, *own], [
+        f"train is of {source.lender}: of its {len(lent):,} images those {len(alike):,} are read "
+        "whose files are as long as one of this dataset; `susx-bench data check "
+        f"{source.lender}` reads all"
+    ]
+
+
+def _length(source: Source, sample: Sample) -> int | None:
+    """Bytes of an image's file; None where it has none of its own."""
+    path = source.path(sample)
+    try:
+        return path.stat().st_size if path else None
+    except OSError:  # told where the image is read
+        return None
+
+
 def check(
     dataset: Dataset, begin: Callable[[int], object], advance: Callable[[], object]
 ) -> Report:
-    """Read every image of a dataset and look for what is wrong.
+    """Read every image of a dataset, its own and not lent ones, and look for what is wrong.
 
     Args:
         dataset: The dataset.
@@ -187,8 +226,12 @@ def check(
         dataset.protocol,
         [_split(split, samples) for split, samples in listed],
         [*dataset.remarks, *alike(spec.classnames), *chain(*absent)],
+        source.lender,
     )
-    begin(sum(len(samples) for _, samples in listed))
+    images, unread = _to_read(source, listed)
+    report.remarks = [*report.remarks, *unread]
+    report.read = len(images)
+    begin(report.read)
 
     def look(item: tuple[Split, Sample]) -> _Seen:
         split, sample = item
@@ -196,7 +239,6 @@ def check(
         advance()
         return seen
 
-    images = [(split.split, sample) for split, samples in listed for sample in samples]
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         seen = list(pool.map(look, images))
     good = []

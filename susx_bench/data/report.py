@@ -73,13 +73,12 @@ def render(report: Report) -> RenderableType:
         lines.append(f"pairs that look alike within a split: {inside:,}")
     if report.crowded:
         lines.append(f"images too much alike to be compared in pairs: {report.crowded:,}")
-    total = sum(part.images for part in report.splits)
     if report.wrong:
         lines.append(one_line(("wrong: " + "; ".join(report.wrong), "bold red")))
         if report.train_alone_is_wrong:
             lines.append(one_line((f"{SPARED}.", "yellow")))
     else:
-        images = counted(total, "image")
+        images = counted(report.read, "image")
         read = f"the {images} that are read" if report.remarks else images
         lines.append(one_line((f"nothing wrong with {read}", "bold green")))
     return Group(*lines)

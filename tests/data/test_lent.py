@@ -82,6 +82,27 @@ def test_few_shot_from_imagenet(name: str, command: Command, tmp_path: Path) -> 
         assert len(store.read_predictions(Path(record["record"])).top1) == record["n_test"]
 
 
+def test_a_check_reads_what_is_its_own(name: str, command: Command, tmp_path: Path) -> None:
+    """And of ImageNet's images those that may be copies; one that cannot be read is ImageNet's."""
+    from susx_bench.registry import DATASETS
+
+    dataset = Dataset(DATASETS.get(name), Where(tmp_path / "data"))
+    first, second, *_ = dataset.split("train").samples
+    own = dataset.split("test").samples[0]
+    for sample, content in ((first, dataset.source.read(own)), (second, b"no image")):
+        path = dataset.source.path(sample)
+        assert path is not None
+        path.write_bytes(content)
+
+    done = command("data", "check", name, "--data-root", tmp_path / "data")
+
+    said = " ".join(done.out.split())
+    assert done.code == 0, done.err
+    assert "train is of imagenet: of its" in said
+    assert "the same image in several splits: 1" in said
+    assert "cannot be read" not in said
+
+
 def test_without_training_images_there_is_no_few_shot(
     name: str, command: Command, tmp_path: Path
 ) -> None:

@@ -139,8 +139,10 @@ class Source(ABC):
         classnames: Canonical class names.
         remarks: What whoever uses the copy should know, a line each: what is left out of it, and
             what its names are taken for. Listing a split may add some.
+        lender: Name of the dataset whose images those of train are; empty where they are its own.
     """
 
+    lender: str = ""
     where: str
     protocol: str
     sizes: Mapping[Split, int]

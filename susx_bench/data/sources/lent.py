@@ -37,6 +37,7 @@ class LentSource(Source):
         self.classnames = own.classnames
         self.remarks = own.remarks
         self._own = own
+        self.lender = lent.name
         self._lender = lender
         self._prefix = f"{lent.name}:"
         codes = {lent.aliases[name][0]: place for place, name in enumerate(lent.classnames)}
