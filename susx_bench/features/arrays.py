@@ -1,4 +1,4 @@
-"""Features in memory: what a feature bundle holds, as arrays or tensors."""
+"""Features in memory: the content of a feature bundle, as arrays or tensors."""
 
 from __future__ import annotations
 
@@ -25,34 +25,33 @@ class Features:
     """Features that somebody has, in place of a dataset and an encoder.
 
     Each is an array or a tensor of any kind of float, or of integers for labels; a list of numbers
-    is one too. Rows have length 1 and are used as they are. What does not fit is refused when the
-    features are used, as of a feature bundle, which holds the same: their numbers are found under
-    the same hash.
+    is one too. Rows have length 1 and are used as they are. They are checked like a feature bundle
+    when they are used, and have the same hash as a bundle with the same numbers.
 
     Attributes:
-        text: One a class, ``(K, D)``; None for an encoder that reads no text.
+        text: One row per class, ``(K, D)``; None for an encoder that reads no text.
         test: ``(N, D)``.
-        test_labels: ``(N,)``; None where nobody knows them: the images are predicted, not scored.
+        test_labels: ``(N,)``; None if they are unknown: the images are predicted, not scored.
         support: ``(M, D)``, for methods that look at labelled images.
         support_labels: ``(M,)``.
         val: ``(V, D)``, to choose hyper-parameters on.
         val_labels: ``(V,)``.
-        text_prompts: Those of each class's single prompts, ``(K, T, D)``.
-        support_views: Those of views of each support image, ``(M, A, D)``.
-        spatial: Those of the patches of each test image, ``(N, P, D)``.
+        text_prompts: Features of each class's single prompts, ``(K, T, D)``.
+        support_views: Features of views of each support image, ``(M, A, D)``.
+        spatial: Features of the patches of each test image, ``(N, P, D)``.
         val_spatial: Likewise, ``(V, P, D)``.
-        text_norms: How long the rows were before they were L2-normalised, ``(K,)``. They are given
-            for all of text, support, val and test, or for none.
+        text_norms: Lengths of the rows before they were L2-normalised, ``(K,)``. Give them for all
+            of text, support, val and test, or for none.
         support_norms: Likewise, ``(M,)``.
         val_norms: Likewise, ``(V,)``.
         test_norms: Likewise, ``(N,)``.
         classnames: K names; None for numbers.
-        dataset: What the data is called in tables and records.
-        encoder: What the encoder is called there.
+        dataset: Name of the data in tables and records.
+        encoder: Name of the encoder in them.
         logit_scale: The encoder's factor on cosines.
-        support_from: What the support images are: ``few-shot`` for labelled ones, or what made
-            them from names, such as ``sus-sd-photo``. None where nobody says it: name-only numbers
-            with them are marked.
+        support_from: Source of the support images: ``few-shot`` for labelled ones, or the recipe
+            that made them from class names, such as ``sus-sd-photo``. If it is None, tables mark
+            name-only numbers that use them.
     """
 
     test: Any
@@ -87,17 +86,17 @@ class Features:
                 raise BundleError(f"Features: classnames: {shown(names)} is no list of names.")
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is given, by name, on the CPU.
+        """The arrays that are not None, by name, as tensors on the CPU.
 
         Raises:
-            BundleError: If something is no array of numbers.
+            BundleError: If one of them is no array of numbers.
         """
         names = [field.name for field in fields(self) if field.name not in _FACTS]
-        given = {name: getattr(self, name) for name in names}
-        return {name: _tensor(name, rows) for name, rows in given.items() if rows is not None}
+        values = {name: getattr(self, name) for name in names}
+        return {name: _tensor(name, rows) for name, rows in values.items() if rows is not None}
 
     def facts(self) -> dict[str, Any]:
-        """What they say of themselves: dataset, encoder, logit scale, and what else is given."""
+        """Metadata of a bundle: dataset, encoder, logit scale; class names and source if given."""
         facts = {name: getattr(self, name) for name in _FACTS}
         if self.classnames is not None:
             facts["classnames"] = list(self.classnames)
@@ -110,12 +109,12 @@ class Features:
             The file.
 
         Raises:
-            BundleError: If something is no array of numbers.
-            OptionError: If there can be no such path.
+            BundleError: If one of them is no array of numbers.
+            OptionError: If the path is not valid.
             OutputError: If the file cannot be written.
         """
         file: Path = checked("path", FILE_PATH, path)
-        # Copies: two of them may be one tensor, as where val is the test set.
+        # Copies: two names may hold one tensor, for example if val is the test set.
         tensors = {name: rows.contiguous().clone() for name, rows in self.tensors().items()}
         write_atomic(file, save(tensors, metadata={"bundle": canonical_json(self.facts())}))
         return file
@@ -144,12 +143,14 @@ def _tensor(name: str, rows: Any) -> Tensor:
     if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
         raise BundleError(f"Features: '{name}' has masked numbers. Leave such rows out.")
     try:
-        return torch.from_numpy(np.array(rows))  # a copy: nobody changes it later
-    except Exception as error:  # whatever an object raises that is asked for its numbers
-        told = " ".join(f"{error}".split()).rstrip(".")
-        raise BundleError(f"Features: '{name}' is no array of numbers: {told}.") from error
+        return torch.from_numpy(
+            np.array(rows)
+        )  # a copy, so that later changes to the array have no effect
+    except Exception as error:  # an object may raise anything when it is converted
+        reason = " ".join(f"{error}".split()).rstrip(".")
+        raise BundleError(f"Features: '{name}' is no array of numbers: {reason}.") from error
 
 
 def named(features: Path | Features) -> str:
-    """What features are called, where they do not say it: a bundle by its file."""
+    """The default name of a dataset of features: of a bundle its file name."""
     return features.stem if isinstance(features, Path) else features.dataset

@@ -1,4 +1,4 @@
-"""Rows in blocks of a fixed size: what one matrix product computes, whatever the options say."""
+"""Rows in blocks of a fixed size, each for one matrix product; no option changes the blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ batch, so no option changes this number; options change how many blocks travel t
 
 
 class Rows(Protocol):
-    """Rows that are read when they are asked for; a tensor is one such list."""
+    """Rows that are read on demand; a tensor qualifies."""
 
     def __len__(self) -> int:
         """Number of rows."""

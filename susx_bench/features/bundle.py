@@ -39,7 +39,7 @@ from susx_bench.records.files import sha256_arrays
 from susx_bench.records.record import UNSAID
 
 _BESIDE = {"text": [PROMPTS], "support": [VIEWS]} | {part: [own] for part, own in PATCHES.items()}
-"""What belongs to the rows of each part, besides their norms."""
+"""Tensors with a row for each row of a part, besides its norms."""
 
 
 class BundleTask(Task):
@@ -47,21 +47,20 @@ class BundleTask(Task):
 
     Args:
         path: The file, or features in memory.
-        dataset: Overrides the bundle's own word, as do the next three.
+        dataset: Overrides the bundle's metadata, as do the next three.
         encoder: See above.
-        logit_scale: See above; 100 where neither says.
+        logit_scale: See above; 100 if neither gives it.
         classnames: See above.
-        limit: Test images per class to look at, the first ones; None for all.
+        limit: Score only the first `limit` test images of each class; None for all.
         unknown: Classes to leave out, whose test images get the label `UNKNOWN`; None for none.
 
     Attributes:
-        unread: What is in the file that a bundle has no place for: tensors, and words of the
-            metadata.
+        unread: Tensors and metadata of the file that a bundle does not use.
 
     Raises:
-        BundleError: If the file is missing, is no safetensors file, lacks a tensor, does not say
-            how many classes there are (by text, class names or support), or holds
-            shapes that do not fit, NaN, rows that are not unit, or labels out of range.
+        BundleError: If the file is missing, is no safetensors file, lacks a tensor, leaves
+            the number of classes open (no text, class names or support), or holds shapes that
+            do not fit, NaN, rows that are not unit, or labels out of range.
     """
 
     def __init__(
@@ -77,13 +76,13 @@ class BundleTask(Task):
     ) -> None:
         self.unread: tuple[str, ...] = ()
         if isinstance(path, Features):
-            tensors, said = path.tensors(), path.facts()
+            tensors, metadata = path.tensors(), path.facts()
             if "test" not in tensors:
                 raise BundleError(f"{path}: 'test' is None.")
         else:
-            tensors, said, self.unread = read_bundle(path)
+            tensors, metadata, self.unread = read_bundle(path)
         self.where = f"{path} support"
-        names = said.get("classnames") if classnames is None else classnames
+        names = metadata.get("classnames") if classnames is None else classnames
         rows = _Rows(path, tensors, names)
         if unknown:
             names = rows.drop(unknown, names)
@@ -91,18 +90,22 @@ class BundleTask(Task):
             rows.keep_first(limit)
 
         self.classnames = checked_names(path, names, rows.classes)
-        self.dataset = checked_text(path, "dataset", dataset or said.get("dataset") or named(path))
-        self.encoder = checked_text(path, "encoder", encoder or said.get("encoder") or "unknown")
+        self.dataset = checked_text(
+            path, "dataset", dataset or metadata.get("dataset") or named(path)
+        )
+        self.encoder = checked_text(
+            path, "encoder", encoder or metadata.get("encoder") or "unknown"
+        )
         self.prompts = "bundle"
         self.protocol = "bundle"
-        origin = checked_text(path, "support_from", said.get("support_from", UNSAID))
+        origin = checked_text(path, "support_from", metadata.get("support_from", UNSAID))
         self.support = origin if "support" in rows.features else "none"
-        self.logit_scale = checked_scale(path, logit_scale or said.get("logit_scale", 100.0))
+        self.logit_scale = checked_scale(path, logit_scale or metadata.get("logit_scale", 100.0))
         self._take(rows)
         self.hashes = self._hashed(rows)
 
     def _take(self, rows: _Rows) -> None:
-        """Keep what is there, and say to methods what that is."""
+        """Keep the tensors of the bundle, and declare in `gives` what methods may use."""
         path, tensors, features = rows.path, rows.tensors, rows.features
         self.test_size = len(features["test"])
         self.pool_labels = rows.labels.get("support", torch.zeros(0, dtype=torch.int64))
@@ -124,9 +127,9 @@ class BundleTask(Task):
             )
             self.gives |= {"text-prompts"}
         self._patches = {
-            name: unit_patches(path, own, tensors[own], name, len(features[name]), rows.width)
-            for name, own in PATCHES.items()
-            if name in features and own in tensors
+            name: unit_patches(path, tensor, tensors[tensor], name, len(features[name]), rows.width)
+            for name, tensor in PATCHES.items()
+            if name in features and tensor in tensors
         }
         self.patched = frozenset(self._patches)
         if "test" in self.patched:
@@ -136,7 +139,7 @@ class BundleTask(Task):
             self.gives |= {"norms"}
 
     def _hashed(self, rows: _Rows) -> dict[str, str]:
-        """Hashes of what it holds; what few bundles hold is in them only where it is there."""
+        """Hashes of the content; optional tensors change them only if the bundle has them."""
         features, labels = rows.features, rows.labels
         split: dict[str, NDArray[Any]] = {}
         split |= {n: features[n].numpy() for n in ("val", "test") if n in features}
@@ -201,7 +204,7 @@ class _Rows:
         tensors: All tensors.
         classes: How many classes.
         width: Channels of a row.
-        features: Rows by part, ``text`` first; no rows of text where there is none.
+        features: Rows by part, ``text`` first; zero rows of text if the bundle has none.
         labels: Labels by part.
     """
 
@@ -215,8 +218,8 @@ class _Rows:
             self.classes, self.width = self._without_text(names)
             text = torch.zeros(0, self.width)
         if self.classes < 2:
-            what = "'text' has 1 row" if len(text) else f"it has {self.classes} class"
-            raise BundleError(f"{path}: {what}, a task has at least 2 classes.")
+            shortage = "'text' has 1 row" if len(text) else f"it has {self.classes} class"
+            raise BundleError(f"{path}: {shortage}, a task has at least 2 classes.")
         self.features = {"text": text}
         self.labels: dict[str, Tensor] = {}
         for name, labels_name in PAIRS.items():
@@ -224,18 +227,18 @@ class _Rows:
             if name in tensors:
                 self.features[name] = unit_rows(path, name, tensors[name], width=self.width)
             if labels_name in tensors:
-                given, rows = tensors[labels_name], len(self.features[name])
-                self.labels[name] = checked_labels(path, labels_name, given, rows, self.classes)
+                labels, rows = tensors[labels_name], len(self.features[name])
+                self.labels[name] = checked_labels(path, labels_name, labels, rows, self.classes)
 
     def _without_text(self, names: object) -> tuple[int, int]:
         """Number of classes and width of features without text.
 
         Raises:
-            BundleError: If nothing says how many classes there are, or something belongs to a text.
+            BundleError: If the number of classes is open, or a tensor needs the missing text.
         """
         path, tensors = self.path, self.tensors
-        if own := next((name for name in (PROMPTS, NORMS["text"]) if name in tensors), None):
-            raise BundleError(f"{path}: has '{own}' but no 'text'.")
+        if orphan := next((name for name in (PROMPTS, NORMS["text"]) if name in tensors), None):
+            raise BundleError(f"{path}: has '{orphan}' but no 'text'.")
         width = tensors["test"].shape[-1] if tensors["test"].ndim else 0
         if isinstance(names, list):
             return len(names), width
@@ -269,17 +272,17 @@ class _Rows:
                 "Give --classnames FILE with one name a line."
             )
         numbers = torch.tensor(renumbered(unknown, [str(name) for name in names]))
-        known = numbers != UNKNOWN
-        kept = {"text": known}
-        for name, own in self.labels.items():
-            self.labels[name] = numbers[own]
+        is_known = numbers != UNKNOWN
+        kept = {"text": is_known}
+        for name, labels in self.labels.items():
+            self.labels[name] = numbers[labels]
             if name != "test":
                 kept[name] = self.labels[name] != UNKNOWN
                 self.labels[name] = self.labels[name][kept[name]]
         for part, rows in kept.items():
             self._keep(part, rows)
-        self.classes = int(known.sum())
-        return [str(names[label]) for label in known.nonzero().flatten().tolist()]
+        self.classes = int(is_known.sum())
+        return [str(names[label]) for label in is_known.nonzero().flatten().tolist()]
 
     def keep_first(self, limit: int) -> None:
         """Keep the first test images of each class."""
@@ -291,17 +294,17 @@ class _Rows:
         self._keep("test", kept)
 
     def _keep(self, part: str, kept: Tensor) -> None:
-        """Keep some rows of a part, and of what belongs to them: a mask, ``(rows,)``."""
+        """Keep the rows of a part that a mask ``(rows,)`` selects, and of the tensors beside it."""
         if not len(self.features[part]):
             return  # a bundle without text
         self.features[part] = self.features[part][kept]
-        for own in (*_BESIDE[part], NORMS[part]):
-            # What has another shape is refused later.
-            if own in self.tensors and self.tensors[own].shape[:1] == kept.shape:
-                self.tensors[own] = self.tensors[own][kept]
+        for companion in (*_BESIDE[part], NORMS[part]):
+            # A tensor of another shape is refused later.
+            if companion in self.tensors and self.tensors[companion].shape[:1] == kept.shape:
+                self.tensors[companion] = self.tensors[companion][kept]
 
 
 def _array(rows: Tensor) -> NDArray[Any]:
-    """Rows to be hashed: numpy has no bfloat16, nor what is narrower, so that it gets the bytes."""
-    known = rows.dtype in (torch.float16, torch.float32, torch.float64)
-    return (rows if known else rows.contiguous().view(torch.uint8)).numpy()
+    """Rows to be hashed: their bytes if numpy lacks the type, as for bfloat16 and narrower."""
+    has_numpy = rows.dtype in (torch.float16, torch.float32, torch.float64)
+    return (rows if has_numpy else rows.contiguous().view(torch.uint8)).numpy()

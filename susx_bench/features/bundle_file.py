@@ -1,4 +1,4 @@
-"""What a feature bundle holds, read and checked: one line says what does not fit."""
+"""Read a feature bundle and check its tensors and metadata."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ NORMS = {name: f"{name}_norms" for name in ("text", *PAIRS)}
 
 _META = "bundle"
 _SAYS = {"dataset", "encoder", "logit_scale", "classnames", "support_from"}
-_FORMAT = "format"  # what other programs write beside it: whose tensors a file holds
+_FORMAT = "format"  # metadata of other programs: the library whose tensors a file holds
 _LONGEST = 1000  # characters of a name in a record
 _TOGETHER = 256  # images whose patches are checked at once
 
 
 def read_bundle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...]]:
-    """Tensors and metadata of a bundle, and what is in the file that it has no place for."""
+    """Tensors and metadata of a bundle, and the names in the file that a bundle does not use."""
     if not path.is_file():
-        what = "is not a file" if path.exists() else "no such file"
-        raise BundleError(f"--features {path}: {what}.")
-    known = {*PAIRS, *PAIRS.values(), "text", VIEWS, PROMPTS}
-    known |= {*PATCHES.values(), *NORMS.values()}
+        problem = "is not a file" if path.exists() else "no such file"
+        raise BundleError(f"--features {path}: {problem}.")
+    expected = {*PAIRS, *PAIRS.values(), "text", VIEWS, PROMPTS}
+    expected |= {*PATCHES.values(), *NORMS.values()}
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
             meta = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in names & known}
+            tensors = {name: file.get_tensor(name) for name in names & expected}
     except (SafetensorError, OSError) as error:
         if convert := _how_to_convert(path):
             raise BundleError(f"{path} is {convert}") from error
         raise BundleError(f"{path} is not a whole safetensors file: {error}.") from error
     if "test" not in names:
         raise BundleError(f"{path}: no tensor 'test'. It has: {', '.join(sorted(names))}.")
-    said = _read_meta(path, meta)
-    unread = [f"a tensor {name}" for name in sorted(names - known)]
-    unread += [f"metadata '{name}'" for name in sorted(set(said) - _SAYS)]
-    return tensors, said, tuple(unread)
+    metadata = _read_meta(path, meta)
+    unread = [f"a tensor {name}" for name in sorted(names - expected)]
+    unread += [f"metadata '{name}'" for name in sorted(set(metadata) - _SAYS)]
+    return tensors, metadata, tuple(unread)
 
 
 def _read_meta(path: Path, meta: dict[str, str]) -> dict[str, Any]:
-    """What a bundle says of itself; empty where it says nothing."""
+    """Metadata of a bundle; empty if the file has none."""
     if others := sorted(set(meta) - {_META, _FORMAT}):
         raise BundleError(
             f"{path}: the metadata keys {', '.join(others)} say nothing to a bundle, which has "
@@ -78,23 +78,23 @@ def _read_meta(path: Path, meta: dict[str, str]) -> dict[str, Any]:
 
 
 def _how_to_convert(path: Path) -> str:
-    """What a file of torch, numpy or Parquet is, and how it becomes a bundle; empty for others."""
+    """How to import a file of torch, numpy or Parquet; empty for other files."""
     with path.open("rb") as file:
         start = file.read(6)
     if start == b"\x93NUMPY" or (start[:2] == b"PK" and path.suffix == ".npz"):
-        what = "numpy's"
+        owner = "numpy's"
     elif start[:2] == b"PK" or start[:1] == b"\x80":
-        what = "torch's"
+        owner = "torch's"
     elif start[:4] == b"PAR1":
-        what = "Parquet's"
+        owner = "Parquet's"
     else:
         return ""
     new = path.with_suffix(".safetensors")
     if new == path:
-        new = path.with_name(f"{path.stem}-imported.safetensors")  # never over what it is made from
+        new = path.with_name(f"{path.stem}-imported.safetensors")  # never over its source
     quoted = shlex.join(["susx-bench", "features", "import", str(path), "--out", str(new)])
     return (
-        f"a file of {what} and no feature bundle; it is not opened here. Make a bundle of it: "
+        f"a file of {owner} and no feature bundle; it is not opened here. Make a bundle of it: "
         f"{quoted}"
     )
 
@@ -102,7 +102,7 @@ def _how_to_convert(path: Path) -> str:
 def check_pair(
     path: Path | Features, tensors: Mapping[str, Tensor], name: str, labels_name: str
 ) -> None:
-    """Check that features have labels, but for a test set that nobody labelled."""
+    """Check that features come with labels, except for an unlabelled test set."""
     named = [
         other
         for other in (labels_name, f"{name}_views", f"{name}_norms", PATCHES.get(name, ""))
@@ -158,10 +158,10 @@ def unit_groups(
 def unit_patches(
     path: Path | Features, name: str, groups: Tensor, of: str, rows: int, width: int
 ) -> Tensor:
-    """The same of patches, which may be many: they stay in the precision they have."""
+    """Check patches like `unit_groups`, but keep their precision, as they may be large."""
     _check_groups(path, name, groups, of, rows, width)
-    for some in torch.split(groups, _TOGETHER):
-        unit_rows(path, name, some.flatten(0, 1), width)
+    for chunk in torch.split(groups, _TOGETHER):
+        unit_rows(path, name, chunk.flatten(0, 1), width)
     return groups
 
 
@@ -182,27 +182,27 @@ def _check_groups(
 def all_norms(
     path: Path | Features, tensors: dict[str, Tensor], features: dict[str, Tensor]
 ) -> dict[str, Tensor] | None:
-    """Check how long each row of the features was, ``(rows,)``: given for all of them, or none."""
-    asked = [NORMS[name] for name in features]
-    given = [name for name in asked if name in tensors]
-    if not given:
+    """Check the original length of each row, ``(rows,)``: given for all features, or for none."""
+    expected = [NORMS[name] for name in features]
+    present = [name for name in expected if name in tensors]
+    if not present:
         return None
-    found = {}
+    checked = {}
     for name, rows in features.items():
-        own = NORMS[name]
-        if own not in tensors:
-            raise BundleError(f"{path}: has '{given[0]}' but no '{own}'.")
-        norms = tensors[own]
+        tensor = NORMS[name]
+        if tensor not in tensors:
+            raise BundleError(f"{path}: has '{present[0]}' but no '{tensor}'.")
+        norms = tensors[tensor]
         if norms.shape != rows.shape[:1] or not norms.is_floating_point():
             raise BundleError(
-                f"{path}: '{own}' is {norms.dtype} {tuple(norms.shape)}, it holds the length that "
-                f"each of the {len(rows)} rows of '{name}' had: ({len(rows)},) floats."
+                f"{path}: '{tensor}' is {norms.dtype} {tuple(norms.shape)}, it holds the length "
+                f"that each of the {len(rows)} rows of '{name}' had: ({len(rows)},) floats."
             )
         norms = norms.float()
         if not (norms.isfinite() & (norms > 0)).all():
-            raise BundleError(f"{path}: '{own}' has a length that is not a number above 0.")
-        found[name] = norms
-    return found
+            raise BundleError(f"{path}: '{tensor}' has a length that is not a number above 0.")
+        checked[name] = norms
+    return checked
 
 
 def checked_labels(
@@ -227,7 +227,7 @@ def checked_labels(
 
 
 def numbered(classes: int) -> list[str]:
-    """What classes are called where nobody names them."""
+    """Names of classes that have none: their numbers."""
     return [f"class {i}" for i in range(classes)]
 
 
@@ -244,18 +244,18 @@ def checked_names(path: Path | Features, names: Any, classes: int) -> tuple[str,
         )
     for i, name in enumerate(names):
         if isinstance(name, bool) or not isinstance(name, str | int):
-            told = reprlib.repr(name)
-            raise BundleError(f"{path}: metadata 'classnames' has {told} at {i}, not a text.")
+            shown = reprlib.repr(name)
+            raise BundleError(f"{path}: metadata 'classnames' has {shown} at {i}, not a text.")
         if not str(name).strip():
             raise BundleError(f"{path}: metadata 'classnames' has an empty name at {i}.")
     return tuple(str(name) for name in names)
 
 
 def checked_text(path: Path | Features, name: str, value: object) -> str:
-    """A name that the metadata says, which a record can hold."""
+    """Check a name in the metadata, so that a record can hold it."""
     if not isinstance(value, str):
-        told = reprlib.repr(value)
-        raise BundleError(f"{path}: metadata '{name}' is {told}, not a text.")
+        shown = reprlib.repr(value)
+        raise BundleError(f"{path}: metadata '{name}' is {shown}, not a text.")
     if not value.isprintable():
         raise BundleError(f"{path}: metadata '{name}' has characters that cannot be printed.")
     if not value.strip() or len(value) > _LONGEST:
@@ -268,6 +268,6 @@ def checked_text(path: Path | Features, name: str, value: object) -> str:
 def checked_scale(path: Path | Features, value: object) -> float:
     """The factor on cosines: above 0, and a million at most."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e6:
-        told = reprlib.repr(value)
-        raise BundleError(f"{path}: logit_scale is {told}, not a number from 0 to 1e6.")
+        shown = reprlib.repr(value)
+        raise BundleError(f"{path}: logit_scale is {shown}, not a number from 0 to 1e6.")
     return float(value)

@@ -1,4 +1,4 @@
-"""Hashes of what images hold: made once, and again when their files change."""
+"""Hashes of the content of images: computed once, and again when a file changes."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ class Contents:
         return content
 
     def copies(self, splits: Sequence[DatasetSplit]) -> list[list[Place]]:
-        """Groups of places of one image in some splits, see `susx_bench.data.leaks.copies`.
+        """Groups of places that hold one image, see `susx_bench.data.leaks.copies`.
 
-        They are looked for once, and again when a file changes.
+        They are searched for once, and again when a file changes.
         """
         states = [[images.sha256, images.state(images.samples)] for images in splits]
         key = sha256_json(["same pixels", DECODING, *states])
         if self._believe and (kept := self._store.note(key)) is not None:
             return [[Place(*place) for place in group] for group in kept]
-        found = copies(splits)
-        self._store.keep_note(key, found)
-        return found
+        groups = copies(splits)
+        self._store.keep_note(key, groups)
+        return groups
 
     def pixels(self, images: Images) -> list[str]:
-        """What is equal for copies of an image, for each sample.
+        """For each sample a hash that copies of an image share.
 
-        They are looked at by `susx_bench.data.leaks.pixels` once, and again when a file changes.
+        `susx_bench.data.leaks.pixels` computes them once, and again when a file changes.
         """
         key = sha256_json(["pixels", images.sha256, images.state(images.samples), DECODING])
         kept = self._store.note(key) if self._believe else None

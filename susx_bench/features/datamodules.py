@@ -115,12 +115,12 @@ class FeatureDataModule(BlockDataModule):
         if self.patches is not None or batch[0].device == device:
             moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
             return moved
-        if id(batch) not in self._moved:  # it lives as long as this
+        if id(batch) not in self._moved:  # the batch lives as long as this module
             self._moved[id(batch)] = (batch[0].to(device), batch[1].to(device))
         return self._moved[id(batch)]
 
     def _ranks(self) -> tuple[int, int]:
-        """This rank, and how many there are."""
+        """The number of this rank, and the number of ranks."""
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
@@ -137,8 +137,8 @@ class FeatureDataModule(BlockDataModule):
         position = position.view(blocks, self.block)
         mine = torch.arange(rank, blocks, world)
         return [
-            (self.features[rows_of[some]], position[some])
-            for some in torch.split(mine, math.ceil(self.batch_size / self.block))
+            (self.features[rows_of[chunk]], position[chunk])
+            for chunk in torch.split(mine, math.ceil(self.batch_size / self.block))
         ]
 
 
@@ -147,7 +147,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 class _Made(Dataset[Batch]):
-    """Batches that are made already."""
+    """Batches that are held in memory."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:
         self._batches = batches
@@ -162,8 +162,8 @@ class _Made(Dataset[Batch]):
 class GroupDataModule(FeatureDataModule):
     """Test features in groups, of which a method answers each on its own.
 
-    A group is what a block is elsewhere: rows that are computed together. Groups may differ in
-    size; what is padding, with position -1, is for `Classify` to leave out.
+    A group takes the place of a block: rows that are computed together. Groups may differ in size;
+    `Classify` leaves out the padding, which has position -1.
 
     Args:
         features: ``(N, D)``.
@@ -190,22 +190,22 @@ class GroupDataModule(FeatureDataModule):
     def _batches(self, rank: int, world: int) -> list[Batch]:
         size, count, together = self._sizes(world)
         served = _Groups(self, size, count)
-        each = [served[place] for place in range(rank, count, world)]
-        batches = [each[start : start + together] for start in range(0, len(each), together)]
+        blocks = [served[place] for place in range(rank, count, world)]
+        batches = [blocks[start : start + together] for start in range(0, len(blocks), together)]
         return [
-            (torch.stack([rows for rows, _ in some]), torch.stack([place for _, place in some]))
-            for some in batches
+            (torch.stack([rows for rows, _ in chunk]), torch.stack([place for _, place in chunk]))
+            for chunk in batches
         ]
 
     def _sizes(self, world: int) -> tuple[int, int, int]:
         """Rows of a group, groups over all ranks, groups of a batch."""
         size = max(len(group) for group in self.groups)
-        count = math.ceil(len(self.groups) / world) * world  # every rank has as many
+        count = math.ceil(len(self.groups) / world) * world  # the same for every rank
         return size, count, math.ceil(self.batch_size / size)
 
 
 class _Groups(Dataset[tuple[Tensor, Tensor]]):
-    """Item i is group i: ``(rows (size, ...), position (size,))``; past the last all padding."""
+    """Item i is group i: ``(rows (size, ...), position (size,))``; past the last group padding."""
 
     def __init__(self, data: GroupDataModule, size: int, count: int) -> None:
         self._data = data
@@ -220,12 +220,12 @@ class _Groups(Dataset[tuple[Tensor, Tensor]]):
         group = groups[index] if index < len(groups) else groups[0][:0]
         position = torch.full((self._size,), -1)
         position[: len(group)] = group
-        some = group if len(group) else groups[0][:1]
+        members = group if len(group) else groups[0][:1]
         # Padding repeats a row, as in `Blocks`.
         if data.patches is None:
-            rows = data.features[some]
+            rows = data.features[members]
         else:
-            rows = torch.stack([data.row(i) for i in some])
+            rows = torch.stack([data.row(i) for i in members])
         return torch.cat(
             [rows, rows[-1:].expand(self._size - len(rows), *rows.shape[1:])]
         ), position

@@ -1,4 +1,4 @@
-"""The task of a dataset with a support set under an encoder, whose images it encodes."""
+"""The task of a dataset, a support set and an encoder; it encodes the images."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DatasetTask(Task):
     """A dataset and a support set, seen through an encoder and prompts.
 
     Attributes:
-        remarks: What to tell of the splits that are used, a line each.
+        remarks: Remarks on the splits that are used, one line each.
 
     Args:
         dataset: The dataset.
@@ -60,7 +60,7 @@ class DatasetTask(Task):
         support: Name of that support set.
         views: Augmented views a support image is averaged over; 1 for the image itself.
         store: Where features are kept.
-        contents: Hashes what the images hold.
+        contents: Hashes the content of images.
     """
 
     spec: DatasetSpec
@@ -124,19 +124,19 @@ class DatasetTask(Task):
         self.gives = frozenset({"support-views"})
         if encoder.has_text:
             self.gives |= {"text", "text-prompts"}
-        if pool.features is None:  # those that came in place of images are unit rows
+        if pool.features is None:  # features that came in place of images are unit rows
             self.gives |= {"norms"}
         if encoder.has_patches:
             self.gives |= {"spatial"}
             self.patched = frozenset(self._splits)
-        # Lists of images by name, added when they are asked for. They and what is found of them
-        # are shared with the same task in other words.
+        # Lists of images by name, added on demand. They and their stored shards are shared with
+        # the copies that `worded` makes.
         self._images: dict[str, ImageRows] = {}
-        self._found: dict[str, list[Tensor | None]] = {}
+        self._shards: dict[str, list[Tensor | None]] = {}
         self._encoded: dict[str, _Encoded] = {}
         self._given: dict[str, Tensor] = {}  # parts whose features came in place of images
         self._patches: dict[str, ImageRows] = {}
-        self._lacking: dict[str, list[int]] = {}  # shards of these
+        self._lacking: dict[str, list[int]] = {}  # missing shards of `_patches`
         self._say(prompts, texts)
 
     def worded(self, prompts: str, texts: Sequence[Sequence[str]]) -> DatasetTask:
@@ -152,11 +152,13 @@ class DatasetTask(Task):
 
     def _say(self, prompts: str, texts: Sequence[Sequence[str]]) -> None:
         self.prompts = prompts if self._encoder.has_text else NO_PROMPTS
-        self.hashes = self.hashes | {"prompts_sha256": sha256_json([list(each) for each in texts])}
-        self._prompts = [text for each in texts for text in each]
-        self._each = [len(each) for each in texts]
+        self.hashes = self.hashes | {
+            "prompts_sha256": sha256_json([list(of_class) for of_class in texts])
+        }
+        self._prompts = [text for of_class in texts for text in of_class]
+        self._counts = [len(of_class) for of_class in texts]
         self._text_recipe = text_recipe(self._encoder, self._prompts)
-        self._texts_found: list[Tensor | None] | None = None
+        self._text_shards: list[Tensor | None] | None = None
         self.cut = ""
 
     @property
@@ -183,7 +185,7 @@ class DatasetTask(Task):
         return ImageRows(images, self.views, recipe, self._contents.sha256(images))
 
     def _look(self, need: Need) -> list[str]:
-        """Look once what the store has, before the first launch and on every rank alike."""
+        """Load the shards that the store has, once, before the first launch and on every rank."""
         names = [name for name in self._splits if need.val or name != "val"]
         for name in names:
             if name not in self._images:
@@ -197,21 +199,21 @@ class DatasetTask(Task):
             if name not in self._images:
                 self._images[name] = self._support_rows(positions)
         for name in names:
-            if name not in self._found:
+            if name not in self._shards:
                 work = self._images[name]
-                self._found[name] = self._store.load(work.recipe, work.rows)
+                self._shards[name] = self._store.load(work.recipe, work.rows)
         for name in need.patches - self._lacking.keys():
             self._patches[name] = work = self._rows(name, patches=True)
             self._lacking[name] = self._store.lacks(work.recipe, work.rows)
-        if self._texts_found is None:
-            self._texts_found = self._store.load(self._text_recipe, len(self._prompts))
+        if self._text_shards is None:
+            self._text_shards = self._store.load(self._text_recipe, len(self._prompts))
         return names
 
     def lacking(self, need: Need) -> dict[tuple[str, str], int]:
         names = self._look(need)
         rows = {
             ("images", sha256_json(self._images[name].recipe)): rows_in(
-                _none(self._found[name]), self._images[name].rows
+                _none(self._shards[name]), self._images[name].rows
             )
             for name in names
             if name not in self._encoded
@@ -219,33 +221,33 @@ class DatasetTask(Task):
         for name in need.patches:
             work = self._patches[name]
             rows["images", sha256_json(work.recipe)] = rows_in(self._lacking[name], work.rows)
-        absent = _none(self._texts_found or [])
+        absent = _none(self._text_shards or [])
         rows["prompts", sha256_json(self._text_recipe)] = rows_in(absent, len(self._prompts))
         return {key: count for key, count in rows.items() if count}
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> TaskFeatures:
         started = time.perf_counter()
         names = self._look(need)
-        made = any(self.missing(need).values())
-        told = partial(advance, "images")
+        is_encoding = any(self.missing(need).values())
+        count = partial(advance, "images")
         for name in names:
             if name in self._encoded:
                 continue
-            work, found = self._images[name], self._found[name]
-            rows = encode(work, found, self._encoder, self._store, launch, told)
+            work, shards = self._images[name], self._shards[name]
+            rows = encode(work, shards, self._encoder, self._store, launch, count)
             self._encoded[name] = _Encoded.of(rows, work.views)
-            self._found[name] = []
+            self._shards[name] = []
         for name in sorted(need.patches):
             if lacking := self._lacking[name]:
                 from susx_bench.features.encode import fill
 
                 towers = self._encoder.towers
-                fill(self._patches[name], lacking, towers, self._store, launch, told)
+                fill(self._patches[name], lacking, towers, self._store, launch, count)
                 self._lacking[name] = []
         done = {name: self._encoded[name] for name in names}
         width = done["test"].rows.shape[1]
         texts = self._texts(launch, advance) if self._prompts else torch.zeros(0, width)
-        prompts = torch.split(F.normalize(texts, dim=-1), self._each) if self._prompts else None
+        prompts = torch.split(F.normalize(texts, dim=-1), self._counts) if self._prompts else None
         val = val_norms = None
         if "val" in done and self.val_labels is not None:
             val, val_norms = Labelled(done["val"].rows, self.val_labels), done["val"].norms
@@ -253,7 +255,9 @@ class DatasetTask(Task):
         norms = None
         if "norms" in self.gives:
             norms = Norms(
-                text=torch.tensor([float(e.mean()) for e in texts.norm(dim=-1).split(self._each)]),
+                text=torch.tensor(
+                    [float(e.mean()) for e in texts.norm(dim=-1).split(self._counts)]
+                ),
                 parts={name: part.norms for name, part in pool.items()},
                 val=val_norms,
                 test=done["test"].norms,
@@ -271,21 +275,21 @@ class DatasetTask(Task):
                 name: StoredRows(self._store, self._patches[name].recipe, self._patches[name].rows)
                 for name in need.patches
             },
-            seconds=time.perf_counter() - started if made else 0.0,
+            seconds=time.perf_counter() - started if is_encoding else 0.0,
         )
 
     def _texts(self, launch: Launch, advance: Advance) -> Tensor:
         """Features of every single prompt, ``(T, D)``, made and kept a shard at a time."""
         rows, longest = encode_texts(
             self._prompts,
-            self._texts_found or [],
+            self._text_shards or [],
             self._encoder,
             self._store,
             launch,
             partial(advance, "prompts"),
         )
         shards = -(-len(rows) // SHARD)
-        self._texts_found = [rows[i * SHARD : (i + 1) * SHARD] for i in range(shards)]
+        self._text_shards = [rows[i * SHARD : (i + 1) * SHARD] for i in range(shards)]
         if count := int((longest > 0).sum()):
             self.cut = (
                 f"{count} of {len(self._prompts)} prompts of {self.prompts} are longer than "
@@ -305,18 +309,18 @@ class _Encoded:
 
     @classmethod
     def of(cls, stored: Tensor, views: int) -> _Encoded:
-        """From the rows of the store, `views` of them an image."""
+        """From the rows of the store, `views` rows per image."""
         unit, norms = F.normalize(stored, dim=-1), stored.norm(dim=-1)
         rows = mean_unit(torch.split(unit, views)) if views > 1 else unit
         return cls(rows, norms.view(-1, views).mean(1), unit.view(len(rows), views, -1))
 
 
 def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
-    """What to tell of the splits that are used.
+    """Remarks on the splits that are used.
 
     Raises:
-        DatasetError: If two of them share an image, an image of one is of several classes, or none
-            of one shows anything.
+        DatasetError: If two splits share an image, an image has several classes, or no image of a
+            split shows anything.
     """
     dataset = splits[0].dataset
     remarks = [*dataset.remarks, *alike(dataset.spec.classnames)]
@@ -327,7 +331,7 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
         if wrong := unseen(split.split, looks(split)):
             raise DatasetError(f"{name}: {dataset.origin}: {wrong[0]}.")
     if dataset.is_published:
-        return remarks  # what a published split has in several splits is part of it
+        return remarks  # duplicates across published splits belong to the published protocol
     if groups := linked_leaks(splits):
         raise DatasetError(
             f"{name}: {dataset.origin} has one file in several splits, by a link: "
@@ -355,6 +359,6 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
     return remarks
 
 
-def _none(found: Sequence[Tensor | None]) -> list[int]:
+def _none(shards: Sequence[Tensor | None]) -> list[int]:
     """Positions of the shards that the store does not have."""
-    return [i for i, shard in enumerate(found) if shard is None]
+    return [i for i, shard in enumerate(shards) if shard is None]

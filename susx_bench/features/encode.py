@@ -28,7 +28,7 @@ caches. Elsewhere the whole block."""
 _MOST_WORKERS = 16
 PORTIONS, LEAST, MOST = 8, 2, 16
 """Parts that a list is cut into where several processes may share it, and the least and most shards
-of one. A part is what others wait for, and what they make again where a process is killed."""
+of one. Other processes wait for a part, and make it again if its process is killed."""
 
 
 class Encode(LightningModule):
@@ -107,11 +107,11 @@ class _Writer(Callback):
         self._advance(len(place) * trainer.world_size)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.strategy.barrier()  # from here on every rank may read what all have written
+        trainer.strategy.barrier()  # from here on every rank may read all shards
 
 
 def _workers(launch: Launch, rows: int) -> int:
-    """Processes that decode: the cores of this rank, at most `_MOST_WORKERS`; none for little."""
+    """Processes that decode: the cores of this rank, at most `_MOST_WORKERS`; none for few rows."""
     if launch.workers is not None:
         return launch.workers
     if rows <= SHARD or sys.platform != "linux":  # elsewhere there is no fork to rely on
@@ -129,15 +129,15 @@ def fill(
 ) -> None:
     """Encode some shards of a list into the store, which then has them for every rank.
 
-    Several processes may do so at once: each makes what none of the others is making.
+    Several processes may do so at once: each encodes parts that no other one is encoding.
 
     Args:
         work: The images.
-        shards: Which ones, the same on every rank; none does nothing.
+        shards: The shards to encode, the same on every rank; may be empty.
         towers: The encoder.
         store: Where shards are kept.
         launch: Where to run.
-        advance: Told about how many rows were just encoded, over all ranks.
+        advance: Called with the approximate number of rows just encoded, over all ranks.
     """
     if launch.processes > 1:  # its ranks make one list together, in one launch
         return _fill(work, shards, towers, store, launch, advance)

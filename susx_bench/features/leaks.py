@@ -51,11 +51,11 @@ class Shared:
     Attributes:
         part: The part, the later one of the two in `PARTS`.
         other: The other part.
-        count: How many of its rows.
-        rows: How many rows it has.
-        row: The first of them.
-        other_row: The row of the other part that it is: the first equal one, or the nearest.
-        rounded: How many of them are not equal number by number, see `NEAR`.
+        count: Number of shared rows.
+        rows: Number of rows of the part.
+        row: The first shared row.
+        other_row: The matching row of the other part: the first equal one, or the nearest.
+        rounded: Number of shared rows that are not equal number by number, see `NEAR`.
     """
 
     part: str
@@ -82,7 +82,7 @@ class Shared:
 
 
 def shared_rows(tensors: Mapping[str, Tensor]) -> Iterator[Shared]:
-    """For each pair of parts that share images, how many they share.
+    """Count the images that two parts share, for each pair of parts that share any.
 
     Rows are of one image where their numbers are equal, or where they point in one direction up to
     `NEAR`: features of one image that were encoded in another batch, kept in half precision or not
@@ -95,13 +95,13 @@ def shared_rows(tensors: Mapping[str, Tensor]) -> Iterator[Shared]:
     for other, part in combinations(parts, 2):
         equal = parts[part].equal(parts[other])
         match = parts[part].near(parts[other], equal)
-        found = np.flatnonzero(match >= 0)
-        if len(found):
-            row = int(found[0])
+        shared = np.flatnonzero(match >= 0)
+        if len(shared):
+            row = int(shared[0])
             yield Shared(
                 part,
                 other,
-                count=len(found),
+                count=len(shared),
                 rows=len(match),
                 row=row,
                 other_row=int(match[row]),
@@ -110,7 +110,7 @@ def shared_rows(tensors: Mapping[str, Tensor]) -> Iterator[Shared]:
 
 
 class _Part:
-    """The rows of a part, and what they are compared by.
+    """The rows of a part, with the digests and directions by which they are compared.
 
     Args:
         rows: Features, ``(rows, D)``.
@@ -130,25 +130,27 @@ class _Part:
         return np.array([other.first.get(digest, -1) for digest in self.digests], dtype=np.int64)
 
     def near(self, other: _Part, equal: NDArray[np.int64]) -> NDArray[np.int64]:
-        """`equal`, and for the rows it lacks the nearest row of another part that is near enough.
+        """Add to `equal`, for rows without an equal row, the nearest row that is near enough.
 
-        Rows are compared by `_DIRECTIONS` fixed random directions, in which a pair of one image is
-        within ``reach`` but once in 30,000; what a tree finds there is verified in all D.
+        A tree compares rows along `_DIRECTIONS` fixed random directions, where all but one in
+        30,000 pairs of one image are within ``reach``. Its matches are verified in all D.
         """
-        from scipy.spatial import cKDTree  # slow to import, and for bundles alone
+        from scipy.spatial import cKDTree  # slow to import, and only bundles need it
 
         match, width = equal.copy(), self.rows.shape[1]
-        asked = np.flatnonzero(equal < 0)
-        if width < _NARROW or not len(asked) or not len(other.rows):
+        unmatched = np.flatnonzero(equal < 0)
+        if width < _NARROW or not len(unmatched) or not len(other.rows):
             return match
         limit = min(NEAR, self.spacing() / _SPARSE)
-        # Of a difference of length d they see d * chi(16) / sqrt(D), and chi(16) is below 7.
+        # A difference of length d has length d * chi(16) / sqrt(D) there, and chi(16) is below 7.
         reach = limit * min(1.0, 7 / math.sqrt(width))
-        once = np.fromiter(other.first.values(), np.int64)  # equal rows would be one leaf
+        once = np.fromiter(
+            other.first.values(), np.int64
+        )  # without duplicates, which would fill one leaf of the tree
         tree = cKDTree(other.sketch(once))
-        distance, place = tree.query(self.sketch(asked), distance_upper_bound=reach)
-        here, there = asked[np.isfinite(distance)], once[place[np.isfinite(distance)]]
-        for mine, theirs in zip(_chunks(here), _chunks(there), strict=True):
+        distance, place = tree.query(self.sketch(unmatched), distance_upper_bound=reach)
+        own_rows, other_rows = unmatched[np.isfinite(distance)], once[place[np.isfinite(distance)]]
+        for mine, theirs in zip(_chunks(own_rows), _chunks(other_rows), strict=True):
             apart = (_unit(self.rows[mine]) - _unit(other.rows[theirs])).norm(dim=1)
             close = (apart <= limit).numpy()
             match[mine[close]] = theirs[close]
@@ -158,21 +160,21 @@ class _Part:
         """Some rows as unit rows in the directions, ``(rows, directions)``."""
         width = self.rows.shape[1]
         random = torch.randn(width, min(_DIRECTIONS, width), generator=_generator())
-        directions = torch.linalg.qr(random).Q  # no longer than the difference itself
-        found = [_unit(self.rows[chunk]) @ directions for chunk in _chunks(rows)]
-        return torch.cat(found).numpy()
+        directions = torch.linalg.qr(random).Q  # orthonormal: no difference becomes longer
+        sketches = [_unit(self.rows[chunk]) @ directions for chunk in _chunks(rows)]
+        return torch.cat(sketches).numpy()
 
     def spacing(self) -> float:
-        """How far most rows are from the next one of the part: the median over some of them."""
+        """Median distance of a sample of rows to the nearest other row of the part."""
         count = len(self.rows)
         some = torch.linspace(0, count - 1, min(_SAMPLE, count)).long()
         sample, nearest = _unit(self.rows[some]), torch.full((len(some),), math.inf)
         for start in range(0, count, _CHUNK):
             rows = _unit(self.rows[start : start + _CHUNK])
             apart = torch.cdist(sample, rows, compute_mode="use_mm_for_euclid_dist")
-            own = some - start
-            inside = (own >= 0) & (own < len(rows))
-            apart[inside.nonzero().squeeze(1), own[inside]] = math.inf
+            place = some - start
+            inside = (place >= 0) & (place < len(rows))
+            apart[inside.nonzero().squeeze(1), place[inside]] = math.inf
             nearest = torch.minimum(nearest, apart.amin(1))
         return float(nearest.median())
 
@@ -192,28 +194,28 @@ def _chunks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def check_shared(
     where: str, dataset: str, tensors: Mapping[str, Tensor], *, scored: bool = True
 ) -> list[str]:
-    """Refuse a bundle whose parts hold the same images; name what few duplicates it has.
+    """Refuse a bundle whose parts hold the same images; report a few duplicates.
 
     Args:
-        where: What the bundle is called, for errors.
-        dataset: What its data is called.
+        where: Name of the bundle, for errors.
+        dataset: Name of its dataset.
         tensors: Features by part.
-        scored: Whether the test images have labels; else nothing about them can be too high.
+        scored: Whether the test images have labels; without labels no accuracy can be too high.
 
     Returns:
         A line for each pair of parts that share some rows.
 
     Raises:
-        BundleError: If one shares more than `MOST` percent.
+        BundleError: If two parts share more than `MOST` percent of the rows of one.
     """
-    found = list(shared_rows(tensors))
-    for each in found:
-        if each.is_leak and (scored or each.part != "test"):
+    pairs = list(shared_rows(tensors))
+    for pair in pairs:
+        if pair.is_leak and (scored or pair.part != "test"):
             raise BundleError(
-                f"{where}: {each}. They are the same images, so that accuracies would be too high; "
-                f"up to {MOST:g} % is taken for duplicates of the dataset. {_REMEDY[each.other]}"
+                f"{where}: {pair}. They are the same images, so that accuracies would be too high; "
+                f"up to {MOST:g} % is taken for duplicates of the dataset. {_REMEDY[pair.other]}"
             )
-    return [f"{dataset}: {each}; they stay where they are" for each in found]
+    return [f"{dataset}: {pair}; they stay where they are" for pair in pairs]
 
 
 _REMEDY = {

@@ -27,16 +27,16 @@ from susx_bench.ranks import NobodyCameError, answers, meeting_seconds, settle_m
 
 
 class Meeting(DDPStrategy):
-    """Lightning's ``ddp``, whose processes are to meet soon: torch waits for half an hour.
+    """Lightning's ``ddp`` with a time limit for the processes to meet; torch waits half an hour.
 
-    Only the meeting has this limit. Processes that have met wait for each other as in Lightning.
+    Only the meeting has this limit. Afterwards processes wait for each other as in Lightning.
     """
 
     def setup_distributed(self) -> None:
         """Meet the other processes.
 
         Raises:
-            NobodyCameError: If not all are there in time.
+            NobodyCameError: If a process does not arrive in time.
         """
         if not distributed.is_initialized():
             self.set_world_ranks()
@@ -71,8 +71,8 @@ def trainer(launch: Launch) -> Trainer:
     """A quiet Trainer for prediction alone.
 
     Raises:
-        OptionError: If the machine has no such devices, or several nodes do not know where they
-            meet.
+        OptionError: If the machine has no such devices, or several nodes have no address to meet
+            at.
     """
     settle_meeting(launch.num_nodes)
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -83,7 +83,7 @@ def trainer(launch: Launch) -> Trainer:
             num_nodes=launch.num_nodes,
             accelerator=launch.accelerator,
             strategy=Meeting() if launch.processes > 1 else "auto",
-            # One process is nobody's part, whatever scheduler Lightning finds around it.
+            # A single process belongs to no scheduler, even if Lightning detects one.
             plugins=[LightningEnvironment()] if launch.processes == 1 else None,
             logger=False,
             enable_checkpointing=False,
@@ -100,7 +100,7 @@ def trainer(launch: Launch) -> Trainer:
 
 
 class _Started(Callback):
-    """Heeds signals as before: Lightning's own handler would only take note of them."""
+    """Restores our handler of SIGTERM: Lightning's own would only note the signal."""
 
     def __init__(self) -> None:
         self._handler = signal.getsignal(signal.SIGTERM)
@@ -112,7 +112,7 @@ class _Started(Callback):
 
 
 class Join(Callback):
-    """Puts each rank's rows into their places and adds the ranks up.
+    """Puts each rank's rows into their places and sums over the ranks.
 
     Args:
         rows: Number of rows over all ranks.
@@ -187,7 +187,7 @@ class Predictor:
         """Run a module's `predict_step` over the blocks of `data`; a callback takes its values.
 
         Raises:
-            BenchError: Whatever reading a row raised, from whichever process read it.
+            BenchError: The error that reading a row raised, from any worker process.
         """
         data.batch_size = self._launch.batch_size
         with warnings.catch_warnings():
@@ -204,10 +204,10 @@ class Predictor:
                 runner.predict(module, datamodule=data, return_predictions=False)
             except SystemExit as error:
                 if isinstance(error.__context__, KeyboardInterrupt):
-                    raise KeyboardInterrupt from error  # of which Lightning makes a quiet exit
+                    raise KeyboardInterrupt from error  # Lightning turns it into a quiet exit
                 raise
             except BenchError as error:
                 # A worker process hands its traceback on as the message; ours is its last line.
-                _, worker, told = str(error).rpartition(f"{type(error).__name__}: ")
-                raise (type(error)(told.strip()) if worker else error) from error
+                _, worker, message = str(error).rpartition(f"{type(error).__name__}: ")
+                raise (type(error)(message.strip()) if worker else error) from error
             self._trainer = runner

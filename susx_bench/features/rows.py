@@ -1,4 +1,4 @@
-"""The rows that a list of images becomes, and what they are kept under."""
+"""Encode lists of images and prompts to rows, and describe them for the store."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ class ImageRows:
 
     Args:
         images: The images.
-        views: 1 for the image as the encoder reads it, more for so many augmented views, rows
-            beside each other.
-        encoder: What `recipe` says of the encoder, see `encoder_recipe`.
-        content: Hash of the images' content, see `Contents`; without one the state of their files
-            stands for it.
-        patches: Whether a row holds the features of the image's patches, and not its own.
+        views: 1 for the image as the encoder reads it; more for as many augmented views, in
+            consecutive rows.
+        encoder: The encoder's part of `recipe`, see `encoder_recipe`.
+        content: Hash of the images' content, see `Contents`; None for the state of their files.
+        patches: Whether a row holds the features of the image's patches instead of its own.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class ImageRows:
 
 
 def encoder_recipe(encoder: Encoder) -> dict[str, Any]:
-    """What features are kept under, of an encoder; they are kept at their own length."""
+    """The encoder's part of a recipe under which the store keeps features, unnormalised."""
     return {
         "encoder": encoder.sha256,
         "precision": encoder.precision,
@@ -69,30 +68,30 @@ def encoder_recipe(encoder: Encoder) -> dict[str, Any]:
 
 def encode(
     work: ImageRows,
-    found: Sequence[Tensor | None],
+    shards: Sequence[Tensor | None],
     encoder: Encoder,
     store: FeatureStore,
     launch: Launch,
     advance: Callable[[int], object],
 ) -> Tensor:
-    """Encode what the store does not have, and give the whole list.
+    """Encode the shards that the store lacks, and return all rows.
 
     Args:
         work: The images.
-        found: What the store has of each shard, the same on every rank.
-        encoder: The encoder, whose towers are loaded only where something is missing.
+        shards: The shards that the store has, else None, the same on every rank.
+        encoder: The encoder; its towers are loaded only if a shard is missing.
         store: Where shards are kept.
         launch: Where to run.
-        advance: Told about how many rows were just encoded, over all ranks.
+        advance: Called with the approximate number of rows just encoded, over all ranks.
 
     Returns:
-        ``(rows, D)``, as long as the encoder makes them, the same on every rank.
+        ``(rows, D)``, not normalised, the same on every rank.
     """
-    if missing := [i for i, shard in enumerate(found) if shard is None]:
-        from susx_bench.features.encode import fill  # Lightning, where something is encoded
+    if missing := [i for i, shard in enumerate(shards) if shard is None]:
+        from susx_bench.features.encode import fill  # imports Lightning, which only encoding needs
 
         fill(work, missing, encoder.towers, store, launch, advance)
-    whole = [store.get(work.recipe, i) if s is None else s for i, s in enumerate(found)]
+    whole = [store.get(work.recipe, i) if s is None else s for i, s in enumerate(shards)]
     lost = [i for i, shard in enumerate(whole) if shard is None]
     if lost:
         raise RuntimeError(f"{store.path(work.recipe, lost[0])} is gone after it was written")
@@ -101,7 +100,7 @@ def encode(
 
 def encode_texts(
     texts: Sequence[str],
-    found: Sequence[Tensor | None],
+    shards: Sequence[Tensor | None],
     encoder: Encoder,
     store: FeatureStore,
     launch: Launch,
@@ -111,30 +110,31 @@ def encode_texts(
 
     Args:
         texts: The prompts, T of them.
-        found: What the store has of each shard under `text_recipe`.
-        encoder: The encoder, whose towers are loaded only where something is missing.
+        shards: The shards that the store has under `text_recipe`, else None.
+        encoder: The encoder; its towers are loaded only if a shard is missing.
         store: Where shards are kept.
-        launch: Of it only rank 0 writes.
-        advance: Told how many prompts were just encoded.
+        launch: Where to run; only rank 0 writes.
+        advance: Called with the number of prompts just encoded.
 
     Returns:
-        ``(T, D)``, as long as the encoder makes them, and by how many tokens prompts are longer
-        than it reads, 0 for those that are not, of at most T.
+        Features ``(T, D)``, not normalised, and the number of tokens by which each prompt is too
+        long for the encoder, ``(T,)`` or shorter: prompts of stored shards without one are left
+        out.
     """
     recipe = text_recipe(encoder, texts)
     over_recipe = recipe | {"rows": "tokens that are not read"}
     rows, over = [], []
     for shard, start in enumerate(range(0, len(texts), SHARD)):
-        part = found[shard]
+        part = shards[shard]
         if part is None:
-            some = texts[start : start + SHARD]
-            part = encoder.towers.single_texts(some)
-            excess = torch.tensor(encoder.towers.excess(some))[:, None]
+            chunk = texts[start : start + SHARD]
+            part = encoder.towers.single_texts(chunk)
+            excess = torch.tensor(encoder.towers.excess(chunk))[:, None]
             if launch.is_main:
                 store.put(recipe, shard, part)
                 if excess.any():
                     store.put(over_recipe, shard, excess)
-            advance(len(some))
+            advance(len(chunk))
         else:
             kept = store.get(over_recipe, shard)
             excess = torch.zeros(0, 1, dtype=torch.int64) if kept is None else kept
@@ -144,7 +144,7 @@ def encode_texts(
 
 
 def text_recipe(encoder: Encoder, texts: Sequence[str]) -> dict[str, Any]:
-    """What the features of single prompts are kept under."""
+    """The recipe under which the store keeps features of single prompts."""
     return encoder_recipe(encoder) | {"texts": sha256_json(list(texts))}
 
 

@@ -1,4 +1,4 @@
-"""Features kept under the hash of everything that made them, on disk or under any fsspec URL."""
+"""Keep features under the hash of their recipe, on disk or under any fsspec URL."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from susx_bench.records.shared import Lock
 from susx_bench.records.text import safetensors_note
 
 SHARD = 4 * BLOCK
-"""Rows of a file. A killed run loses the shard it was in, and a rank computes whole shards."""
+"""Rows per file. A killed run loses the shard in progress, and a rank computes whole shards."""
 PATIENCE = 20.0
 """Seconds in which a service must answer."""
 _META = "features"
 
 
 def rows_in(shards: Sequence[int], rows: int) -> int:
-    """Rows of some shards of a list of `rows` rows."""
+    """Number of rows in some shards of a list of `rows` rows."""
     return sum(min(SHARD, rows - shard * SHARD) for shard in shards)
 
 
 class FeatureStore:
     """Lists of feature rows, in shards of `SHARD` rows.
 
-    Every shard is written whole or not at all, and whoever writes it writes the same bytes: any
-    number of runs may fill one store. What is read is checked against its own hash.
+    Every shard is written whole or not at all, and every process writes the same bytes, so any
+    number of runs may fill one store. A shard is checked against its own hash when it is read.
 
     Args:
-        url: Folder or fsspec URL; made when something is written. It must be the same place for
-            every process of a run.
+        url: Folder or fsspec URL, created by the first write. It must be the same place for every
+            process of a run.
 
     Raises:
         OutputError: If no such service is known, or it does not answer.
@@ -62,7 +62,7 @@ class FeatureStore:
 
     def _reach(self, url: str) -> tuple[Any, str]:
         """Open the place that a URL names, if it answers within `PATIENCE` seconds."""
-        if "://" not in url:  # never to be read as one: a folder's name may have :: in it
+        if "://" not in url:  # not for fsspec: a folder's name may contain ::
             return fsspec.filesystem("file"), str(Path(url).absolute())
         opened: list[tuple[Any, str]] = []
         errors: list[BaseException] = []
@@ -73,15 +73,15 @@ class FeatureStore:
                 try:
                     files.info(root)
                 except FileNotFoundError as error:
-                    # Of an HTTP server that cannot be reached the reason is only the cause.
+                    # fsspec reports an unreachable HTTP server so, with the reason as cause.
                     cause = error.__cause__
                     if cause is not None and not isinstance(cause, FileNotFoundError):
                         raise cause from error
                 opened.append((files, root))
-            except BaseException as error:  # each protocol has a library with errors of its own
+            except BaseException as error:  # each protocol's library has its own errors
                 errors.append(error)
 
-        # Not every library has a limit of its own, and none can be interrupted.
+        # Not every library has a time limit, and none can be interrupted.
         thread = threading.Thread(target=open_, daemon=True)
         thread.start()
         thread.join(PATIENCE)
@@ -89,21 +89,21 @@ class FeatureStore:
             return opened[0]
         why = f"no answer within {PATIENCE:.0f} s"
         if errors:
-            told = " ".join(str(errors[0]).split()) or type(errors[0]).__name__
-            why = told.replace(url, self._shown)
+            message = " ".join(str(errors[0]).split()) or type(errors[0]).__name__
+            why = message.replace(url, self._shown)
         raise OutputError(
             f"the feature cache {self._shown} cannot be opened: {why.rstrip('.')}. Set "
             f"{CACHE_VARIABLE} to a folder, or to a place that answers."
         )
 
     def path(self, recipe: dict[str, Any], shard: int) -> str:
-        """Where a shard of what `recipe` describes lies."""
+        """Path of a shard of the rows that `recipe` describes."""
         return f"{self._root}/features/{sha256_json(recipe)}/{shard:06d}.safetensors"
 
     def get(self, recipe: dict[str, Any], shard: int) -> Tensor | None:
-        """Read a shard back, or None where there is none that can be believed.
+        """Read a shard back; None if it is missing or damaged.
 
-        A truncated, changed or foreign file counts as none: it is made again.
+        A truncated, changed or foreign file counts as damaged: the shard is made again.
 
         Raises:
             OutputError: If the service does not answer.
@@ -129,9 +129,9 @@ class FeatureStore:
         self._write(self.path(recipe, shard), content)
 
     def lock(self, recipe: dict[str, Any], shard: int) -> Lock:
-        """The lock of whoever makes a shard; one that is always free where the store is no folder.
+        """Lock for the process that makes a shard; always free if the store is no local folder.
 
-        It ends with the process that holds it, however that ends.
+        It ends with the process that holds it, even if that is killed.
 
         Raises:
             OutputError: If the place cannot be written.
@@ -183,7 +183,7 @@ class FeatureStore:
             ) from error
 
     def note(self, key: str) -> Any:
-        """The JSON value kept under a key; None where there is none that can be believed."""
+        """The JSON value kept under a key; None if it is missing or damaged."""
         try:
             content = json.loads(self._files.cat_file(self._note_path(key)))
             return content["value"] if content["sha256"] == _seal(key, content["value"]) else None
@@ -203,11 +203,11 @@ class FeatureStore:
         return f"{self._root}/notes/{key}.json"
 
     def load(self, recipe: dict[str, Any], rows: int) -> list[Tensor | None]:
-        """All shards of a list of `rows` rows, None for each that must be made."""
+        """All shards of a list of `rows` rows, None for each missing one."""
         return [self.get(recipe, shard) for shard in range(-(-rows // SHARD))]
 
     def lacks(self, recipe: dict[str, Any], rows: int) -> list[int]:
-        """Shards of a list of `rows` rows that must be made. Each is read, none is kept."""
+        """Numbers of the missing shards of a list of `rows` rows; no shard stays in memory."""
         return [i for i in range(-(-rows // SHARD)) if self.get(recipe, i) is None]
 
     @staticmethod
@@ -222,11 +222,11 @@ def _seal(key: str, value: Any) -> str:
 
 
 class StoredRows:
-    """A list of rows in a store, of which only the shard last asked for is in memory.
+    """A list of rows in a store; only the shard that was read last is in memory.
 
     Args:
-        store: Has all of its shards.
-        recipe: What describes the list.
+        store: The store, which has all shards of the list.
+        recipe: Recipe of the list.
         rows: Number of rows.
     """
 
@@ -244,7 +244,7 @@ class StoredRows:
         """The row at a position, as it was put.
 
         Raises:
-            OutputError: If its shard is there no more, or is damaged.
+            OutputError: If its shard is gone or damaged.
         """
         shard, place = divmod(position, SHARD)
         if shard != self._shard:

@@ -18,14 +18,14 @@ from susx_bench.methods.base import Need as MethodNeed
 from susx_bench.records.files import sha256_arrays
 
 Advance = Callable[[str, int], object]
-"""Told what was just encoded, ``images`` or ``prompts``, and how many."""
+"""Called with the unit just encoded, ``images`` or ``prompts``, and how many."""
 
 
 @dataclass(frozen=True)
 class Norms:
-    """How long features were before they were L2-normalised.
+    """Lengths of features before they were L2-normalised.
 
-    A row that is the mean of views or of prompts counts as long as these are on average.
+    The length of a mean of views or prompts is the mean of their lengths.
 
     Attributes:
         text: ``(K,)``; ``(0,)`` where the encoder reads no text.
@@ -51,10 +51,10 @@ class TaskFeatures:
         views: Views of the images in `parts`, each ``(m, A, D)``; empty where there are none.
         val: Labelled validation images, or None.
         test: ``(N, D)``.
-        norms: How long these were before they were L2-normalised; None where nobody knows.
-        patches: Features of the patches of each image of ``test`` and ``val``, ``(P, D)`` an image,
-            where they are needed and the task has them.
-        seconds: What encoding took in this run; 0 where everything was there.
+        norms: Their lengths before they were L2-normalised; None if unknown.
+        patches: Features of the patches of each image of ``test`` and ``val``, ``(P, D)`` per
+            image, if they are needed and the task has them.
+        seconds: Time that encoding took in this run; 0 if the store had everything.
     """
 
     text: Tensor
@@ -68,7 +68,7 @@ class TaskFeatures:
     seconds: float
 
     def in_full(self) -> TaskFeatures:
-        """The same, but every row of text, support, val and test as long as it was encoded."""
+        """The same features with their original lengths, of text, support, val and test."""
         norms = self.norms
         assert norms is not None
         val = self.val
@@ -87,13 +87,16 @@ class TaskFeatures:
         """Features of some images of the pool, ``(len(positions), D)``.
 
         Args:
-            parts: The lists they were encoded in, as positions in the pool.
-            positions: Which images, each in one of the lists.
+            parts: The lists in which they were encoded, as positions in the pool.
+            positions: The images, each in one of the lists.
         """
         return _pick(self.parts, parts, positions)
 
     def support_views(self, parts: Sequence[Tensor], positions: Tensor) -> Tensor:
-        """Their views, ``(len(positions), A, D)``; for a task that gives ``support-views``."""
+        """Views of some images of the pool, ``(len(positions), A, D)``, see `support`.
+
+        Only for a task that gives ``support-views``.
+        """
         return _pick(self.views, parts, positions)
 
 
@@ -103,8 +106,8 @@ class Need:
 
     Attributes:
         parts: Lists of positions in the pool, each to be encoded together.
-        val: Whether the val split is looked at.
-        patches: Of which of ``test`` and ``val`` the patches are looked at.
+        val: Whether the val split is needed.
+        patches: The splits, ``test`` or ``val``, of which patches are needed.
     """
 
     parts: Sequence[Tensor]
@@ -113,40 +116,39 @@ class Need:
 
 
 def part_key(positions: Tensor) -> str:
-    """What a list of positions in the pool is called."""
+    """The key of a list of positions in the pool."""
     return sha256_arrays({"positions": positions.numpy()})
 
 
 class Task(ABC):
-    """What is known before anything is encoded, and the features once they are.
+    """Names, labels and hashes of a task, known before encoding, and then its features.
 
     Test labels are an attribute of the task alone: no `Context` holds them.
 
     Attributes:
         dataset: Name of the dataset.
-        given: The dataset as it was asked for; empty for a bundle.
+        given: The name or path by which the user gave the dataset; empty for a bundle.
         encoder: Name of the encoder.
         prompts: Kind of prompts.
-        protocol: Whose split it is.
+        protocol: The published split that is used, by its source.
         support: Name of the support set that `pool_labels` belongs to.
-        where: What the support is taken from, for messages.
+        where: The source of the support images, for messages.
         classnames: Canonical names.
         logit_scale: The encoder's factor on cosines.
         pool_labels: Labels of the images that support may be taken from, ``(P,)``.
-        val_labels: ``(V,)``, or None where there is no val split.
+        val_labels: ``(V,)``, or None without a val split.
         test_size: Number of test images N.
-        test_labels: ``(N,)``; for the record alone. None where nobody labelled the images: they
-            are predicted, and not scored.
+        test_labels: ``(N,)``; for the record alone. None for unlabelled images, which are
+            predicted and not scored.
         val_is_test: Whether the published protocol validates on the test set.
         views: Augmented views each support image is averaged over, 1 for the image itself.
-        width: Numbers in a feature; None where nobody knows yet.
-        gives: Which of ``text``, ``support-views``, ``text-prompts``, ``spatial`` and ``norms`` it
-            has.
-        patched: Which of ``test`` and ``val`` it has the patches of.
+        width: Width D of a feature; None while unknown.
+        gives: The inputs it has, of ``text``, ``support-views``, ``text-prompts``, ``spatial`` and
+            ``norms``.
+        patched: The splits, of ``test`` and ``val``, whose patches it has.
         skipped: Images that were left out because they cannot be decoded.
-        cut: How many prompts are longer than the encoder reads, told once they are encoded.
-        plugins: Packages that dataset and encoder come from, where they are not ours, and their
-            versions.
+        cut: How many prompts are longer than the encoder reads, in words; set by encoding.
+        plugins: Versions of the other packages that dataset and encoder come from.
         hashes: ``split_sha256``, ``pool_sha256``, ``prompts_sha256``, ``weights_sha256``.
     """
 
@@ -176,16 +178,16 @@ class Task(ABC):
 
     @property
     def called(self) -> str:
-        """The dataset as whoever asked for it calls it."""
+        """The dataset under the name that the user gave."""
         return self.given or self.dataset
 
     @property
     def pool_keys(self) -> Sequence[str]:
-        """What the images of the pool are called."""
+        """Keys of the images of the pool."""
         return [str(i) for i in range(len(self.pool_labels))]
 
     def content(self, positions: Tensor) -> str:
-        """Hash of the content of images of the pool; empty where `hashes` say it all."""
+        """Hash of the content of images of the pool; empty if `hashes` cover it."""
         return ""
 
     @abstractmethod
@@ -193,18 +195,19 @@ class Task(ABC):
         """Read or make the features. Every rank calls this, and gets the same.
 
         Args:
-            need: Which ones.
+            need: The features that are needed.
             launch: Where to encode.
-            advance: Told what was just encoded, ``images`` or ``prompts``, and about how many.
+            advance: Called with the unit just encoded, ``images`` or ``prompts``, and about how
+                many.
         """
 
     @abstractmethod
     def lacking(self, need: Need) -> dict[tuple[str, str], int]:
-        """Count what is not encoded yet, for each list of rows that the store knows.
+        """Count the rows that are not encoded yet, for each list of rows in the store.
 
         Returns:
-            How many rows each list lacks, if any. Its key is ``images`` (views of them) or
-            ``prompts``, and a hash: tasks that share a list have one key for it.
+            The number of missing rows of each incomplete list. Its key is ``images`` (or views of
+            them) or ``prompts``, and a hash: tasks that share a list have one key for it.
         """
 
     def missing(self, need: Need) -> dict[str, int]:

@@ -26,7 +26,7 @@ def augmented(image: Image, seed: str, preprocess: Mapping[str, Any]) -> Tensor:
 
     Args:
         image: RGB.
-        seed: What the crop follows from; nothing global is touched.
+        seed: Determines the crop; no global generator is used.
         preprocess: ``size``, ``mean``, ``std`` and ``interpolation``, as open_clip has them.
 
     Returns:
@@ -53,7 +53,7 @@ def augmented(image: Image, seed: str, preprocess: Mapping[str, Any]) -> Tensor:
 
 
 def _box(width: int, height: int, generator: torch.Generator) -> tuple[int, int, int, int]:
-    """Left, upper, right and lower edge of a random crop, the whole image where none fits."""
+    """Left, upper, right and lower edge of a random crop, the middle of the image if none fits."""
 
     def between(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
@@ -66,7 +66,7 @@ def _box(width: int, height: int, generator: torch.Generator) -> tuple[int, int,
             left = int(between(0, width - w + 1))
             top = int(between(0, height - h + 1))
             return left, top, left + w, top + h
-    # Too long an image for any ratio: the middle of it, at the nearest one.
+    # The image is too long for any ratio: take its middle, at the nearest ratio.
     w, h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
     left, top = (width - w) // 2, (height - h) // 2
     return left, top, left + w, top + h

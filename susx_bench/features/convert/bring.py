@@ -1,4 +1,4 @@
-"""A feature bundle made from what another program keeps."""
+"""Make a feature bundle from the files of another program."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from susx_bench.features.convert.layouts import (
     made_of,
 )
 from susx_bench.features.convert.mend import (
+    ImportNotes,
     Layout,
-    Told,
     agreement,
     labels,
     numbered,
@@ -41,7 +41,7 @@ from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import read_json, read_names
 
 META = "bundle.json"
-"""What an exported folder says of itself, as the metadata of a bundle."""
+"""File of an exported folder that holds the metadata of a bundle."""
 _NAMES = ("classnames.txt", "classes.txt", "class_names.txt")
 _RETRIEVAL = {"text": "text_emb"}
 """Folder of clip-retrieval's files for a part; ``img_emb`` for all others."""
@@ -55,17 +55,17 @@ _SPLITS = {"train": "support", "support": "support", "val": "val", "validation":
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What ``features import`` is asked for.
+    """The options of ``features import``.
 
     Attributes:
-        source: A folder or a file whose names say what is what; None where all is given by hand.
-        parts: ``FILE`` or ``FILE:NAME`` of each part that is given by hand, by `PARTS`.
-        layout: How an array lies, by part.
+        source: A folder or a file whose names show the parts; None if the user gives every part.
+        parts: ``FILE`` or ``FILE:NAME`` of each part that the user gives, by `PARTS`.
+        layout: Whether an array lies by rows or by columns, by part.
         classnames: File of the class names, one per line.
         dataset: Name of the dataset.
         encoder: Name of the encoder.
         logit_scale: The encoder's factor on cosines.
-        shots: Which support set of several.
+        shots: The support set to take if there are several, by its images per class.
         support_from: What the support images are, see `susx_bench.Features`.
         no_text: Whether the encoder reads no text, so that none is looked for.
     """
@@ -84,13 +84,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Imported:
-    """What was found, as a bundle holds it.
+    """Tensors and metadata of a bundle, and what to tell the user about them.
 
     Attributes:
         tensors: By name.
-        meta: What the bundle says of itself.
-        lines: What was found and what was mended, a line each.
-        doubts: What should be looked at before a number is believed, a line each.
+        meta: Metadata of the bundle.
+        lines: What was read and repaired, one line per part.
+        doubts: Warnings to check before a number is believed, one line each.
     """
 
     tensors: dict[str, Tensor]
@@ -100,8 +100,8 @@ class Imported:
 
 
 @dataclass
-class _Found:
-    """Arrays by part, where they were found, and what was said beside them."""
+class _Collected:
+    """Arrays by part, the places they were read from, and the metadata beside them."""
 
     arrays: dict[str, Array] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
@@ -115,35 +115,37 @@ class _Found:
 
 
 def read(request: Request) -> Imported:
-    """Read, recognise and mend.
+    """Read the files, recognise the parts and repair their layout.
 
     Raises:
-        BundleError: If a part is missing, cannot be read, or it is not clear what it is.
+        BundleError: If a part is missing, ambiguous or cannot be read.
     """
-    found = _Found()
+    collected = _Collected()
     if request.source is not None:
-        _from_source(request, request.source, found)
+        _from_source(request, request.source, collected)
     for part, spec in request.parts.items():
-        _by_hand(part, spec, found)
+        _by_hand(part, spec, collected)
     if request.classnames is not None:
-        found.classnames = _names(request.classnames)
-    if request.no_text and "text" in found.arrays:
+        collected.classnames = _names(request.classnames)
+    if request.no_text and "text" in collected.arrays:
         raise BundleError(
-            f"--no-text: {found.places['text']} holds features of the class names. Leave one out."
+            f"--no-text: {collected.places['text']} holds features of the class names. "
+            "Leave one out."
         )
-    if ("text" not in found.arrays and not request.no_text) or "test" not in found.arrays:
-        raise BundleError(_missing(request, found))
-    return _mended(request, found)
+    if ("text" not in collected.arrays and not request.no_text) or "test" not in collected.arrays:
+        raise BundleError(_missing(request, collected))
+    return _mended(request, collected)
 
 
 def write(imported: Imported, out: Path, *, force: bool = False) -> bool:
     """Write the bundle.
 
     Returns:
-        False where the file is there with the same content already.
+        False if the file exists with the same content.
 
     Raises:
-        BundleError: If another file is there and `force` is false, or the content is no bundle.
+        BundleError: If the file exists with other content and `force` is false, or the content is
+            no bundle.
         OutputError: If it cannot be written.
     """
     content = as_bundle(imported.tensors, imported.meta)
@@ -175,14 +177,14 @@ def as_bundle(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
     )
 
 
-def _from_source(request: Request, source: Path, found: _Found) -> None:
+def _from_source(request: Request, source: Path, collected: _Collected) -> None:
     if not source.exists():
         raise BundleError(f"{source}: there is no such file or folder.")
     if (source / "img_emb").is_dir():
-        _retrieved("test", source, found)
+        _retrieved("test", source, collected)
         return
-    given = tuple(request.parts)
-    said = {"dataset": request.dataset or "", "encoder": request.encoder or ""}
+    given_parts = tuple(request.parts)
+    wanted = {"dataset": request.dataset or "", "encoder": request.encoder or ""}
     if source.is_dir():
         files = sorted(p.name for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
         if not files:
@@ -190,30 +192,30 @@ def _from_source(request: Request, source: Path, found: _Found) -> None:
                 f"{source} has no file that ends in {', '.join(SUFFIXES)}. Name the parts by hand: "
                 "--text FILE --test FILE, and so on."
             )
-        found.chosen = choose(files, source, given=given, shots=request.shots, **said)
-        for part, name in found.chosen.places.items():
-            found.add(part, name, _only(source / name))
-        found.meta, found.classnames = _beside(source)
+        collected.chosen = choose(files, source, given=given_parts, shots=request.shots, **wanted)
+        for part, name in collected.chosen.places.items():
+            collected.add(part, name, _only(source / name))
+        collected.meta, collected.classnames = _beside(source)
         return
-    arrays, found.meta = read_arrays(source)
+    arrays, collected.meta = read_arrays(source)
     if _SPLIT_COLUMN in arrays and isinstance(arrays[_SPLIT_COLUMN], list):
         arrays = _by_split(source, arrays)
     names = arrays.pop("classnames", None)
     if isinstance(names, list):
-        found.classnames = names
-    found.meta |= _words(arrays)
+        collected.classnames = names
+    collected.meta |= _words(arrays)
     if list(arrays) == [""]:
         raise BundleError(
             f"{source} holds one array without a name. Say what it is: --text, --support or --test "
             f"{source}."
         )
-    found.chosen = choose(arrays, source, given=given, shots=request.shots, **said)
-    for part, name in found.chosen.places.items():
-        found.add(part, f"{source.name}:{name}", arrays[name])
+    collected.chosen = choose(arrays, source, given=given_parts, shots=request.shots, **wanted)
+    for part, name in collected.chosen.places.items():
+        collected.add(part, f"{source.name}:{name}", arrays[name])
 
 
 def _words(arrays: dict[str, Array]) -> dict[str, Any]:
-    """Take the single values that say what a bundle's metadata says, of a file without any."""
+    """Take the metadata out of the arrays of a file: single values under a name of metadata."""
     words: dict[str, Any] = {}
     for name in ("dataset", "encoder", "support_from"):
         value = arrays.get(name)
@@ -228,16 +230,16 @@ def _words(arrays: dict[str, Array]) -> dict[str, Any]:
 
 
 def _beside(folder: Path) -> tuple[dict[str, Any], list[str] | None]:
-    """What a folder says of itself, and its class names."""
+    """Metadata of a folder, and its class names."""
     meta: dict[str, Any] = {}
     if (folder / META).exists():
         try:
-            said = read_json(folder / META)
+            content = read_json(folder / META)
         except (OSError, ValueError) as error:
             raise BundleError(f"{folder / META} cannot be read: {error}.") from error
-        if not isinstance(said, dict):
+        if not isinstance(content, dict):
             raise BundleError(f"{folder / META} is no JSON object.")
-        meta = said
+        meta = content
     names = next((folder / name for name in _NAMES if (folder / name).exists()), None)
     return meta, None if names is None else _names(names)
 
@@ -250,7 +252,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _only(path: Path) -> Array:
-    """The array of a file that holds one."""
+    """The array of a file that holds exactly one."""
     arrays, _ = read_arrays(path)
     if len(arrays) != 1:
         names = ", ".join(sorted(arrays)) or "none"
@@ -261,7 +263,7 @@ def _only(path: Path) -> Array:
 
 
 def _by_split(source: Path, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The columns of a table, parted by its column of splits."""
+    """Divide the columns of a table by its column ``split``."""
     splits = arrays.pop(_SPLIT_COLUMN)
     parted: dict[str, Array] = {}
     for split in dict.fromkeys(splits if isinstance(splits, list) else ()):
@@ -270,39 +272,39 @@ def _by_split(source: Path, arrays: dict[str, Array]) -> dict[str, Array]:
             raise BundleError(
                 f"{source}: the column 'split' has '{split[:60]}', known are {', '.join(_SPLITS)}."
             )
-        rows = [i for i, each in enumerate(splits) if each == split]
+        rows = [i for i, row_split in enumerate(splits) if row_split == split]
         for name, array in arrays.items():
             label = name in _LABEL_COLUMNS
             if not label and isinstance(array, list):
                 continue
-            own = [array[i] for i in rows] if isinstance(array, list) else array[rows]
+            values = [array[i] for i in rows] if isinstance(array, list) else array[rows]
             key = LABELS[part] if label else part
             if key in parted:
                 raise BundleError(f"{source}: two of its columns may be '{key}'.")
-            parted[key] = own
+            parted[key] = values
     return parted
 
 
-def _by_hand(part: str, spec: str, found: _Found) -> None:
+def _by_hand(part: str, spec: str, collected: _Collected) -> None:
     """Read a part that the user names as ``FILE``, ``FILE:NAME``, or a folder of clip-retrieval."""
     path, _, name = spec.rpartition(":")
     if Path(spec).exists() or not path:
         path, name = spec, ""
     place = Path(path).expanduser()
     if place.is_dir():
-        _retrieved(part, place, found)
+        _retrieved(part, place, collected)
         return
     arrays, _ = read_arrays(place)
     if name:
         if name not in arrays:
             has = ", ".join(sorted(arrays)) or "none"
             raise BundleError(f"{place} has no array '{name}'. It has: {has[:200]}.")
-        found.add(part, spec, arrays[name])
+        collected.add(part, spec, arrays[name])
     else:
-        found.add(part, place.name, _only(place))
+        collected.add(part, place.name, _only(place))
 
 
-def _retrieved(part: str, folder: Path, found: _Found) -> None:
+def _retrieved(part: str, folder: Path, collected: _Collected) -> None:
     """Read what ``clip-retrieval inference`` wrote: numbered arrays, and a table of the images."""
     kind = _RETRIEVAL.get(part, "img_emb")
     inner = folder / kind if (folder / kind).is_dir() else folder
@@ -319,9 +321,9 @@ def _retrieved(part: str, folder: Path, found: _Found) -> None:
         rows.append(array)
     if len({array.shape[1] for array in rows}) > 1:
         raise BundleError(f"{inner}: its {len(files)} files have rows of several widths.")
-    found.add(part, f"{inner.name}, {len(files)} files", torch.cat(rows))
+    collected.add(part, f"{inner.name}, {len(files)} files", torch.cat(rows))
     tables = sorted((folder / "metadata").glob("*.parquet"), key=_number)
-    if part == "text" or not tables or LABELS[part] in found.arrays:
+    if part == "text" or not tables or LABELS[part] in collected.arrays:
         return
     columns = [read_arrays(path)[0] for path in tables]
     for name in (*_LABEL_COLUMNS, "image_path"):
@@ -330,10 +332,10 @@ def _retrieved(part: str, folder: Path, found: _Found) -> None:
         each = [c[name] for c in columns]
         names = [x for one in each for x in (one if isinstance(one, list) else one.tolist())]
         if name == "image_path":  # of class folders, if they are: see `_of_folders`
-            found.arrays["image_path"] = names
+            collected.arrays["image_path"] = names
         else:
             array = names if isinstance(names[0], str) else torch.tensor(names)
-            found.add(LABELS[part], f"metadata:{name}", array)
+            collected.add(LABELS[part], f"metadata:{name}", array)
         return
 
 
@@ -342,49 +344,53 @@ def _number(path: Path) -> tuple[int, str]:
     return (int(digits[-1]) if digits else -1, path.name)
 
 
-def _of_folders(found: _Found, told: Told) -> None:
-    """Take the folders of the images for their classes, where every one is called as a class."""
-    paths = found.arrays.pop("image_path", None)
-    if not isinstance(paths, list) or found.classnames is None or "test_labels" in found.arrays:
+def _of_folders(collected: _Collected, notes: ImportNotes) -> None:
+    """Label the test images by their folders, if every folder has the name of a class."""
+    paths = collected.arrays.pop("image_path", None)
+    if (
+        not isinstance(paths, list)
+        or collected.classnames is None
+        or "test_labels" in collected.arrays
+    ):
         return
-    known = {squash(name) for name in found.classnames}
+    known = {squash(name) for name in collected.classnames}
     folders = [Path(path.replace("\\", "/")).parent.name for path in paths]
     if all(squash(folder) in known for folder in folders):
-        found.arrays["test_labels"] = folders
-        told.places["test_labels"] = "the folders of image_path"
+        collected.arrays["test_labels"] = folders
+        notes.places["test_labels"] = "the folders of image_path"
 
 
-def _missing(request: Request, found: _Found) -> str:
-    part = "test" if "text" in found.arrays or request.no_text else "text"
+def _missing(request: Request, collected: _Collected) -> str:
+    part = "test" if "text" in collected.arrays or request.no_text else "text"
     where = f"{request.source}: " if request.source is not None else ""
-    what = {
+    lack = {
         "text": "no features of the class names, as in text_weights.pt. Tip-Adapter keeps none: "
         "encode the prompts and give --text FILE, or --no-text for an encoder that reads none",
         "test": "no features of test images, as in test_f.pt. Give --test FILE",
     }[part]
-    has = ", ".join(found.places.values())
-    return f"{where}{what}." + (f" It has: {has[:300]}." if has else "")
+    has = ", ".join(collected.places.values())
+    return f"{where}{lack}." + (f" It has: {has[:300]}." if has else "")
 
 
-def _mended(request: Request, found: _Found) -> Imported:
-    told = Told(dict(found.places))
-    _of_folders(found, told)
-    meta = dict(found.meta)
-    if found.classnames is not None:
-        meta["classnames"] = found.classnames
+def _mended(request: Request, collected: _Collected) -> Imported:
+    notes = ImportNotes(dict(collected.places))
+    _of_folders(collected, notes)
+    meta = dict(collected.meta)
+    if collected.classnames is not None:
+        meta["classnames"] = collected.classnames
     names = meta.get("classnames")
     names = names if isinstance(names, list) and all(isinstance(n, str) for n in names) else None
-    arrays, shapes = found.arrays, {p: _shape(a) for p, a in found.arrays.items()}
+    arrays, shapes = collected.arrays, {p: _shape(a) for p, a in collected.arrays.items()}
     if unpaired := next((p for p in LABELS.values() if p in arrays and _of(p) not in arrays), None):
         raise BundleError(
-            f"{told.name(unpaired)}: there are no features for them. Give --{_of(unpaired)} FILE."
+            f"{notes.name(unpaired)}: there are no features for them. Give --{_of(unpaired)} FILE."
         )
     if bare := next((p for p in ("support", "val") if p in arrays and LABELS[p] not in arrays), ""):
         raise BundleError(
-            f"{told.name(bare)}: there are no labels for them. Give --{bare}-labels FILE."
+            f"{notes.name(bare)}: there are no labels for them. Give --{bare}-labels FILE."
         )
-    given = {
-        part: labels(part, arrays[part], names, request.layout, told)
+    labels_by_part = {
+        part: labels(part, arrays[part], names, request.layout, notes)
         for part in LABELS.values()
         if part in arrays
     }
@@ -392,44 +398,44 @@ def _mended(request: Request, found: _Found) -> Imported:
     for part in FEATURES:
         array = arrays.get(part)
         if isinstance(array, list):
-            raise BundleError(f"{told.name(part)} holds names, and features are floats.")
+            raise BundleError(f"{notes.name(part)} holds names, and features are floats.")
         if array is not None:
             raw[part] = array
-    rows = orient(raw, given, None if names is None else len(names), request.layout, told)
-    tensors = {part: unit_rows(part, array, told) for part, array in rows.items()}
+    rows = orient(raw, labels_by_part, None if names is None else len(names), request.layout, notes)
+    tensors = {part: unit_rows(part, array, notes) for part, array in rows.items()}
     if "text" in tensors:
         classes = len(tensors["text"])
     else:
-        classes = _classes_without_text(given, names, told)
-    tensors |= numbered(given, classes, told)
+        classes = _classes_without_text(labels_by_part, names, notes)
+    tensors |= numbered(labels_by_part, classes, notes)
     for part in EXTRAS:
         array = arrays.get(part)
         if isinstance(array, Tensor):
             tensors[part] = array
-    meta |= _said(request, found, told)
+    meta |= _metadata(request, collected, notes)
     doubts = _doubts(tensors, meta)
-    return Imported(tensors, meta, _lines(found, told, shapes), doubts)
+    return Imported(tensors, meta, _lines(collected, notes, shapes), doubts)
 
 
 def _classes_without_text(
-    given: Mapping[str, Tensor], names: Sequence[str] | None, told: Told
+    labels_by_part: Mapping[str, Tensor], names: Sequence[str] | None, notes: ImportNotes
 ) -> int:
-    """How many classes there are, by their names, else by the labels of the support.
+    """Count the classes by their names, else by the labels of the support.
 
     Raises:
-        BundleError: If neither is there.
+        BundleError: If the source has neither.
     """
     if names is not None:
         return len(names)
-    own = given.get("support_labels")
-    if own is None:
+    support_labels = labels_by_part.get("support_labels")
+    if support_labels is None:
         raise BundleError(
             "without text, class names or labels of the support say how many classes there are. "
             "Give --classnames FILE with one name a line, or --support-labels FILE."
         )
-    least = min(int(each.min()) for each in given.values())
-    classes = int(own.max()) + 1 - (least == 1)  # labels may be numbered from 1
-    told.lines.append(f"classes: {classes}, as many as the labels of the support have")
+    least = min(int(part_labels.min()) for part_labels in labels_by_part.values())
+    classes = int(support_labels.max()) + 1 - (least == 1)  # labels may be numbered from 1
+    notes.lines.append(f"classes: {classes}, as many as the labels of the support have")
     return classes
 
 
@@ -443,22 +449,22 @@ def _shape(array: Array) -> str:
     return f"{str(array.dtype).removeprefix('torch.')} {tuple(array.shape)}"
 
 
-def _said(request: Request, found: _Found, told: Told) -> dict[str, Any]:
-    """Dataset, encoder and logit scale: by hand, else by the files, else by the names of files."""
-    said: dict[str, Any] = {}
+def _metadata(request: Request, collected: _Collected, notes: ImportNotes) -> dict[str, Any]:
+    """Dataset, encoder and logit scale: from the user, else from metadata, else from file names."""
+    metadata: dict[str, Any] = {}
     for name, by_hand, by_name, usual in (
-        ("dataset", request.dataset, found.chosen.dataset, _folder_name(request)),
-        ("encoder", request.encoder, BACKBONES.get(found.chosen.encoder, ""), "unknown"),
+        ("dataset", request.dataset, collected.chosen.dataset, _folder_name(request)),
+        ("encoder", request.encoder, BACKBONES.get(collected.chosen.encoder, ""), "unknown"),
     ):
-        said[name] = by_hand or found.meta.get(name) or by_name or usual
-    place = found.places.get("support", "").rpartition(":")[2]
-    origin = request.support_from or found.meta.get("support_from") or made_of(place)
-    if origin and "support" in found.arrays:
-        said["support_from"] = origin
-    said["logit_scale"] = request.logit_scale or found.meta.get("logit_scale") or 100.0
-    if said["encoder"] == "unknown":
-        told.lines.append("encoder: nothing says which; give --encoder MODEL:TAG")
-    return said
+        metadata[name] = by_hand or collected.meta.get(name) or by_name or usual
+    place = collected.places.get("support", "").rpartition(":")[2]
+    origin = request.support_from or collected.meta.get("support_from") or made_of(place)
+    if origin and "support" in collected.arrays:
+        metadata["support_from"] = origin
+    metadata["logit_scale"] = request.logit_scale or collected.meta.get("logit_scale") or 100.0
+    if metadata["encoder"] == "unknown":
+        notes.lines.append("encoder: nothing says which; give --encoder MODEL:TAG")
+    return metadata
 
 
 def _folder_name(request: Request) -> str:
@@ -468,18 +474,18 @@ def _folder_name(request: Request) -> str:
     return source.resolve().name if source.is_dir() else source.stem
 
 
-def _lines(found: _Found, told: Told, shapes: Mapping[str, str]) -> list[str]:
+def _lines(collected: _Collected, notes: ImportNotes, shapes: Mapping[str, str]) -> list[str]:
     lines = []
-    if found.chosen.whose:
-        lines.append(f"layout: {found.chosen.whose}")
+    if collected.chosen.convention:
+        lines.append(f"layout: {collected.chosen.convention}")
     for part in (*PARTS, *EXTRAS):
-        if part in told.places:
+        if part in notes.places:
             shape = f" {shapes[part]}" if part in shapes else ""
-            mended = "; ".join(told.mended.get(part, ["as it is"]))
-            lines.append(f"{part}: {told.places[part]}{shape}; {mended}")
-    if found.chosen.unread:
-        lines.append(f"left alone: {', '.join(found.chosen.unread)}")
-    return lines + told.lines
+            mended = "; ".join(notes.mended.get(part, ["as it is"]))
+            lines.append(f"{part}: {notes.places[part]}{shape}; {mended}")
+    if collected.chosen.unread:
+        lines.append(f"left alone: {', '.join(collected.chosen.unread)}")
+    return lines + notes.lines
 
 
 def _doubts(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A feature bundle as other programs read features."""
+"""Write the features of a bundle in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Format = Literal["bundle", "npz", "tip-adapter"]
 
 @dataclass(frozen=True)
 class Content:
-    """What a bundle holds, as it is stored."""
+    """Tensors and metadata of a bundle, as stored."""
 
     tensors: Mapping[str, Tensor]
     meta: Mapping[str, Any]
 
 
 def read_bundle(path: Path, most: int = MOST) -> Content:
-    """Read a bundle whole, after it was checked.
+    """Check a bundle and read all of it.
 
     Raises:
         BundleError: If it is no feature bundle.
@@ -68,7 +68,7 @@ def write(content: Content, to: Path, *, force: bool = False) -> list[Path]:
     """Write the features.
 
     Args:
-        content: What is written.
+        content: The features.
         to: ``FILE.safetensors``, ``FILE.npz``, or a folder for Tip-Adapter's files.
         force: Whether to replace files that hold something else.
 
@@ -76,7 +76,7 @@ def write(content: Content, to: Path, *, force: bool = False) -> list[Path]:
         The files.
 
     Raises:
-        BundleError: If a file is there with other content, or the format cannot hold the features.
+        BundleError: If a file exists with other content, or the format cannot hold the features.
         OutputError: If a file cannot be written.
     """
     kind = format_of(to)
@@ -99,17 +99,17 @@ def tip_adapter(content: Content) -> dict[str, bytes]:
     """The files of Tip-Adapter's cache folder, by name.
 
     Keys ``(D, M)``, one-hot values ``(M, K)``, features ``(N, D)`` and text weights ``(D, K)`` of
-    one type, as the authors' products of them ask for. What their code has no file for is beside
-    them under its name in a bundle. There are no text weights where the encoder reads no text.
+    one type, so that the authors' matrix products work. Tensors for which their code has no file
+    keep their name in a bundle. An encoder that reads no text has no text weights.
     """
     tensors = content.tensors
     files = {"text_weights.pt": _saved(tensors["text"].T)} if "text" in tensors else {}
     if "support" in tensors:
         labels, keys = tensors["support_labels"].long(), tensors["support"]
-        known = (
+        classes = (
             len(tensors["text"]) if "text" in tensors else len(content.meta.get("classnames", ()))
         )
-        per_class = torch.bincount(labels, minlength=known)
+        per_class = torch.bincount(labels, minlength=classes)
         shots = int(per_class.max())
         one_hot = torch.nn.functional.one_hot(labels, len(per_class)).to(keys.dtype)
         files[f"keys_{shots}shots.pt"] = _saved(keys.T)
@@ -135,8 +135,8 @@ def _npz(content: Content) -> bytes:
     arrays = {name: tensor.numpy() for name, tensor in content.tensors.items()}
     if isinstance(names := content.meta.get("classnames"), list):
         arrays["classnames"] = np.array([str(name) for name in names])
-    said = {name: value for name, value in content.meta.items() if name != "classnames"}
-    arrays |= {name: np.array(value) for name, value in said.items()}
+    facts = {name: value for name, value in content.meta.items() if name != "classnames"}
+    arrays |= {name: np.array(value) for name, value in facts.items()}
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w") as archive:
         for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Names under which others keep features: which file of a folder, or which array, is which part."""
+"""Recognise the parts of a task by the file and array names that other programs use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTRAS = (
     *("text_prompts", "support_views", "spatial", "val_spatial"),
     *("text_norms", "support_norms", "val_norms", "test_norms"),
 )
-"""What else a bundle may hold; it is taken as it is."""
+"""Other tensors that a bundle may hold; they are copied unchanged."""
 
 BACKBONES = {
     "RN50": "RN50:openai",
@@ -32,15 +32,15 @@ BACKBONES = {
 
 @dataclass(frozen=True)
 class Role:
-    """Which part of a task a file or an array is, by its name.
+    """The part of a task that a file or an array holds, read off its name.
 
     Attributes:
         part: One of `PARTS`.
-        kind: What tells it from others of the same part, such as ``clip_dalle``.
-        dataset: The dataset that the name says; empty where it says none.
+        kind: Distinguishes several of the same part, such as ``clip_dalle``.
+        dataset: The dataset in the name; empty if it has none.
         encoder: The encoder, likewise.
-        shots: Images per class, likewise; 0 where it says none.
-        whose: Whose layout it is.
+        shots: Images per class, likewise; 0 if the name has none.
+        convention: The program that names files so, such as ``SuS-X``.
     """
 
     part: str
@@ -48,13 +48,13 @@ class Role:
     dataset: str = ""
     encoder: str = ""
     shots: int = 0
-    whose: str = ""
+    convention: str = ""
 
 
 _TIP = "Tip-Adapter"
 _DALLE = "clip_dalle"
 _PATTERNS: tuple[tuple[str, str, str], ...] = (
-    # part or "*" for support/val/test by the group `split`, pattern of the whole name, whose
+    # part or "*" for support/val/test by the group `split`; pattern of the whole name; program
     ("support", r"keys_(?P<shots>\d+)shots?", _TIP),
     ("support_labels", r"values_(?P<shots>\d+)shots?", _TIP),
     ("*", r"(?P<split>val|test)_f", _TIP),
@@ -98,48 +98,48 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     ("test", r"(image_)?(features|emb(eddings)?|vectors?)|img_emb", ""),
     ("test_labels", r"labels?|targets?|class", ""),
 )
-_COMPILED = [(part, re.compile(pattern), whose) for part, pattern, whose in _PATTERNS]
+_COMPILED = [(part, re.compile(pattern), convention) for part, pattern, convention in _PATTERNS]
 
 
-def role(name: str) -> Role | None:
-    """What a file (its name without the ending) or an array is; None for a name nobody uses."""
-    for part, pattern, whose in _COMPILED:
+def role_of(name: str) -> Role | None:
+    """The role of a file (named without its ending) or of an array; None for an unknown name."""
+    for part, pattern, convention in _COMPILED:
         if match := pattern.fullmatch(name):
-            said = {key: value or "" for key, value in match.groupdict().items()}
+            fields = {key: value or "" for key, value in match.groupdict().items()}
             return Role(
-                part=part.replace("*", said.get("split", "")),
-                kind=said.get("kind", "").strip("_"),
-                dataset=said.get("dataset", ""),
-                encoder=said.get("encoder", ""),
-                shots=int(said.get("shots") or 0),
-                whose=whose,
+                part=part.replace("*", fields.get("split", "")),
+                kind=fields.get("kind", "").strip("_"),
+                dataset=fields.get("dataset", ""),
+                encoder=fields.get("encoder", ""),
+                shots=int(fields.get("shots") or 0),
+                convention=convention,
             )
     return None
 
 
 def made_of(name: str) -> str:
-    """What made the images of a support set, by its name: ``sus-sd-photo``; empty if unsaid."""
-    found = role(_stem(Path(name).name))
-    made = found is not None and (found.kind.startswith("sus") or found.kind == _DALLE)
-    return found.kind.replace("_", "-") if found and made else ""
+    """The recipe of a support set by its name, such as ``sus-sd-photo``; empty if unknown."""
+    match = role_of(_stem(Path(name).name))
+    is_made = match is not None and (match.kind.startswith("sus") or match.kind == _DALLE)
+    return match.kind.replace("_", "-") if match and is_made else ""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which file of a folder, or which array of a file, is which part.
+    """The files of a folder, or the arrays of a file, that were chosen for the parts of a task.
 
     Attributes:
         places: By part.
-        dataset: The dataset that the names say; empty where they say none.
+        dataset: The dataset in the names; empty if they have none.
         encoder: The encoder, likewise.
-        whose: Whose layout it is; empty where the names are nobody's.
-        unread: Names that are left alone.
+        convention: The program that names files so; empty if the names follow none.
+        unread: Names of files or arrays that were not chosen.
     """
 
     places: dict[str, str] = field(default_factory=dict)
     dataset: str = ""
     encoder: str = ""
-    whose: str = ""
+    convention: str = ""
     unread: tuple[str, ...] = ()
 
 
@@ -157,20 +157,20 @@ def choose(
     Args:
         names: Names of files or arrays. The ending of a file says nothing here.
         where: The folder or file, for messages.
-        given: Parts that are given by hand, and not looked for.
-        dataset: Which dataset, where the names say several.
-        encoder: Which encoder, likewise.
-        shots: Which support set, by its images per class.
+        given: Parts that the user gives; these are not searched for.
+        dataset: The dataset to choose if the names have several.
+        encoder: The encoder to choose, likewise.
+        shots: The support set to choose, by its images per class.
 
     Raises:
         BundleError: If two names stand for one part and no option says which.
     """
     names = list(names)
-    roles = {name: found for name in names if (found := role(_stem(name)))}
+    roles = {name: role for name in names if (role := role_of(_stem(name)))}
     unread = tuple(name for name in names if name not in roles and _stem(name) not in EXTRAS)
     roles = _narrow(roles, where, dataset, encoder)
     if "features_test" not in map(_stem, roles):
-        roles = {name: _as_test(found) for name, found in roles.items()}
+        roles = {name: _as_test(role) for name, role in roles.items()}
     chosen = {_stem(name): name for name in names if _stem(name) in EXTRAS}
     support = _supports(roles, given, where, shots)
     for part in PARTS:
@@ -180,7 +180,7 @@ def choose(
             if part in support:
                 chosen[part] = support[part]
             continue
-        matches = [name for name, found in roles.items() if found.part == part]
+        matches = [name for name, role in roles.items() if role.part == part]
         if len(matches) > 1:
             raise BundleError(
                 f"{where} has {len(matches)} that may be '{part}': {_some(matches)}. Say which: "
@@ -192,9 +192,9 @@ def choose(
     left = tuple(name for name in roles if name not in chosen.values())
     return Chosen(
         places=chosen,
-        dataset=next((each.dataset for each in used if each.dataset), ""),
-        encoder=next((each.encoder for each in used if each.encoder), ""),
-        whose=next((each.whose for each in used if each.whose), ""),
+        dataset=next((role.dataset for role in used if role.dataset), ""),
+        encoder=next((role.encoder for role in used if role.encoder), ""),
+        convention=next((role.convention for role in used if role.convention), ""),
         unread=unread + left,
     )
 
@@ -207,30 +207,30 @@ def _shown(where: Path, name: str) -> str:
     return f"{where / name}" if where.is_dir() else f"{where}:{name}"
 
 
-def _as_test(found: Role) -> Role:
-    """clip_benchmark calls what it tests on ``val`` where it has no split to tune on."""
-    if found.whose == "clip_benchmark" and found.part.startswith("val"):
-        return Role(found.part.replace("val", "test"), whose=found.whose)
-    return found
+def _as_test(role: Role) -> Role:
+    """The same as a test part: clip_benchmark names its test split ``val`` if it has no other."""
+    if role.convention == "clip_benchmark" and role.part.startswith("val"):
+        return Role(role.part.replace("val", "test"), convention=role.convention)
+    return role
 
 
 def _narrow(roles: dict[str, Role], where: Path, dataset: str, encoder: str) -> dict[str, Role]:
     """Leave out the names of other datasets and encoders than the ones asked for."""
-    for what, wanted in (("dataset", dataset), ("encoder", encoder)):
-        said = {getattr(found, what) for found in roles.values()} - {""}
-        if len(said) < 2:
+    for axis, wanted in (("dataset", dataset), ("encoder", encoder)):
+        values = {getattr(role, axis) for role in roles.values()} - {""}
+        if len(values) < 2:
             continue
         spelt = _letters(BACKBONES_BACK.get(wanted, wanted.partition(":")[0]))
-        kept = {each for each in said if wanted and _letters(each) == spelt}
+        kept = {value for value in values if wanted and _letters(value) == spelt}
         if not kept:
             raise BundleError(
-                f"{where} holds features of {len(said)} {what}s: {_some(sorted(said))}. Say which "
-                f"with --{what} NAME."
+                f"{where} holds features of {len(values)} {axis}s: {_some(sorted(values))}. Say "
+                f"which with --{axis} NAME."
             )
         roles = {
-            name: found
-            for name, found in roles.items()
-            if not getattr(found, what) or getattr(found, what) in kept
+            name: role
+            for name, role in roles.items()
+            if not getattr(role, axis) or getattr(role, axis) in kept
         }
     return roles
 
@@ -249,17 +249,19 @@ def _supports(
     if "support" in given:
         return {}
     sets: dict[tuple[str, int], dict[str, str]] = {}
-    for name, found in roles.items():
-        if found.part in ("support", "support_labels"):
-            parts = sets.setdefault((found.kind, found.shots), {})
-            if found.part in parts:
+    for name, role in roles.items():
+        if role.part in ("support", "support_labels"):
+            parts = sets.setdefault((role.kind, role.shots), {})
+            if role.part in parts:
                 raise BundleError(
-                    f"{where} has 2 that may be '{found.part}': {parts[found.part]}, {name}. Say "
-                    f"which: --{found.part.replace('_', '-')} {_shown(where, name)}."
+                    f"{where} has 2 that may be '{role.part}': {parts[role.part]}, {name}. Say "
+                    f"which: --{role.part.replace('_', '-')} {_shown(where, name)}."
                 )
-            parts[found.part] = name
+            parts[role.part] = name
     whole = {key: parts for key, parts in sets.items() if "support" in parts}
-    if any(kind != _DALLE for kind, _ in whole):  # images that CaFo adds, and no draw of its own
+    if any(
+        kind != _DALLE for kind, _ in whole
+    ):  # CaFo adds these images to a draw; they are no draw
         whole = {key: parts for key, parts in whole.items() if key[0] != _DALLE}
     if shots is not None:
         whole = {key: parts for key, parts in whole.items() if key[1] == shots}

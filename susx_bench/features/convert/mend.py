@@ -1,7 +1,7 @@
-"""Arrays as others keep them, made into what a feature bundle holds.
+"""Turn the arrays of other programs into the tensors of a feature bundle.
 
-What is mended is told; what cannot be told from the arrays themselves is refused, with the option
-that decides.
+Every repair is noted. If the arrays do not show how to read them, the error names the option that
+decides.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ Layout = Literal["rows", "columns"]
 
 
 @dataclass
-class Told:
-    """What was found and mended, for people.
+class ImportNotes:
+    """What an import read and repaired, for the user to see.
 
     Attributes:
-        places: Where each part was found.
-        mended: What was done to each part.
-        lines: What is about no single part.
+        places: The file or array that each part was read from.
+        mended: The repairs of each part.
+        lines: Notes that are about no single part.
     """
 
     places: dict[str, str]
     mended: dict[str, list[str]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
-    def mend(self, part: str, what: str) -> None:
-        """Remember what was done to a part."""
-        self.mended.setdefault(part, []).append(what)
+    def mend(self, part: str, repair: str) -> None:
+        """Note a repair of a part."""
+        self.mended.setdefault(part, []).append(repair)
 
     def name(self, part: str) -> str:
-        """A part and where it was found, for messages."""
+        """A part and the place it was read from, for messages."""
         return f"{part} ({self.places[part]})"
 
 
@@ -52,7 +52,7 @@ def labels(
     array: Array,
     classnames: Sequence[str] | None,
     layout: Mapping[str, Layout],
-    told: Told,
+    notes: ImportNotes,
 ) -> Tensor:
     """Labels as whole numbers.
 
@@ -60,8 +60,8 @@ def labels(
         part: Which labels.
         array: Whole numbers ``(M,)``, one-hot rows ``(M, K)`` or columns ``(K, M)``, or names.
         classnames: Names of the classes, for labels that are names.
-        layout: How one-hot labels lie, where they do not say.
-        told: Where to tell what was mended.
+        layout: How one-hot labels lie, if their shape does not show it.
+        notes: Receives the repairs.
 
     Returns:
         ``(M,)`` int64, as they are numbered there.
@@ -69,13 +69,13 @@ def labels(
     Raises:
         BundleError: If they are none of these.
     """
-    where = told.name(part)
+    where = notes.name(part)
     if isinstance(array, list):
-        return _of_names(where, part, array, classnames, told)
+        return _of_names(where, part, array, classnames, notes)
     if array.ndim == 2 and 1 in array.shape:
         array = array.flatten()
     if array.ndim == 2:
-        array = _of_one_hot(where, part, array, layout.get(part), told)
+        array = _of_one_hot(where, part, array, layout.get(part), notes)
     if array.ndim != 1 or not len(array):
         raise BundleError(
             f"{where} has shape {tuple(array.shape)}; labels are whole numbers (M,) or one-hot "
@@ -84,12 +84,16 @@ def labels(
     if array.is_floating_point():
         if not (array.isfinite() & (array == array.round())).all():
             raise BundleError(f"{where} holds fractions or NaN, and labels are whole numbers.")
-        told.mend(part, "whole numbers kept as floats: cast")
+        notes.mend(part, "whole numbers kept as floats: cast")
     return array.long()
 
 
 def _of_names(
-    where: str, part: str, names: Sequence[str], classnames: Sequence[str] | None, told: Told
+    where: str,
+    part: str,
+    names: Sequence[str],
+    classnames: Sequence[str] | None,
+    notes: ImportNotes,
 ) -> Tensor:
     """Labels that are names, by the names of the classes."""
     if classnames is None:
@@ -101,18 +105,20 @@ def _of_names(
     squashed = {squash(name): i for i, name in enumerate(classnames)}
     if len(squashed) == len(classnames):
         places = squashed | places
-    found = [places.get(name, places.get(squash(name), -1)) for name in names]
-    if -1 in found:
-        unknown = sorted({name for name, place in zip(names, found, strict=True) if place < 0})
+    numbers = [places.get(name, places.get(squash(name), -1)) for name in names]
+    if -1 in numbers:
+        unknown = sorted({name for name, place in zip(names, numbers, strict=True) if place < 0})
         raise BundleError(
             f"{where} has the name '{unknown[0][:60]}' in {len(unknown)} unknown names of "
             f"{len(set(names))}, and it is none of the {len(classnames)} classes."
         )
-    told.mend(part, "names: numbered by --classnames")
-    return torch.tensor(found)
+    notes.mend(part, "names: numbered by --classnames")
+    return torch.tensor(numbers)
 
 
-def _of_one_hot(where: str, part: str, array: Tensor, layout: Layout | None, told: Told) -> Tensor:
+def _of_one_hot(
+    where: str, part: str, array: Tensor, layout: Layout | None, notes: ImportNotes
+) -> Tensor:
     """Labels of one-hot rows, or columns."""
     binary = bool(((array == 0) | (array == 1)).all())
     by = {
@@ -132,28 +138,28 @@ def _of_one_hot(where: str, part: str, array: Tensor, layout: Layout | None, tol
             f"--layout {part}=columns."
         )
     rows = by["rows"] if layout is None else layout == "rows"
-    told.mend(part, "one-hot: taken as numbers" if rows else "one-hot columns: taken as numbers")
+    notes.mend(part, "one-hot: taken as numbers" if rows else "one-hot columns: taken as numbers")
     return array.argmax(1 if rows else 0)
 
 
 def orient(
     features: Mapping[str, Tensor],
-    given: Mapping[str, Tensor],
+    labels_by_part: Mapping[str, Tensor],
     classes: int | None,
     layout: Mapping[str, Layout],
-    told: Told,
+    notes: ImportNotes,
 ) -> dict[str, Tensor]:
     """Give all features a row for each image or class.
 
-    Which side of an array is the width D follows from the labels, from the width that all arrays
-    share, and where that does not do from which of its sides has unit length.
+    The side of an array that is the width D follows from the labels and from the width that all
+    arrays share; if these leave a choice, it is the side along which vectors have unit length.
 
     Args:
         features: 2-D arrays by part.
-        given: Labels by part.
-        classes: Number of classes, where names say it.
-        layout: What is said by hand.
-        told: Where to tell what was turned.
+        labels_by_part: Labels by part.
+        classes: Number of classes, if there are class names.
+        layout: What the user says, by part.
+        notes: Receives the repairs.
 
     Raises:
         BundleError: If no width fits all of them, or several do.
@@ -161,48 +167,48 @@ def orient(
     for part, array in features.items():
         if array.ndim != 2 or not array.is_floating_point():
             raise BundleError(
-                f"{told.name(part)} is {_kind(array)}, features are floats in rows or columns."
+                f"{notes.name(part)} is {_kind(array)}, features are floats in rows or columns."
             )
-    least = 1 + max((int(each.max()) for each in given.values() if len(each)), default=1)
+    least = 1 + max((int(each.max()) for each in labels_by_part.values() if len(each)), default=1)
     # Labels may be numbered from 1.
-    least -= min((int(each.min()) for each in given.values() if len(each)), default=0) >= 1
+    least -= min((int(each.min()) for each in labels_by_part.values() if len(each)), default=0) >= 1
 
     def fits(part: str, width: int, least: int) -> list[Layout]:
-        array, found = features[part], list[Layout]()
-        own = given.get(LABELS.get(part, ""))
+        array, layouts = features[part], list[Layout]()
+        labels_ = labels_by_part.get(LABELS.get(part, ""))
         for place, (rows, columns) in (("rows", array.shape), ("columns", array.T.shape)):
-            count = len(own) if own is not None else classes if part == "text" else None
+            count = len(labels_) if labels_ is not None else classes if part == "text" else None
             if columns != width or (count is not None and rows != count):
                 continue
             if (part == "text" and rows < least) or layout.get(part, place) != place:
                 continue
-            found.append("rows" if place == "rows" else "columns")
-        return found
+            layouts.append("rows" if place == "rows" else "columns")
+        return layouts
 
     widths = sorted({side for array in features.values() for side in array.shape})
     choices: list[dict[str, Layout]] = []
-    for fewest in (max(least, 2), 2):  # a label out of range is told where labels are checked
+    for fewest in (max(least, 2), 2):  # a label out of range is reported where labels are checked
         choices = choices or [
             dict(zip(features, chosen, strict=True))
             for width in widths
             for chosen in product(*(fits(part, width, fewest) for part in features))
         ]
     if not choices:
-        raise BundleError(_misfit(features, given, classes, told))
+        raise BundleError(_misfit(features, labels_by_part, classes, notes))
     if len(choices) > 1:
         choices = _by_length(features, choices)
     if len(choices) > 1:
         unsure = next(p for p in features if len({choice[p] for choice in choices}) > 1)
         raise BundleError(
-            f"{told.name(unsure)} is {_kind(features[unsure])}, and neither the other arrays nor "
+            f"{notes.name(unsure)} is {_kind(features[unsure])}, and neither the other arrays nor "
             f"the lengths of its rows say which side is the width. Say which: --layout "
             f"{unsure}=rows (a row for each image or class) or --layout {unsure}=columns."
         )
     turned = {}
     for part, array in features.items():
         if choices[0][part] == "columns":
-            each = "class" if part == "text" else "image"
-            told.mend(part, f"transposed, as it had a column for each {each} and not a row")
+            unit = "class" if part == "text" else "image"
+            notes.mend(part, f"transposed, as it had a column for each {unit} and not a row")
             array = array.T
         turned[part] = array
     return turned
@@ -215,7 +221,7 @@ def _kind(array: Tensor) -> str:
 def _by_length(
     features: Mapping[str, Tensor], choices: list[dict[str, Layout]]
 ) -> list[dict[str, Layout]]:
-    """Leave out what makes rows of an array whose columns alone have unit length."""
+    """Drop the choices that read an array by rows though only its columns have unit length."""
     unit = {
         part: {"rows": _is_unit(array), "columns": _is_unit(array.T)}
         for part, array in features.items()
@@ -234,79 +240,81 @@ def _is_unit(rows: Tensor) -> bool:
 
 def _misfit(
     features: Mapping[str, Tensor],
-    given: Mapping[str, Tensor],
+    labels_by_part: Mapping[str, Tensor],
     classes: int | None,
-    told: Told,
+    notes: ImportNotes,
 ) -> str:
     parts = []
     for part, array in features.items():
-        own = given.get(LABELS.get(part, ""))
-        beside = f" with {len(own)} labels" if own is not None else ""
+        labels_ = labels_by_part.get(LABELS.get(part, ""))
+        beside = f" with {len(labels_)} labels" if labels_ is not None else ""
         if part == "text" and classes is not None:
             beside = f" with {classes} class names"
-        parts.append(f"{told.name(part)} is {tuple(array.shape)}{beside}")
+        parts.append(f"{notes.name(part)} is {tuple(array.shape)}{beside}")
     return (
         f"no width fits all features: {'; '.join(parts)}. All come from one encoder, and have as "
         "many rows as labels."
     )
 
 
-def unit_rows(part: str, rows: Tensor, told: Told) -> Tensor:
-    """Features in float32 whose rows have unit length, as they are where they have it already.
+def unit_rows(part: str, rows: Tensor, notes: ImportNotes) -> Tensor:
+    """Features in float32 with rows of unit length; unchanged if they are so already.
 
     Raises:
         BundleError: If a row holds NaN or infinity, or is zero.
     """
     if rows.dtype != torch.float32:
-        told.mend(part, f"{str(rows.dtype).removeprefix('torch.')}: cast to float32")
+        notes.mend(part, f"{str(rows.dtype).removeprefix('torch.')}: cast to float32")
     length = rows.double().norm(dim=-1)
     wrong = (~length.isfinite() | (length == 0)).nonzero().flatten()
     if len(wrong):
         raise BundleError(
-            f"{told.name(part)}: {len(wrong)} of {len(rows)} rows hold NaN or infinity or are "
+            f"{notes.name(part)}: {len(wrong)} of {len(rows)} rows hold NaN or infinity or are "
             f"zero, the first is row {int(wrong[0])}. Encode these images again, or leave them out."
         )
     if ((length - 1).abs() < UNIT_TOLERANCE).all():
         return rows.to(torch.float32).contiguous()
     least, most = float(length.min()), float(length.max())
-    told.mend(part, f"rows {least:.4g} to {most:.4g} long: divided by their length")
+    notes.mend(part, f"rows {least:.4g} to {most:.4g} long: divided by their length")
     unit: Tensor = rows.double() / length[:, None]
     return unit.to(torch.float32).contiguous()
 
 
-def numbered(given: Mapping[str, Tensor], classes: int, told: Told) -> dict[str, Tensor]:
+def numbered(
+    labels_by_part: Mapping[str, Tensor], classes: int, notes: ImportNotes
+) -> dict[str, Tensor]:
     """Labels from 0 to K - 1; those from 1 to K are moved.
 
     Raises:
         BundleError: If one is out of range.
     """
-    if not given:
+    if not labels_by_part:
         return {}
-    low = min(int(each.min()) for each in given.values())
-    high = max(int(each.max()) for each in given.values())
+    low = min(int(values.min()) for values in labels_by_part.values())
+    high = max(int(values.max()) for values in labels_by_part.values())
     if low == 1 and high == classes:
-        for part in given:
-            told.mend(part, f"numbered from 1 to {classes}: moved to 0 to {classes - 1}")
-        return {part: each - 1 for part, each in given.items()}
-    for part, each in given.items():
-        wrong = ((each < 0) | (each >= classes)).nonzero().flatten()
+        for part in labels_by_part:
+            notes.mend(part, f"numbered from 1 to {classes}: moved to 0 to {classes - 1}")
+        return {part: values - 1 for part, values in labels_by_part.items()}
+    for part, values in labels_by_part.items():
+        wrong = ((values < 0) | (values >= classes)).nonzero().flatten()
         if len(wrong):
             first = int(wrong[0])
             raise BundleError(
-                f"{told.name(part)} has the label {int(each[first])} in row {first}, and there are "
-                f"{classes} classes, numbered 0 to {classes - 1}."
+                f"{notes.name(part)} has the label {int(values[first])} in row {first}, and there "
+                f"are {classes} classes, numbered 0 to {classes - 1}."
             )
-    return dict(given)
+    return dict(labels_by_part)
 
 
 def agreement(tensors: Mapping[str, Tensor]) -> tuple[str, float, float] | None:
-    """How many labelled images are nearest to the text of their own class.
+    """Percentage of labelled images that are nearest to the text of their own class.
 
-    Test labels are not looked at.
+    Test labels are not used.
 
     Returns:
-        Which images, and the percentage of them, and chance; None where none are labelled, or
-        there is no text.
+        The part that was used, its percentage, and that of chance; None if no images are
+        labelled or there is no text.
     """
     if "text" not in tensors:
         return None

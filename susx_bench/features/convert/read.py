@@ -29,9 +29,9 @@ Array = Tensor | list[str]
 
 SUFFIXES = (".pt", ".pth", ".bin", ".npy", ".npz", ".safetensors", ".parquet")
 MOST = 8 * 2**30
-"""Bytes of a file's arrays that are read unless told otherwise: 4 million rows of width 512."""
+"""Bytes of a file's arrays that are read by default: 4 million rows of width 512."""
 _LONGEST_DESCRIPTION = 2**24
-"""Bytes of the part of a torch file that says what its tensors are called."""
+"""Most bytes of the part of a torch file that names its tensors."""
 _JSON = "bundle"
 
 
@@ -43,7 +43,7 @@ def read_arrays(path: Path, most: int = MOST) -> tuple[dict[str, Array], dict[st
         most: Most bytes that its arrays may have.
 
     Returns:
-        The arrays, and what a bundle says of itself (empty for any other file).
+        The arrays, and the metadata of a bundle (empty for any other file).
 
     Raises:
         BundleError: If the file is missing, is no regular file, is damaged, is too large, or holds
@@ -71,7 +71,7 @@ def read_arrays(path: Path, most: int = MOST) -> tuple[dict[str, Array], dict[st
 
 
 class _Refused(Exception):
-    """Why a file is not read, in words that follow its name."""
+    """The reason why a file is not read, worded to follow its name."""
 
 
 def _check_size(size: int, most: int) -> None:
@@ -83,7 +83,7 @@ def _check_size(size: int, most: int) -> None:
 
 
 def _npy(file: IO[bytes], most: int, size: int | None = None) -> dict[str, Array]:
-    """One array in numpy's format, of which `size` bytes are there."""
+    """Read one array in numpy's format from `size` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise _Refused(f"it has version {version} of numpy's format, 1.0 and 2.0 are read")
@@ -99,10 +99,10 @@ def _npy(file: IO[bytes], most: int, size: int | None = None) -> dict[str, Array
     wanted = count * dtype.itemsize
     _check_size(wanted, most)
     if size is None:
-        here = file.tell()
+        position = file.tell()
         size = file.seek(0, 2)
-        file.seek(here)
-        size -= here
+        file.seek(position)
+        size -= position
     if wanted > size:
         raise _Refused(f"it is cut off: its array has {wanted:,} bytes, {size:,} are there")
     flat = np.frombuffer(file.read(wanted), dtype=dtype, count=count)
@@ -128,12 +128,12 @@ def _npz(file: BufferedReader, most: int) -> dict[str, Array]:
         with zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
             _check_size(sum(member.file_size for member in members), most)
-            found: dict[str, Array] = {}
+            arrays: dict[str, Array] = {}
             for member in members:
                 with archive.open(member) as part:
                     name = member.filename.removesuffix(".npy")
-                    found[name] = _npy(part, most, member.file_size)[""]
-            return found
+                    arrays[name] = _npy(part, most, member.file_size)[""]
+            return arrays
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise _Refused(f"it is no whole archive of numpy arrays ({error})") from error
 
@@ -159,7 +159,7 @@ def _torch(file: BufferedReader, most: int) -> dict[str, Array]:
     file.seek(0)
     try:
         value = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file ends in any error that there is
+    except Exception as error:  # a damaged file may raise any error
         line = (str(error).split("\n") or [""])[0].strip()[:200].rstrip(". ")
         raise _Refused(
             f"it holds more than tensors, or is damaged ({line or type(error).__name__}). Save "
@@ -207,25 +207,25 @@ def _safetensors(path: Path, most: int) -> tuple[dict[str, Array], dict[str, Any
         meta = dict(file.metadata() or {})
         arrays: dict[str, Array] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
-        said = json.loads(meta.get(_JSON, "{}"))
+        metadata = json.loads(meta.get(_JSON, "{}"))
     except (ValueError, RecursionError) as error:
         raise _Refused(f"the metadata '{_JSON}' is not JSON") from error
-    return arrays, said if isinstance(said, dict) else {}
+    return arrays, metadata if isinstance(metadata, dict) else {}
 
 
 def _parquet(file: BufferedReader, most: int) -> dict[str, Array]:
-    """Columns of numbers, of names, and of lists of numbers that are all as long."""
+    """Columns of numbers, of names, and of lists of numbers of equal length."""
     table = pq.ParquetFile(file)
     meta = table.metadata
     _check_size(sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)), most)
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for field in table.schema_arrow:
         column = table.read(columns=[field.name]).column(0).combine_chunks()
         if isinstance(column, pa.ChunkedArray):  # a table without rows
             continue
         if (array := _from_arrow(field.name, column)) is not None:
-            found[field.name] = array
-    return found
+            arrays[field.name] = array
+    return arrays
 
 
 def _from_arrow(name: str, column: pa.Array) -> Array | None:
@@ -251,7 +251,7 @@ def _from_arrow(name: str, column: pa.Array) -> Array | None:
     ):
         return None
     if column.null_count:
-        return None  # a label that some rows lack is none
+        return None  # a column of labels is used only if every row has one
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return [str(each) for each in column.to_pylist()]
     return torch.from_numpy(column.to_numpy(zero_copy_only=False).copy())
