@@ -28,6 +28,7 @@ from susx_bench.support.folder import SupportFolder, append_sealed, sealed_lines
 from susx_bench.support.pool import open_pool
 from susx_bench.support.recipe import Recipe
 from susx_bench.support.retrieve import (
+    SPARE,
     UNREADABLE,
     Candidate,
     Candidates,
@@ -99,20 +100,23 @@ class PoolOrigin(Origin):
         if not keys:
             self._none_can_be_read(self.unreadable)
         queries = torch.cat(self._encoder.towers.text_prompts(recipe.texts))
-        depths = [depth(recipe.per_class, len(texts)) for texts in recipe.texts]
+        # Prompts of a class find the same images: to have enough, each may find as many as are
+        # wanted of all.
         scores, places = nearest(
-            features[readable].contiguous().numpy(), queries.numpy(), max(depths), self._search
+            features[readable].contiguous().numpy(),
+            queries.numpy(),
+            SPARE * recipe.per_class,
+            self._search,
         )
-        rows = zip(scores.tolist(), places.tolist(), strict=True)
+        rows = zip(scores, places, strict=True)
         found = []
-        for texts, most in zip(recipe.texts, depths, strict=True):
+        for texts in recipe.texts:
             lists = []
             for text in texts:
-                hits = zip(*next(rows), strict=True)
-                lists.append(
-                    [Candidate(text, keys[i], score) for score, i in hits if i >= 0][:most]
-                )
-            found.append(by_turns(lists))
+                hits = zip(*(each.tolist() for each in next(rows)), strict=True)
+                lists.append([Candidate(text, keys[i], score) for score, i in hits if i >= 0])
+            most = len(texts) * depth(recipe.per_class, len(texts))
+            found.append(by_turns(lists)[:most])
         return found
 
     def _features(self, advance: Callable[[int], object]) -> Tensor:

@@ -563,6 +563,22 @@ def test_fewer_images_than_asked_for_are_counted_by_class(tmp_path: Path, comman
     assert run.code == 0, run.err
 
 
+def test_prompts_that_find_the_same_images_leave_no_class_short(
+    tmp_path: Path, command: Command
+) -> None:
+    """Seven prompts of a class found 10 images each, all nearly the same ones, of 120."""
+    digit_folder(tmp_path / "pool", WORDS, each=12)
+    names = ("--classes", "zero,one", "--pool", tmp_path / "pool", "--encoder", "demo")
+
+    said = command(
+        *("support", "build", "--kind", "sus-lc", "--prompts", "ensemble", "--per-class", 16),
+        *names,
+    )
+
+    assert said.code == 0, said.err
+    assert "32 images of 2 classes" in said.out
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
