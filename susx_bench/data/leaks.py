@@ -78,16 +78,16 @@ def alike(classnames: Sequence[str]) -> list[str]:
     return [f"{some(pairs)} differ in upper and lower case alone and are classes of their own"]
 
 
-def unseen(split: Split, looks: Iterable[tuple[bool, bool]]) -> list[str]:
+def unseen(split: Split, appearance: Iterable[tuple[bool, bool]]) -> list[str]:
     """A line that says why no image of a split shows anything, if none does.
 
     Args:
         split: Which.
-        looks: Whether each image is of one colour, and whether it is dim, see `is_plain` and
+        appearance: Whether each image is of one colour, and whether it is dim, see `is_plain` and
             `is_dim`. No more are asked for than it takes.
     """
     plain, dim, count = True, True, 0
-    for of_one_colour, in_the_dark in looks:
+    for of_one_colour, in_the_dark in appearance:
         plain, dim, count = plain and of_one_colour, dim and in_the_dark, count + 1
         if not (plain or dim):
             break
@@ -101,7 +101,7 @@ def unseen(split: Split, looks: Iterable[tuple[bool, bool]]) -> list[str]:
     return []
 
 
-def looks(split: DatasetSplit) -> Iterator[tuple[bool, bool]]:
+def appearances(split: DatasetSplit) -> Iterator[tuple[bool, bool]]:
     """What `unseen` asks for, of the images of a split that can be read."""
     for sample in split.samples:
         try:

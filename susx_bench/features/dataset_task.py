@@ -17,12 +17,12 @@ from susx_bench.data.images import Images, Subset
 from susx_bench.data.leaks import (
     Place,
     alike,
+    appearances,
     as_text,
     contradictions,
     lacking,
     leaks,
     linked_leaks,
-    looks,
     unseen,
 )
 from susx_bench.data.spec import SPLITS, DatasetSpec
@@ -130,7 +130,7 @@ class DatasetTask(Task):
             self.gives |= {"spatial"}
             self.patched = frozenset(self._splits)
         # Lists of images by name, added on demand. They and their stored shards are shared with
-        # the copies that `worded` makes.
+        # the copies that `with_prompts` makes.
         self._images: dict[str, ImageRows] = {}
         self._shards: dict[str, list[Tensor | None]] = {}
         self._encoded: dict[str, _Encoded] = {}
@@ -139,7 +139,7 @@ class DatasetTask(Task):
         self._lacking: dict[str, list[int]] = {}  # missing shards of `_patches`
         self._say(prompts, texts)
 
-    def worded(self, prompts: str, texts: Sequence[Sequence[str]]) -> DatasetTask:
+    def with_prompts(self, prompts: str, texts: Sequence[Sequence[str]]) -> DatasetTask:
         """The same task with other prompts; images are encoded once for both.
 
         Args:
@@ -328,7 +328,7 @@ def _listing(splits: Sequence[DatasetSplit], contents: Contents) -> list[str]:
         remarks += lacking(split.split, split.samples, split.classnames)
     name = dataset.spec.name
     for split in splits:
-        if wrong := unseen(split.split, looks(split)):
+        if wrong := unseen(split.split, appearances(split)):
             raise DatasetError(f"{name}: {dataset.origin}: {wrong[0]}.")
     if dataset.is_published:
         return remarks  # duplicates across published splits belong to the published protocol

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field, HttpUrl, TypeAdapter, ValidationError
 
 from susx_bench.errors import PromptsError
-from susx_bench.prompts.request import Reply, Request, worded
+from susx_bench.prompts.request import Reply, Request, filled_in
 from susx_bench.prompts.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Asker:
         """
         from openai import BadRequestError, OpenAIError, UnprocessableEntityError
 
-        text = f"{self._request.instruction}\n{worded(question, classname)}"
+        text = f"{self._request.instruction}\n{filled_in(question, classname)}"
         while True:
             limit, several = self._limit, self._several and answers > 1
             extra = {limit: self._request.max_tokens} | ({"n": answers} if several else {})

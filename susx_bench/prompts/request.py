@@ -82,7 +82,7 @@ class Reply(BaseModel):
             yield text, rejected(text, cut=cut)
 
 
-def worded(question: str, classname: str) -> str:
+def filled_in(question: str, classname: str) -> str:
     """A question about a class, its ``a(n)`` resolved."""
     name = classname.replace("_", " ")
     article = "an" if name[:1].lower() in "aeiou" else "a"

@@ -43,8 +43,8 @@ class Cell:
         batches: `Batches` in which the method gets the test set; empty for the whole of it, and
             for a method to which it does not matter.
         plugins: Packages that the method comes from, where it is not ours, and their versions.
-        wordless: Why there are no such prompts as the method brings; empty where there are, or it
-            brings none. The task has others then.
+        no_prompts: Why the prompts that the method brings cannot be had, so that the task has other
+            ones; empty where they can, or where the method brings none.
         extras: `susx_bench.options.recorded.Extras` that are set: the input hash and the record
             have them.
         given: `Record.given`.
@@ -65,7 +65,7 @@ class Cell:
     order: int = 0
     batches: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
-    wordless: str = ""
+    no_prompts: str = ""
     extras: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ class Cell:
         if self.setting == "name-only" and len(self.support):
             return [self.draws.whole]  # small, and made to be used whole
         if self.draw == "balanced" and self.draw_shots is not None and len(self.support):
-            return self.draws.tiers(self.draw_shots, self.seed)
+            return self.draws.draw_in_parts(self.draw_shots, self.seed)
         return [self.support] if len(self.support) else []
 
     @property

@@ -104,7 +104,7 @@ def cells_of(
                 f"{path} was edited after it was imported. What was imported is what runs: reload "
                 "the module, or start Python again, to run the file as it is now.",
             )
-        own, wordless = texts.of(method)
+        own, no_prompts = texts.of(method)
         own_draws = draws if "support" in method.needs else WHOLE
         # One record serves all tunings where there is nothing to choose.
         own_tunes = dict.fromkeys(t if _chooses(method, t, task) else "fixed" for t in tunes)
@@ -127,7 +127,7 @@ def cells_of(
                 order=order,
                 batches=batches,
                 plugins=asked.plugins,
-                wordless=wordless,
+                no_prompts=no_prompts,
                 extras=request.extras(),
                 given=given,
             )
@@ -227,7 +227,7 @@ def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task,
     if not isinstance(task, DatasetTask):
         return task, f"it brings prompts of its own, and {task.where} comes with one text"
     try:
-        return task.worded(kind, class_prompts(kind, task.spec, folder, say)), ""
+        return task.with_prompts(kind, class_prompts(kind, task.spec, folder, say)), ""
     except (PromptsError, DatasetError) as error:
         return task, str(error)
 

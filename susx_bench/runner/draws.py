@@ -9,7 +9,7 @@ from torch import Tensor
 
 from susx_bench.features.task import Task
 from susx_bench.records.files import sha256_arrays, sha256_json
-from susx_bench.support.fewshot import Pool, draw, draw_coop, tiers
+from susx_bench.support.fewshot import Pool, draw, draw_coop, draw_in_parts
 
 
 class Draws:
@@ -22,7 +22,7 @@ class Draws:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._balanced: dict[tuple[int, int], Tensor] = {}
-        self._tiers: dict[tuple[int, int], list[Tensor]] = {}
+        self._parts_drawn: dict[tuple[int, int], list[Tensor]] = {}
         self._coop: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._few_val: dict[tuple[int, int], Tensor] = {}
         self._hashes: dict[str, str] = {}
@@ -49,12 +49,12 @@ class Draws:
             self._balanced[key] = draw(self.pool, shots, seed)
         return self._balanced[key]
 
-    def tiers(self, shots: int, seed: int) -> list[Tensor]:
-        """As `susx_bench.support.fewshot.tiers` gives them."""
+    def draw_in_parts(self, shots: int, seed: int) -> list[Tensor]:
+        """As `susx_bench.support.fewshot.draw_in_parts` gives them."""
         key = shots, seed
-        if key not in self._tiers:
-            self._tiers[key] = tiers(self.pool, shots, seed)
-        return self._tiers[key]
+        if key not in self._parts_drawn:
+            self._parts_drawn[key] = draw_in_parts(self.pool, shots, seed)
+        return self._parts_drawn[key]
 
     def coop(self, shots: int, seed: int) -> tuple[Tensor, Tensor]:
         """CoOp's draw from the pool and, with the same stream, from the val split."""

@@ -60,7 +60,7 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
         parts = []
     elif request.shots:
         (shots,), (seed,) = request.shots, request.seed or (SEED,)
-        parts, positions = draws.tiers(shots, seed), draws.balanced(shots, seed)
+        parts, positions = draws.draw_in_parts(shots, seed), draws.balanced(shots, seed)
     found = encoded(task, Need(parts), request.launch, listen)
 
     tensors: dict[str, Tensor] = {}

@@ -395,8 +395,8 @@ def _same_texts(task: Task, text: Tensor) -> str:
 
 def unmet_need(cell: Cell) -> str:
     """Why a method cannot run on a task; empty where it can."""
-    if cell.wordless:
-        return f"{cell.method.name}: {cell.wordless}"
+    if cell.no_prompts:
+        return f"{cell.method.name}: {cell.no_prompts}"
     has = set(cell.task.gives)
     if len(cell.task.pool_labels):
         has.add("support")

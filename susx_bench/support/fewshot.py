@@ -85,7 +85,7 @@ def scarcest(pool: Pool) -> tuple[int, int]:
     return label, pool.sizes[label]
 
 
-def tiers(pool: Pool, shots: int, seed: int) -> list[Tensor]:
+def draw_in_parts(pool: Pool, shots: int, seed: int) -> list[Tensor]:
     """What `draw` takes, in lists that do not depend on the shots.
 
     The 1st image of each class, the 2nd, the 3rd and 4th, the 5th to 8th ... Images are encoded a

@@ -97,7 +97,7 @@ def test_another_wording_encodes_no_image_again(
         return plain(self, sample)
 
     monkeypatch.setattr(DatasetSplit, "image", image)
-    other = task.worded("others", [[f"a {name}"] for name in SPEC.classnames])
+    other = task.with_prompts("others", [[f"a {name}"] for name in SPEC.classnames])
 
     assert other.missing(Need([])) == {"images": 0, "prompts": 10}
     second = encoded(other, Need([]))

@@ -20,7 +20,7 @@ from susx_bench.prompts import endpoint as module
 from susx_bench.prompts.build import Built, build
 from susx_bench.prompts.endpoint import Endpoint
 from susx_bench.prompts.kinds import class_prompts
-from susx_bench.prompts.request import INSTRUCTION, QUESTIONS, Request, worded
+from susx_bench.prompts.request import INSTRUCTION, QUESTIONS, Request, filled_in
 from susx_bench.records.files import sha256_file, write_atomic
 from tests.conftest import Command
 
@@ -494,9 +494,9 @@ def test_rejected_answers_are_asked_for_again_by_the_next_run(
 
 
 def test_a_question_takes_name_and_article() -> None:
-    assert worded(QUESTIONS[0], "Apple_pie") == "Describe what an Apple pie looks like"
-    assert worded(QUESTIONS[4], "dog") == "A caption of an image of a dog:"
-    assert worded("{} {a} {}", "dog") == "dog {a} dog"
+    assert filled_in(QUESTIONS[0], "Apple_pie") == "Describe what an Apple pie looks like"
+    assert filled_in(QUESTIONS[4], "dog") == "A caption of an image of a dog:"
+    assert filled_in("{} {a} {}", "dog") == "dog {a} dog"
 
 
 def test_what_is_there_is_left_alone_without_a_connection(
@@ -739,7 +739,7 @@ def test_the_command_asks_cupls_questions(
 
     assert done.code == 0
     assert sorted(parrot.questions) == sorted(
-        worded(asked, name) for asked in QUESTIONS for name in ("zebra", "big cat", "ant")
+        filled_in(asked, name) for asked in QUESTIONS for name in ("zebra", "big cat", "ant")
     )
     assert {asked["n"] for asked in parrot.asked} == {10}
 

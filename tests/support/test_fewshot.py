@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from susx_bench.errors import ShotsError
-from susx_bench.support.fewshot import Pool, draw, draw_coop, read_shots, tiers
+from susx_bench.support.fewshot import Pool, draw, draw_coop, draw_in_parts, read_shots
 
 NAMES = ["cat", "dog", "eel"]
 
@@ -58,9 +58,9 @@ def test_tiers_hold_every_draw_and_do_not_depend_on_the_shots(counts: list[int],
     pool = Pool(labels, NAMES, "toy")
     most = min(counts)
 
-    whole = [part.tolist() for part in tiers(pool, most, seed)]
+    whole = [part.tolist() for part in draw_in_parts(pool, most, seed)]
     for shots in range(1, most + 1):
-        parts = [part.tolist() for part in tiers(pool, shots, seed)]
+        parts = [part.tolist() for part in draw_in_parts(pool, shots, seed)]
         assert parts == whole[: len(parts)]
         assert set(draw(pool, shots, seed).tolist()) <= {i for part in parts for i in part}
     flat = [i for part in whole for i in part]
