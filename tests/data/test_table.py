@@ -733,6 +733,40 @@ def several(folder: Path, labels: Sequence[Any], names: Sequence[str] | None = N
     return folder
 
 
+@pytest.mark.parametrize("wrong", ["nan", "None", "N/A", "<NA>", "['cat']", '{"name": "cat"}'])
+def test_a_missing_label_that_is_text_is_no_class(wrong: str, tmp_path: Path) -> None:
+    """As a program writes them that makes texts of a column."""
+    content = parquet([plain(i) for i in range(3)], ["cat", wrong, "none"])
+    write(tmp_path / "mine/test.parquet", content)
+
+    with pytest.raises(DatasetError, match=r"has the label .* in row 2 of test, and a class is"):
+        _ = open_dataset(f"{tmp_path}/mine").spec
+
+
+@pytest.mark.parametrize(
+    ("labels", "several"),
+    [
+        (("cat|dog", "dog|cat", "cat|owl", "owl|dog"), True),
+        (("cat", "dog", "cat,dog", "owl", "dog, owl"), True),
+        (("missile", "projectile, missile", "tench, Tinca tinca"), False),
+        (("black & white", "and/or", "m|n"), False),
+    ],
+)
+def test_several_labels_in_one_text_are_told(
+    labels: tuple[str, ...], several: bool, tmp_path: Path
+) -> None:
+    content = parquet([plain(i) for i in range(len(labels))], labels)
+    write(tmp_path / "mine/test.parquet", content)
+    rows = [json.dumps({"file": f"{i}.png", "label": name}) for i, name in enumerate(labels)]
+    write(tmp_path / "list.jsonl", "\n".join(rows))
+    for i in range(len(labels)):
+        write(tmp_path / f"{i}.png", plain(i))
+
+    for place in ("mine", "list.jsonl"):
+        lines = open_dataset(f"{tmp_path}/{place}").remarks
+        assert any("look like several in one" in line for line in lines) == several, place
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

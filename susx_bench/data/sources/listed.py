@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from susx_bench.data.classes import match
 from susx_bench.data.sources.base import Sample
 from susx_bench.data.sources.folder import FolderSource
-from susx_bench.data.sources.labelcolumn import other_labels
+from susx_bench.data.sources.labelcolumn import joined, other_labels
 from susx_bench.data.sources.splitcolumn import read_splits
 from susx_bench.data.sources.splits import UNSPLIT, divide, labelled
 from susx_bench.data.sources.tree import is_image
@@ -109,7 +109,7 @@ def read_listed(path: Path, where: Where) -> Listed:
         )
         for (number, row), split in kept
     ]
-    return Listed(read, remarks)
+    return Listed(read, [*remarks, *joined({row.label for row in read}, str(path))])
 
 
 def _values(rows: Rows, column: str) -> list[str | None]:

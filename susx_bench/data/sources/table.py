@@ -13,7 +13,7 @@ from susx_bench.console import counted
 from susx_bench.data.classes import match, same_names, unite
 from susx_bench.data.sources.base import Sample, Samples, Source, reason
 from susx_bench.data.sources.datafiles import open_tables
-from susx_bench.data.sources.labelcolumn import other_labels
+from susx_bench.data.sources.labelcolumn import joined, no_label, other_labels
 from susx_bench.data.sources.rows import Table, picked
 from susx_bench.data.sources.splitcolumn import read_splits
 from susx_bench.data.sources.splits import UNSPLIT, divide, read_split_file
@@ -227,6 +227,12 @@ class TableCopy:
                     f"{self.name}: column '{column}' of {self.where} holds numbers with a fraction "
                     f"({found[0]}), and a class is a whole number or a name."
                 )
+            if wrong := no_label(value for value in values if isinstance(value, str)):
+                raise DatasetError(
+                    f"{self.name}: column '{column}' of {self.where} has the label '{wrong}' in "
+                    f"row {found.index(wrong) + 1} of {split}, and a class is a whole number or a "
+                    "name. Give that row one name, or take it out."
+                )
             return found
         if not 0 <= min(numbers) <= max(numbers) < len(names):
             hidden = " A split of -1 alone is one whose publisher keeps the labels."
@@ -293,7 +299,7 @@ class TableCopy:
             return lists[0] + [name for name in more if name not in set(lists[0])]
         written = {split: set(self.labels(name)) for split, name in splits.items()}
         names, remarks = unite(written, f"{self.name}: {self.where}")
-        self.remarks += remarks
+        self.remarks += [*remarks, *joined(names, self.where)]
         return names
 
     def known(self, split: str) -> Sequence[str]:
