@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -26,6 +27,7 @@ _META = "bundle"
 _SAYS = {"dataset", "encoder", "logit_scale", "classnames", "support_from"}
 _FORMAT = "format"  # metadata of other programs: the library whose tensors a file holds
 _LONGEST = 1000  # characters of a name in a record
+_ROUNDED = 2**-8  # how far the length of a unit row may be from 1 once its numbers are bfloat16
 _TOGETHER = 256  # images whose patches are checked at once
 
 
@@ -115,7 +117,10 @@ def check_pair(
 
 
 def unit_rows(path: Path | Features, name: str, rows: Tensor, width: int | None) -> Tensor:
-    """Rows of one encoder in float32, ``(rows, width)``: finite and of length 1."""
+    """Rows of one encoder in float32, ``(rows, width)``: finite and of length 1.
+
+    Those kept in bfloat16 were of length 1 before they were rounded, and are again.
+    """
     if rows.ndim != 2 or not rows.is_floating_point():
         raise BundleError(
             f"{path}: '{name}' is {rows.dtype} {tuple(rows.shape)}, "
@@ -128,6 +133,7 @@ def unit_rows(path: Path | Features, name: str, rows: Tensor, width: int | None)
             f"{path}: '{name}' has width {rows.shape[1]}, the others have width {width}. "
             "All must come from one encoder."
         )
+    rounded = rows.dtype == torch.bfloat16
     rows = rows.float()
     finite = rows.isfinite().all(-1)
     if not finite.all():
@@ -137,14 +143,15 @@ def unit_rows(path: Path | Features, name: str, rows: Tensor, width: int | None)
             f"first in row {first}."
         )
     norms = rows.double().norm(dim=-1)
-    wrong = ((norms - 1).abs() >= UNIT_TOLERANCE).nonzero().flatten()
+    tolerance = _ROUNDED if rounded else UNIT_TOLERANCE
+    wrong = ((norms - 1).abs() >= tolerance).nonzero().flatten()
     if len(wrong):
         first = int(wrong[0])
         raise BundleError(
             f"{path}: {len(wrong)} of {len(rows)} rows of '{name}' are not unit, row {first} has "
             f"norm {norms[first]:.4f}. Divide each row by its norm, in float32."
         )
-    return rows.contiguous()
+    return (F.normalize(rows, dim=-1) if rounded else rows).contiguous()
 
 
 def unit_groups(

@@ -52,6 +52,25 @@ def test_half_precision_is_cast(bundle: Bundle, tensors: dict[str, Tensor]) -> N
     assert task.features(Need([]), Launch(), lambda unit, count: None).test.dtype == torch.float32
 
 
+def test_unit_rows_that_were_rounded_to_bfloat16_are_unit_again(
+    bundle: Bundle, tensors: dict[str, Tensor]
+) -> None:
+    """Of 1024 numbers a row is 1.0013 long in bfloat16; it was refused as not normalised."""
+    wide = {name: unit(len(tensors[name]), 1024, seed=2) for name in ("text", "support", "val")}
+    wide["test"] = unit(70, 1024, seed=3)
+    rounded = {name: rows.bfloat16() for name, rows in wide.items()}
+    rounded["text"] = (1.002 * wide["text"]).bfloat16()
+    task = BundleTask(bundle(**rounded))
+    rows = task.features(Need([]), Launch(), lambda unit, count: None)
+
+    for name, want in (("text", wide["text"]), ("test", wide["test"])):
+        found = getattr(rows, name)
+        torch.testing.assert_close(found, want, atol=2e-3, rtol=0)
+        torch.testing.assert_close(found.norm(dim=-1), torch.ones(len(found)))
+    with pytest.raises(BundleError, match="not unit"):
+        BundleTask(bundle(**rounded | {"test": (1.01 * wide["test"]).bfloat16()}))
+
+
 def test_val_may_be_missing(bundle: Bundle) -> None:
     assert BundleTask(bundle(val=None, val_labels=None)).val_labels is None
 

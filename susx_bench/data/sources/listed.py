@@ -80,13 +80,11 @@ def read_listed(path: Path, where: Where) -> Listed:
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
     file = _column(path, columns, where.image_column, _FILE, "--image-column")
     label = _column(path, columns, where.label_column, _LABEL, "--label-column")
-    others = [] if where.label_column else other_labels(label, columns, partial(_labels, rows))
     column, theirs, remarks = read_splits(
         [name for name in columns if name not in (file, label)],
         partial(_values, rows),
         f"--dataset {path}",
     )
-    remarks += others
     theirs = theirs or [""] * len(rows)
     names = list(dict.fromkeys(theirs))
     found = guess_splits(names, f"--dataset {path}") if column else {}
@@ -101,6 +99,8 @@ def read_listed(path: Path, where: Where) -> Listed:
     used = {name: split for split, name in found.items()} or {"": "train"}
     kept = [(each, split) for each, split in zip(rows, theirs, strict=True) if split in used]
     _check_labels(path, kept, label, written)
+    if not where.label_column:
+        remarks += other_labels(label, columns, partial(_labels, [row for row, _ in kept]))
     read = [
         ListedRow(
             _text(path, number, row, file),
