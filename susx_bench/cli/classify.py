@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,9 +125,11 @@ def classify(**options: Any) -> None:
     """
     notes = stderr()
     with notes.status("loading"):
+        from susx_bench.events import Job
         from susx_bench.features.launch import Launch
         from susx_bench.photos.classify import classify as classify_photos
         from susx_bench.photos.output import begin, check, copy_to, write, write_gallery
+        from susx_bench.progress import Reporter
 
     names = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
     launch = Launch(**{name: options.pop(name) for name in names})
@@ -144,20 +145,21 @@ def classify(**options: Any) -> None:
             if asked:
                 raise OptionError(f"{name} needs photographs, and a bundle has only features.")
     check(out)
-    with redirect_stdout(sys.stderr), _Bars() as bars:  # stdout is for results
+    listen = Reporter(notes)
+    with redirect_stdout(sys.stderr):  # stdout is for results
         found = classify_photos(
             **options,
             leave_out=[path for path in (out, copies) if path is not None],
             launch=launch,
-            watch=bars.watch,
+            listen=listen,
         )
         if not launch.is_main:
             return
         begin(out)
         write(found, out, options["reject"])
         if page:
-            made = bars.watch.count("thumbnails", len(found.files), "photographs")
-            write_gallery(found, out, _again(), options["reject"], made)
+            with Job(listen, "thumbnails", "photographs", len(found.files)) as job:
+                write_gallery(found, out, _again(), options["reject"], job.advance)
     copied = copy_to(found, copies, link=link) if copies else None
     if found.classifier.encoder == "demo" and found.photos is not None:
         stderr(warnings=True).print(
@@ -175,33 +177,6 @@ def _again() -> str:
     if not any(word.startswith("--labelled") for word in words):
         words += ["--labelled", "labels.csv"]
     return shlex.join(["susx-bench", *words])
-
-
-class _Bars:
-    """Shows how far a classification is."""
-
-    def __init__(self) -> None:
-        from susx_bench.photos.encoded import Watch
-        from susx_bench.progress import Progress
-
-        notes = stderr()
-        progress = self._progress = Progress(notes)
-
-        class Shown(Watch):
-            def note(self, line: str) -> None:
-                stderr(warnings=True).print(line, style="yellow")
-
-            def count(self, what: str, total: int, unit: str) -> Callable[[int], object]:
-                return progress.bar(what, total, unit).advance
-
-        self.watch = Shown()
-
-    def __enter__(self) -> _Bars:
-        self._progress.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._progress.__exit__(*error)
 
 
 def _print(found: Classified, out: Path, copies: Path | None, copied: Copied | None) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from susx_bench.console import counted
 from susx_bench.errors import DatasetError, OptionError
+from susx_bench.events import Listener, Note, ignore
 from susx_bench.features.launch import Launch
 from susx_bench.methods.base import Context, Method, UnfitError
 from susx_bench.methods.zero_shot import clip_logits
@@ -22,7 +23,6 @@ from susx_bench.options.recorded import Precision
 from susx_bench.photos.calibration import calibrate, confidence, held_out, matched
 from susx_bench.photos.classified import GIVEN, SURE, UNSURE, Classified
 from susx_bench.photos.classifier import Classifier, answers
-from susx_bench.photos.encoded import Watch
 from susx_bench.photos.material import Asked, Material, of_bundle, of_photographs, why_unread
 from susx_bench.photos.photographs import Photos
 from susx_bench.registry import load_method
@@ -54,7 +54,7 @@ def classify(
     features: str | Path | None = None,
     leave_out: Sequence[Path] = (),
     launch: Launch | None = None,
-    watch: Watch | None = None,
+    listen: Listener = ignore,
 ) -> Classified:
     """Classify photographs by the names of their classes, and by labelled ones where there are any.
 
@@ -79,7 +79,7 @@ def classify(
             and whose support is labelled.
         leave_out: Folders of which no photograph is taken.
         launch: Where to encode; None for one device.
-        watch: Told how far it is; None for nobody.
+        listen: Told of notes and progress, see `susx_bench.events`.
 
     Returns:
         The answers. Nothing is written but the store of features.
@@ -99,10 +99,10 @@ def classify(
     if prompts_dir is not None:
         prompts_dir = checked("prompts_dir", FOLDER_PATH, prompts_dir)
     reject = checked("reject", Number(0, 1), reject)
-    for name, value, kind in (("launch", launch, Launch), ("watch", watch, Watch)):
-        if value is not None and not isinstance(value, kind):
-            raise OptionError(f"{name}: {shown(value)} is no {kind.__name__}.")
-    watch = watch or Watch()
+    if launch is not None and not isinstance(launch, Launch):
+        raise OptionError(f"launch: {shown(launch)} is no Launch.")
+    if not callable(listen):
+        raise OptionError(f"listen: {shown(listen)} is no function.")
     opened: Photos | None = None
     skipped: list[tuple[str, str]] = []
     if features is not None:
@@ -124,8 +124,8 @@ def classify(
         if method is not None:
             own = _checked(method, bool(asked.labelled), support).prompts
             asked = replace(asked, prompts=own or prompts)
-        material, opened, skipped = of_photographs(asked, launch or Launch(), watch)
-    return _answer(material, opened, skipped, support is not None, method, tune, reject, watch)
+        material, opened, skipped = of_photographs(asked, launch or Launch(), listen)
+    return _answer(material, opened, skipped, support is not None, method, tune, reject, listen)
 
 
 def _listed(name: str, kind: click.ParamType[Any], given: Any) -> tuple[Any, ...]:
@@ -189,7 +189,7 @@ def _answer(
     method: str | None,
     tune: Tune | None,
     reject: float,
-    watch: Watch,
+    listen: Listener,
 ) -> Classified:
     """Fit, calibrate, and only then look at the photographs."""
     bad = material.rows.isnan().any(-1)
@@ -214,12 +214,12 @@ def _answer(
         if not why or not len(material.text):
             raise OptionError(f"--method {method}: {error}.") from error
         # Labelled images of which nothing can be learnt: what names alone would have.
-        watch.note(f"{method}: {error}. The labelled images are not used")
+        listen(Note(f"{method}: {error}. The labelled images are not used", "warning"))
         method, why = _default(replace(material, labelled=None), len(unlabelled), made=False)
         classifier = _fit(material, method, "fixed")
     if classifier.note:
         untuned = classifier.note.removeprefix("fixed: ")
-        watch.note(f"{method} is not tuned and uses its fixed setting: {untuned}")
+        listen(Note(f"{method} is not tuned and uses its fixed setting: {untuned}", "warning"))
     classifier, logits, as_sure = _probable(classifier, material, unlabelled, labelled)
 
     label = torch.zeros(len(bad), dtype=torch.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,22 +11,12 @@ from torch import Tensor
 
 from susx_bench.data.images import Images
 from susx_bench.encoders.base import Encoder
+from susx_bench.events import Job, Listener, ignore
 from susx_bench.features.contents import Contents
 from susx_bench.features.launch import Launch
 from susx_bench.features.rows import ImageRows, encode, encode_texts, encoder_recipe, text_recipe
 from susx_bench.features.store import FeatureStore, rows_in
 from susx_bench.photos.photographs import Photos
-
-
-class Watch:
-    """Told how far a classification is. This one is silent; a subclass shows it."""
-
-    def note(self, line: str) -> None:
-        """Take note of something to tell, in a line."""
-
-    def count(self, what: str, total: int, unit: str) -> Callable[[int], object]:
-        """Begin to count something; what is returned is told how many were just done."""
-        return lambda _: None
 
 
 @dataclass(frozen=True)
@@ -37,13 +27,13 @@ class Studio:
         encoder: The encoder.
         store: Where features are kept.
         launch: Where to encode.
-        watch: Told how far it is.
+        listen: Told how far it is.
     """
 
     encoder: Encoder
     store: FeatureStore
     launch: Launch
-    watch: Watch
+    listen: Listener
 
     def images(self, lists: Sequence[Images], what: str) -> Tensor:
         """Encode lists of images, ``(n, D)``, unit rows; NaN for an image that cannot be read.
@@ -58,11 +48,12 @@ class Studio:
             rows_in([i for i, shard in enumerate(shards) if shard is None], each.rows)
             for each, shards in zip(work, found, strict=True)
         )
-        advance = self.watch.count(what, missing, "images") if missing else lambda _: None
-        rows = [
-            encode(each, shards, self.encoder, self.store, self.launch, advance)
-            for each, shards in zip(work, found, strict=True)
-        ]
+        # Where all is in the store, nobody sees a bar.
+        with Job(self.listen if missing else ignore, what, "images", missing) as job:
+            rows = [
+                encode(each, shards, self.encoder, self.store, self.launch, job.advance)
+                for each, shards in zip(work, found, strict=True)
+            ]
         return F.normalize(torch.cat(rows), dim=-1)
 
     def photos(self, photos: Photos, what: str = "encoding") -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from susx_bench.data.named import names_alone, read_classes, texts_of
 from susx_bench.encoders.named import open_encoder
 from susx_bench.errors import DatasetError, OptionError
+from susx_bench.events import Listener, Note
 from susx_bench.features.bundle import BundleTask
 from susx_bench.features.launch import Launch
 from susx_bench.features.rows import mean_unit
@@ -21,7 +22,7 @@ from susx_bench.features.store import FeatureStore, cache_url
 from susx_bench.features.task import Need
 from susx_bench.methods.base import Labelled
 from susx_bench.options.recorded import NO_PROMPTS
-from susx_bench.photos.encoded import Studio, Watch
+from susx_bench.photos.encoded import Studio
 from susx_bench.photos.labels import Labels, classes_of, read_labels
 from susx_bench.photos.photographs import Photos, open_photos
 from susx_bench.support.folder import default_root
@@ -81,7 +82,7 @@ class Asked:
 
 
 def of_photographs(
-    asked: Asked, launch: Launch, watch: Watch
+    asked: Asked, launch: Launch, listen: Listener
 ) -> tuple[Material, Photos, list[tuple[str, str]]]:
     """Encode photographs, labelled images and prompts; what is wrong is said before that."""
     if lost := next((each for each in asked.labelled if not each.exists()), None):
@@ -99,7 +100,9 @@ def of_photographs(
     made = open_encoder(asked.encoder, asked.precision)
     texts: tuple[tuple[str, ...], ...] = ()
     if made.has_text:
-        texts = texts_of(asked.prompts, classnames, asked.prompts_dir, watch.note)
+        texts = texts_of(
+            asked.prompts, classnames, asked.prompts_dir, lambda line: listen(Note(line, "warning"))
+        )
     elif not (asked.labelled or asked.support):
         raise OptionError(
             f"--encoder {made.name} reads no text, so names alone say nothing: give labelled "
@@ -107,7 +110,7 @@ def of_photographs(
         )
     opened = open_photos(asked.places, asked.leave_out)
     labels = read_labels(asked.labelled, classnames, opened)
-    studio = Studio(made, FeatureStore(cache_url()), launch, watch)
+    studio = Studio(made, FeatureStore(cache_url()), launch, listen)
 
     rows = studio.photos(opened)
     extra, skipped = _labelled(labels, studio)

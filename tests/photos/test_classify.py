@@ -17,6 +17,8 @@ from PIL import Image
 import susx_bench
 from susx_bench.data.named import label_of, read_classes, texts_of
 from susx_bench.errors import OptionError
+from susx_bench.events import Event
+from susx_bench.events import Finished as Ended
 from susx_bench.photos.calibration import confidence
 from susx_bench.photos.classified import GIVEN, UNSURE
 from susx_bench.photos.classify import ENOUGH
@@ -303,12 +305,17 @@ def test_a_bundle_gets_the_answers_of_its_record(
 
 
 def test_in_python(digits: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    found = susx_bench.classify(digits[0], names(), encoder="demo", method="tag-u", reject=0.1)
+    heard: list[Event] = []
+    found = susx_bench.classify(
+        *(digits[0], names()), encoder="demo", method="tag-u", reject=0.1, listen=heard.append
+    )
 
     assert found.table.column_names[:2] == ["file", "class"]
     assert len(found.table) == len(digits[1])
     assert not list(tmp_path.glob("*.csv"))
     # As sure on average as zero-shot is, whatever the method's own scale.
+    ended = [event for event in heard if isinstance(event, Ended)]
+    assert [(event.job.what, event.job.done) for event in ended] == [("encoding", 60)]
     plain = susx_bench.classify(digits[0], names(), encoder="demo", method="zero-shot")
     assert float(found.probabilities[:, 0].mean()) == pytest.approx(
         float(plain.probabilities[:, 0].mean()), abs=1e-4
