@@ -733,6 +733,18 @@ def several(folder: Path, labels: Sequence[Any], names: Sequence[str] | None = N
     return folder
 
 
+def test_splits_may_call_the_column_of_labels_differently(tmp_path: Path) -> None:
+    train = parquet([plain(1), plain(2)], ["cat", "dog"], more={"species": ["ant", "bee"]})
+    test = parquet([plain(3), plain(4)], ["dog", "cat"], label="labels")
+    write(tmp_path / "mine/train.parquet", train)
+    write(tmp_path / "mine/test.parquet", test)
+
+    assert open_dataset(f"{tmp_path}/mine").spec.classnames == ("cat", "dog")
+    write(tmp_path / "mine/test.parquet", parquet([plain(3), plain(4)], [0.5, 1.5]))
+    with pytest.raises(DatasetError, match=r"'label' of .* numbers with a fraction"):
+        _ = open_dataset(f"{tmp_path}/mine").spec
+
+
 @pytest.mark.parametrize("wrong", ["nan", "None", "N/A", "<NA>", "['cat']", '{"name": "cat"}'])
 def test_a_missing_label_that_is_text_is_no_class(wrong: str, tmp_path: Path) -> None:
     """As a program writes them that makes texts of a column."""

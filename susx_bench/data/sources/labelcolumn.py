@@ -45,7 +45,10 @@ def joined(labels: Collection[str], where: str) -> list[str]:
 
 
 def other_labels(
-    taken: str, columns: Sequence[str], values: Callable[[str], Sequence[Hashable]]
+    taken: str,
+    own: Sequence[Hashable],
+    columns: Sequence[str],
+    values: Callable[[str], Sequence[Hashable]],
 ) -> list[str]:
     """A line for each column that groups the images otherwise than the one that is taken.
 
@@ -53,17 +56,13 @@ def other_labels(
 
     Args:
         taken: The column that the labels are read from.
-        columns: All columns of the table.
-        values: What the rows have in a column.
-
-    Raises:
-        OSError: If the column that is taken cannot be read.
-        ValueError: If it holds no labels.
+        own: What the rows have in it.
+        columns: The other columns of the table.
+        values: What the rows have in one of these; raises `ValueError` where it is no label.
     """
     lines = []
-    own = values(taken)
     for name in columns:
-        if name == taken or not _WORD.fullmatch(name):
+        if not _WORD.fullmatch(name):
             continue
         try:
             theirs = values(name)

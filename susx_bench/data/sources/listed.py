@@ -100,7 +100,10 @@ def read_listed(path: Path, where: Where) -> Listed:
     kept = [(each, split) for each, split in zip(rows, theirs, strict=True) if split in used]
     _check_labels(path, kept, label, written)
     if not where.label_column:
-        remarks += other_labels(label, columns, partial(_labels, [row for row, _ in kept]))
+        used_rows = [row for row, _ in kept]
+        others = [name for name in columns if name not in (file, label)]
+        own = _values(used_rows, label)
+        remarks += other_labels(label, own, others, partial(_labels, used_rows))
     read = [
         ListedRow(
             _text(path, number, row, file),

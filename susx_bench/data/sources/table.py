@@ -170,11 +170,20 @@ class TableCopy:
         tables = [self.tables[name] for name in names]
         if self.asked.label_column or not tables:
             return []
-        taken = self._label_column(tables[0])
-        self._values(names[0], taken)  # what is wrong with it is told of it alone
+        columns = [self._label_column(table) for table in tables]
+        own = [
+            value
+            for name, column in zip(names, columns, strict=True)
+            for value in self._values(name, column)
+        ]
         return other_labels(
-            taken,
-            [name for name in tables[0].columns if all(name in table.columns for table in tables)],
+            columns[0],
+            own,
+            [
+                name
+                for name in tables[0].columns
+                if name not in columns and all(name in table.columns for table in tables)
+            ],
             lambda column: [value for table in tables for value in table.labels(column)],
         )
 
