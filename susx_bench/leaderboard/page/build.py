@@ -106,7 +106,7 @@ def _written(
     shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]], there: There
 ) -> dict[str, bytes]:
     """The page and the data beside it of all of its leaderboards, by path."""
-    boards = _kept(there)
+    boards = _kept(there, {board.name for board, _ in shown})
     for (board, records), pictures in zip(shown, drawn, strict=True):
         boards[board.name] = _Data(
             board_json(board, records, pictures), records_json(board, records)
@@ -117,10 +117,12 @@ def _written(
     elements = [_ELEMENT.format("boards", index_json(titles))]
     beside = {}
     for name in names:
-        for what, text in zip(_Data._fields, boards[name], strict=True):
-            content = text.encode()
+        texts = list(boards.pop(name))  # each of which goes as soon as its bytes are made
+        for what in _Data._fields:
+            content = texts.pop(0).encode()
             if len(content) < BESIDE:
-                elements.append(_ELEMENT.format(f"{what}-{html.escape(name)}", text))
+                element = _ELEMENT.format(f"{what}-{html.escape(name)}", content.decode())
+                elements.append(element)
             else:  # hundreds of megabytes, perhaps: formatted as text they would be held twice more
                 head, tail = _CALL.format(f"{what}-{name}", "\0").encode().split(b"\0")
                 beside[_path(what, name)] = b"".join([head, content, tail])
@@ -151,8 +153,10 @@ def _page(elements: Sequence[str], beside: bool) -> bytes:
     return "".join([head, "\n".join(elements), tail.replace("@SCRIPT@", script)]).encode()
 
 
-def _kept(there: There) -> dict[str, _Data]:
+def _kept(there: There, anew: Collection[str]) -> dict[str, _Data]:
     """Leaderboards of the page that lies there, but for those whose records are gone.
+
+    Those that are written `anew` are not read.
 
     No text of JSON has a ``<`` in it, see `susx_bench.leaderboard.page.data`.
     """
@@ -160,6 +164,8 @@ def _kept(there: There) -> dict[str, _Data]:
     found = dict(re.findall(_ELEMENT.format("([a-z0-9-]+)", "([^<]*)"), page))
     kept = {}
     for name in re.findall(r'"name":"([a-z0-9-]+)"', found.get("boards", "")):
+        if name in anew:
+            continue
         texts = [
             found.get(f"{what}-{name}") or _beside(what, name, there) for what in _Data._fields
         ]
