@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -412,6 +413,21 @@ class Method(ABC):
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
 
+    def _check_hparams(self) -> None:
+        """Refuse a hyper-parameter that is no finite number, where its default is one."""
+        if not dataclasses.is_dataclass(self):
+            return
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if type(each.default) not in (int, float, Follows) or value is each.default:
+                continue
+            if not isinstance(value, int | float):
+                raise TypeError(
+                    f"{self.name}: {each.name} is a {type(value).__name__}; it is a number."
+                )
+            if not math.isfinite(value):
+                raise ValueError(f"{self.name}: {each.name} is {value}; it is a finite number.")
+
     def set(self, hparams: Mapping[str, float]) -> None:
         """Set hyper-parameters by name.
 
@@ -441,6 +457,7 @@ def _guarded_fit(fit: _Fit) -> _Fit:
             return
         if not isinstance(context, Context):
             raise TypeError(f"{self.name}.fit takes a Context, not a {type(context).__name__}.")
+        self._check_hparams()
         if context.in_full and "norms" not in self.needs:
             raise ValueError(f"{self.name} takes rows of length 1; this context is in_full.")
         if "norms" in self.needs and not context.in_full:

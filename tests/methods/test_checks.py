@@ -206,3 +206,21 @@ def test_trained_is_yes_or_no() -> None:
         trained = "no"  # type: ignore[assignment]
 
     assert fault(Probe) == "its trained is 'no', not True or False"
+
+
+@pytest.mark.parametrize(
+    ("alpha", "error", "message"),
+    [
+        ("3", TypeError, "tipx: alpha is a str; it is a number"),
+        (None, TypeError, "tipx: alpha is a NoneType"),
+        (torch.tensor(3.0), TypeError, "tipx: alpha is a Tensor"),
+        (float("nan"), ValueError, "tipx: alpha is nan; it is a finite number"),
+        (float("inf"), ValueError, "tipx: alpha is inf"),
+    ],
+)
+def test_a_hyper_parameter_is_a_finite_number(
+    alpha: Any, error: type[Exception], message: str
+) -> None:
+    """Such a value was a KeyError when logits were asked for, or gave NaN for logits."""
+    with pytest.raises(error, match=message):
+        TipX(alpha=alpha).fit(make_context())
