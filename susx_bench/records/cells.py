@@ -19,13 +19,13 @@ from susx_bench.records.record import Record
 
 
 def data_of(record: Record) -> str:
-    """Hash of the data a record was measured on: its images and labels, and the class names.
+    """Hash the data of a record: its images, their labels and the class names.
 
-    Two folders of one name have two, the same folder under several paths, seeds, methods and
-    prompts has one.
+    Two folders with the same name have two hashes. One folder has one hash, whatever the path,
+    seed, method or prompts under which it was used.
     """
-    known: str | None = vars(record).get("data")  # of a light record
-    return known or _digest(record.split_sha256, tuple(map(itemgetter(0), record.classes)))
+    computed: str | None = vars(record).get("data")  # a light record has it
+    return computed or _digest(record.split_sha256, tuple(map(itemgetter(0), record.classes)))
 
 
 @cache
@@ -39,17 +39,17 @@ def is_own(record: Record) -> bool:
 
 
 def shots_of(record: Record) -> int:
-    """Images per class, where they tell one number of a table from another.
+    """Support images per class; 0 where this number does not distinguish cells of a table.
 
-    A support set made from class names and used whole is the same set whatever its size, and a
-    method without support looks at no images.
+    It is 0 for a support set that is made from class names and used whole, and for a method
+    without support.
     """
     whole = record.setting == "name-only" and not record.draw
     return 0 if whole or not record.support_images else record.shots
 
 
 def cell_of(record: Record) -> tuple[Hashable, ...]:
-    """What two records share if they are runs of one cell: all that a table tells apart."""
+    """The key of a record's cell: all values by which a table distinguishes cells."""
     r = record
     return (
         *(r.method, r.official, r.tuned_on, r.regime, r.trained, r.batches),
@@ -60,58 +60,60 @@ def cell_of(record: Record) -> tuple[Hashable, ...]:
 
 
 def draw_of(record: Record) -> tuple[Hashable, ...]:
-    """What two runs of a cell share if they are one: the same images were drawn.
+    """The key of a run within its cell: two records share it if they drew the same images.
 
-    ``few-val`` draws val images too. Which ones is not on record, so that runs on one support set
-    are the same only where they predict the same.
+    ``few-val`` also draws val images, which the record does not list. Two such runs on one
+    support set therefore count as the same only if their predictions are equal.
     """
     drawn_twice = record.predictions_sha256 if record.tuned_on == "few-val" else ""
     return record.support_sha256, record.order, drawn_twice
 
 
 def dataset_names(records: Iterable[Record]) -> dict[tuple[str, str], str]:
-    """A name for each dataset, as short as tells it from the others.
+    """Name each dataset, as briefly as is unique.
 
-    Datasets in folders of one name are called by the last parts of their paths:
+    Datasets in folders with the same name are called by the last parts of their paths:
     ``pets/images`` and ``food/images``.
 
     Returns:
         The name by `Record.dataset` and `data_of`.
     """
-    given: dict[str, dict[str, str]] = defaultdict(dict)
+    paths_by_dataset: dict[str, dict[str, str]] = defaultdict(dict)
     for record in records:
-        mine = given[record.dataset]
-        paths = [mine[data]] if (data := data_of(record)) in mine else []
+        paths_by_data = paths_by_dataset[record.dataset]
+        paths = [paths_by_data[data]] if (data := data_of(record)) in paths_by_data else []
         # One folder may be asked for in several ways: the shortest is as good as any.
-        mine[data] = min([record.dataset_given, *paths], key=lambda path: (len(path), path))
+        shortest = min([record.dataset_given, *paths], key=lambda path: (len(path), path))
+        paths_by_data[data] = shortest
     names: dict[tuple[str, str], str] = {}
-    for dataset, by_data in given.items():
+    for dataset, by_data in paths_by_dataset.items():
         short = _suffixes(set(by_data.values()), dataset)
         names |= {(dataset, data): short[path] for data, path in by_data.items()}
     return names
 
 
 def _suffixes(paths: set[str], name: str) -> dict[str, str]:
-    """The fewest last parts of each path that no other ends in; `name` where there is one path."""
+    """Shorten each path to its last parts, as few as are unique; one path alone becomes `name`."""
     if len(paths) == 1:
         return dict.fromkeys(paths, name)
     parts = {path: PurePosixPath(path.replace("\\", "/")).parts for path in paths}
-    found = {}
-    for path, mine in parts.items():
-        others = [other for other in parts.values() if other != mine]
+    names = {}
+    for path, own_parts in parts.items():
+        others = [other for other in parts.values() if other != own_parts]
         length = next(
-            (n for n in range(1, len(mine)) if all(mine[-n:] != o[-n:] for o in others)), len(mine)
+            (n for n in range(1, len(own_parts)) if all(own_parts[-n:] != o[-n:] for o in others)),
+            len(own_parts),
         )
-        found[path] = "/".join(mine[-length:]) or name
-    return found
+        names[path] = "/".join(own_parts[-length:]) or name
+    return names
 
 
 class Replaced(NamedTuple):
     """Records that newer ones have replaced, for one reason.
 
     Attributes:
-        paths: Where they lie.
-        line: How many, what of, what replaced what and when, as one sentence.
+        paths: Paths of their files.
+        line: One sentence with their number, the reason, and the times of old and new.
     """
 
     paths: tuple[str, ...]
@@ -119,17 +121,17 @@ class Replaced(NamedTuple):
 
 
 class _Scope(NamedTuple):
-    """What must be one thing throughout some records.
+    """A property that must have one value in all records of a group.
 
     Attributes:
-        what: The thing.
-        whose: Which records share it; None for one that has none.
-        value: What it is in a record.
-        named: Whether a reader knows that by its hash; else it is many things at once.
+        noun: The name of the property.
+        group: Maps a record to its group; None for a record without this property.
+        value: Maps a record to its value of the property.
+        named: Whether the value can be shown by its hash; else it combines many properties.
     """
 
-    what: str
-    whose: Callable[[Record], tuple[Hashable, ...] | None]
+    noun: str
+    group: Callable[[Record], tuple[Hashable, ...] | None]
     value: Callable[[Record], str]
     named: bool = True
 
@@ -162,7 +164,7 @@ _SCOPES = (
         ),
         lambda r: f"support {r.support_sha256}",
     ),
-    # Other options that no table tells apart, or other versions of a plugin's package.
+    # Options that no table shows, and versions of a plugin's package.
     _Scope(
         "method",
         lambda r: (r.method, *cell_of(r), r.seed, r.order),
@@ -173,56 +175,56 @@ _SCOPES = (
 
 
 def current(records: Mapping[str, Record]) -> tuple[dict[str, Record], list[Replaced]]:
-    """Part the records that tables show from those that newer ones have replaced.
+    """Separate the records that tables show from the records that newer ones have replaced.
 
-    A method that was edited, a prompt file that was written anew or a support set that was built
-    again gives records of the same cells with other inputs. The newest inputs count, for all
-    records that share them: no row is of two sources, and no column of two prompt files.
+    Editing a method, rewriting a prompt file or rebuilding a support set gives records of the same
+    cells with other inputs. Tables use the newest inputs only, so that no row mixes two versions
+    of a method and no column mixes two prompt files.
 
     Args:
         records: Records by path.
 
     Returns:
-        Those that count, in their order, and the others by why they do not.
+        The records that count, in their order, and the replaced ones by reason.
 
     Raises:
-        RecordError: If two have the same inputs and other results.
+        RecordError: If two records have the same inputs and other results.
     """
-    kept, found = _without_copies(records)
+    kept, replaced = _without_copies(records)
     for scope in _SCOPES:
         shared: dict[tuple[Hashable, ...], dict[str, list[str]]] = defaultdict(dict)
         for path, record in kept.items():
-            if (whose := scope.whose(record)) is not None:
-                shared[whose].setdefault(scope.value(record), []).append(path)
+            if (group := scope.group(record)) is not None:
+                shared[group].setdefault(scope.value(record), []).append(path)
         lost: dict[tuple[str, str, str], _Change] = defaultdict(lambda: _Change([], []))
-        for whose, values in shared.items():
+        for group, values in shared.items():
             if len(values) < 2:
                 continue
             newest = max(values, key=lambda value: (_last(kept, values[value]), value))
             for value, paths in values.items():
                 if value != newest:
-                    key = str(whose[0]), _short(scope, value), _short(scope, newest)
+                    key = str(group[0]), _short(scope, value), _short(scope, newest)
                     change = lost[key]
                     change.old.extend(paths)
                     change.new.extend(values[newest])
         if not lost:
             continue
         gone = {path for change in lost.values() for path in change.old}
-        left = {path: record for path, record in kept.items() if path not in gone}
-        there = {cell_of(record) for record in left.values()}
+        remaining = {path: record for path, record in kept.items() if path not in gone}
+        filled = {cell_of(record) for record in remaining.values()}
         for (name, old, new), change in lost.items():
             if not scope.named:
                 old, new = _differ(kept[change.old[0]], kept[change.new[0]])
-            blank = len({cell_of(kept[path]) for path in change.old} - there)
+            blank = len({cell_of(kept[path]) for path in change.old} - filled)
             days = (_day(kept, change.old), _day(kept, change.new))
-            found.append(
+            replaced.append(
                 Replaced(
                     tuple(change.old),
-                    _line(f"{scope.what} {name}", len(change.old), old, new, *days, blank),
+                    _line(f"{scope.noun} {name}", len(change.old), old, new, *days, blank),
                 )
             )
-        kept = left
-    return kept, found
+        kept = remaining
+    return kept, replaced
 
 
 class _Change(NamedTuple):
@@ -231,20 +233,20 @@ class _Change(NamedTuple):
 
 
 def _differ(old: Record, new: Record) -> tuple[str, str]:
-    """The first thing in which two records of one cell differ, for people."""
-    for what, mine, theirs in (
+    """Describe the first difference between two records of one cell, for a message."""
+    for what, old_value, new_value in (
         ("logit scale", old.logit_scale, new.logit_scale),
         ("skipped images", len(old.skipped), len(new.skipped)),
         ("val images", old.search.images, new.search.images),
         *((name, old.versions.get(name), version) for name, version in new.versions.items()),
     ):
-        if mine != theirs:
-            return f"{what} {mine}", f"{what} {theirs}"
+        if old_value != new_value:
+            return f"{what} {old_value}", f"{what} {new_value}"
     return "those", "those"
 
 
 def _short(scope: _Scope, value: str) -> str:
-    """What a value is called: a hash by its first letters, and what is many things by none."""
+    """Shorten the hash in a value; empty if the value combines many properties."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", value) if scope.named else ""
 
 
@@ -261,25 +263,25 @@ def _line(what: str, count: int, old: str, new: str, then: str, now: str, blank:
 
 
 def _without_copies(records: Mapping[str, Record]) -> tuple[dict[str, Record], list[Replaced]]:
-    """The records, each once: files of the same inputs and the same results are copies."""
+    """Drop copies: files with the same inputs and the same results."""
     kept: dict[str, Record] = {}
     first: dict[str, str] = {}
-    found = []
+    copies = []
     for path, record in records.items():
-        other = first.setdefault(record.input_sha256, path)
-        if other == path:
+        original = first.setdefault(record.input_sha256, path)
+        if original == path:
             kept[path] = record
             continue
         for name in ("predictions_sha256", "right"):
-            if getattr(record, name) != getattr(kept[other], name):
+            if getattr(record, name) != getattr(kept[original], name):
                 raise RecordError(
-                    f"{other} and {path} have the same inputs and other results: {name} differs. "
-                    "`susx-bench records verify` tells which of them is measured again; move the "
-                    "other away."
+                    f"{original} and {path} have the same inputs and other results: {name} "
+                    "differs. `susx-bench records verify` tells which of them is measured again; "
+                    "move the other away."
                 )
-        line = f"{path} is left out, because it is a copy of {other}."
-        found.append(Replaced((path,), line))
-    return kept, found
+        line = f"{path} is left out, because it is a copy of {original}."
+        copies.append(Replaced((path,), line))
+    return kept, copies
 
 
 def _last(records: Mapping[str, Record], paths: Iterable[str]) -> datetime:

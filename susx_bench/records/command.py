@@ -14,8 +14,8 @@ from susx_bench.records.record import Record
 def options(record: Record) -> dict[str, Any]:
     """The options of ``susx-bench run`` that ask for a record's cell, by their Python names.
 
-    A record does not say where a feature bundle or a method's file lies: what stands for them are
-    placeholders of `susx_bench.options.run`.
+    A record holds no path of a feature bundle or of a method's file: placeholders of
+    `susx_bench.options.run` stand for them.
     """
     return RunOptions.asked(record)
 
@@ -35,4 +35,4 @@ def command_line(asked: Mapping[str, Any]) -> str:
     return " ".join(map(_quoted, words))
 
 
-_quoted = lru_cache(10_000)(shlex.quote)  # of thousands of commands most words are the same
+_quoted = lru_cache(10_000)(shlex.quote)  # thousands of commands share most of their words

@@ -1,9 +1,9 @@
-"""Records in a dataset repository of the Hugging Face hub: given to it, and taken from it.
+"""Push records to a dataset repository of the Hugging Face hub, and pull them from it.
 
 The repository holds the records as ``records/DATASET/ENCODER/METHOD-<input hash>.json`` with their
-predictions beside them, all of them as one table in ``records.parquet``, and a data card. What a
-push adds is in one commit, or in one for every `BATCH` records, each whole: a push that is killed
-leaves the commits that it made, and the next one makes those that are missing.
+predictions beside them, all of them as one table in ``records.parquet``, and a data card. A push
+makes one commit for every `BATCH` records. A push that is killed leaves the commits that it made,
+and the next push adds the missing ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PARQUET: Final = "records.parquet"
 FOLDER: Final = "records"
 _TEXT: Final = "json"  # the column of that table with each record's file
 START, END = "<!-- susx-bench: records -->", "<!-- susx-bench: end of records -->"
-"""What stands around that part of a card that a push writes anew."""
+"""Marks around the part of a card that every push rewrites."""
 
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>\w[\w./-]*))?", re.A)
 _PLACE = re.compile(rf"{FOLDER}/(?:[A-Za-z0-9_][A-Za-z0-9._-]*/){{2}}[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -47,7 +47,7 @@ _MOST: Final = {".json": 16 << 20, ".safetensors": 256 << 20}
 """Bytes of a file at most, by its kind: a record of 100,000 classes, predictions of 30 million
 images."""
 _LARGEST: Final = 64 << 30  # bytes of all of them together
-_TRIES: Final = 5  # after others were faster
+_TRIES: Final = 5  # when others commit at the same time
 
 Cards = Callable[[Mapping[str, Record]], tuple[str, str]]
 """Makes a card of records by their places: its head, and the part between the marks."""
@@ -55,12 +55,12 @@ Cards = Callable[[Mapping[str, Record]], tuple[str, str]]
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did.
+    """The result of a push.
 
     Attributes:
         records: Number of cells in the folder.
         written: Records that were new to the repository.
-        completed: Records that were there without their predictions, and have them now.
+        completed: Records of the repository that lacked their predictions and have them now.
         commit: The repository's newest commit.
         created: Whether the repository is new.
     """
@@ -77,20 +77,20 @@ def push(
 ) -> Pushed:
     """Add the records of a folder, and their predictions, to a repository.
 
-    All are checked before anything is sent, against each other and against those that are there, by
-    the rule of `susx_bench.records.merge`. Paths in them are shortened, see
+    Before anything is sent, all records are checked against each other and against the
+    repository's, by the rule of `susx_bench.records.merge`. Paths in them are shortened, see
     `susx_bench.records.public`.
 
     Args:
-        name: ``ORG/NAME``; made if it is not there.
+        name: ``ORG/NAME``; created if it does not exist.
         folder: Where to look for records, at any depth.
         card: Makes the data card.
-        public: Whether everybody sees a repository that is made.
-        listen: Hears how many records were sent.
+        public: Whether a repository that is created is public.
+        listen: Told how many records were sent.
 
     Raises:
-        RecordError: If the name is none, a record cannot be believed, two contradict, a record
-            holds what is not for everybody, or the hub refuses.
+        RecordError: If the name is invalid, a record cannot be believed, two records contradict, a
+            record holds something private, or the hub refuses.
     """
     repo, revision = _named(name)
     if revision:
@@ -115,11 +115,11 @@ def pull(name: str, into: Path) -> tuple[Merged, str]:
         into: Where they go; may hold records already.
 
     Returns:
-        What `susx_bench.records.merge.merge` did, and the commit.
+        The result of `susx_bench.records.merge.merge`, and the commit.
 
     Raises:
-        RecordError: If there are no such records, one cannot be believed, or two contradict;
-            nothing is written then.
+        RecordError: If the repository has no records, one cannot be believed, or two contradict.
+            Nothing is written then.
         OutputError: If `into` cannot be written.
     """
     repo, revision = _named(name)
@@ -136,23 +136,23 @@ def pull(name: str, into: Path) -> tuple[Merged, str]:
     if not copy.is_dir():
         raise RecordError(f"{repo}@{copy.parent.name} holds no records: no folder {FOLDER}.")
     for path in copy.rglob("*"):
-        # Also of what lies in the cache, and was not listed.
+        # Checks also the files that lie in the cache and were not listed.
         if path.is_file() and path.stat().st_size > _MOST.get(path.suffix, 0):
             raise RecordError(f"{path} is too large for a record or its predictions.")
     return merge([copy], into), copy.parent.name
 
 
 def _named(name: str) -> tuple[str, str | None]:
-    found = _NAME.fullmatch(name)
-    if found is None or ".." in name:
+    match = _NAME.fullmatch(name)
+    if match is None or ".." in name:
         raise RecordError(
             f"'{name[:100]}' names no repository: write ORG/NAME, without the hub's address."
         )
-    return found["repo"], found["revision"]
+    return match["repo"], match["revision"]
 
 
 def _silence() -> None:
-    """Let the client say nothing but bars on a terminal: what went wrong becomes one error."""
+    """Silence the client but for bars on a terminal: a failure becomes one error of ours."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every retry
@@ -161,7 +161,7 @@ def _silence() -> None:
 
 
 def _commit_of(repo: str, revision: str | None = None) -> str | None:
-    """The newest commit; None where no revision was asked for and there is no such repository."""
+    """The newest commit; None if no revision was named and the repository does not exist."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -175,10 +175,10 @@ def _commit_of(repo: str, revision: str | None = None) -> str | None:
 
 
 def _files_of(repo: str, commit: str) -> dict[str, str]:
-    """The files of a commit with git's names of their content, checked before one is asked for.
+    """The files of a commit with git's hash of each, checked before any is downloaded.
 
     Raises:
-        RecordError: If one among the records has a name or a size that no record has.
+        RecordError: If a file among the records has a name or a size that no record has.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
@@ -209,56 +209,56 @@ def _has_records(files: Iterable[str]) -> bool:
 
 
 def _copy(repo: str, commit: str, patterns: Iterable[str]) -> Path:
-    """Files of a commit, in the client's cache; checked by the client's hashes."""
+    """Download files of a commit into the client's cache; the client checks their hashes."""
     from huggingface_hub import snapshot_download
 
-    there = snapshot_download(
+    downloaded = snapshot_download(
         repo, repo_type="dataset", revision=commit, allow_patterns=[*patterns, CARD]
     )
-    return Path(there)
+    return Path(downloaded)
 
 
 def _read_into(folder: Path, repo: str, commit: str, files: Mapping[str, str]) -> str:
     """Write the records of a commit into a folder, without predictions.
 
-    Most come in one file, the table of them all; one by one come those that the table has not
-    as they are.
+    Most records are read from the repository's table. A record that the table lacks, or holds with
+    other content, is downloaded as a file.
 
     Args:
-        folder: An empty one.
+        folder: An empty folder.
         repo: The repository.
         commit: The commit.
-        files: Its files, see `_files_of`.
+        files: The files of the commit, see `_files_of`.
 
     Returns:
-        The data card; empty without one.
+        The data card; empty if the repository has none.
     """
     texts = _texts(_copy(repo, commit, [PARQUET]) / PARQUET) if PARQUET in files else {}
     places = [path for path in files if path.startswith(f"{FOLDER}/") and path.endswith(".json")]
     alone = [path for path in places if _git_name(texts.get(path, b"")) != files[path]]
-    there = _copy(repo, commit, alone)
-    texts |= {path: read_bytes(there / path) for path in alone}
+    checkout = _copy(repo, commit, alone)
+    texts |= {path: read_bytes(checkout / path) for path in alone}
     for path in places:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(texts[path])
-    return (there / CARD).read_text("utf-8", "replace") if CARD in files else ""
+    return (checkout / CARD).read_text("utf-8", "replace") if CARD in files else ""
 
 
 def _texts(table: Path) -> dict[str, bytes]:
-    """The files of the records of a table, by place; none of what is no table of ours."""
+    """The record files in a table, by their paths; none if the table is not one of ours."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         columns = pq.read_table(table, columns=["path", _TEXT]).to_pydict()
     except pa.ArrowException:
-        return {}  # each is then asked for, as of a repository that others filled
+        return {}  # each record is then downloaded alone
     pairs = zip(columns.get("path", []), columns.get(_TEXT, []), strict=False)
     return {place: text.encode() for place, text in pairs if isinstance(text, str)}
 
 
 def _git_name(content: bytes) -> str:
-    """What git calls a file of this content."""
+    """The hash by which git names a file with this content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
@@ -270,11 +270,11 @@ def _push_onto(
     public: bool,
     listen: Listener,
 ) -> Pushed | None:
-    """Add records to a commit; None where somebody else made another meanwhile.
+    """Add records to a commit; None if somebody else has committed meanwhile.
 
     Args:
         repo: The repository.
-        commit: Its newest commit; None where there is no repository yet.
+        commit: Its newest commit; None if the repository does not exist yet.
         folder: See `push`.
         card: See `push`.
         public: See `push`.
@@ -290,29 +290,29 @@ def _push_onto(
                     text = _read_into(Path(temporary), repo, commit, files)
                     copy = Path(temporary) / FOLDER
             _check_card(repo, text)
-        known, wanted, mine = _compare(gather([folder], copy), copy, files)
-    if not mine:
+        in_repository, wanted, count = _compare(gather([folder], copy), copy, files)
+    if not count:
         raise RecordError(f"no records in {folder}.")
     created = commit is None and bool(wanted)
     written = completed = 0
     with Job(listen, f"pushing to {repo}", "records", len(wanted)) as job:
         for start in range(0, len(wanted), BATCH):
             batch = wanted[start : start + BATCH]
-            known |= {one.place: one.record for one in batch}
-            text = _with_table(text, *card(known))
+            in_repository |= {one.place: one.record for one in batch}
+            text = _with_table(text, *card(in_repository))
             with _asking(repo):
-                commit = _send(repo, commit or _make(repo, public), batch, known, text)
+                commit = _send(repo, commit or _make(repo, public), batch, in_repository, text)
             if commit is None:
                 return None
             written += sum(one.is_new for one in batch)
             completed += sum(not one.is_new for one in batch)
             job.advance(len(batch))
-    return Pushed(mine, written, completed, commit or "", created)
+    return Pushed(count, written, completed, commit or "", created)
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A record that is to be sent, or its predictions alone."""
+    """A record to send, or only its predictions."""
 
     place: str
     source: Path
@@ -323,31 +323,35 @@ class _Wanted:
 def _compare(
     cells: Mapping[str, list[Found]], copy: Path | None, files: Mapping[str, str]
 ) -> tuple[dict[str, Record], list[_Wanted], int]:
-    """What a repository has by place, what it lacks, and how many cells there are here.
+    """Compare the local records with those of a repository.
 
     Args:
-        cells: All records, by cell.
-        copy: The folder of the repository's.
+        cells: All records, local and of the repository, by cell.
+        copy: The folder with a copy of the repository's records; None if it has none.
         files: All files of the repository.
+
+    Returns:
+        The repository's records by path, the records or predictions it lacks, and the number of
+        local cells.
     """
-    known: dict[str, Record] = {}
+    in_repository: dict[str, Record] = {}
     wanted: list[_Wanted] = []
-    mine = 0
-    for same in cells.values():
-        theirs = next((f for f in same if copy and f.path.is_relative_to(copy)), None)
-        ours = next((f for f in same if f is not theirs), None)
-        mine += ours is not None
-        if theirs is not None and copy is not None:
-            place = theirs.path.relative_to(copy.parent).as_posix()
-            known[place] = theirs.record
+    count = 0
+    for copies in cells.values():
+        stored = next((f for f in copies if copy and f.path.is_relative_to(copy)), None)
+        local = next((f for f in copies if f is not stored), None)
+        count += local is not None
+        if stored is not None and copy is not None:
+            place = stored.path.relative_to(copy.parent).as_posix()
+            in_repository[place] = stored.record
             lacks = predictions_path(Path(place)).as_posix() not in files
-            if ours and lacks and predictions_path(ours.path).exists():
-                wanted.append(_Wanted(place, ours.path, theirs.record, is_new=False))
-        elif ours is not None:
-            shared = public_form(ours.record, ours.path)
+            if local and lacks and predictions_path(local.path).exists():
+                wanted.append(_Wanted(place, local.path, stored.record, is_new=False))
+        elif local is not None:
+            shared = public_form(local.record, local.path)
             place = place_in(Path(FOLDER), shared).as_posix()
-            wanted.append(_Wanted(place, ours.path, shared, is_new=True))
-    return known, wanted, mine
+            wanted.append(_Wanted(place, local.path, shared, is_new=True))
+    return in_repository, wanted, count
 
 
 def _make(repo: str, public: bool) -> str:
@@ -361,7 +365,7 @@ def _make(repo: str, public: bool) -> str:
 def _send(
     repo: str, commit: str, batch: Sequence[_Wanted], known: Mapping[str, Record], card: str
 ) -> str | None:
-    """Make one commit onto another; None where that is the newest no more."""
+    """Make one commit on top of another; None if that is no longer the newest."""
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -401,10 +405,10 @@ def _parquet(records: Mapping[str, Record]) -> bytes:
 
 
 def _check_card(repo: str, text: str) -> None:
-    """Check that a card is none, or one that a push wrote; what is around its marks stays.
+    """Check that a card is empty or has the marks of a push; the text around them is kept.
 
     Raises:
-        RecordError: If it is of something else.
+        RecordError: If the card describes something else.
     """
     if text and not (0 <= text.find(START) < text.find(END)):
         raise RecordError(
@@ -414,7 +418,7 @@ def _check_card(repo: str, text: str) -> None:
 
 
 def _with_table(text: str, head: str, part: str) -> str:
-    """A card with this part between its marks; a new one has the head."""
+    """Put a part between the marks of a card; a new card starts with the head."""
     if not text:
         return f"{head}\n{START}\n\n{part}\n\n{END}\n"
     return f"{text[: text.index(START)]}{START}\n\n{part}\n\n{text[text.index(END) :]}"
@@ -422,7 +426,7 @@ def _with_table(text: str, head: str, part: str) -> str:
 
 @contextmanager
 def _asking(repo: str) -> Iterator[None]:
-    """Turn what the client and its transport raise into a line."""
+    """Turn the exceptions of the client and its transport into one-line errors."""
     from huggingface_hub import constants, errors
 
     try:
@@ -441,16 +445,16 @@ def _asking(repo: str) -> Iterator[None]:
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         why = why_offline() or f"{constants.ENDPOINT} cannot be reached"
-        told = unwritable_cache(error) or (
+        reason = unwritable_cache(error) or (
             f"not in the hub's cache, or not all of it, and {why}. Run once with a connection."
         )
-        raise RecordError(f"{repo}: {told}") from error
+        raise RecordError(f"{repo}: {reason}") from error
     except Exception as error:
         raise RecordError(f"{repo}: {_reason(error)}") from error
 
 
 def _reason(error: Any) -> str:
-    """Why the hub did not do as asked, in one line."""
+    """The reason of a failed request to the hub, in one line."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if full := unwritable_cache(error):
@@ -458,5 +462,5 @@ def _reason(error: Any) -> str:
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
     if status in (401, 403):
         return "the hub refuses. Set HF_TOKEN to a token that may write there."
-    told = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
-    return f"{told} What is done is kept; give the same command again."
+    summary = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
+    return f"{summary} What is done is kept; give the same command again."

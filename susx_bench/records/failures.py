@@ -19,11 +19,11 @@ def failure_path(record: Path) -> Path:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    told = " ".join(str(error).split())
+    """The reason of an error, in one line."""
+    message = " ".join(str(error).split())
     if isinstance(error, BenchError):
-        return told
-    return f"{type(error).__name__}: {told}" if told else type(error).__name__
+        return message
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def write_failure(
@@ -32,21 +32,21 @@ def write_failure(
     """Write the mark: the reason in the first line, then the cell, then the traceback.
 
     Args:
-        record: Where the record would lie.
-        facts: What was tried, by name.
-        error: What was raised.
-        reason: What went wrong, in one line.
+        record: Path at which the record would lie.
+        facts: The inputs of the cell, by name.
+        error: The exception.
+        reason: Its reason, in one line.
 
     Returns:
-        Where the mark lies.
+        The path of the mark.
     """
     lines = [reason, "", *(f"{name}: {value}" for name, value in facts.items()), ""]
-    told = printable_lines("".join(traceback.format_exception(error)))
+    trace = printable_lines("".join(traceback.format_exception(error)))
     path = failure_path(record)
-    write_atomic(path, "\n".join([*map(printable, lines), told]).encode())
+    write_atomic(path, "\n".join([*map(printable, lines), trace]).encode())
     return path
 
 
 def clear_failure(record: Path) -> None:
-    """Remove the mark, where there is one: the cell has a record, or needs none."""
+    """Remove the mark, if any: the cell has a record, or needs none."""
     failure_path(record).unlink(missing_ok=True)

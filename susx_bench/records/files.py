@@ -1,4 +1,4 @@
-"""Hashes, and files that are whole or not there."""
+"""Hashes, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from susx_bench.errors import OutputError
 from susx_bench.records.paths import open_file, read_bytes
 
 UNFINISHED = ".unfinished"
-"""How the names of files end that are swept away when their writer is gone."""
+"""Suffix of unfinished files. `sweep` removes those that a killed writer left."""
 _ABANDONED = 3600.0
-"""Seconds after which no writer can still be at an unfinished file."""
+"""Seconds after which an unfinished file has no living writer."""
 
 
 def canonical_json(value: Any) -> str:
@@ -37,12 +37,12 @@ def sha256_json(value: Any) -> str:
 
 
 def sha256_json_list(name: str, items: Iterable[Any]) -> str:
-    """What `sha256_json` gives for ``[name, [*items]]``, without all items in memory."""
+    """`sha256_json` of ``[name, [*items]]``, without holding all items in memory."""
     digest = hashlib.sha256(f"[{canonical_json(name)},[".encode())
     comma = b""
-    left = iter(items)
-    while some := list(islice(left, 10_000)):
-        digest.update(comma + canonical_json(some)[1:-1].encode())
+    remaining = iter(items)
+    while chunk := list(islice(remaining, 10_000)):
+        digest.update(comma + canonical_json(chunk)[1:-1].encode())
         comma = b","
     digest.update(b"]]")
     return digest.hexdigest()
@@ -70,7 +70,7 @@ def sha256_file(path: Path) -> str:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder that can be written to.
+    """Make a folder, and check that it can be written to.
 
     Raises:
         OutputError: If it cannot be made, or nothing can be written in it.
@@ -87,13 +87,13 @@ def make_folder(path: Path) -> Path:
 
 
 def write_atomic(path: Path, content: bytes, check: Callable[[Path], object] | None = None) -> None:
-    """Write a file so that a reader sees all of it or none of it, whenever the writer dies.
+    """Write a file so that a reader sees all of it or none of it, even if the writer is killed.
 
     Args:
         path: The file.
-        content: All that is in it.
-        check: Called with the finished file before it takes its place; what it raises keeps the
-            file from doing so.
+        content: Its whole content.
+        check: Called with the finished file before it is moved to its place. If it raises, the
+            file is not moved.
 
     Raises:
         OutputError: If the folder cannot be written or the disk is full.
@@ -117,11 +117,11 @@ def write_atomic(path: Path, content: bytes, check: Callable[[Path], object] | N
 
 @cache  # once per folder and process: a folder may hold thousands of files
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder: old unfinished files of this user."""
+    """Remove this user's old unfinished files from a folder: killed writers have left them."""
     for path in folder.glob(f".*{UNFINISHED}"):
         try:
-            found = path.lstat()
-            if time.time() - found.st_mtime > _ABANDONED and found.st_uid == os.getuid():
+            status = path.lstat()
+            if time.time() - status.st_mtime > _ABANDONED and status.st_uid == os.getuid():
                 path.unlink()
         except FileNotFoundError:  # another writer swept it away
             continue
@@ -130,9 +130,9 @@ def sweep(folder: Path) -> None:
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
-    """Append whole lines to a file, and see them onto the disk.
+    """Append whole lines to a file, and flush them to the disk.
 
-    A last line that a kill has torn is cut off first.
+    An incomplete last line, left by a killed writer, is cut off first.
 
     Raises:
         OutputError: If the folder cannot be written or the disk is full.
@@ -150,7 +150,7 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def unwritable(what: Path | str, error: OSError) -> OutputError:
-    """The error of a file, or another output, that took no more."""
+    """The error of a file, or another output, that could not be written to the end."""
     return OutputError(
         f"{what} cannot be written: {error.strerror}. What was done is kept; make room and give "
         "the same command again."
@@ -163,6 +163,6 @@ def _ends_a_line(file: BinaryIO) -> bool:
 
 
 def whole_lines(path: Path) -> Iterator[str]:
-    """Lines of a file but for a last one that a kill has torn."""
+    """The complete lines of a file: an incomplete last one is left out."""
     whole, _, _ = read_bytes(path).rpartition(b"\n")
     yield from whole.decode().split("\n") if whole else ()

@@ -1,4 +1,4 @@
-"""Records as a table for pandas, polars or Parquet: a row each, and a column for each value."""
+"""Records as a table for pandas, polars or Parquet: one row per record, one column per value."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Kind = Literal["pandas", "polars", "arrow"]
 KINDS: Final = ("pandas", "polars", "arrow")
 
 _LISTS: Final = frozenset({"right", "classes", "confusions", "skipped"})
-"""Fields that hold a value for each image or class; no row has them."""
+"""Fields with one value per image or class; rows leave them out."""
 
 
 def row_of(record: Record) -> dict[str, Any]:
-    """The fields of a record that have one value; those of its parts by ``part.field``."""
+    """The single-valued fields of a record; a field of a part is named ``part.field``."""
     row: dict[str, Any] = {}
     for name, field in Record.model_fields.items():
         if name in _LISTS:
@@ -34,7 +34,7 @@ def row_of(record: Record) -> dict[str, Any]:
         value = getattr(record, name)
         parts = vars(value) if isinstance(value, BaseModel) else value
         if isinstance(parts, dict):
-            row |= {f"{name}.{key}": each for key, each in parts.items() if not _is_nested(each)}
+            row |= {f"{name}.{key}": part for key, part in parts.items() if not _is_nested(part)}
         else:
             row[field.alias or name] = value
     return row
@@ -45,7 +45,7 @@ def _is_nested(value: Any) -> bool:
 
 
 def table_of(records: Iterable[Record]) -> pa.Table:
-    """Records as an Arrow table. A hyper-parameter that a record has not is null there."""
+    """Records as an Arrow table. A hyper-parameter that a record lacks is null."""
     import pyarrow as pa
 
     columns: dict[str, list[Any]] = {}
@@ -61,13 +61,13 @@ def table_of(records: Iterable[Record]) -> pa.Table:
 
 
 def load_records(folder: str | Path, kind: Kind = "pandas") -> Any:
-    """The records of a folder as a data frame, a row each, with the path of its file as ``path``.
+    """Load the records of a folder as a data frame: one row per record, its path in ``path``.
 
-    Hyper-parameters and seconds have a column each, ``hparams.alpha`` and ``seconds.search``.
+    Each hyper-parameter and each duration has a column: ``hparams.alpha``, ``seconds.search``.
 
     Args:
-        folder: Where to look for records, at any depth. Of a large folder the index is used and
-            kept, see `susx_bench.records.index`.
+        folder: Where to look for records, at any depth. A large folder gets an index, see
+            `susx_bench.records.index`.
         kind: ``pandas`` or ``polars`` for one of their data frames, which must be installed;
             ``arrow`` for a table of pyarrow.
 
@@ -98,16 +98,16 @@ def read_table(folders: Iterable[Path]) -> pa.Table:
     """
     import pyarrow as pa
 
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     for folder in folders:
         if not folder.is_dir():
             raise RecordError(f"{folder}: no such folder.")
-        read = read_records(folder)
-        if not read:
+        in_folder = read_records(folder)
+        if not in_folder:
             raise RecordError(f"no records in {folder}.")
-        found |= {(folder / name).as_posix(): record for name, record in read.items()}
-    table = table_of(found.values())
-    return table.append_column("path", pa.array(list(found), pa.string()))
+        records |= {(folder / name).as_posix(): record for name, record in in_folder.items()}
+    table = table_of(records.values())
+    return table.append_column("path", pa.array(list(records), pa.string()))
 
 
 def export(folders: Iterable[Path], file: Path) -> int:

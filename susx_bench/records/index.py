@@ -1,8 +1,8 @@
-"""Folders of very many records: a file is read and checked once, then its copy in an index is.
+"""Read folders of very many records: each file once, afterwards its copy in an index.
 
 The index lies beside the records as ``.index.parquet``. It is a copy and never the source: it may
-be removed at any time, and it is believed of a file only while the file has the size and the times
-that it had when its content was read.
+be removed at any time. Its copy of a file is used only while the file has the size and the times
+that it had when it was read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 INDEX: Final = ".index.parquet"
 """Name of the index in a folder of records."""
 FEWEST: Final = 1000
-"""Records from which an index is kept: fewer are read as fast."""
+"""Fewest records for which an index is kept: fewer are read as fast without one."""
 
 _ROWS: Final = 1024  # of the index, in memory at once
 _META: Final = b"susx-bench"
@@ -38,21 +38,22 @@ _OWN: Final = ("input_sha256", "predictions_sha256", "checksum", "started")  # h
 
 
 class LightRecord(Record):
-    """A record without its fields per class, which are read from its file when they are asked for.
+    """A record without its fields per class, which are read from its file on access.
 
-    It was read and checked, or is the copy of one that was. In memory it is a tenth of a record.
+    The record, or the one it is a copy of, was checked when it was read. It takes a tenth of a
+    record's memory.
 
     Attributes:
         bits: The bits of `Record.right`, eight per byte.
-        file: Where it lies.
-        data: `susx_bench.records.cells.data_of` it.
+        file: Path of the record's file.
+        data: `susx_bench.records.cells.data_of` the record.
     """
 
     bits: bytes = b""
     file: str = ""
     data: str = ""
 
-    def __getattr__(self, name: str) -> Any:  # of what the instance does not hold
+    def __getattr__(self, name: str) -> Any:  # called for fields that the instance does not hold
         if name == "right":
             return base64.b64encode(self.bits).decode()
         if name in HEAVY:
@@ -60,12 +61,12 @@ class LightRecord(Record):
         raise AttributeError(name)
 
     def hits(self) -> NDArray[np.bool_]:
-        """Which test images were right, ``(n_test,)``, without a detour by text."""
+        """Which test images were right, ``(n_test,)``, from bits instead of text."""
         packed = np.frombuffer(self.bits, dtype=np.uint8)
         return np.unpackbits(packed, count=self.n_test).astype(np.bool_)
 
     def whole(self) -> Record:
-        """The record as its file has it.
+        """Read the whole record from its file.
 
         Raises:
             RecordError: If the file is gone, or was changed meanwhile.
@@ -77,7 +78,7 @@ class LightRecord(Record):
 
 
 class _Maker:
-    """Makes light records which share what many of them say."""
+    """Makes light records that share their equal values."""
 
     def __init__(self) -> None:
         self._same: dict[Any, Any] = {}
@@ -90,28 +91,28 @@ class _Maker:
         }
 
     def make(self, root: Path, row: Row) -> LightRecord:
-        """A light record of a file in a folder."""
+        """Make the light record of a file in a folder."""
         values = self._decoder.decode(row.text)
         values["record_schema"] = values.pop("schema")
         search = values["search"]
-        search["ranges"] = {name: tuple(each) for name, each in search["ranges"].items()}
-        found = _filled(Search, search)
-        # One that compared nothing says what many others say.
-        values["search"] = found if search["settings"] else self._once(_items(search), found)
+        search["ranges"] = {name: tuple(ends) for name, ends in search["ranges"].items()}
+        filled = _filled(Search, search)
+        # Searches that compared no settings are alike, so that records share them.
+        values["search"] = filled if search["settings"] else self._once(_items(search), filled)
         values["seconds"] = _filled(Seconds, values["seconds"])
         for name in ("versions", "hparams", "given", "blank"):
             if name in values:
                 values[name] = self._once(_items(values[name]), values[name])
         data = self._once(row.data, row.data)
         values |= {"bits": row.bits, "file": f"{root}/{row.name}", "data": data}
-        made: LightRecord = _filled(LightRecord, self._defaults | values)
-        return made
+        record: LightRecord = _filled(LightRecord, self._defaults | values)
+        return record
 
     def _once(self, key: Any, value: Any) -> Any:
         return self._same.setdefault(key, value)
 
     def _shared(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """A JSON object of which names and texts are held once, however many records have them."""
+        """Build a JSON object, sharing names and texts that other records hold too."""
         once = self._same.setdefault
         return {
             once(name, name): once(value, value)
@@ -122,67 +123,67 @@ class _Maker:
 
 
 def _items(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A key that two JSON objects share if they are one: 1 and 1.0 are two values, as in a file."""
+    """A key that is equal for equal JSON objects; 1 and 1.0 differ, as in a file."""
     return tuple((name, type(value), str(value)) for name, value in values.items())
 
 
-_NONE_SET: Final[set[str]] = set()  # of all of them: it is looked at and never changed
+_NONE_SET: Final[set[str]] = set()  # shared by all models: it is read and never changed
 
 
 def _filled(kind: Any, values: dict[str, Any]) -> Any:
-    """A model with these values, which were validated when they were written."""
-    made = kind.__new__(kind)
+    """Make a model without validation: its values were validated when they were written."""
+    model = kind.__new__(kind)
     for name, value in (
         ("__dict__", values),
         ("__pydantic_fields_set__", _NONE_SET),
         ("__pydantic_extra__", None),
         ("__pydantic_private__", None),
     ):
-        object.__setattr__(made, name, value)
-    return made
+        object.__setattr__(model, name, value)
+    return model
 
 
 def names_in(root: Path) -> list[str]:
-    """Paths of the records in a folder, at any depth, from there; sorted as paths are."""
-    found = []
+    """Paths of the records in a folder, at any depth, relative to it; sorted as paths are."""
+    names = []
     for folder, _, files in os.walk(root):
-        here = Path(folder).relative_to(root).as_posix()
-        start = "" if here == "." else f"{here}/"
-        found += [start + name for name in files if name.endswith(".json")]
-    return sorted(found, key=lambda name: name.split("/"))
+        relative = Path(folder).relative_to(root).as_posix()
+        start = "" if relative == "." else f"{relative}/"
+        names += [start + name for name in files if name.endswith(".json")]
+    return sorted(names, key=lambda name: name.split("/"))
 
 
 def read_records(root: Path, *, index: bool = True, fewest: int = FEWEST) -> dict[str, Record]:
-    """Read the records in a folder, at any depth, in a tenth of the memory.
+    """Read the records in a folder, at any depth, in a tenth of the memory of whole records.
 
     Args:
-        root: The folder. The index lies there.
-        index: Whether to believe the index of files that have not changed, and to keep it; else
-            the content of every file is read and checked.
-        fewest: Records from which an index is kept.
+        root: The folder. It holds the index too.
+        index: Whether to use the index for files that have not changed, and to update it; else
+            every file is read and checked.
+        fewest: Fewest records for which an index is kept.
 
     Returns:
         The records by path from the folder, with ``/`` on every system; sorted by path.
 
     Raises:
-        RecordError: If one cannot be believed.
+        RecordError: If a record cannot be believed.
     """
-    wanted = names_in(root)
+    names = names_in(root)
     maker = _Maker()
-    found: dict[str, Record | None] = dict.fromkeys(wanted)
-    index = index and len(wanted) >= fewest
+    records: dict[str, Record | None] = dict.fromkeys(names)
+    index = index and len(names) >= fewest
     rows = kept = 0
     for row in _rows(root) if index else ():
         rows += 1
-        if row.name in found and State.of(f"{root}/{row.name}") == row.state:
-            found[row.name] = maker.make(root, row)
+        if row.name in records and State.of(f"{root}/{row.name}") == row.state:
+            records[row.name] = maker.make(root, row)
             kept += 1
-    stale = [name for name, record in found.items() if record is None]
-    current = {name for name, record in found.items() if record is not None} if stale else found
+    stale = [name for name, record in records.items() if record is None]
+    current = {name for name, record in records.items() if record is not None} if stale else records
     keep = _Writer(root, current) if index and (stale or rows > kept) else None
     try:
         for row in read_rows(root, stale):
-            found[row.name] = maker.make(root, row)
+            records[row.name] = maker.make(root, row)
             if keep and row.state:
                 keep.add(row)
     except BaseException:
@@ -191,14 +192,14 @@ def read_records(root: Path, *, index: bool = True, fewest: int = FEWEST) -> dic
         raise
     if keep:
         keep.close()
-    return {name: record for name, record in found.items() if record is not None}
+    return {name: record for name, record in records.items() if record is not None}
 
 
 _COLUMNS: Final = ("path", *State._fields, "record", "bits", "data")
 
 
 def _version() -> bytes:
-    """What an index must have been written by to be read: the same fields of a record."""
+    """The version of an index: one that other fields of a record gave is not read."""
     return sha256_json([1, sorted(Record.model_fields), _COLUMNS]).encode()
 
 
@@ -213,7 +214,7 @@ def _schema() -> pa.Schema:
 
 
 def _rows(root: Path) -> Iterator[Row]:
-    """The rows of the index of a folder; none where there is none that can be read."""
+    """The rows of a folder's index; none if it has no index that can be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -233,7 +234,7 @@ def _rows(root: Path) -> Iterator[Row]:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """The values of a column; a text of a dictionary is one object, however many rows have it."""
+    """The values of a column; rows with the same dictionary text share one object."""
     if not hasattr(column, "dictionary"):
         values: list[Any] = column.to_pylist()
         return values
@@ -242,9 +243,9 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 class _Writer:
-    """Writes an index: the rows of the old one that stay, and new ones as they come.
+    """Writes an index: first the rows of the old one that stay, then new rows.
 
-    It takes its place when it is whole. A folder that cannot be written goes without.
+    A whole index replaces the old one. A folder that cannot be written gets none.
 
     Args:
         root: The folder.

@@ -1,4 +1,4 @@
-"""Arrays that took a while to make: kept in the cache, and believed where nothing has changed."""
+"""Cache arrays that took long to make, and use them while their source has not changed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from susx_bench.records.text import safetensors_note
 Arrays = dict[str, NDArray[Any]]
 
 CACHE_VARIABLE = "SUSX_BENCH_CACHE"
-_LEAST = 1 << 20  # bytes; less is made again as quickly as it is read
-_FRESH = 2.0  # seconds in which a second change may leave a file's times as they are
+_LEAST = 1 << 20  # bytes; smaller arrays are made as quickly as they are read
+_FRESH = 2.0  # seconds within which a second change may leave a file's times unchanged
 _META = "kept"
 
 
@@ -32,63 +32,65 @@ def cache_url() -> str:
     """``SUSX_BENCH_CACHE``, a folder or an fsspec URL, or the user's own cache folder.
 
     Raises:
-        OptionError: If it is a path that there cannot be, or the user has no home folder.
+        OptionError: If the path is impossible on this machine, or the user has no home folder.
     """
-    given = os.environ.get(CACHE_VARIABLE, "")
-    if "://" in given:
-        return given
+    setting = os.environ.get(CACHE_VARIABLE, "")
+    if "://" in setting:
+        return setting
     return str(own_folder(CACHE_VARIABLE, platformdirs.user_cache_path("susx-bench")))
 
 
 def file_state(path: Path) -> list[int] | None:
-    """What changes where a file or a folder does; None while that may change once more unseen.
+    """The state of a file or a folder, which changes when it changes.
+
+    It is None for `_FRESH` seconds after a change, in which another change may go unseen.
 
     Raises:
-        OSError: If it is not there.
+        OSError: If the path does not exist.
     """
-    found = path.stat()
-    if time.time() - max(found.st_mtime, found.st_ctime) < _FRESH:
+    status = path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < _FRESH:
         return None
-    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def kept(name: Sequence[str], state: Any, make: Callable[[], Arrays]) -> Arrays:
     """Read arrays from the cache, or make and keep them.
 
-    The latest ones of a name are kept, if they are large and the cache is a folder here.
+    The latest arrays of a name are kept, if they are large and the cache is a local folder.
 
     Args:
-        name: What they are called: their kind and what they are of.
-        state: JSON that changes where they do, see `file_state`; None for what is not kept.
-        make: Makes them.
+        name: Name of the arrays: their kind and their source.
+        state: JSON that changes when the source does, see `file_state`; None to keep nothing.
+        make: Makes the arrays.
     """
     if state is None or "://" in (url := cache_url()):
         return make()
     path = Path(url) / "lists" / f"{sha256_json(list(name))}.safetensors"
     state = json.loads(canonical_json(state))
-    found = _read(path, state)
-    if found is None:
-        found = make()
-        if sum(array.nbytes for array in found.values()) >= _LEAST:
-            meta = canonical_json({"state": state, "sha256": sha256_arrays(found)})
+    arrays = _read(path, state)
+    if arrays is None:
+        arrays = make()
+        if sum(array.nbytes for array in arrays.values()) >= _LEAST:
+            meta = canonical_json({"state": state, "sha256": sha256_arrays(arrays)})
             try:
-                write_atomic(path, save(found, metadata={_META: meta}))
+                write_atomic(path, save(arrays, metadata={_META: meta}))
             except OutputError:  # the next run makes them again
-                return found
-    return found
+                return arrays
+    return arrays
 
 
 def _read(path: Path, state: Any) -> Arrays | None:
-    """Arrays that were kept in this state; None where there are none that can be believed."""
+    """Read arrays that were kept in this state; None if there are none that can be believed."""
     try:
         content = read_bytes(path)
         meta = safetensors_note(content, _META)
         if meta["state"] != state:
             return None
-        found: Arrays = load(content)
+        arrays: Arrays = load(content)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    return found if meta["sha256"] == sha256_arrays(found) else None
+    return arrays if meta["sha256"] == sha256_arrays(arrays) else None
 
 
 def as_array(value: Any) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from susx_bench.errors import OptionError
 
 LONGEST_PATH = 3500
-"""Most bytes of a path. Linux takes 4096, and what lies in a folder needs some of them."""
+"""Most bytes of a path. Linux takes 4096, and names of files in a folder need some of them."""
 _LONGEST_NAME = 255
 
 
@@ -34,10 +34,10 @@ def check_text(text: str) -> None:
 
 
 def checked_path(given: str | Path) -> Path:
-    """A path with its ``~`` expanded, if this machine can have one like it, there or not.
+    """Expand the ``~`` of a path, and check that this machine can have such a path.
 
     Raises:
-        OptionError: If it is empty, holds a control character, is not UTF-8, is too long, is of an
+        OptionError: If it is empty, holds a control character, is not UTF-8, is too long, names an
             unknown user, or cannot be looked at.
     """
     text = os.fspath(given)
@@ -60,41 +60,42 @@ def checked_path(given: str | Path) -> Path:
             )
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        pass  # it is made, or missed, by whoever uses it
+        pass  # the code that uses the path creates it or reports it missing
     except OSError as error:
         raise OptionError(f"{shown}: {error.strerror}.") from error
     return path
 
 
 def path_from(variable: str) -> Path | None:
-    """The path that an environment variable names; None where it is not set, or empty.
+    """The path that an environment variable names; None if it is not set, or empty.
 
     Raises:
-        OptionError: If there can be no such path.
+        OptionError: If the path is impossible on this machine.
     """
-    given = os.environ.get(variable)
-    if not given:
+    value = os.environ.get(variable)
+    if not value:
         return None
     try:
-        return checked_path(given)
+        return checked_path(value)
     except OptionError as error:
         raise OptionError(f"{variable}: {error}") from error
 
 
 def own_folder(variable: str, usual: Path) -> Path:
-    """A folder of this user's: the one that a variable names, else the `usual` one.
+    """A folder of this user: the one that a variable names, else the `usual` one.
 
     Raises:
-        OptionError: If there can be no such path, or the user has no home for the usual one.
+        OptionError: If the path is impossible, or the usual folder needs a home that the user
+            lacks.
     """
-    given = path_from(variable)
-    if given is None and not usual.is_absolute():
+    chosen = path_from(variable)
+    if chosen is None and not usual.is_absolute():
         raise OptionError(f"this user has no home folder: set {variable} to a folder.")
-    return given or usual
+    return chosen or usual
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a file to read it. Anything else, which might be read for ever, is an error.
+    """Open a regular file for reading. Anything else, which might never end, is an error.
 
     Raises:
         OSError: If it cannot be opened, or is a pipe, a socket or a device.

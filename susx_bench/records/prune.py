@@ -14,19 +14,19 @@ from susx_bench.records.store import beside
 def prune(folders: list[Path], *, dry_run: bool = False) -> tuple[list[Replaced], int]:
     """Remove replaced records, with what lies beside them.
 
-    Records are compared with those of their own OUT folder (``OUT/DATASET/ENCODER/FILE``) only:
+    Records are compared only with records of the same OUT folder (``OUT/DATASET/ENCODER/FILE``):
     the tables of two suites are two tables.
 
     Args:
         folders: Where to look for records, at any depth.
-        dry_run: Say what would go, and remove nothing.
+        dry_run: Remove nothing.
 
     Returns:
-        What was removed and why, and how many records are left.
+        The replaced records by reason, and how many records are left.
 
     Raises:
-        RecordError: If a folder is missing or has no records, or one cannot be believed. Nothing
-            is removed then.
+        RecordError: If a folder is missing or has no records, or a record cannot be believed.
+            Nothing is removed then.
         OutputError: If a file cannot be removed.
     """
     for folder in folders:
@@ -38,8 +38,8 @@ def prune(folders: list[Path], *, dry_run: bool = False) -> tuple[list[Replaced]
     outs: dict[Path, dict[str, Record]] = defaultdict(dict)
     for whole, path in paths.items():
         outs[whole.parent.parent.parent][str(path)] = Record.read(path)
-    found = [replaced for records in outs.values() for replaced in current(records)[1]]
-    gone = [Path(path) for replaced in found for path in replaced.paths]
+    replaced = [entry for records in outs.values() for entry in current(records)[1]]
+    gone = [Path(path) for entry in replaced for path in entry.paths]
     if not dry_run:
         for path in gone:
             try:
@@ -48,4 +48,4 @@ def prune(folders: list[Path], *, dry_run: bool = False) -> tuple[list[Replaced]
                     file.unlink(missing_ok=True)
             except OSError as error:
                 raise OutputError(f"{path} cannot be removed: {error.strerror}.") from error
-    return found, len(paths) - len(gone)
+    return replaced, len(paths) - len(gone)

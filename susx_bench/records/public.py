@@ -1,4 +1,4 @@
-"""Records as everybody may read them: without paths of whoever measured them."""
+"""Make records fit for publication: without the paths of the person who measured them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from susx_bench.errors import RecordError
 from susx_bench.records.record import Record
 
 _PATH = re.compile(r"(?P<kind>[a-z][a-z-]*:)?(?:~|\.{0,2}[\\/]|[A-Za-z]:[\\/])")
-"""How a path begins, also after what names its kind, as in ``local-dir:FOLDER``."""
+"""Start of a path, also after a prefix for its kind, as in ``local-dir:FOLDER``."""
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "WANDB_API_KEY")
 
 
 def public_form(record: Record, source: Path) -> Record:
-    """A record in which a path of a file or a folder is its last part.
+    """Shorten the paths of files and folders in a record to their last parts.
 
-    A record names no host and no user. Paths stand in it where data, an encoder or a support set
-    of the user's was given by one; they decide no number.
+    A record names no host and no user. It holds a path only if the user gave data, an encoder or
+    a support set by one; no number depends on it.
 
     Args:
         record: A record.
@@ -28,7 +28,7 @@ def public_form(record: Record, source: Path) -> Record:
         The same record if it names no path, else a changed one with its own checksum.
 
     Raises:
-        RecordError: If it holds the user's home folder or a token elsewhere.
+        RecordError: If another field holds the user's home folder or a token.
     """
     changes = {
         "dataset_given": _last(record.dataset_given),
@@ -38,8 +38,8 @@ def public_form(record: Record, source: Path) -> Record:
         "skipped": [_without_folders(key) for key in record.skipped],
     }
     changed = {name: value for name, value in changes.items() if value != getattr(record, name)}
-    found = record.model_copy(update=changed).sealed() if changed else record
-    text = found.to_json()
+    public = record.model_copy(update=changed).sealed() if changed else record
+    text = public.to_json()
     home = os.path.expanduser("~")  # noqa: PTH111 - a user may have none
     secrets = {"the path of your home folder": home if len(Path(home).parts) > 1 else ""}
     secrets |= {f"the value of {name}": os.environ.get(name, "") for name in _TOKENS}
@@ -49,20 +49,20 @@ def public_form(record: Record, source: Path) -> Record:
                 f"{source} holds {what}, which is not for everybody. Measure it again under names "
                 "without it, or move it away."
             )
-    return found
+    return public
 
 
 def _last(name: str, option: str = "") -> str:
-    """A name, or the last part of a path: ``./pets`` for ``/home/me/pets``."""
-    found = _PATH.match(name)
-    if name.startswith("hf:") or (found is None and option not in ("split_file", "classnames")):
+    """Shorten a path to its last part: ``./pets`` for ``/home/me/pets``. A name stays."""
+    match = _PATH.match(name)
+    if name.startswith("hf:") or (match is None and option not in ("split_file", "classnames")):
         return name
-    kind = (found and found["kind"]) or ""
+    kind = (match and match["kind"]) or ""
     last = re.split(r"[\\/]", name.removeprefix(kind).rstrip("\\/"))[-1]
     return f"{kind}./{last}"
 
 
 def _without_folders(key: str) -> str:
-    """``split/key`` of an image; of a key that is a whole path its last part."""
+    """Shorten the key in the ``split/key`` of an image to its last part if it is a whole path."""
     split, _, path = key.partition("/")
     return f"{split}/{_last(path)}" if _PATH.match(path) else key

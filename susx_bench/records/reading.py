@@ -1,8 +1,8 @@
-"""Read and check the files of records, in several processes where they are many.
+"""Read and check the files of records; many of them in several processes.
 
-A worker is a plain Python process that is told what to read on its stdin and answers with a line
-of JSON per record. A process that forked itself would copy the locks of its threads, and one that
-`multiprocessing` starts runs a user's script again that has no ``if __name__ == "__main__"``.
+A worker is a plain Python process that reads its task from stdin and answers with one line of JSON
+per record. A forked process would copy the locks of its parent's threads. `multiprocessing` would
+run a user's script again if it lacks ``if __name__ == "__main__"``.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from susx_bench.records.files import canonical_json
 from susx_bench.records.record import Record
 
 HEAVY: Final = ("right", "classes", "confusions")
-"""Fields of a record that have a value per image or class."""
+"""Fields of a record with one value per image or class."""
 MANY: Final = 4000
-"""Files from which they are read by several processes: fewer are read before these have started."""
+"""Fewest files that several processes read: fewer are read before these have started."""
 
-_MOST = 8  # processes: more only wait for the one that gathers what they read
+_MOST = 8  # processes: more would only wait for the one that gathers their results
 
 
 class State(NamedTuple):
-    """By what a file is known to be unchanged.
+    """Facts that show whether a file has changed.
 
-    Any program can set the time of modification. The time of the last change is the system's own,
-    and a file that was written anew under its name has another number.
+    Any program can set the time of modification. Only the system sets the time of the last change,
+    and a file that replaces another under its name has another number.
 
     Attributes:
         size: Bytes.
-        modified: When its content was written, nanoseconds.
-        changed: When anything of it was changed, nanoseconds.
-        number: The file system's number of it.
+        modified: Time at which the content was written, nanoseconds.
+        changed: Time at which content or attributes were changed, nanoseconds.
+        number: Inode number.
     """
 
     size: int
@@ -52,24 +52,24 @@ class State(NamedTuple):
 
     @classmethod
     def of(cls, path: str) -> State | None:
-        """The state of a file now; None where it is gone: whoever reads it says so."""
+        """The present state of a file; None if it is gone, which reading it will report."""
         try:
-            found = os.stat(path)  # noqa: PTH116 - a Path takes longer to make than this
+            status = os.stat(path)  # noqa: PTH116 - a Path takes longer to make than this
         except OSError:
             return None
-        number = found.st_ino & (2**63 - 1)  # as large as a column of integers can hold
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, number)
+        number = status.st_ino & (2**63 - 1)  # as large as a column of integers can hold
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, number)
 
 
 class Row(NamedTuple):
-    """What is kept of a file that was read and checked.
+    """The part of a checked record file that the index keeps.
 
     Attributes:
-        name: Path from the folder.
-        state: State before it was read; None where it was gone.
-        text: JSON of its record, but for `HEAVY`.
+        name: Path relative to the folder.
+        state: State of the file before it was read; None if it was gone.
+        text: JSON of its record, without the fields in `HEAVY`.
         bits: The bits of `Record.right`, eight per byte.
-        data: `susx_bench.records.cells.data_of` it.
+        data: `susx_bench.records.cells.data_of` the record.
     """
 
     name: str
@@ -102,25 +102,25 @@ def read_rows(root: Path, names: Sequence[str], many: int | None = None) -> Iter
 
     Args:
         root: The folder.
-        names: Paths from there.
-        many: From how many on they are read by several processes; `MANY` unless said.
+        names: Paths relative to the folder.
+        many: Fewest files that several processes read; None for `MANY`.
 
     Raises:
-        RecordError: If one cannot be believed; of several it is the first one.
+        RecordError: If a record cannot be believed; the first of several is named.
     """
     workers = min(_MOST, cores())
-    left = dict.fromkeys(names)
+    unread = dict.fromkeys(names)
     if len(names) >= (MANY if many is None else many) and workers > 1:
         for row in _by_workers(str(root), [names[i::workers] for i in range(workers)]):
-            del left[row.name]
+            del unread[row.name]
             yield row
-    # A worker ends at a file that it cannot believe. What it says of it is said here.
-    for name in left:
+    # A worker stops silently at a record that it cannot believe; reading it here raises the error.
+    for name in unread:
         yield read_row(str(root), name)
 
 
 def _by_workers(root: str, parts: Sequence[Sequence[str]]) -> Iterator[Row]:
-    """What a worker for each part reads, as far as it comes; nothing where none can be started."""
+    """Rows that workers read, one worker per part; no rows if no worker can be started."""
     with ExitStack() as stack:
         try:
             streams = [_start(stack, {"root": root, "names": part}) for part in parts]
@@ -128,7 +128,7 @@ def _by_workers(root: str, parts: Sequence[Sequence[str]]) -> Iterator[Row]:
             return
         while streams:
             for stream in list(streams):
-                # What a killed worker has torn is no line.
+                # A killed worker leaves an incomplete line.
                 if not (line := stream.readline()).endswith(b"\n"):
                     streams.remove(stream)
                     continue
@@ -137,14 +137,14 @@ def _by_workers(root: str, parts: Sequence[Sequence[str]]) -> Iterator[Row]:
 
 
 def _start(stack: ExitStack, task: dict[str, Any]) -> IO[bytes]:
-    """Start a worker, which ends with the stack, and give its answers."""
-    told = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the stack
-    stack.callback(told.close)
-    told.write(json.dumps(task).encode())
-    told.seek(0)
+    """Start a worker, which ends with the stack, and return its output."""
+    task_file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the stack
+    stack.callback(task_file.close)
+    task_file.write(json.dumps(task).encode())
+    task_file.seek(0)
     worker = subprocess.Popen(
         [sys.executable or "python", "-m", __name__],
-        stdin=told,
+        stdin=task_file,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         bufsize=1 << 20,
@@ -158,8 +158,8 @@ def _start(stack: ExitStack, task: dict[str, Any]) -> IO[bytes]:
 
 
 def _work() -> None:
-    """Read what stdin says, and print a line for each, until one cannot be believed."""
-    gc.disable()  # no record is part of a circle
+    """Read the records that stdin names and print a line for each; stop at a damaged one."""
+    gc.disable()  # no record is part of a reference cycle
     task = json.load(sys.stdin)
     with suppress(BenchError, BrokenPipeError):
         for name in task["names"]:

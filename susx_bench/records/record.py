@@ -302,12 +302,12 @@ class Record(Extras):
         if sum(sizes) != self.n_test:
             return f"classes has {sum(sizes)} images, n_test says {self.n_test}"
         if any(map(gt, hits, sizes)):
-            name, good, size = next(each for each in self.classes if each[1] > each[2])
+            name, good, size = next(row for row in self.classes if row[1] > row[2])
             return f"classes: '{name}' has {good} of {size} images right"
-        known = set(names)
+        classnames = set(names)
         for true, answer, _ in self.confusions:
             for name in (true, answer):
-                if name not in known:
+                if name not in classnames:
                     return f"confusions: '{name}' is none of the classes"
         try:
             _TIME.validate_python(self.started)

@@ -78,14 +78,14 @@ def portions(
         is_made: Whether an item is made; asked while its lock is held.
         wait: Whether to wait for what others are making; else the portions end without it.
     """
-    left = list(items)
-    while left:
+    remaining = list(items)
+    while remaining:
         with ExitStack() as held:
-            mine: list[T] = []
+            portion: list[T] = []
             busy: list[T] = []
-            for number, item in enumerate(left):
-                if len(mine) == most:
-                    busy += left[number:]
+            for number, item in enumerate(remaining):
+                if len(portion) == most:
+                    busy += remaining[number:]
                     break
                 its = lock(item)
                 if not its.acquire():
@@ -94,11 +94,11 @@ def portions(
                     its.release()
                 else:
                     held.callback(its.release)
-                    mine.append(item)
-            left = busy
-            if mine:
-                yield mine
-            elif left and not wait:
+                    portion.append(item)
+            remaining = busy
+            if portion:
+                yield portion
+            elif remaining and not wait:
                 return
-            elif left:
+            elif remaining:
                 time.sleep(_PAUSE)

@@ -130,12 +130,12 @@ def parse_json(text: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         names = Counter(name for name, _ in pairs)
         twice = ", ".join(f"'{name}'" for name, count in names.items() if count > 1)
         raise ValueError(f"an object in it has {twice[:200]} more than once; keep one of each")
-    return found
+    return value
 
 
 def safetensors_note(content: bytes, key: str) -> Any:
