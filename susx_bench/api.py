@@ -1,4 +1,4 @@
-"""`evaluate`: a run as a call, from a script or a notebook."""
+"""`evaluate`: measure methods from a script or a notebook."""
 
 from __future__ import annotations
 
@@ -54,28 +54,28 @@ def evaluate(
         dataset: Names of datasets, folders, or ``hf:ORG/NAME``; None for the embedded demo.
         encoder: Such as ``RN50:openai``.
         setting: ``few-shot``, or ``name-only`` for support sets made from class names.
-        shots: Labelled images per class; None for 1, 2, 4, 8 and 16, of features for all.
-        seed: Which draws; None for 1, 2 and 3.
-        tune: Which labels choose hyper-parameters, as ``--tune``; one or several.
-        prompts: What the text encoder reads, as ``--prompts``.
+        shots: Labelled images per class; None for 1, 2, 4, 8 and 16, or with `features` for all.
+        seed: Seeds of the draws; None for 1, 2 and 3.
+        tune: The labels that choose hyper-parameters, as ``--tune``; one or several.
+        prompts: The prompts for the text encoder, as ``--prompts``.
         support: A support set in the name-only setting, by name or folder.
         features: A feature bundle, or `Features` in memory, in place of a dataset and an encoder.
         data_root: Folder of local data; None for ``SUSX_BENCH_DATA``.
-        out: Folder of the records: what is there is not measured again. None for none: nothing is
-            left.
+        out: Folder of the records. A cell with a record is not measured again. None to keep no
+            files.
         progress: Whether to show progress and notes on stderr.
         listen: Told of notes and progress, see `susx_bench.events`.
         options: Any other option of ``susx-bench run`` by its Python name, such as ``official``,
             ``val_shots`` or ``devices``.
 
     Returns:
-        The records and their table. A cell that a method has no use for is left out, and
+        The records and their table. A cell that does not apply to its method is left out, and
         `Results.blank` says why. `Results.predictions` has the answer for every test image, also
-        where there are no test labels and therefore no records.
+        without test labels, when there are no records.
 
     Raises:
-        BenchError: If a name is unknown, options do not fit, or something cannot be had: in one
-            line what, where, and what to do.
+        BenchError: If a name is unknown, options do not fit, or data is missing. The message is
+            one line with the fault, its place and the remedy.
     """
     given = {
         "dataset": None if dataset is None else tuple(map(_name, several(dataset))),
@@ -113,7 +113,7 @@ def evaluate(
         else:
             folder = request.out
         outcomes = execute([request], listen=heard, out=folder).outcomes
-        # Rank 0 has written them, into a folder of its own where none is given.
+        # Rank 0 has written them, into its own temporary folder if `out` is None.
         predicted = [_predicted(o) for o in outcomes if not o.reason and request.launch.is_main]
     return Results(
         [outcome.record for outcome in outcomes if outcome.record is not None],
@@ -124,8 +124,8 @@ def evaluate(
 
 
 def _predicted(outcome: Outcome) -> Predicted:
-    """What a cell answered, from the file beside its record's place."""
-    cell, found = outcome.cell, read_predictions(outcome.path)
+    """Read the answers of a cell from the file beside its record's path."""
+    cell, answers = outcome.cell, read_predictions(outcome.path)
     return Predicted(
         method=cell.method.name,
         dataset=cell.task.dataset,
@@ -134,39 +134,39 @@ def _predicted(outcome: Outcome) -> Predicted:
         shots=cell.shots if "support" in cell.method.needs else 0,
         seed=cell.seed,
         classnames=cell.task.classnames,
-        top1=found.top1,
-        margin=found.margin,
-        confidence=found.confidence,
+        top1=answers.top1,
+        margin=answers.margin,
+        confidence=answers.confidence,
         record=outcome.record,
     )
 
 
 def _name(value: Any) -> Any:
-    """A name, or a path in the place of one: a `Path` is one also where a name looks alike."""
+    """A name, or a path as text. A `Path` stays a path even if a registered name looks alike."""
     if isinstance(value, Path) and not value.is_absolute() and value.parts[:1] not in (("..",), ()):
         return f"./{value}"
     return value
 
 
 def _methods(method: MethodName | Sequence[MethodName]) -> tuple[MethodName, ...]:
-    asked = several(method)
-    if not asked:
+    methods = several(method)
+    if not methods:
         raise OptionError("method: the list is empty.")
-    for each in asked:
-        if not isinstance(each, str | type):
-            raise OptionError(f"method: {shown(each)} is neither a name nor a class.")
-    return asked
+    for entry in methods:
+        if not isinstance(entry, str | type):
+            raise OptionError(f"method: {shown(entry)} is neither a name nor a class.")
+    return methods
 
 
 def _variables(given: dict[str, Any]) -> dict[str, str]:
-    """What environment variables say of options that are not given."""
+    """Values from environment variables for options that were not passed."""
     unread = {"prompts_dir"} if "features" in given else set()
-    said = {
+    values = {
         name: os.environ.get(option.variable)
         for name, option in Request.declared().items()
         if option.variable and name not in given and name not in unread
     }
-    return {name: value for name, value in said.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def _reporter() -> Listener:

@@ -1,7 +1,7 @@
-"""Where words go: results to stdout, progress and notes to stderr, and only from rank 0.
+"""Consoles: results to stdout, progress and notes to stderr, and only from rank 0.
 
-Names come from files that others made. Whatever is in them, they are printed as one line of text:
-`PlainConsole` sees to it for all that is printed, and `printable` is what it does.
+Names come from files that others made. Whatever they contain, they are printed as one line of
+text: `PlainConsole` applies `printable` to everything that it prints.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-_WIDE = 400  # columns where there is no terminal: a table is never cut or folded in a file
+_WIDE = 400  # columns without a terminal: a table in a file is never cut or folded
 _ENDLESS = 100_000
 
 
 _JOINERS = "\u200c\u200d"  # invisible, and part of words in Persian or Hindi
 
 _rank = 0
-"""This process's place among those that the command asked for; see `speak_as`."""
+"""Rank of this process among the requested ones; see `speak_as`."""
 _quiet = False
 """Whether progress and notes are left out; see `be_quiet`."""
 
 
 def speak_as(rank: int) -> None:
-    """Let this process print its results and notes if it is rank 0, and else its errors alone."""
+    """Let this process print its results and notes if it is rank 0, else only errors."""
     global _rank
     _rank = rank
 
 
 def be_quiet(*, quiet: bool) -> None:
-    """Let this process print results, warnings and errors, and no progress and notes."""
+    """Let this process print results, warnings and errors, but no progress and no notes."""
     global _quiet
     _quiet = quiet
 
 
 def own_rank() -> int:
-    """The rank that `speak_as` was told."""
+    """The rank that `speak_as` has set."""
     return _rank
 
 
@@ -59,31 +59,31 @@ def counted(n: int, noun: str) -> str:
 
 
 SHOWN = 5
-"""Things that `some` names."""
+"""Number of things that `some` lists."""
 
 
 def some(things: Sequence[object]) -> str:
-    """The first of some things, and how many more there are."""
+    """List the first of some things, and the number of the others."""
     more = f" and {len(things) - SHOWN:,} more" if len(things) > SHOWN else ""
     return ", ".join(map(str, things[:SHOWN])) + more
 
 
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a formula begins with; the last four are the wide letters of Japanese keyboards."""
+"""Characters that begin a formula; the last four are the wide ones of Japanese keyboards."""
 
 
 def printable(text: str) -> str:
-    r"""A text as one line that a terminal shows and does not obey.
+    r"""Escape a text into one line without control characters, safe to print on a terminal.
 
-    What has no glyph is written as in Python: ``\x1b`` for an escape, ``\n`` for a line's end,
-    ``\u202e`` for a mark that turns the direction of writing, ``\udcff`` for a byte of a file name
-    that is no UTF-8.
+    A character without a glyph is written as in Python: ``\x1b`` for an escape, ``\n`` for a line
+    end, ``\u202e`` for a mark that turns the direction of writing, ``\udcff`` for a byte of a file
+    name that is not UTF-8.
     """
     return text if text.isprintable() else "".join(map(_glyph, text))
 
 
 def printable_lines(text: str) -> str:
-    """The same for each line of a text of several."""
+    """Escape each line of a text, as `printable` does."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -94,34 +94,34 @@ def _glyph(c: str) -> str:
 
 
 def one_line(*parts: str | tuple[str, str]) -> Text:
-    """One line for a terminal, of texts and of pairs of a text and its style."""
+    """Make one line for a terminal from texts and pairs of a text and its style."""
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
     return Text.assemble(*((printable(text), style) for text, style in pairs))
 
 
 def several_lines(parts: Iterable[str | Text]) -> Text:
-    """Several lines for a terminal."""
+    """Make several lines for a terminal."""
     return Text("\n").join(one_line(p) if isinstance(p, str) else p for p in parts)
 
 
 class PlainConsole(Console):
-    """A console for texts that others wrote: nothing in them is markup, or moves the cursor.
+    """A console for untrusted texts: nothing in them is markup or moves the cursor.
 
-    A string is one line, whatever is in it, also in the cell of a table.
+    A string is printed as one line, whatever it contains, also in a cell of a table.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**({"highlight": False, "emoji": False} | options))
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """A string as it is: without markup, emoji and highlights."""
+        """Render a string as it is: without markup, emoji and highlights."""
         plain = {"markup": False, "emoji": False, "highlight": False}
         return super().render_str(printable(text), **(options | plain))
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """All that is printed, also what was no string, passes here."""
+        """Escape the segments of everything that is printed, strings or not."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -129,7 +129,7 @@ class PlainConsole(Console):
                 yield Segment(printable_lines(segment.text), segment.style)
 
     def status(self, status: RenderableType, **options: Any) -> Status:
-        """Show what is going on; a string is one line here, too."""
+        """Show a status; a string is one line here too."""
         return super().status(one_line(status) if isinstance(status, str) else status, **options)
 
 
@@ -142,10 +142,10 @@ def stdout() -> Console:
 
 
 def print_whole(console: Console, part: RenderableType) -> None:
-    """Print something; a table too wide for the terminal goes on below, and no name is cut."""
+    """Print a renderable; a table too wide for the terminal is split, and no name is cut."""
     if isinstance(part, Group):
-        for each in part.renderables:
-            print_whole(console, each)
+        for renderable in part.renderables:
+            print_whole(console, renderable)
     elif not isinstance(part, Table):
         console.print(part)
     elif console.is_terminal:
@@ -159,9 +159,9 @@ def print_whole(console: Console, part: RenderableType) -> None:
 
 
 def fitted(console: Console, table: Table) -> list[Table]:
-    """A table as one or more that are no wider than a terminal.
+    """Split a table into tables that are no wider than the terminal.
 
-    Names wrap between their words. Columns that do not fit stand in further tables, which begin
+    Names wrap between their words. Columns that do not fit go into further tables, which begin
     with the same names.
     """
     width, columns = console.width, table.columns
@@ -169,20 +169,20 @@ def fitted(console: Console, table: Table) -> list[Table]:
         return [table]
     right = [i for i, column in enumerate(columns) if column.justify == "right"]
     names = list(range(right[0] if right and right[0] else 1))
-    # One name stays whole, unless that leaves no room for anything beside it.
+    # A single column of names is not wrapped, unless it leaves no room for another column.
     wrap = len(names) > 1 or _width(console, _part(table, [], [0], False)).maximum > width - 16
     parts: list[list[int]] = [[]]
     for i in range(len(names), len(columns)):
         if parts[-1] and _needs(console, _part(table, names, [*parts[-1], i], wrap)) > width:
             parts.append([])
         parts[-1].append(i)
-    found = [_part(table, names, part, wrap) for part in parts]
-    found[0].title, found[-1].caption = table.title, table.caption
-    return found
+    fitting = [_part(table, names, part, wrap) for part in parts]
+    fitting[0].title, fitting[-1].caption = table.title, table.caption
+    return fitting
 
 
 def _part(table: Table, names: Sequence[int], others: Sequence[int], wrap: bool) -> Table:
-    """Some columns of a table; `names` may `wrap`, the others only where one fills the line."""
+    """Some columns of a table; `names` may `wrap`, another column only if it fills the line."""
     part = Table(
         box=table.box,
         pad_edge=table.pad_edge,
@@ -203,12 +203,12 @@ def _part(table: Table, names: Sequence[int], others: Sequence[int], wrap: bool)
 
 
 def _needs(console: Console, part: Table) -> int:
-    """Columns of a terminal that a table takes without cutting or folding a word."""
+    """Terminal columns that a table needs if no word is cut or folded."""
     slack = 0
     for column in part.columns:
         if not column.no_wrap:
-            each = [_width(console, cell) for cell in [column.header, *column.cells]]
-            slack += max(m.maximum for m in each) - max(m.minimum for m in each)
+            measures = [_width(console, cell) for cell in [column.header, *column.cells]]
+            slack += max(m.maximum for m in measures) - max(m.minimum for m in measures)
     return _width(console, part).maximum - slack
 
 
@@ -219,8 +219,8 @@ def _width(console: Console, part: RenderableType) -> Measurement:
 def print_error(message: str) -> None:
     """Print the one line of an error, whatever this process's rank.
 
-    A terminal gets it broken between words, and a command between backticks stays whole, so that
-    it can be pasted. A file or a pipe gets one line.
+    On a terminal the line breaks between words, and a command between backticks stays whole, so
+    that it can be pasted. In a file or a pipe it is one line.
     """
     console = PlainConsole(stderr=True, soft_wrap=True)
     lines = broken(message, console.width) if console.is_terminal else [message]
@@ -229,7 +229,7 @@ def print_error(message: str) -> None:
 
 
 def broken(message: str, width: int) -> list[str]:
-    """A message as lines no longer than a width, but for words and commands that are longer."""
+    """Wrap a message to a width; longer words and commands stay whole."""
     whole = re.sub("`[^`]+`", lambda found: found[0].replace(" ", "\0"), printable(message))
     lines = wrap(whole, width, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\0", " ") for line in lines]
@@ -239,7 +239,7 @@ def stderr(*, warnings: bool = False) -> Console:
     """The console for progress and notes.
 
     Args:
-        warnings: Whether what is printed on it changes how a result is read, and is printed also
-            where nothing else is, see `be_quiet`.
+        warnings: Whether it is for warnings, which change how a result is read and are printed
+            even after `be_quiet`.
     """
     return PlainConsole(stderr=True, quiet=_rank != 0 or (_quiet and not warnings), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What this machine has: versions, devices, folders, and what is missing. Opens no connection."""
+"""Report versions, devices, folders and missing parts of this machine; open no connection."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ VARIABLES = (
     "HF_ENDPOINT",
 )
 READ = ("SUSX_BENCH_DATA", "SUSX_BENCH_PROMPTS")
-"""Those of folders that are read and never made."""
+"""Variables for folders that are read and never created."""
 SECRETS = ("HF_TOKEN", "OPENAI_BASE_URL", "OPENAI_API_KEY")
-"""Told to be set or not, never shown."""
+"""Variables that are reported as set or not set, and never shown."""
 
 
 @dataclass
 class Report:
-    """What was found.
+    """The state of this machine.
 
     Attributes:
-        rows: What, and how it is.
-        wrong: What keeps a run from working, and what to do.
+        rows: Pairs of a part's name and its state.
+        wrong: Faults that keep a run from working, each with its remedy.
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
@@ -141,21 +141,21 @@ def _folders(report: Report, data_root: Path | None) -> None:
 
 
 def _unknown_protocols(name: str, url: str) -> list[str]:
-    """Which protocols of a URL nothing here speaks, a line each."""
+    """List the protocols of a URL that no installed package supports, one line each."""
     from fsspec import get_filesystem_class
 
-    found = []
+    unknown = []
     for part in url.split("::"):
         protocol = part.partition("://")[0]
         try:
             get_filesystem_class(protocol)
         except (ValueError, ImportError) as error:
-            found.append(f"{name}: {protocol}://: {error}".rstrip("."))
-    return found
+            unknown.append(f"{name}: {protocol}://: {error}".rstrip("."))
+    return unknown
 
 
 def _folder(place: str) -> str:
-    """A folder, how much is in it, and how much more would fit."""
+    """Describe a folder: its path, its size and the free space."""
     if "://" in place:
         return place
     path = Path(place)
@@ -179,19 +179,20 @@ def _plugins(report: Report, registry: Registry[Any]) -> None:
 
 
 def _data(report: Report, data_root: Path | None) -> None:
-    """Which datasets are here, and which would be downloaded or are to be had by hand."""
-    found: dict[str, list[str]] = {"here": [], "on the hub, not downloaded": [], "by hand": []}
+    """List the datasets on this machine, those to download, and those to fetch by hand."""
+    places = ("here", "on the hub, not downloaded", "by hand")
+    names_by_place: dict[str, list[str]] = {place: [] for place in places}
     for name in DATASETS.names():
         try:
             spec = DATASETS.get(name)
         except PluginError:
             continue
         if spec.layout is None or local_folder(spec, data_root):
-            found["here"].append(name)
+            names_by_place["here"].append(name)
         elif not spec.hub:
-            found["by hand"].append(name)
+            names_by_place["by hand"].append(name)
         else:
             where = "here" if is_cached(spec.hub[0]) else "on the hub, not downloaded"
-            found[where].append(name)
-    for where, names in found.items():
+            names_by_place[where].append(name)
+    for where, names in names_by_place.items():
         report.rows.append((f"datasets {where}", ", ".join(names) or "none"))

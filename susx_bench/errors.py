@@ -35,14 +35,13 @@ _ENDED_TWICE = re.compile(r"(?<=[^\s./])\.\.(?=\s|$)")
 
 
 class BenchError(Exception):
-    """A mistake the user can mend.
+    """A mistake that the user can mend.
 
     Args:
-        message: What is wrong. A sentence of a library in it may end with a full stop or not: of
-            two at one place one is kept.
+        message: The fault. A double full stop, left by a quoted sentence of a library, becomes one.
 
     Attributes:
-        exit_code: What the command line exits with.
+        exit_code: Exit code of the command line.
     """
 
     exit_code = 2
@@ -52,12 +51,12 @@ class BenchError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """At most two of the known names that are spelt like one, whatever the case and the hyphens."""
+    """At most two known names with a similar spelling; case and hyphens do not count."""
     spelt: dict[str, str] = {}
-    for each in known:
-        spelt.setdefault(_letters(each), each)
-    if same := spelt.get(_letters(name)):
-        return [same]
+    for candidate in known:
+        spelt.setdefault(_letters(candidate), candidate)
+    if equal := spelt.get(_letters(name)):
+        return [equal]
     near = difflib.get_close_matches(_letters(name), spelt, n=2, cutoff=0.5)
     return [spelt[letters] for letters in near]
 
@@ -66,11 +65,11 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-_SHOWN = 200  # characters of a name that nobody knows
+_SHOWN = 200  # characters of an unknown name
 
 
 class UnknownNameError(BenchError):
-    """A name nobody registered; the message offers the nearest known ones, or those given."""
+    """A name that is not registered; the message suggests `near`, else the nearest known names."""
 
     def __init__(
         self,
@@ -138,11 +137,11 @@ class DriftError(RecordError):
 
 
 class NotNamedError(RecordError):
-    """A record whose inputs lie in files of the user's that were not named.
+    """A record with inputs in files of the user that were not named.
 
     Args:
-        message: What is wrong.
-        option: What names them, such as ``--features``.
+        message: The fault.
+        option: The option that names them, such as ``--features``.
     """
 
     def __init__(self, message: str, option: str) -> None:

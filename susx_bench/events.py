@@ -1,7 +1,7 @@
-"""What the library tells while it works, for whoever listens. Nothing here prints.
+"""Events that the library sends to a listener while it works. Nothing here prints.
 
-A listener is a function that takes an `Event`. The default one, `ignore`, does nothing; that of the
-command line shows bars and lines, see `susx_bench.progress`.
+A listener is a function that takes an `Event`. The default one, `ignore`, does nothing; the command
+line's shows bars and lines, see `susx_bench.progress`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Note:
-    """A line for whoever runs the library.
+    """A line for the user.
 
     Attributes:
         text: The line, not escaped: names in it come from files.
-        level: ``warning`` for what may change how a result is read, else ``note``.
+        level: ``warning`` if the line may change how a result is read, else ``note``.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Note:
 class Started:
     """Counting begins: `Job.total` units are to be done, `Job.done` of them are done already.
 
-    It may begin anew for the same job, where the total was not known before.
+    It may begin again for the same job, if the total was not known before.
     """
 
     job: Job
@@ -49,7 +49,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Changed:
-    """The job is called otherwise now."""
+    """The job has a new name."""
 
     job: Job
 
@@ -69,7 +69,7 @@ class Finished:
 
     Attributes:
         job: The job.
-        complete: Whether it came to its end; else an error ended it.
+        complete: Whether the job finished; else an error ended it.
     """
 
     job: Job
@@ -81,7 +81,7 @@ class Measured:
     """A cell was measured, and its record is written.
 
     Attributes:
-        path: Where the record lies.
+        path: Path of the record.
         record: The record.
     """
 
@@ -94,24 +94,24 @@ Listener = Callable[[Event], object]
 
 
 def ignore(event: Event) -> None:
-    """Listen, and do nothing."""
+    """Listen and do nothing."""
 
 
 class Job:
-    """Something that is counted while it is done: a context manager that tells a listener.
+    """Work that is counted: a context manager that reports its progress to a listener.
 
     Args:
         listen: The listener.
-        what: What is being done, such as ``encoding digits``.
-        unit: What is counted, in the plural.
-        total: How many there are; None while nobody knows.
-        done: How many of them are done already.
+        what: Name of the work, such as ``encoding digits``.
+        unit: Name of the counted units, in the plural.
+        total: Number of units; None while it is unknown.
+        done: Number of units that are done already.
 
     Attributes:
         what: See above; `say` changes it.
         unit: See above.
         total: See above; `begin` changes it.
-        done: How many are done by now.
+        done: Number of units done so far.
     """
 
     def __init__(
@@ -141,21 +141,21 @@ class Job:
         self._listen(Finished(self, complete=kind is None))
 
     def begin(self, total: float | None, done: float = 0) -> None:
-        """Count anew: there are so many, and some are done already."""
+        """Restart the count with this total, of which some units are done already."""
         self.total, self.done = total, done
         self._listen(Started(self))
 
     def advance(self, count: float = 1) -> None:
-        """Count some more."""
+        """Count more units as done."""
         self.done += count
         self._listen(Advanced(self, count))
 
     def say(self, what: str) -> None:
-        """Call the job otherwise: what is being done now."""
+        """Rename the job after its current work."""
         self.what = what
         self._listen(Changed(self))
 
     def fail(self, reason: str, count: int = 1) -> None:
-        """Count some that failed."""
+        """Count failed units as done."""
         self.done += count
         self._listen(Failed(self, reason, count))

@@ -1,4 +1,4 @@
-"""The Hugging Face hub's client: when it may download, and why it could not, in plain words."""
+"""Control the Hugging Face hub's client: when it may download, and why a download failed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _withheld = ""
-"""Why nothing may be downloaded; empty where it may."""
+"""The reason why nothing may be downloaded; empty if downloads are allowed."""
 
 
 @contextmanager
 def downloads(
     *, allowed: bool, why: str = "nothing is downloaded without --fetch"
 ) -> Iterator[None]:
-    """Let the client download, or take what is in its cache and nothing else.
+    """Let the client download, or use only its cache.
 
     Args:
-        allowed: Whether it may; a caller that forbids it is not overruled.
-        why: Why it may not, for messages.
+        allowed: Whether it may download. An outer call that forbids it is not overruled.
+        why: The reason why it may not, for messages.
     """
     global _withheld
     from huggingface_hub import constants
@@ -34,7 +34,7 @@ def downloads(
 
 
 def why_offline() -> str:
-    """Why nothing is downloaded; empty where the client may."""
+    """The reason why nothing is downloaded; empty if the client may download."""
     from huggingface_hub import constants
 
     if _withheld:
@@ -43,7 +43,7 @@ def why_offline() -> str:
 
 
 def unwritable_cache(error: BaseException) -> str:
-    """What is wrong with the client's cache if that is why a download failed, else empty."""
+    """The fault of the client's cache if it made a download fail, else empty."""
     from huggingface_hub import constants
 
     cause: BaseException | None = error

@@ -1,4 +1,4 @@
-"""What is there to choose from, as tables; each imports what it lists, and no more."""
+"""Tables of all that can be chosen; each imports only what it lists."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def _table(*columns: str) -> Table:
 def _fill(
     table: Table, registry: Registry[T], row: Callable[[str, T], list[str]], place: str = ""
 ) -> None:
-    """Add a row for each registered name; one that is of no use is marked, and told of below.
+    """Add a row for each registered name; one that cannot be loaded is marked and explained below.
 
     Args:
-        table: Where the rows are added.
-        registry: Whose names are listed.
-        row: The middle columns of a name.
-        place: What follows each name on the command line.
+        table: Table to add rows to.
+        registry: Registry with the names.
+        row: Makes the middle columns of a name.
+        place: Text that follows each name on the command line.
     """
     faults, below = [], [str(table.caption)] if table.caption else []
     for name in registry.names():
         origins = registry.origins(name)
         try:
             shown, columns = f"{name}{place}", row(name, registry.get(name))
-        # Whatever a stranger's class does when it is looked at, the others are listed.
+        # Whatever a plugin raises when it is inspected, the others are still listed.
         except Exception as error:
-            known = isinstance(error, PluginError)
-            faults.append(str(error) if known else f"{registry.kind} '{name}': {error!r}")
+            is_ours = isinstance(error, PluginError)
+            faults.append(str(error) if is_ours else f"{registry.kind} '{name}': {error!r}")
             shown, columns = f"{name} ✗", ["–"] * (len(table.columns) - 2)
         for origin in origins:
             table.add_row(shown, *columns, f"{origin.package} {origin.version}")
@@ -68,7 +68,7 @@ def _fill(
 
 
 def methods() -> Table:
-    """Registered methods, where they come from and what they need."""
+    """Registered methods, their packages and their needs."""
     table = _table("method", "settings", "regime", "needs", "citation", "package")
     _fill(table, METHODS, _method)
     return table
@@ -88,7 +88,7 @@ def _method(name: str, method: type[Method]) -> list[str]:
 
 
 def datasets(root: Path | None) -> Table:
-    """Registered datasets, their published sizes, and where their images are.
+    """Registered datasets, their published sizes, and the place of their images.
 
     Args:
         root: Folder of local data.
@@ -115,7 +115,7 @@ def _count(images: int | None) -> str:
 
 
 def _images(spec: DatasetSpec, root: Path | None) -> str:
-    """Where a dataset's images are, as far as can be told without a connection."""
+    """The place of a dataset's images, as far as it is known without a connection."""
     from susx_bench.data.sources.find import local_folder
     from susx_bench.data.sources.hub import is_cached
 
@@ -153,7 +153,7 @@ def _encoder(name: str, encoder: type[Encoder]) -> list[str]:
 
 
 def _first_line(registered: type) -> str:
-    """The first line of what a class says of itself."""
+    """The first line of a class's docstring."""
     return (registered.__doc__ or "").strip().partition("\n")[0]
 
 
@@ -186,7 +186,7 @@ def logs() -> Table:
 
 
 def suites() -> Table:
-    """Suites of the package, how much they ask for, and where their files are."""
+    """Suites of the package, their sizes and the paths of their files."""
     from susx_bench.runner.suite import Suite, packaged
 
     table = _table("suite", "table", "methods", "datasets", "file")

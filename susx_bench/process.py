@@ -1,4 +1,4 @@
-"""The process of the command line: its streams, the signals that stop it, and how it ends."""
+"""The process of the command line: its streams, stop signals and exit codes."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from susx_bench.console import own_rank, print_error
 from susx_bench.errors import BenchError, OutputError
 
 children: list[subprocess.Popen[bytes]] = []
-"""Processes started beside this one that would wait for it. They end where it fails."""
+"""Child processes that would wait for this one. They are ended if it fails."""
 
 STOPPED, READER_GONE = 130, 141
-"""Exit codes after Ctrl-C, and where nobody reads the output any more: 128 and the signal."""
+"""Exit codes after Ctrl-C and after the output was closed: 128 plus the signal."""
 
 _ENVIRONMENT = {
     errno.EACCES, errno.EDQUOT, errno.EIO, errno.ELOOP, errno.EMFILE, errno.ENAMETOOLONG,
     errno.ENFILE, errno.ENOSPC, errno.EPERM, errno.EROFS, errno.ESTALE,
 }  # fmt: skip
-"""Errors of the system that are the machine's state and no mistake of ours."""
+"""System errors that come from the machine's state and not from a mistake of ours."""
 _ADVICE = {
     errno.EMFILE: "Raise the limit (`ulimit -n`) and give the same command again.",
     errno.ENFILE: "Close other programs and give the same command again.",
 }
 
 _NO_ARGUMENTS: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
-"""What click 8.2 and later raise where it printed the help itself."""
+"""The exception of click 8.2 and later after it has printed the help itself."""
 
 
 def run(command: Callable[[], object]) -> None:
-    """Run a command and end the process as `susx_bench.errors` says.
+    """Run a command and end the process with the exit codes of `susx_bench.errors`.
 
     Args:
-        command: A command of click's that raises what goes wrong.
+        command: A click command that raises its errors.
     """
     _open_streams()
     with _heed_signals() as stopped_by:
@@ -81,7 +81,7 @@ def run(command: Callable[[], object]) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    """Tell one line, end the other processes, and exit."""
+    """Print one line, end the other processes, and exit."""
     _end_children()
     line = " ".join(message.split())
     if len(line) > 2000:
@@ -89,7 +89,7 @@ def _fail(message: str, code: int) -> NoReturn:
     rank = f"rank {own_rank()}: " if own_rank() else ""
     print_error(f"susx-bench: {rank}{line}")
     with suppress(OSError, BenchError):
-        sys.stdout.flush()  # what was said before
+        sys.stdout.flush()  # earlier output comes first
         sys.exit(code)
     _drop_output()
     sys.exit(code)
@@ -113,15 +113,15 @@ def _check_folder() -> None:
 # Streams
 
 _opened: list[int] = []
-"""Which of 1, stdout, and 2, stderr, `_open_streams` has replaced."""
+"""The handles (1 for stdout, 2 for stderr) that `_open_streams` has replaced."""
 
 
 class _ReaderGoneError(BaseException):
-    """Nobody reads the output any more; no error, as for any program in a pipe."""
+    """The reader of the output has closed it; no error, as for any program in a pipe."""
 
 
 class _Output(io.FileIO):
-    """Stdout: what it does not take is an error to tell, whoever was printing."""
+    """Stdout: a failed write becomes an error for the user, whichever code was printing."""
 
     def write(self, content: bytes, /) -> int:  # type: ignore[override]
         try:
@@ -130,7 +130,7 @@ class _Output(io.FileIO):
             _drop_output()
             raise _ReaderGoneError from error
         except OSError as error:
-            _drop_output()  # what is buffered would fail once more when Python ends
+            _drop_output()  # buffered text would fail again when Python ends
             raise OutputError(
                 f"the output cannot be written: {error.strerror}. What was done is kept; give the "
                 "same command again with room for its output."
@@ -138,7 +138,7 @@ class _Output(io.FileIO):
 
 
 class _Notes(io.FileIO):
-    """Stderr: what it does not take is lost, and nothing else with it."""
+    """Stderr: text that cannot be written is lost, without an error."""
 
     def write(self, content: bytes, /) -> int:  # type: ignore[override]
         try:
@@ -148,15 +148,15 @@ class _Notes(io.FileIO):
 
 
 def _open_streams() -> None:
-    """Give the streams of this process errors that can be told, and characters they can print.
+    """Reopen the standard streams so that write errors are reported and all texts are printable.
 
-    Streams that are not the process's own, as in tests, stay as they are.
+    Streams that are not the process's own, as in tests, stay unchanged.
     """
     for handle in range(3):  # a closed one would be the next file that is opened
         try:
             os.fstat(handle)
         except OSError:
-            # Stdout cannot be written then, as it was asked for.
+            # Stdout then stays unwritable, as the user asked.
             os.open(os.devnull, os.O_WRONLY if handle == 2 else os.O_RDONLY)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -179,7 +179,7 @@ def _stream(raw: io.FileIO, before: io.TextIOBase | None) -> io.TextIOWrapper:
 
 
 def _drop_output() -> None:
-    """Let what is still to be printed vanish, if stdout is one of `_open_streams`."""
+    """Discard all further output, if `_open_streams` has replaced stdout."""
     if 1 in _opened:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
@@ -194,7 +194,7 @@ def _heed_signals() -> Iterator[list[int]]:
     """Let SIGTERM and SIGHUP stop the process as Ctrl-C does.
 
     Yields:
-        The signal that did, once one has.
+        The list of signals that have stopped it: empty, or one.
     """
     stopped_by: list[int] = []
     main = threading.current_thread() is threading.main_thread()
@@ -205,7 +205,7 @@ def _heed_signals() -> Iterator[list[int]]:
         if stopped_by:
             return  # on the way out already
         stopped_by.append(number)
-        # Who handles Ctrl-C now, such as an event loop, handles this too.
+        # The current handler of Ctrl-C, such as an event loop's, handles this too.
         handler = signal.getsignal(signal.SIGINT)
         if callable(handler):
             handler(signal.SIGINT, frame)

@@ -1,7 +1,7 @@
-"""The program text behind a class: its file or notebook cell, and all of the user's that it uses.
+"""Hash the program text behind a class: its file or notebook cell, and the user's code it uses.
 
-A record says which text its numbers come from. That is what Python has in memory, which is not
-always what a file holds by now: a module stays as it was imported until it is imported again.
+A record names the text that gave its numbers: the text that Python has in memory. A file may have
+changed since, because a module stays as it was imported until it is imported again.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from susx_bench.reads import watch as watch_file
 from susx_bench.records.paths import read_bytes
 
 _IMPORTED: dict[int, tuple[object, bytes]] = {}
-"""What modules were imported from, by the identity of their spec; a reload makes another."""
+"""Texts of imported modules, by the identity of their spec, which a reload replaces."""
 _DATA: dict[str, dict[str, str]] = {}
 """Hashes of the data files that modules of `run_file` name, from when they ran."""
 
 
 def sha256_of(loaded: type | ModuleType) -> str:
-    """sha256 of the text that a class or a module was made from; empty where there is none.
+    """Hash the text that a class or a module was made from; empty if it has no text.
 
-    For a class of a file it is the file's hash. Where the file imports other files that are not
-    installed packages, or are of the same package, it is a hash over all of them. For a class that
-    was typed it is that of its cell, or of its compiled code where nobody kept the text; what its
-    functions name from other cells and files is added. So are the data files that any of these
-    texts names, see `susx_bench.reads.named_files`.
+    For a class in a file it is the file's sha256. If the file imports other files of the same
+    package or outside installed packages, it is a hash over all of them. For a class that was typed
+    it is the hash of its notebook cell, or of its compiled code if the text was not kept, with
+    everything that its functions use from other cells and files. Data files that any of these texts
+    names are added, see `susx_bench.reads.named_files`.
     """
     pieces = _pieces(loaded)
     if set(pieces) == {""}:
@@ -45,13 +45,13 @@ def sha256_of(loaded: type | ModuleType) -> str:
 
 
 def watch(loaded: type | ModuleType) -> None:
-    """Take note of the data files that a class's functions open, for `unnamed`."""
+    """Record the data files that a class's functions open, for `unnamed`."""
     for place in _places(loaded):
         watch_file(place)
 
 
 def unnamed(loaded: type | ModuleType) -> list[Path]:
-    """Data files that a class has opened and no text names, so that no hash follows them."""
+    """Data files that a class has opened although no text names them, so that no hash covers them."""
     known = {path.resolve() for path in _pieces(loaded).files}
     opened = {path.resolve() for path in opened_by(_places(loaded))}
     system = tuple(map(Path, ("/proc", "/sys", "/dev", "/etc")))
@@ -63,7 +63,7 @@ def unnamed(loaded: type | ModuleType) -> list[Path]:
 
 
 def _places(loaded: type | ModuleType) -> set[str]:
-    """What the code of a class or a module calls its files."""
+    """The file names in the code of a class or a module."""
     module = _file_module(loaded)
     own = [] if isinstance(loaded, ModuleType) else _functions(loaded)
     return {*([str(_path(module))] if module else []), *(f.__code__.co_filename for f in own)}
@@ -71,13 +71,13 @@ def _places(loaded: type | ModuleType) -> set[str]:
 
 def used(loaded: type | ModuleType) -> list[ModuleType]:
     """The imported modules whose text `sha256_of` reads."""
-    own = _file_module(loaded)
+    module = _file_module(loaded)
     others = [sys.modules[name] for name in _pieces(loaded) if name in sys.modules]
-    return [own, *others] if own else others
+    return [module, *others] if module else others
 
 
 def edited(loaded: type | ModuleType) -> list[Path]:
-    """Files behind a class or a module that are not what runs any more."""
+    """Files behind a class or a module that have changed since they were imported."""
     return [
         path
         for module in used(loaded)
@@ -87,10 +87,10 @@ def edited(loaded: type | ModuleType) -> list[Path]:
 
 
 def run_file(name: str, file: Path, content: bytes) -> ModuleType:
-    """Make a module of a file's content, under a name in `sys.modules`.
+    """Run a file's content as a module, and register it under a name in `sys.modules`.
 
     Raises:
-        Exception: Whatever the file raises; no module is left then.
+        Exception: Any exception of the file; no module is registered then.
     """
     spec = importlib.machinery.ModuleSpec(name, None, origin=str(file))
     module = ModuleType(name)
@@ -108,7 +108,7 @@ def run_file(name: str, file: Path, content: bytes) -> ModuleType:
 
 
 def data_changed(module: ModuleType) -> bool:
-    """Whether a data file that a module of `run_file` names is another than when it ran."""
+    """Whether a data file that a module of `run_file` names has changed since the module ran."""
     return _DATA.get(module.__name__) != _data(module)
 
 
@@ -118,10 +118,10 @@ def _data(module: ModuleType) -> dict[str, str]:
 
 
 class _Pieces(dict[str, str]):
-    """Hashes of texts, by the name of the module or of what was typed; its own has none.
+    """Hashes of texts, by the name of the module or typed object; the own text has no name.
 
     Attributes:
-        files: The data files among them, which go by their path.
+        files: The data files among them, by path.
     """
 
     def __init__(self) -> None:
@@ -152,27 +152,28 @@ def _home(loaded: type | ModuleType) -> str:
 
 
 def _file_module(loaded: object) -> ModuleType | None:
-    """The module that a class, a function or a module is of, where that has a file."""
+    """The module of a class, a function or a module; None if it has no file."""
     if isinstance(loaded, ModuleType):
         return loaded if _path(loaded) else None
     module = sys.modules.get(getattr(loaded, "__module__", None) or "")
     if module is None or not _path(module):
         return None
-    places = [Path(each.__code__.co_filename) for each in _functions(loaded)]
+    places = [Path(function.__code__.co_filename) for function in _functions(loaded)]
     return module if not places or any(place.is_file() for place in places) else None
 
 
 def _is_of(loaded: type | ModuleType) -> bool:
-    """Whether a class has the functions of its module's text: not if that was imported again."""
+    """Whether a class has the functions of its module's text; False after a reload."""
     module = _file_module(loaded)
     if isinstance(loaded, ModuleType) or module is None:
         return True
-    mine = {_text(each.__code__) for each in _functions(loaded) if _is_in(each, module)}
-    return vars(module).get(loaded.__name__) is loaded or mine <= _texts(_imported(module))
+    inside = [function for function in _functions(loaded) if _is_in(function, module)]
+    texts = {_text(function.__code__) for function in inside}
+    return vars(module).get(loaded.__name__) is loaded or texts <= _texts(_imported(module))
 
 
 def _add_module(pieces: _Pieces, module: ModuleType, top: str, called: str) -> None:
-    """Add the text of a module and of those that it imports."""
+    """Add the text of a module and of the modules that it imports."""
     if called in pieces:
         return
     content = _imported(module)
@@ -188,7 +189,7 @@ def _add_imports(pieces: _Pieces, content: bytes, package: str, top: str) -> Non
             if _is_users(module, top):
                 _add_module(pieces, module, top, name)
         elif name not in pieces and (path := _found(name, top)):
-            # Imported when a function runs, and not yet.
+            # Not imported yet: a function imports it when it runs.
             later = read_bytes(path)
             pieces[name] = _sha256(later)
             pieces.add_named(_strings(later), path)
@@ -207,7 +208,7 @@ def _strings(content: bytes) -> set[str]:
 
 
 def _imports(content: bytes, package: str) -> Iterator[str]:
-    """Names that may be modules, of all import statements of a text."""
+    """Names in the import statements of a text that may be modules."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
@@ -227,35 +228,35 @@ def _imports(content: bytes, package: str) -> Iterator[str]:
 
 
 def _add_typed(pieces: _Pieces, value: Any, name: str) -> None:
-    """Add what was typed: the text of a class or a function, and what it names from elsewhere."""
+    """Add the text of a typed class or function, and everything that it uses from elsewhere."""
     if name in pieces:
         return
     functions = _functions(value)
     pieces[name] = _typed_sha256(value, functions)
-    named = {
+    globals_used = {
         word: function.__globals__[word]
         for function in functions
         for word in sorted(_words(function.__code__))
         if word in function.__globals__
     }
     for parent in value.__mro__[1:] if isinstance(value, type) else ():
-        named.setdefault(parent.__qualname__, parent)
+        globals_used.setdefault(parent.__qualname__, parent)
     texts = {text for function in functions for text in _texts_of(function.__code__)}
-    texts |= {other for other in named.values() if isinstance(other, str)}
+    texts |= {held_value for held_value in globals_used.values() if isinstance(held_value, str)}
     pieces.add_named(texts, Path.cwd() / "typed.py")
-    for word, other in named.items():
-        if isinstance(other, ModuleType | type | FunctionType):
-            module = _file_module(other)
+    for word, held_value in globals_used.items():
+        if isinstance(held_value, ModuleType | type | FunctionType):
+            module = _file_module(held_value)
             if module is not None:
                 if _is_users(module, ""):
                     _add_module(pieces, module, "", module.__name__)
-            elif getattr(other, "__module__", None) == value.__module__:
-                _add_typed(pieces, other, f"typed {word}")
-        elif isinstance(other, str | int | float | tuple | frozenset | list | dict | set):
-            pieces[f"typed {word}"] = _sha256(repr(_constant(other)).encode())
-        elif hasattr(other, "__array__"):
-            held = other.detach().cpu() if hasattr(other, "detach") else other
-            pieces[f"typed {word}"] = _sha256(held.__array__().tobytes())
+            elif getattr(held_value, "__module__", None) == value.__module__:
+                _add_typed(pieces, held_value, f"typed {word}")
+        elif isinstance(held_value, str | int | float | tuple | frozenset | list | dict | set):
+            pieces[f"typed {word}"] = _sha256(repr(_constant(held_value)).encode())
+        elif hasattr(held_value, "__array__"):
+            array = held_value.detach().cpu() if hasattr(held_value, "detach") else held_value
+            pieces[f"typed {word}"] = _sha256(array.__array__().tobytes())
 
 
 def _typed_sha256(value: Any, functions: list[FunctionType]) -> str:
@@ -267,39 +268,39 @@ def _typed_sha256(value: Any, functions: list[FunctionType]) -> str:
 
 def _compiled_parts(value: Any, functions: list[FunctionType]) -> list[object]:
     values = {
-        name: _constant(each)
-        for name, each in vars(value).items()
-        if isinstance(each, str | int | float | tuple | frozenset) and name != "__module__"
+        name: _constant(attribute)
+        for name, attribute in vars(value).items()
+        if isinstance(attribute, str | int | float | tuple | frozenset) and name != "__module__"
     }
     return [sorted(values.items()), [_compiled(function.__code__) for function in functions]]
 
 
 def _functions(value: Any) -> list[FunctionType]:
-    """The functions of a class, or the function itself, without what decorates them."""
-    some = vars(value).values() if isinstance(value, type) else [value]
-    bare = (getattr(each, "__func__", getattr(each, "fget", each)) for each in some)
-    found = (inspect.unwrap(each) for each in bare if callable(each))
-    return [each for each in found if isinstance(each, FunctionType)]
+    """The functions of a class, or the function itself, without decorators."""
+    attributes = vars(value).values() if isinstance(value, type) else [value]
+    bare = (getattr(each, "__func__", getattr(each, "fget", each)) for each in attributes)
+    unwrapped = (inspect.unwrap(each) for each in bare if callable(each))
+    return [each for each in unwrapped if isinstance(each, FunctionType)]
 
 
 def _words(code: CodeType) -> set[str]:
     """Names that a function and those inside it look up."""
-    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     return {*code.co_names}.union(*map(_words, inner))
 
 
 def _texts_of(code: CodeType) -> set[str]:
     """Texts in a function and in those inside it."""
-    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
-    own = {each for each in code.co_consts if isinstance(each, str)}
-    return own.union(*map(_texts_of, inner))
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    texts = {constant for constant in code.co_consts if isinstance(constant, str)}
+    return texts.union(*map(_texts_of, inner))
 
 
 def _imported(module: ModuleType) -> bytes:
     """The text that a module in memory was made from.
 
-    Kept from the first time that somebody asks. If the file is not what is in memory by then, what
-    Python compiled stands for it.
+    It is cached on the first call. If the file has changed by then, the compiled code stands for
+    the text.
     """
     key = module.__spec__ or module
     if id(key) not in _IMPORTED:
@@ -311,7 +312,7 @@ def _imported(module: ModuleType) -> bytes:
 
 
 def _as_imported(module: ModuleType) -> bool:
-    """Whether a module's file is what the module was made from."""
+    """Whether a module's file still has the text that the module was made from."""
     try:
         return read_bytes(Path(str(_path(module)))) == _imported(module)
     except OSError:
@@ -319,9 +320,9 @@ def _as_imported(module: ModuleType) -> bool:
 
 
 def _agrees(module: ModuleType, content: bytes) -> bool:
-    """Whether the functions and the plain values of a module are those of a text."""
-    functions = [each for value in _own(module) for each in _functions(value)]
-    inside = {_text(each.__code__) for each in functions if _is_in(each, module)}
+    """Whether a module has the functions and the plain values of a text."""
+    functions = [function for value in _own(module) for function in _functions(value)]
+    inside = {_text(function.__code__) for function in functions if _is_in(function, module)}
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
@@ -330,9 +331,9 @@ def _agrees(module: ModuleType, content: bytes) -> bool:
 
 
 def _changing(tree: ast.Module) -> set[str]:
-    """Names that the program itself sets anew."""
-    found = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
-    return found | {
+    """Global names that the program reassigns while it runs."""
+    names = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+    return names | {
         node.target.id
         for node in ast.walk(tree)
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
@@ -342,7 +343,7 @@ def _changing(tree: ast.Module) -> set[str]:
 def _same_values(
     body: ast.Module | ast.ClassDef, owner: ModuleType | type, changing: set[str]
 ) -> bool:
-    """Whether names that a text sets to plain values have them in memory."""
+    """Whether names have in memory the plain values that a text gives them."""
     last: dict[str, ast.expr] = {}
     for node in body.body:
         if isinstance(node, ast.ClassDef):
@@ -350,16 +351,17 @@ def _same_values(
             if isinstance(inner, type) and not _same_values(node, inner, changing):
                 return False
         elif isinstance(node, ast.Assign):
-            last |= {each.id: node.value for each in node.targets if isinstance(each, ast.Name)}
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            last |= dict.fromkeys(names, node.value)
         elif isinstance(node, ast.AnnAssign) and node.value and isinstance(node.target, ast.Name):
             last[node.target.id] = node.value
     for name in last.keys() - changing:
         try:
-            said = ast.literal_eval(last[name])
+            written = ast.literal_eval(last[name])
         except (ValueError, TypeError, SyntaxError):
             continue
-        held = vars(owner).get(name)
-        if type(held) is type(said) and repr(held) != repr(said):
+        in_memory = vars(owner).get(name)
+        if type(in_memory) is type(written) and repr(in_memory) != repr(written):
             return False
     return True
 
@@ -400,26 +402,26 @@ def _text(code: CodeType) -> str:
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
     yield code
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield from _nested(each)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)
 
 
 def _compiled(code: CodeType) -> list[object]:
-    """What decides what a function does: instructions, names and constants, also of inner ones."""
+    """The behaviour of a function: its instructions, names, constants and inner functions."""
     constants = [_constant(value) for value in code.co_consts]
     return [code.co_name, code.co_code.hex(), list(code.co_names), constants]
 
 
 def _constant(value: object) -> object:
-    """A constant as text that is the same in every process: a set has no order of its own."""
+    """A constant in a form that prints alike in every process: a set is sorted."""
     if isinstance(value, CodeType):
         return _compiled(value)
     return sorted(map(repr, value)) if isinstance(value, frozenset | set) else repr(value)
 
 
 def _path(module: ModuleType) -> Path | None:
-    """The Python file of a module, where it has one."""
+    """The Python file of a module; None if it has none."""
     file = getattr(module, "__file__", None)
     return Path(file) if file and file.endswith(".py") and Path(file).is_file() else None
 

@@ -1,4 +1,4 @@
-"""How the command line shows events: bars on a terminal, a line every half minute in a log."""
+"""Show events on the command line: bars on a terminal, a line every half minute in a log."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ EVERY = 30.0
 
 
 class Bar:
-    """One thing that is counted.
+    """One bar: a count of work.
 
     Attributes:
-        what: What is being done, its label.
-        unit: What is counted.
-        total: How many there are; None while nobody knows.
-        done: How many are done, parts of one included.
-        note: What to say beside the count.
+        what: Label: the current work.
+        unit: Name of the counted units.
+        total: Number of units; None while it is unknown.
+        done: Number of units done, parts of one included.
+        note: Text beside the count.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Bar:
         self.begin(total)
 
     def begin(self, total: float | None, done: float = 0) -> None:
-        """Count anew: there are so many, and some are there already."""
+        """Restart the count with this total, of which some units are done already."""
         self.total = total
         self.done = self._first = done
         self._started = self._clock()
@@ -54,28 +54,28 @@ class Bar:
         self._live.update(self._task, completed=done)
 
     def advance(self, count: float = 1) -> None:
-        """Count some more."""
+        """Count more units as done."""
         self.done += count
         self._live.advance(self._task, count)
 
     def say(self, *, what: str | None = None, note: str | None = None) -> None:
-        """Change the label, or what stands beside the count."""
+        """Change the label, or the text beside the count."""
         self.what = self.what if what is None else what
         self.note = self.note if note is None else note
         self._live.update(self._task, description=self.what, note=self.note)
 
     def hide(self) -> None:
-        """Take the bar off the terminal."""
+        """Remove the bar from the terminal."""
         self._live.update(self._task, visible=False)
 
     @property
     def full(self) -> bool:
-        """Whether all are done."""
+        """Whether all units are done."""
         return self.total is not None and self.done >= self.total
 
     @property
     def left(self) -> str:
-        """About how long it takes from here; empty where nobody can know."""
+        """The estimated time left; empty if it is unknown."""
         counted = self.done - self._first
         if self.total is None or self.full or counted <= 0:
             return ""
@@ -89,12 +89,12 @@ class Bar:
 
 
 class Progress:
-    """Shows bars on a terminal; elsewhere prints a line every half minute, whatever runs.
+    """Shows bars on a terminal; elsewhere prints a line every half minute.
 
     Args:
-        notes: Console to show it on.
-        line: Gives that line; None for the bars, as text.
-        clock: Seconds, for the time left.
+        notes: Console to show them on.
+        line: Makes that line; None for the bars as text.
+        clock: Returns the time in seconds, for the time left.
     """
 
     def __init__(
@@ -139,19 +139,19 @@ class Progress:
         self._live.stop()
 
     def bar(self, what: str, total: float | None, unit: str) -> Bar:
-        """Begin to count something.
+        """Add a bar.
 
         Args:
-            what: What is being done.
-            total: How many there are; None while nobody knows.
-            unit: What is counted, in the plural.
+            what: Label: the current work.
+            total: Number of units; None while it is unknown.
+            unit: Name of the counted units, in the plural.
         """
         bar = Bar(self._live, self._clock, what, unit, total)
         self._bars.append(bar)
         return bar
 
     def line(self) -> str:
-        """What is not done yet, in one line; else what was done last."""
+        """The unfinished bars in one line; if all are finished, the last one."""
         open_bars = [bar for bar in self._bars if not bar.full]
         return "; ".join(str(bar) for bar in open_bars or self._bars[-1:])
 
@@ -162,14 +162,14 @@ class Progress:
 
 
 class Reporter:
-    """The listener of the command line: notes are lines, jobs are bars.
+    """The listener of the command line: shows notes as lines and jobs as bars.
 
     Bars are shown while the outermost job runs. In a log that job gets a line every half minute.
 
     Args:
-        notes: Console to show it on.
+        notes: Console to show them on.
         summary: Whether a log ends with a line for a job that counts cells, however short it is.
-        clock: Seconds, for the time left.
+        clock: Returns the time in seconds, for the time left.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class Reporter:
                 self._end(job, complete=complete)
 
     def _warn(self, text: str, style: str) -> None:
-        """Print a line also where notes are not wanted, between the bars where there are some."""
+        """Print a line above the bars, even if notes are switched off."""
         console = stderr(warnings=True) if self._notes.quiet else self._notes
         console.print(text, style=style)
 
@@ -243,7 +243,7 @@ class Reporter:
         self._bars.clear()
 
     def line(self) -> str:
-        """How far the jobs are, in one line."""
+        """The progress of all jobs, in one line."""
         outermost, *inner = list(self._bars.values())  # at once: another thread may add one
         if outermost.unit != "cells":
             bars = [bar for bar in (outermost, *inner) if not bar.full] or [outermost]
@@ -259,14 +259,14 @@ class Reporter:
 
 
 class _What(ProgressColumn):
-    """What is being done."""
+    """The label of a bar."""
 
     def render(self, task: Task) -> Text:
         return one_line(task.description)
 
 
 class _Count(ProgressColumn):
-    """How many of how many, of what, and how fast."""
+    """The count, the total, the unit, the speed and the note of a bar."""
 
     def render(self, task: Task) -> Text:
         of = "" if task.total is None else f"/{task.total:,.0f}"

@@ -1,4 +1,4 @@
-"""This process's place among those of a command, as whoever started it says in the environment."""
+"""Read the rank of this process from the environment, where its launcher has set it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from susx_bench.console import counted
 from susx_bench.errors import OptionError
 
 MEET = "SUSX_BENCH_MEET"
-"""Environment variable: seconds that processes wait until all are there."""
+"""Environment variable: seconds that processes wait for all others."""
 _LEAST = 60
-"""Seconds that they wait in any case, where nobody says."""
+"""Fewest seconds that they wait if the variable is not set."""
 _BEGAN = time.monotonic()
 _ADDRESS, _PORT = "MASTER_ADDR", "MASTER_PORT"
 _LOCAL = "LOCAL_RANK"
@@ -24,13 +24,13 @@ _LSF = ("LSB_JOBID", "LSB_DJOB_RANKFILE", "JSM_NAMESPACE_LOCAL_RANK", "JSM_NAMES
 
 
 class _Starter(NamedTuple):
-    """The variables by which whoever starts processes numbers them.
+    """The variables by which a launcher numbers its processes.
 
     Attributes:
-        ranks: Variables that say the rank.
-        size: Variable that says how many processes there are.
+        ranks: Variables with the rank.
+        size: Variable with the number of processes.
         needed: Variables without which the processes never meet.
-        own: Whether they are Lightning's own, which starts the processes that are missing.
+        own: Whether the launcher is Lightning itself, which starts the missing processes.
     """
 
     ranks: tuple[str, ...]
@@ -40,56 +40,56 @@ class _Starter(NamedTuple):
 
 
 def rank_of(devices: int, num_nodes: int) -> int:
-    """This process's place among the processes that were asked for.
+    """The rank of this process among the requested processes.
 
-    Whoever started them says it in the environment, and Lightning reads it there by the same
-    rules. Where one process was asked for the environment says nothing: a scheduler numbers also
-    the processes that have nothing to do with each other.
+    The launcher sets it in the environment, from which Lightning reads it by the same rules. If one
+    process is requested, the environment is ignored: a scheduler also numbers processes that do not
+    belong together.
 
     Args:
-        devices: Processes a node.
+        devices: Processes per node.
         num_nodes: Nodes.
 
     Raises:
-        OptionError: If a variable holds no rank, or the variables are not those of so many
-            processes: the others would wait for this process for ever, or it for them.
+        OptionError: If a variable holds no rank, or the variables are for another number of
+            processes: this process and the others would wait for each other for ever.
     """
     count = devices * num_nodes
     if count == 1:
         return 0
-    starter, asked = _starter(), f"--devices {devices} --num-nodes {num_nodes}"
+    starter, flags = _starter(), f"--devices {devices} --num-nodes {num_nodes}"
     numbers = [_number(name) for name in starter.ranks]
     rank = numbers[0] * devices + numbers[1] if starter.own else numbers[0]
     if rank >= count:
         raise OptionError(
             f"the environment has {_said(starter.ranks)}, so that this process is rank {rank}; "
-            f"{asked} asks for ranks 0 to {count - 1}. Unset it, or ask for as many as there are."
+            f"{flags} asks for ranks 0 to {count - 1}. Unset it, or ask for as many as there are."
         )
     if starter.own and _LOCAL not in os.environ:
         return rank  # Lightning starts the others itself
-    if (there := _number(starter.size, count)) != count:
-        are = "is 1 process" if there == 1 else f"are {there} processes"
+    if (processes := _number(starter.size, count)) != count:
+        are = "is 1 process" if processes == 1 else f"are {processes} processes"
         raise OptionError(
-            f"the environment has {_said([starter.size])}, so that there {are}; {asked} asks for "
+            f"the environment has {_said([starter.size])}, so that there {are}; {flags} asks for "
             f"{count}. Unset it, or ask for as many as there are."
         )
     if lacking := [name for name in starter.needed if name not in os.environ]:
         first = _said([name for name in (*starter.ranks, starter.size) if name in os.environ])
         raise OptionError(
             f"the environment has {first or 'TORCHELASTIC_RUN_ID'} and no {lacking[0]}, without "
-            f"which the {count} processes of {asked} never meet. Unset the first, or set both."
+            f"which the {count} processes of {flags} never meet. Unset the first, or set both."
         )
     return rank
 
 
 def settle_meeting(num_nodes: int) -> None:
-    """Settle where the processes meet, where no scheduler has started this one.
+    """Set the address at which the processes meet, if no scheduler has started this one.
 
-    On one node Lightning starts the others at a free port of this machine: an address and a port
-    that something else left in the environment are forgotten.
+    On one node Lightning starts the others at a free port of this machine. An address and a port
+    that the environment happens to hold are removed.
 
     Raises:
-        OptionError: If there are several nodes, and nothing says where they meet.
+        OptionError: If several nodes are requested and the environment has no address.
     """
     if not _starter().own:
         return
@@ -105,26 +105,26 @@ def settle_meeting(num_nodes: int) -> None:
 
 
 class NobodyCameError(OptionError):
-    """Not all processes that were asked for came to where they meet."""
+    """Not all requested processes have connected to the address at which they meet."""
 
     def __init__(self, size: int, seconds: float) -> None:
         starter = _starter()
-        said = _said([*starter.ranks, starter.size, _ADDRESS, _PORT])
+        variables = _said([*starter.ranks, starter.size, _ADDRESS, _PORT])
         super().__init__(
             f"waited {seconds:.0f} s for the other {counted(size - 1, 'process')} where they are "
-            f"to meet, and not all came; the environment has {said}. If nothing has started them, "
-            f"unset these; if they take longer, set {MEET} to the seconds to wait."
+            f"to meet, and not all came; the environment has {variables}. If nothing has started "
+            f"them, unset these; if they take longer, set {MEET} to the seconds to wait."
         )
 
 
 def meeting_seconds() -> float:
-    """How long to wait until all processes are there.
+    """Seconds to wait until all processes have connected.
 
-    What the environment says; else longer than this process took to come here, as each of them
-    plans for itself, one that this one has started from the beginning.
+    The environment sets them. Otherwise they are more than this process took to get here: each
+    process makes its own plan, and one that this process has just started begins from scratch.
 
     Raises:
-        OptionError: If the environment says no such number.
+        OptionError: If the variable in the environment is no such number.
     """
     text = os.environ.get(MEET)
     if text is None:
@@ -137,14 +137,14 @@ def meeting_seconds() -> float:
 
 
 def answers(address: str, port: int, seconds: float) -> bool:
-    """Whether somebody takes a connection in so many seconds.
+    """Whether a server accepts a connection within some seconds.
 
-    torch would ask as well, and print its own stack for every time that nobody does.
+    torch tries it too, but prints its own stack for every failure.
     """
     until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+    while (remaining := until - time.monotonic()) > 0:
         try:
-            socket.create_connection((address, port), timeout=left).close()
+            socket.create_connection((address, port), timeout=remaining).close()
         except (OSError, OverflowError):
             time.sleep(0.1)
         else:
@@ -153,7 +153,7 @@ def answers(address: str, port: int, seconds: float) -> bool:
 
 
 def _starter() -> _Starter:
-    """Whoever started this process, by the rules of Lightning's."""
+    """The launcher of this process, by Lightning's rules."""
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun, also inside SLURM
         return _Starter(("RANK",), "WORLD_SIZE", ("RANK", _LOCAL, "WORLD_SIZE", _PORT))
     started_by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")

@@ -1,8 +1,8 @@
-"""Names to objects, ours and plugins', through Python's entry points and only when asked for.
+"""Map names to objects, ours and plugins', through Python's entry points.
 
-A package that declares an entry point in one of the groups below is found without an import or an
-edit of ours, and nothing is imported before somebody asks for that one name. Where our own objects
-are one per file, a new file is all that registers a new one.
+A package registers an object by declaring an entry point in one of the groups below, without an
+import or an edit of ours. An object is imported when its name is asked for. Kinds of our own
+objects with one object per file need no declaration: a new file registers its object.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _OURS = "susx-bench"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a registered name comes from.
+    """The source of a registered name.
 
     Attributes:
         value: ``module:attribute``.
@@ -62,7 +62,7 @@ class Origin:
 
     @classmethod
     def of(cls, entry: EntryPoint) -> Origin:
-        """Where an entry point comes from; one without a distribution is ours."""
+        """The source of an entry point; one without a distribution is ours."""
         if entry.dist is None:
             return cls(entry.value, _OURS, _our_version())
         return cls(entry.value, entry.dist.name, entry.dist.version)
@@ -80,13 +80,14 @@ class Registry(Generic[T]):
     Args:
         kind: The word for messages, such as ``"method"``.
         group: Entry-point group.
-        base: ``module:class`` that the objects extend, or are of; imported with the first of them.
-        called: Where an object says its own name, which is the one it is registered under: records
-            and tables know it by that name.
-        ours: Where our own objects are. ``package:ATTRIBUTE``: each module of the package holds one
-            under that attribute, and is called like it, with hyphens for underscores.
-            ``module:TABLE``: the module has a table of them by name, or of the ``module:object``
-            where each is. Empty where ours are declared as entry points, too.
+        base: ``module:class`` that the objects extend, or are instances of; imported with the first
+            object.
+        called: Attribute with an object's own name. It must equal the registered name, which
+            records and tables use.
+        ours: Location of our own objects. ``package:ATTRIBUTE``: each module of the package holds
+            one object under that attribute; its name is the module's, with hyphens for underscores.
+            ``module:TABLE``: the module maps names to objects, or to ``module:object`` strings.
+            Empty if our objects are declared as entry points too.
         instances: Whether the objects are instances of `base`; else they are subclasses of it.
     """
 
@@ -109,18 +110,18 @@ class Registry(Generic[T]):
 
     @cached_property
     def _entries(self) -> dict[str, list[EntryPoint]]:
-        found: dict[str, list[EntryPoint]] = {}
+        entries: dict[str, list[EntryPoint]] = {}
         declared = [
             entry
             for entry in entry_points(group=self.group)
-            # What an installed copy of this package declared when it was installed may be older.
+            # An installed copy of this package may have older declarations.
             if not (self._ours and entry.dist and entry.dist.name == _OURS)
         ]
         for entry in [*self._own_entries(), *declared]:
-            same = found.setdefault(entry.name, [])
-            if Origin.of(entry) not in map(Origin.of, same):
-                same.append(entry)
-        return found
+            same_name = entries.setdefault(entry.name, [])
+            if Origin.of(entry) not in map(Origin.of, same_name):
+                same_name.append(entry)
+        return entries
 
     def _own_entries(self) -> list[EntryPoint]:
         """An entry for each of our own objects."""
@@ -141,15 +142,15 @@ class Registry(Generic[T]):
         ]
 
     def names(self) -> list[str]:
-        """All registered names, sorted; also of what cannot be loaded."""
+        """All registered names, sorted, including those that cannot be loaded."""
         return sorted(self._entries)
 
     def origins(self, name: str) -> list[Origin]:
-        """Who registered a name: one package, or more where they are in each other's way."""
+        """The sources that registered a name: one, or more if they conflict."""
         return sorted(map(Origin.of, self._find(name)), key=str)
 
     def package(self, name: str) -> dict[str, str]:
-        """The plugin's package behind a name, with its version; empty for what is ours or none."""
+        """The plugin package behind a name, with its version; empty for our own or no package."""
         origins = map(Origin.of, self._entries.get(name, []))
         return {o.package: o.version for o in origins if o.package != _OURS}
 
@@ -158,8 +159,8 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: If nobody registered that name.
-            PluginError: If several packages did, or what is registered cannot be loaded or is
-                something else.
+            PluginError: If several packages did, or the object cannot be loaded or has the wrong
+                type or name.
         """
         entries, origins = self._find(name), self.origins(name)
         if len(entries) > 1:
@@ -171,7 +172,7 @@ class Registry(Generic[T]):
             loaded = entries[0].load()
             if isinstance(loaded, Mapping):
                 loaded = loaded[name]
-        # Whatever a stranger's package raises, an exit included, name the package and the error.
+        # Whatever a plugin raises, an exit included, name the package and the error.
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind} '{name}' of {origins[0]} cannot be loaded: {error!r}."
@@ -196,17 +197,17 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}' of {origins[0]} says that its {self._called} is {called!r}. "
                 "It and its entry point must have one name."
             )
-        found: T = loaded
-        return found
+        registered: T = loaded
+        return registered
 
     def stated(self, name: str, attribute: str) -> Any:
-        """An attribute of the object registered under `name`, from its file where that says it.
+        """An attribute of the object registered under `name`, read from its file if possible.
 
-        Nothing is imported where one package registered the name and gives a plain value.
+        Nothing is imported if one package registered the name and assigns a plain value.
 
         Raises:
             UnknownNameError: If nobody registered that name.
-            PluginError: If it must be imported, and `get` cannot.
+            PluginError: If the object must be imported and `get` fails.
         """
         entry, *others = self._find(name)
         if not others:
@@ -222,7 +223,7 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def _missing_step(self, name: str) -> str:
-        """What stands between a name and its use, as far as can be told."""
+        """A hint for an unknown name: the missing step, as far as it can be told."""
         folder = Path(name)
         if self is DATASETS and folder.is_dir() and not (folder / "pyproject.toml").exists():
             return f"There is a folder of that name: write ./{name} for it."
@@ -238,8 +239,9 @@ class Registry(Generic[T]):
         except (PackageNotFoundError, ValueError):
             dist = None
         if dist is not None:
-            there = sorted(entry.name for entry in dist.entry_points if entry.group == self.group)
-            declares = f"declares only {', '.join(there)}" if there else "declares nothing"
+            entries = [entry for entry in dist.entry_points if entry.group == self.group]
+            declared = sorted(entry.name for entry in entries)
+            declares = f"declares only {', '.join(declared)}" if declared else "declares nothing"
             return (
                 f"The package {dist.name} {dist.version} is installed but {declares} under the "
                 f"entry point {self.group}: add it to its pyproject.toml and install it again."
@@ -255,7 +257,7 @@ class Registry(Generic[T]):
 
 
 def _is_file(*parts: str) -> bool:
-    """Whether there is such a file; a name that no file can have is none."""
+    """Whether a file exists; False for a name that no file can have."""
     try:
         return Path(*parts).is_file()
     except (OSError, ValueError):
@@ -321,15 +323,15 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     FORMATS,
     LOGS,
 )
-"""One for each axis that a package of anyone's may extend."""
+"""One registry for each axis that a plugin may extend."""
 
 
 def load_method(name: str | type[Method]) -> tuple[type[Method], str]:
     """Find a method by its registered name, or in a file given as ``./file.py:Class``.
 
     Returns:
-        The class, which may also be given, and the sha256 of its program text, see
-        `susx_bench.program.sha256_of` (empty for a method of ours).
+        The class, which may also be passed in, and the sha256 of its program text, see
+        `susx_bench.program.sha256_of` (empty for one of our methods).
     """
     if isinstance(name, type):
         if is_registered(name):
@@ -355,22 +357,22 @@ def load_method(name: str | type[Method]) -> tuple[type[Method], str]:
     if module is None or _drop_edited(module):
         try:
             module = run_file(module_name, file, content)
-        # Whatever a stranger's file raises, an exit included, name the file and the error.
+        # Whatever the user's file raises, an exit included, name the file and the error.
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"--method {name}: {file} fails on import: {error!r}.{_beside(file, error)}"
             ) from error
     loaded: Any = getattr(module, attribute, None)
     if not isinstance(loaded, type):
-        there = ", ".join(_classes(module)) or "none"
+        classes = ", ".join(_classes(module)) or "none"
         raise PluginError(
-            f"--method {name}: {file} has no class '{attribute}'. Classes there: {there}."
+            f"--method {name}: {file} has no class '{attribute}'. Classes there: {classes}."
         )
     return loaded, sha256_of(module)
 
 
 def _beside(file: Path, error: BaseException) -> str:
-    """What to do where a module is not found that lies beside a method's file."""
+    """A remedy for a missing module that lies beside a method's file; else empty."""
     name = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
     if not (
         _is_file(str(file.parent), f"{name}.py") or _is_file(str(file.parent), name, "__init__.py")
@@ -383,17 +385,17 @@ def _drop_edited(module: ModuleType) -> bool:
     """Forget the modules that a method's file imported, if one or its data were edited since.
 
     Returns:
-        Whether the file is to be run again.
+        Whether the file must be run again.
     """
     if not edited(module) and not data_changed(module):
         return False
-    for each in used(module):
-        sys.modules.pop(each.__name__, None)
+    for imported in used(module):
+        sys.modules.pop(imported.__name__, None)
     return True
 
 
 def is_registered(method: type[Method]) -> bool:
-    """Whether a class is the one that is registered under its name."""
+    """Whether a class is the class registered under its name."""
     name = getattr(method, "name", None)
     return isinstance(name, str) and name in METHODS.names() and METHODS.get(name) is method
 

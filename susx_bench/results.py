@@ -1,4 +1,4 @@
-"""What `susx_bench.evaluate` returns: records, and the table of them."""
+"""The results of `susx_bench.evaluate`: records, and a table of them."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _WIDE = 400
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predicted:
-    """What a cell answered for every test image, whether or not labels scored it.
+    """The answers of a cell for all test images, with or without labels to score them.
 
     Attributes:
         method: The method.
         dataset: The dataset.
         encoder: The encoder.
-        tune: Which labels were asked to choose hyper-parameters.
-        shots: Support images per class; 0 where there are none, or not equally many.
-        seed: Which draw; 0 where nothing was drawn.
+        tune: The labels asked for to choose hyper-parameters.
+        shots: Support images per class; 0 without support, or if the number differs by class.
+        seed: Seed of the draw; 0 if nothing was drawn.
         classnames: Names of the K classes, in their order.
         top1: The class of each image, ``(N,)`` int64, in the order of the test set.
         margin: Its highest minus its second highest logit, ``(N,)`` float32 of half precision, in
             CLIP's units.
         confidence: Probability of that class under the softmax of the logits, ``(N,)`` float32 of
             half precision; None for a method whose scores are no logits.
-        record: The record; None where there are no test labels.
+        record: The record; None without test labels.
     """
 
     method: str
@@ -67,18 +67,18 @@ class Predicted:
 
 
 class Results(Sequence[Record]):
-    """Records in the order of what was asked: datasets, methods, shots, seeds.
+    """Records in the order of the request: datasets, methods, shots, seeds.
 
-    A terminal shows the table, a notebook the same as HTML.
+    A terminal shows the table as text, a notebook as HTML.
 
     Args:
         records: The records.
-        blank: Why cells have no record, a line each.
-        notes: What else was told, a line each.
-        metric: What the table shows: a record's ``accuracy``, ``mean_per_class``, ``macro_f1``,
+        blank: Reasons why cells have no record, one line each.
+        notes: Other notes of the run, one line each.
+        metric: The number in the table: a record's ``accuracy``, ``mean_per_class``, ``macro_f1``,
             ``top5``, ``ece`` or ``nll``.
-        predictions: What each cell answered, also those that no label scores; in a run on several
-            devices rank 0 has them.
+        predictions: The answers of each cell, also without labels to score them; in a run on
+            several devices rank 0 has them.
 
     Attributes:
         records: See above, like the next three.
@@ -99,7 +99,7 @@ class Results(Sequence[Record]):
         if not isinstance(metric, str) or metric not in METRICS:
             raise OptionError(f"metric {shown(metric)}: not one of {', '.join(METRICS)}.")
         self.records = list(several(records))
-        if wrong := [each for each in self.records if not isinstance(each, Record)]:
+        if wrong := [entry for entry in self.records if not isinstance(entry, Record)]:
             raise OptionError(f"records: {shown(wrong[0])} is no Record.")
         self.blank = list(blank)
         self.notes = list(notes)
@@ -130,11 +130,13 @@ class Results(Sequence[Record]):
         return iter(self.records)
 
     def _lines(self) -> list[str]:
-        """What stands below the table."""
+        """The lines below the table."""
         lines = [*(f"left blank: {reason}" for reason in self.blank), *self.notes]
-        unscored = [each for each in self.predictions if each.record is None]
-        for dataset in dict.fromkeys(each.dataset for each in unscored):
-            methods = dict.fromkeys(each.method for each in unscored if each.dataset == dataset)
+        unscored = [prediction for prediction in self.predictions if prediction.record is None]
+        for dataset in dict.fromkeys(prediction.dataset for prediction in unscored):
+            methods = dict.fromkeys(
+                prediction.method for prediction in unscored if prediction.dataset == dataset
+            )
             lines.append(
                 f"{', '.join(methods)} on {dataset}: predicted and not scored, since there are no "
                 "test labels; results.predictions has the answers"
@@ -156,9 +158,9 @@ class Results(Sequence[Record]):
         return html_table(self.records, order, METRICS[self.metric]) + "\n".join(lines)
 
     def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` with a row for each record.
+        """The records as a `pandas.DataFrame`, one row per record.
 
-        Hyper-parameters and seconds have a column each, ``hparams.alpha`` and ``seconds.search``.
+        Each hyper-parameter and each duration has a column: ``hparams.alpha``, ``seconds.search``.
 
         Raises:
             PackageMissingError: If pandas is not installed.

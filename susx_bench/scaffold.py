@@ -1,4 +1,4 @@
-"""A small package with a method of one's own, to start from."""
+"""Write a small package with a new method, to start from."""
 
 from __future__ import annotations
 
@@ -116,16 +116,16 @@ def new_method(name: str, parent: Path) -> Written:
     """Write a package with a method, a test and an entry point.
 
     Args:
-        name: What the method, the package and its folder are called.
-        parent: Where the folder goes.
+        name: Name of the method, of the package and of its folder.
+        parent: Folder in which to make it.
 
     Raises:
         OptionError: If the name cannot be used, or is taken.
-        OutputError: If the folder is there already, or cannot be written.
+        OutputError: If the folder exists already, or cannot be written.
     """
     module = name.replace("-", "_")
     _check(name, module)
-    own = "".join(part.capitalize() for part in name.split("-"))
+    class_name = "".join(part.capitalize() for part in name.split("-"))
     folder = parent / name
     files = {
         "pyproject.toml": _PYPROJECT,
@@ -135,15 +135,15 @@ def new_method(name: str, parent: Path) -> Written:
     try:
         folder.mkdir()
         for file, text in files.items():
-            named = text.replace("MODULE", module).replace("Prototypes", own)
-            (folder / file).write_text(re.sub(r"\bprototypes\b", name, named), encoding="utf-8")
+            renamed = text.replace("MODULE", module).replace("Prototypes", class_name)
+            (folder / file).write_text(re.sub(r"\bprototypes\b", name, renamed), encoding="utf-8")
     except FileExistsError as error:
         raise OutputError(
             f"{folder} is there already; nothing was written. Choose another name, or remove it."
         ) from error
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
-    return Written(folder, f"./{name}/{module}.py:{own}", folder / f"test_{module}.py")
+    return Written(folder, f"./{name}/{module}.py:{class_name}", folder / f"test_{module}.py")
 
 
 def _check(name: str, module: str) -> None:

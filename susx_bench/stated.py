@@ -1,7 +1,7 @@
-"""What a class says of itself, read in its file without importing it.
+"""Read attributes of a class from its file, without importing it.
 
-Names, citations and regimes are plain values in the body of a class. A table of them needs none of
-what the class computes with.
+Names, citations and regimes are plain values in the body of a class. A table of them needs no
+import of the libraries that the class computes with.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _SETS = ("frozenset", "set")
 
 
 def stated(module: str, name: str, attribute: str) -> Any:
-    """The value that a class, or one that it extends, gives to an attribute.
+    """The value that a class or one of its parents assigns to an attribute.
 
     Args:
-        module: The class's module. Neither it nor a package it lies in is imported.
+        module: The class's module. Neither it nor a package around it is imported.
         name: The class.
-        attribute: What is assigned to in its body.
+        attribute: The attribute, assigned in the body of the class.
 
     Raises:
-        LookupError: If no file of Python text says it as a plain value.
+        LookupError: If no Python file assigns it a plain value.
     """
     for statement in _file(module).body:
         if isinstance(statement, ast.ClassDef) and statement.name == name:
@@ -45,7 +45,7 @@ def stated(module: str, name: str, attribute: str) -> Any:
 
 
 def _assigned(line: ast.stmt, attribute: str) -> ast.expr | None:
-    """What a statement assigns to an attribute; None where it does not."""
+    """The value that a statement assigns to an attribute; None if it assigns none."""
     if isinstance(line, ast.AnnAssign):
         targets: list[ast.expr] = [line.target]
     elif isinstance(line, ast.Assign):
@@ -68,7 +68,7 @@ def _plain(value: ast.expr) -> Any:
 
 @cache
 def _file(module: str) -> ast.Module:
-    """The parsed text of a module, which is looked for as an import looks for it."""
+    """The parsed text of a module, which is located as an import locates it."""
     first, *others = module.split(".")
     spec = find_spec(first)
     for depth in range(len(others)):
