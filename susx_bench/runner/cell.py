@@ -1,4 +1,4 @@
-"""A cell: one number of a table before it is measured, and the hash of all that decides it."""
+"""A cell: one number of a table before it is measured, and the hash of all its inputs."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class Cell:
     """One number of a table, before it is measured.
 
     Attributes:
-        task: What is classified.
-        draws: What is drawn from it, shared by its cells.
+        task: The task to classify.
+        draws: The draws from the task, shared by its cells.
         method: The method's class.
-        method_source: sha256 of the file a method was read from; empty for one of ours.
+        method_source: sha256 of the file that the method was read from; empty for one of ours.
         setting: ``name-only`` or ``few-shot``.
-        draw_shots: Support images a class to draw; None takes the support set as it is.
-        seed: Which draw; 0 where nothing is drawn.
-        draw: How: ``balanced``, ``coop``, or ``file``.
-        chosen: Positions in the pool that a file names; None without one.
-        tune: Who chooses the hyper-parameters.
-        val_shots: Images a class that ``few-val`` looks at; None for min(S, 4).
+        draw_shots: Support images per class to draw; None to use the support set whole.
+        seed: Seed of the draw; 0 if nothing is drawn.
+        draw: Kind of draw: ``balanced``, ``coop``, or ``file``.
+        chosen: Positions in the pool that a file names; None without a file.
+        tune: The labels that choose the hyper-parameters.
+        val_shots: Images per class that ``few-val`` looks at; None for min(S, 4).
         official: Whether to reproduce the authors' public code.
-        order: Seed of the order of the test images; 0 for the order of the split, and where no
-            order matters.
-        batches: `Batches` in which the method gets the test set; empty for the whole of it, and
-            for a method to which it does not matter.
-        plugins: Packages that the method comes from, where it is not ours, and their versions.
-        no_prompts: Why the prompts that the method brings cannot be had, so that the task has other
-            ones; empty where they can, or where the method brings none.
-        extras: `susx_bench.options.recorded.Extras` that are set: the input hash and the record
-            have them.
+        order: Seed of the order of the test images; 0 for the order of the split, or if the method
+            does not depend on the order.
+        batches: `Batches` in which the method gets the test set; empty for the whole test set, or
+            if the method does not depend on them.
+        plugins: Packages of a plugin's method, with their versions; empty for one of ours.
+        no_prompts: Why the prompts that the method brings are missing; empty if it has them or brings
+            none. If they are missing, the task falls back to the user's prompts.
+        extras: `susx_bench.options.recorded.Extras` that are set. They are part of the input hash
+            and of the record.
         given: `Record.given`.
     """
 
@@ -84,9 +84,9 @@ class Cell:
 
     @cached_property
     def parts(self) -> list[Tensor]:
-        """The lists of positions in the pool that hold `support`, each encoded together."""
+        """The lists of positions in the pool that cover `support`; each is encoded together."""
         if self.setting == "name-only" and len(self.support):
-            return [self.draws.whole]  # small, and made to be used whole
+            return [self.draws.whole]  # a support set is small, and made to be used whole
         if self.draw == "balanced" and self.draw_shots is not None and len(self.support):
             return self.draws.draw_in_parts(self.draw_shots, self.seed)
         return [self.support] if len(self.support) else []
@@ -98,7 +98,7 @@ class Cell:
 
     @property
     def shots(self) -> int:
-        """Support images a class; 0 where there are none, or not equally many."""
+        """Support images per class; 0 without support, or if the number differs by class."""
         if self.draw_shots is not None and len(self.support):
             return self.draw_shots
         counts = torch.bincount(
@@ -108,7 +108,7 @@ class Cell:
 
     @cached_property
     def few_val(self) -> Tensor:
-        """Positions of the val images that ``few-val`` looks at, seeded as the support is."""
+        """Positions of the val images that ``few-val`` looks at, drawn with the support's seed."""
         if self.draw == "coop" and self.draw_shots is not None and self.val_shots is None:
             return self.draws.coop(self.draw_shots, self.seed)[1]
         shots = self.val_shots or min(self.shots or FEW_VAL, FEW_VAL)
@@ -116,16 +116,16 @@ class Cell:
 
     @property
     def patches(self) -> frozenset[str]:
-        """Of which of ``test`` and ``val`` the method looks at the images' patches."""
+        """The splits, of ``test`` and ``val``, for which the method reads patch features."""
         if "spatial" not in self.method.needs:
             return frozenset()
         return frozenset({"test", "val"} if self.sees_val else {"test"})
 
     @cached_property
     def support_sha256(self) -> str:
-        """Hash of which images are the support, in whatever order.
+        """Hash of the set of support images, independent of their order.
 
-        It covers the pool they come from, their places in it, and their content.
+        It covers their pool, their positions in it, and their content.
         """
         if "support" not in self.method.needs:
             return sha256_json(None)
@@ -133,7 +133,7 @@ class Cell:
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """Everything that decides the record's predictions and its score."""
+        """All inputs on which the record's predictions and scores depend."""
         task = self.task
         packages = {**self.plugins, **task.plugins}
         return {
@@ -162,7 +162,7 @@ class Cell:
             "prompts_sha256": task.hashes["prompts_sha256"],
             "weights_sha256": task.hashes["weights_sha256"],
             "logit_scale": task.logit_scale,
-            # Only where there are any: records without them are found by the same hashes.
+            # Only if there are any, so that the hashes of other records stay the same.
             **({"order": self.order} if self.order or self.batches else {}),
             **({"batches": self.batches} if self.batches else {}),
             **({"plugins": packages} if packages else {}),
@@ -184,16 +184,16 @@ class Cell:
 
     @property
     def views(self) -> int:
-        """Augmented views a support image is averaged over; 0 without support."""
+        """Number of augmented views averaged per support image; 0 without support."""
         return self.task.views if "support" in self.method.needs else 0
 
     @property
     def draw_name(self) -> str:
-        """How the support was drawn; empty where it is used as it is."""
+        """Kind of the support's draw; empty if the support set is used whole."""
         drawn = "support" in self.method.needs and (self.draw_shots or self.chosen is not None)
         return self.draw if drawn else ""
 
     @property
     def support_name(self) -> str:
-        """The support set's name, ``none`` for a method that looks at none."""
+        """The support set's name; ``none`` for a method without support."""
         return self.task.support if "support" in self.method.needs else "none"

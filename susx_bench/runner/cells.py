@@ -1,4 +1,4 @@
-"""The cells of a request for one dataset or bundle."""
+"""List the cells of a request for one dataset or bundle."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from susx_bench.support.fewshot import read_shots, scarcest
 from susx_bench.tuning.names import TUNES, Tune
 
 WHOLE: list[tuple[int | None, int]] = [(None, 0)]
-"""The draw of a support set that is used whole, or of none."""
+"""The shots and seeds for a support set that is used whole, or for a method without one."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A method as it was asked for: its class, the hash of its file, and its package."""
+    """A requested method: its class, the hash of its file, and its package."""
 
     method: type[Method]
     source: str
@@ -46,18 +46,18 @@ class Asked:
 
 
 def load_methods(request: Request) -> list[Asked]:
-    """The methods of a request.
+    """Load the methods of a request.
 
     Raises:
-        PluginError: If one cannot be used, or two have one name.
+        PluginError: If a method cannot be used, or two have the same name.
     """
     loaded = []
     for name in request.method:
         method, source = load_method(name)
         _check_method(method, name)
         registered = name if isinstance(name, str) else method.name
-        own = isinstance(name, type) and not is_registered(name)
-        package = {} if own else METHODS.package(registered)
+        is_given_class = isinstance(name, type) and not is_registered(name)
+        package = {} if is_given_class else METHODS.package(registered)
         loaded.append(Asked(method, source, package))
     taken = [asked.method.name for asked in loaded]
     if len(set(taken)) < len(taken):
@@ -69,10 +69,10 @@ def load_methods(request: Request) -> list[Asked]:
 def cells_of(
     request: Request, listen: Listener, opened: Opened, builds: Sequence[Outstanding] = ()
 ) -> list[Cell]:
-    """The cells of a request for one dataset or bundle.
+    """List the cells of a request for one dataset or bundle.
 
     Raises:
-        Unbuilt: If its support set is to be built first.
+        Unbuilt: If its support set must be built first.
         BenchError: If a name is unknown or options do not fit.
     """
     methods = load_methods(request)
@@ -95,7 +95,7 @@ def cells_of(
         )
     draws = _draws(request, task, opened, listen) if drawn else WHOLE
     texts = _Texts(request, task, lambda line: opened.say(listen, line))
-    given, cells = request.given(), dict[str, Cell]()
+    given_options, cells = request.given(), dict[str, Cell]()
     for asked in methods:
         method = asked.method
         for path in edited(method) if asked.source else ():
@@ -104,15 +104,15 @@ def cells_of(
                 f"{path} was edited after it was imported. What was imported is what runs: reload "
                 "the module, or start Python again, to run the file as it is now.",
             )
-        own, no_prompts = texts.of(method)
-        own_draws = draws if "support" in method.needs else WHOLE
-        # One record serves all tunings where there is nothing to choose.
-        own_tunes = dict.fromkeys(t if _chooses(method, t, task) else "fixed" for t in tunes)
+        own_task, no_prompts = texts.of(method)
+        method_draws = draws if "support" in method.needs else WHOLE
+        # If there is nothing to choose, one record serves all tunings.
+        method_tunes = dict.fromkeys(t if _chooses(method, t, task) else "fixed" for t in tunes)
         for tune, (draw_shots, seed), (order, batches) in product(
-            own_tunes, own_draws, _shown(method, request)
+            method_tunes, method_draws, _shown(method, request)
         ):
             cell = Cell(
-                task=own,
+                task=own_task,
                 draws=drawn_from,
                 method=method,
                 method_source=asked.source,
@@ -129,7 +129,7 @@ def cells_of(
                 plugins=asked.plugins,
                 no_prompts=no_prompts,
                 extras=request.extras(),
-                given=given,
+                given=given_options,
             )
             cell.check()
             cells.setdefault(cell.input_sha256, cell)
@@ -137,31 +137,31 @@ def cells_of(
 
 
 def _chooses(method: type[Method], tune: Tune, task: Task) -> bool:
-    """Whether the tuning makes a difference: one record serves all where nothing is chosen."""
-    made = method()
-    published = tune == "published" and made.published(task.dataset) is not None
-    return made.tunable or "val" in method.needs or published
+    """Whether a tuning makes a difference; if not, one record serves all tunings."""
+    instance = method()
+    published = tune == "published" and instance.published(task.dataset) is not None
+    return instance.tunable or "val" in method.needs or published
 
 
 def _draws(
     request: Request, task: Task, opened: Opened, listen: Listener
 ) -> list[tuple[int | None, int]]:
-    """The shots and seeds to draw; ``(None, 0)`` where the support set is used whole."""
+    """The shots and seeds to draw; ``(None, 0)`` if the support set is used whole."""
     if request.shots is None and (request.features or request.setting != FEW_SHOT):
         return WHOLE
     if request.shots_file is not None or not len(task.pool_labels):
         return WHOLE
-    each = request.shots or _default_shots(request, task, opened, listen)
-    return [(s, seed) for s in each for seed in request.seed or SEEDS]
+    all_shots = request.shots or _default_shots(request, task, opened, listen)
+    return [(s, seed) for s in all_shots for seed in request.seed or SEEDS]
 
 
 def _default_shots(request: Request, task: Task, opened: Opened, listen: Listener) -> Sequence[int]:
-    """The default shots that the task has images for; what is left out is said."""
-    if request.draw == "coop":  # a class with fewer images gives all it has
+    """The default shots for which the task has images; a note names those left out."""
+    if request.draw == "coop":  # a class with fewer images gives all its images
         return SHOTS
     label, count = scarcest(opened.draws_of(task).pool)
     more = [s for s in SHOTS if s > count]
-    if not more or len(more) == len(SHOTS):  # where no draw is possible, drawing says so
+    if not more or len(more) == len(SHOTS):  # if no draw is possible, drawing raises the error
         return SHOTS
     line = (
         f"{task.where}: class {label} ('{task.classnames[label]}') has {count} labelled images, "
@@ -172,7 +172,7 @@ def _default_shots(request: Request, task: Task, opened: Opened, listen: Listene
 
 
 class _Texts:
-    """A task in the words that each method reads: the user's, or those that it brings."""
+    """A task with the prompts for each method: the user's, or those that the method brings."""
 
     def __init__(self, request: Request, task: Task, say: Say) -> None:
         self._task = task
@@ -181,7 +181,7 @@ class _Texts:
         self._known: dict[str, tuple[Task, str]] = {"": (task, ""), task.prompts: (task, "")}
 
     def of(self, method: type[Method]) -> tuple[Task, str]:
-        """The task for a method, or the task as it is and why it cannot have such prompts."""
+        """The task with a method's prompts and ``""``; or the task unchanged, and the reason."""
         kind = method.prompts
         if kind not in self._known:
             self._known[kind] = _worded(self._task, kind, self._folder, self._say)
@@ -189,31 +189,32 @@ class _Texts:
 
 
 def _shown(method: type[Method], request: Request) -> list[tuple[int, str]]:
-    """Orders and batches in which a method gets the test set; one record serves where it is alike.
+    """The orders and batches in which a method gets the test set.
 
-    The order matters to a streaming method, and to a transductive one which batches it gets.
+    A streaming method depends on the order, and a transductive one on the batches. Other methods
+    get one pair, so that one record serves all.
     """
-    made = method()
-    made.official = request.official
+    instance = method()
+    instance.official = request.official
     orders = request.order or (ORDER,)
-    if made.regime == "streaming":
+    if instance.regime == "streaming":
         return [(order, "") for order in orders]
-    if made.regime == "inductive":
+    if instance.regime == "inductive":
         return [(0, "")]
-    found: list[tuple[int, str]] = []
+    orders_and_batches: list[tuple[int, str]] = []
     for batches in request.batches or (ALL,):
         if batches == ALL:
-            found.append((0, ""))
+            orders_and_batches.append((0, ""))
         else:
-            found += [(order, str(Batches.read(batches))) for order in orders]
-    return found
+            orders_and_batches += [(order, str(Batches.read(batches))) for order in orders]
+    return orders_and_batches
 
 
 def _check_method(method: type[Any], asked: str | type) -> None:
     """Check that a class can be used as a method.
 
     Raises:
-        PluginError: If it is no `Method`, has no name, or cannot be made without arguments.
+        PluginError: If it is no `Method`, has no name, or its constructor needs arguments.
     """
     if wrong := fault(method):
         name = asked if isinstance(asked, str) else asked.__name__
@@ -221,9 +222,9 @@ def _check_method(method: type[Any], asked: str | type) -> None:
 
 
 def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task, str]:
-    """A task with a method's own kind of prompts, or itself and why it cannot have them."""
+    """A task with a method's own kind of prompts; or the task unchanged, and the reason."""
     if "text" not in task.gives:
-        return task, ""  # it has no other words either
+        return task, ""  # the task can have no other prompts either
     if not isinstance(task, DatasetTask):
         return task, f"it brings prompts of its own, and {task.where} comes with one text"
     try:
@@ -233,20 +234,20 @@ def _worded(task: Task, kind: str, folder: Path | None, say: Say) -> tuple[Task,
 
 
 def _tunes(request: Request, task: Task) -> list[Tune]:
-    """The tunings that are asked for, or the usual one of the task."""
+    """The requested tunings, or the default tuning of the task."""
     has_val = task.val_labels is not None
     usual = ("val" if has_val else "support") if request.setting == FEW_SHOT else "fixed"
     return [_tune(request, task, name) for name in request.tune or (usual,)]
 
 
 def _tune(request: Request, task: Task, name: str) -> Tune:
-    """A tuning by its name, if the task has the labels that it looks at.
+    """A tuning by its name; the task must have the labels that it looks at.
 
     Raises:
-        OptionError: If it has not.
+        OptionError: If the task lacks these labels.
     """
     has_val = task.val_labels is not None
-    tune: Tune = next(known for known in TUNES if known == name)
+    tune: Tune = next(valid for valid in TUNES if valid == name)
     if tune in ("val", "few-val") and task.val_is_test:
         raise OptionError(
             f"--tune {tune}: the published val split of {task.dataset} is its test set, so there "
@@ -259,6 +260,6 @@ def _tune(request: Request, task: Task, name: str) -> Tune:
             "Use --tune support or --tune fixed."
         )
     if task.test_labels is None and (tune == "test" or request.batches):
-        asked = "--tune test" if tune == "test" else "--batches"
-        raise OptionError(f"{asked} looks at the test labels, which {task.dataset} has none of.")
+        option = "--tune test" if tune == "test" else "--batches"
+        raise OptionError(f"{option} looks at the test labels, which {task.dataset} has none of.")
     return tune

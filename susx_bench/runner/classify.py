@@ -18,21 +18,21 @@ from susx_bench.methods.ties import first_alike, top1
 from susx_bench.runner.measure import written
 
 SPOTS = 4
-"""Images of a rank's first block that are scored again, among other rows and after all of them."""
+"""Number of images of a rank's first block that are scored three times, see `Classify`."""
 
-_SAME = 1e-4  # by how much of its largest logit rounding may change an image's logits
+_SAME = 1e-4  # most that rounding may change an image's logits, relative to its largest
 
 
 class Classify(LightningModule):
     """Scores blocks of features with a fitted method; no gradient, nothing to train.
 
-    Labels never come here: predictions meet them in the record, after the ranks are joined. Of an
-    inductive method a few images are scored three times: in their block; among other rows by a copy
-    that has seen no image before; and after all others. See `_spot_check`.
+    Labels never come here: predictions are compared with them after the ranks are joined. For an
+    inductive method a few images are scored three times: in their block; among other rows, by a
+    copy that has seen no image before; and after all other images. See `_spot_check`.
 
     Args:
-        method: Fitted on `context`, its hyper-parameters chosen.
-        context: What it was fitted on; fitted again where the device is not the CPU.
+        method: The method, fitted on `context`, its hyper-parameters chosen.
+        context: Its context. On a device other than the CPU the method is fitted on it again.
         hparams: The chosen hyper-parameters. Rank 0's are used on every rank.
     """
 
@@ -56,7 +56,7 @@ class Classify(LightningModule):
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Score each block ``(block, D)`` of the batch on its own.
 
-        A method that looks at the other images of a block is not shown the padding in it.
+        A method that looks at the other images of a block does not get the padding.
 
         Returns:
             ``position (B,)``, -1 for padding; ``top1 (B,)``, the class, see `ties.top1`;
@@ -89,7 +89,7 @@ class Classify(LightningModule):
         }
 
     def on_predict_epoch_end(self) -> None:
-        """Fail on every rank where the method failed on one: after the ranks are joined."""
+        """Raise on every rank if the method failed on one, after the ranks are joined."""
         if self._first_block is not None and self._failure is None:
             block, place, before = self._first_block
             try:
@@ -101,24 +101,24 @@ class Classify(LightningModule):
         world = self.trainer.world_size
         if world == 1:
             return
-        told: list[Any] = [None] * world
-        mine: Any = self._failure and f"{type(self._failure).__name__}: {self._failure}"
-        torch.distributed.all_gather_object(told, mine)
+        failures: list[Any] = [None] * world
+        own_failure: Any = self._failure and f"{type(self._failure).__name__}: {self._failure}"
+        torch.distributed.all_gather_object(failures, own_failure)
         if self._failure is not None:
             raise self._failure
-        for rank, failure in enumerate(told):
+        for rank, failure in enumerate(failures):
             if failure is not None:
                 raise RuntimeError(f"method '{self.method.name}' failed on rank {rank}: {failure}")
 
     def _hold(self, error: BaseException) -> None:
-        """Keep an error until all ranks are there, since the others wait for this one's rows."""
+        """Keep an error until the ranks are joined, since the others wait for this one's rows."""
         if self.trainer.world_size == 1:
             raise error
         self._failure = self._failure or error
 
     def _answer(self, block: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Every image's class, by how much the highest logit leads the second, and the logits."""
-        if self._failure is not None:  # nothing more is asked of a method that failed
+        """Score a block: the class of each image, its margin, and the logits."""
+        if self._failure is not None:  # a method that failed is not called again
             nothing = block.new_zeros(len(block), self._context.num_classes)
             return nothing[:, 0].long(), nothing[:, 0], nothing
         if self.method.regime == "inductive" and self._first_block is None:
@@ -132,29 +132,29 @@ class Classify(LightningModule):
         return top1(logits, self._first), highest[:, 0] - highest[:, 1], logits
 
     def _spot_check(self, method: Method, block: Tensor, place: Tensor, logits: Tensor) -> None:
-        """Refuse an inductive method whose answer for an image depends on other rows.
+        """Refuse an inductive method if its answer for an image depends on other rows.
 
-        The images stand at another place of a block of the same size, so that a product rounds
-        them alike, and all other rows are the first image's with its dimensions reversed: a row
-        of the same length that no image has, and that no method has had in its hands.
+        The images are moved to other places of a block of the same size, so that products round
+        alike. All other rows are the first image with its dimensions reversed: it has the same
+        length, and neither an image nor the method's data equals it.
 
         Args:
-            method: A copy from before the first block, so that it has kept nothing of that.
+            method: A copy from before the first block, so that it has kept nothing of that block.
             block: The first block of this rank.
             place: Positions of its images, -1 for padding.
-            logits: What the method itself said of them.
+            logits: The method's own logits of the block.
         """
         size, spots = len(block), _spots(place)
         moved = (spots + size // 2) % size
-        other = block[:1].flip(-1).expand_as(block).clone()
-        other[moved] = block[spots]
-        after = self._logits(method, other).float()[moved]
+        changed_block = block[:1].flip(-1).expand_as(block).clone()
+        changed_block[moved] = block[spots]
+        after = self._logits(method, changed_block).float()[moved]
         self._compare(spots, place, logits[spots], after, "among other rows of their block")
 
     def _compare(
         self, spots: Tensor, place: Tensor, before: Tensor, after: Tensor, when: str
     ) -> None:
-        """Refuse a method whose logits of some images are not the same twice.
+        """Refuse a method that gives the same images different logits.
 
         Raises:
             PluginError: If they differ by more than rounding.
@@ -174,10 +174,10 @@ class Classify(LightningModule):
             )
 
     def _logits(self, method: Method, block: Tensor) -> Tensor:
-        """Ask a method, and believe only scores for every image and class."""
-        given = block.clone()  # the block itself goes on to other methods
-        logits = method.logits(given)
-        if not torch.equal(given, block):
+        """Call a method, and check that it gives a valid score for every image and class."""
+        images = block.clone()  # other methods get the block itself
+        logits = method.logits(images)
+        if not torch.equal(images, block):
             raise written(self.method)
         want, name = (len(block), self._context.num_classes), self.method.name
         if not isinstance(logits, Tensor) or tuple(logits.shape) != want:
@@ -193,14 +193,14 @@ class Classify(LightningModule):
 
 
 def _spots(place: Tensor) -> Tensor:
-    """Places in a block of some of its images, spread over it."""
+    """Places of some images in a block, spread over it."""
     real = int((place >= 0).sum())
     return torch.arange(0, real, math.ceil(real / SPOTS), device=place.device)
 
 
 def _copied(method: Method) -> Method:
-    """A copy of a method and of all that it keeps; itself where something cannot be copied."""
+    """Copy a method and its state; return the method itself if it cannot be copied."""
     try:
         return copy.deepcopy(method)
-    except Exception:  # what a stranger's method keeps may be anything
+    except Exception:  # a plugin's method may keep objects of any kind
         return method

@@ -1,4 +1,4 @@
-"""What the cells of a task draw from it: every draw is made once, for all that share it."""
+"""Draw images from a task: each draw is made once, for all cells that share it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from susx_bench.support.fewshot import Pool, draw, draw_coop, draw_in_parts
 
 
 class Draws:
-    """Draws from the pool and the val split of a task, and of the same task in other words.
+    """Draws from the pool and the val split of a task, shared with tasks of other prompts.
 
     Args:
         task: The task.
@@ -29,7 +29,7 @@ class Draws:
 
     @cached_property
     def pool(self) -> Pool:
-        """The images that support is drawn from."""
+        """The images from which support is drawn."""
         task = self._task
         return Pool(task.pool_labels, task.classnames, task.where)
 
@@ -43,14 +43,14 @@ class Draws:
         return None if labels is None else Pool(labels, self._task.classnames, where)
 
     def balanced(self, shots: int, seed: int) -> Tensor:
-        """As `draw` gives them."""
+        """The positions that `draw` gives."""
         key = shots, seed
         if key not in self._balanced:
             self._balanced[key] = draw(self.pool, shots, seed)
         return self._balanced[key]
 
     def draw_in_parts(self, shots: int, seed: int) -> list[Tensor]:
-        """As `susx_bench.support.fewshot.draw_in_parts` gives them."""
+        """The positions that `susx_bench.support.fewshot.draw_in_parts` gives."""
         key = shots, seed
         if key not in self._parts_drawn:
             self._parts_drawn[key] = draw_in_parts(self.pool, shots, seed)
@@ -64,10 +64,10 @@ class Draws:
         return self._coop[key]
 
     def few_val(self, shots: int, seed: int) -> Tensor:
-        """So many images of each class of the val split.
+        """Draw a number of images per class from the val split.
 
         Raises:
-            ValueError: If the task has none.
+            ValueError: If the task has no val split.
         """
         key, pool = (shots, seed), self._val(f"{self._task.dataset} val")
         if pool is None:
@@ -77,7 +77,7 @@ class Draws:
         return self._few_val[key]
 
     def sha256(self, positions: Tensor) -> str:
-        """Hash of images of the pool in whatever order: the pool, their places, their content."""
+        """Hash of a set of pool images: the pool, their positions and content, in any order."""
         positions = positions.sort().values
         places = sha256_arrays({"support": positions.numpy()})
         if places not in self._hashes:

@@ -1,4 +1,4 @@
-"""A run from its options to its outcomes: what the command line and `evaluate` both call."""
+"""Run from options to outcomes, for the command line and `evaluate` alike."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from susx_bench.support.build import Request as Build
 
 @dataclass(frozen=True)
 class Done:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        outcomes: One a cell.
-        lost: Which data of a suite cannot be had.
+        outcomes: One outcome per cell.
+        lost: The data of a suite that is not available.
     """
 
     outcomes: Sequence[Outcome]
@@ -41,16 +41,16 @@ def execute(
     """Plan, prepare and measure.
 
     Args:
-        requests: What is asked. All run in the place that the first one says.
-        builds: The support sets that a suite names; None where this is no suite, whose first
+        requests: The requests. All run on the devices of the first one.
+        builds: The support sets that a suite names; None if this is no suite, so that the first
             error is raised instead of being marked.
         listen: Told of notes and progress.
-        out: Folder of the records; None for the first request's.
-        shard: Of a suite, which part of how many.
+        out: Folder of the records; None for the folder of the first request.
+        shard: Number of the part to run, and number of parts, of a suite.
         keep_search: Keep the accuracy of every searched setting.
 
     Raises:
-        BenchError: If a name is unknown, options do not fit, or something cannot be had.
+        BenchError: If a name is unknown, options do not fit, or data is not available.
     """
     first = requests[0]
     planned = (
@@ -78,15 +78,15 @@ def execute(
 def share(
     cells: Sequence[Cell], shard: tuple[int, int] | None, listen: Listener = ignore
 ) -> Sequence[Cell]:
-    """The cells of one shard: by input hash, so that nothing else decides who measures a cell."""
+    """The cells of one shard, which depend on the input hashes alone."""
     if shard is None:
         return cells
     part, parts = shard
-    mine = [cell for cell in cells if int(cell.input_sha256[:16], 16) % parts == part - 1]
-    if cells and not mine:
+    own_cells = [cell for cell in cells if int(cell.input_sha256[:16], 16) % parts == part - 1]
+    if cells and not own_cells:
         line = (
             f"--shard {part}/{parts}: none of the suite's {counted(len(cells), 'cell')} falls into "
             "this part, since their hashes decide; the other parts measure them. Nothing to do."
         )
         listen(Note(line))
-    return mine
+    return own_cells

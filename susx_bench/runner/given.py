@@ -1,4 +1,4 @@
-"""The features of a dataset as the store has them, to be written for other programs."""
+"""Collect the stored features of a dataset, to be written for other programs."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from susx_bench.runner.request import Request
 from susx_bench.runner.tasks import Opened, Unbuilt, open_task
 
 SEED = 1
-"""The draw where nobody says which."""
+"""The default seed of a draw."""
 
 
 def features_of(request: Request, listen: Listener = ignore) -> Content:
-    """What a bundle holds of one dataset under one encoder; what is not encoded yet is encoded.
+    """Collect the content of a bundle for one dataset and encoder; encode missing features.
 
-    The support is the whole pool, train or a support set, or a draw of ``shots`` images per class,
-    the same as a run's. Patches are left out.
+    The support is the whole pool (train or a support set), or a draw of ``shots`` images per class,
+    the same draw as a run's. Patches are left out.
 
     Args:
-        request: Which dataset, encoder, prompts and support.
+        request: The dataset, encoder, prompts and support.
         listen: Told of notes and progress.
 
     Returns:
-        As `susx_bench.features.convert.give.read_bundle` has it of a file.
+        The content, as `susx_bench.features.convert.give.read_bundle` reads it from a file.
 
     Raises:
-        OptionError: If it asks for several datasets, shots or seeds, or for a support set that is
-            to be built first.
-        BenchError: If something cannot be had.
+        OptionError: If it asks for several datasets, shots or seeds, or for a support set that
+            must be built first.
+        BenchError: If data or an encoder is not available.
     """
     for option in ("dataset", "shots", "seed"):
-        asked = getattr(request, option) or ()
-        if len(asked) > 1:
-            each = ", ".join(map(str, asked))
+        values = getattr(request, option) or ()
+        if len(values) > 1:
+            listed = ", ".join(map(str, values))
             raise OptionError(
-                f"--{option} {each}: one export holds one of them. Export each alone."
+                f"--{option} {listed}: one export holds one of them. Export each alone."
             )
     if request.seed and not request.shots:
         raise OptionError("--seed draws images of each class: say how many, --shots.")
@@ -61,32 +61,32 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
     elif request.shots:
         (shots,), (seed,) = request.shots, request.seed or (SEED,)
         parts, positions = draws.draw_in_parts(shots, seed), draws.balanced(shots, seed)
-    found = encoded(task, Need(parts), request.launch, listen)
+    features = encoded(task, Need(parts), request.launch, listen)
 
     tensors: dict[str, Tensor] = {}
-    if len(found.text):
-        tensors["text"] = found.text
-    counts = {len(each) for each in found.prompts or ()}
-    if len(found.text) and len(counts) == 1 and counts != {1}:
-        tensors["text_prompts"] = torch.stack(list(found.prompts or ()))
+    if len(features.text):
+        tensors["text"] = features.text
+    counts = {len(vectors) for vectors in features.prompts or ()}
+    if len(features.text) and len(counts) == 1 and counts != {1}:
+        tensors["text_prompts"] = torch.stack(list(features.prompts or ()))
     if parts:
-        tensors["support"] = found.support(parts, positions)
+        tensors["support"] = features.support(parts, positions)
         tensors["support_labels"] = task.pool_labels[positions]
         if task.views > 1:
-            tensors["support_views"] = found.support_views(parts, positions)
-    if found.val is not None:
-        tensors["val"], tensors["val_labels"] = found.val.features, found.val.labels
-    tensors["test"] = found.test
+            tensors["support_views"] = features.support_views(parts, positions)
+    if features.val is not None:
+        tensors["val"], tensors["val_labels"] = features.val.features, features.val.labels
+    tensors["test"] = features.test
     if task.test_labels is not None:
         tensors["test_labels"] = task.test_labels
-    if (norms := found.norms) is not None:
+    if (norms := features.norms) is not None:
         lengths: dict[str, Tensor | None] = {
             "text": norms.text,
             "val": norms.val,
             "test": norms.test,
         }
         if parts:
-            lengths["support"] = dataclasses.replace(found, parts=norms.parts).support(
+            lengths["support"] = dataclasses.replace(features, parts=norms.parts).support(
                 parts, positions
             )
         for part, rows in lengths.items():

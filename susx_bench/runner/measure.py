@@ -1,4 +1,4 @@
-"""Measuring: one cell and its features become one record."""
+"""Measure one cell: turn its features into one record."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _TASK_HASHES = ("split_sha256", "prompts_sha256", "weights_sha256")
 
 @dataclass(frozen=True)
 class Measured:
-    """What measuring a cell gives.
+    """The result of measuring a cell.
 
     Attributes:
-        record: Its record, not yet sealed; None where no test labels are known.
-        predictions: What lies beside it.
-        choice: The hyper-parameters.
+        record: Its record, not yet sealed; None without test labels.
+        predictions: The predictions, to be written beside the record.
+        choice: The chosen hyper-parameters.
     """
 
     record: Record | None
@@ -55,13 +55,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A method that has seen its task, before it has seen a test image.
+    """A fitted method, before it has seen a test image.
 
     Attributes:
-        method: Fitted on `context`, its hyper-parameters not set yet.
-        context: What it was fitted on.
+        method: The method, fitted on `context`, its hyper-parameters not set yet.
+        context: The context that it was fitted on.
         choice: The chosen hyper-parameters.
-        seconds: What fitting took.
+        seconds: Duration of fitting.
     """
 
     method: Method
@@ -71,7 +71,7 @@ class Fitted:
 
 
 class Shared:
-    """What the cells of a task predict with: one Trainer, and the test features as it takes them.
+    """The means by which the cells of a task predict: one Trainer, and its test data.
 
     Args:
         launch: Where to predict.
@@ -85,21 +85,22 @@ class Shared:
     def predict(
         self, module: LightningModule, data: Callable[[], BlockDataModule], key: tuple[Any, ...]
     ) -> dict[str, Tensor]:
-        """What a module says of the test images, on data that are made where `key` is another.
+        """Run a module on the test images; their data is made once per `key`.
 
         Args:
             module: The module.
-            data: Makes them.
-            key: What they follow from besides the task; first, whether images are scored alone.
+            data: Makes the data.
+            key: Values that determine the data of a task; the first says whether images are scored
+                alone.
         """
-        # Lightning is imported where something is predicted, and nowhere before.
+        # Lightning is imported only when something is predicted.
         from susx_bench.features.predict import Predictor
 
         if self._predictor is None:
             self._predictor = Predictor(self.launch)
         alone = bool(key[0])
         if alone not in self._data or self._data[alone][0] != key:
-            self._data.pop(alone, None)  # of which the memory is wanted
+            self._data.pop(alone, None)  # to free its memory
             self._data[alone] = key, data()
         return self._predictor.predict(module, self._data[alone][1])
 
@@ -108,13 +109,13 @@ def measure(cell: Cell, features: TaskFeatures, shared: Shared, encode_seconds: 
     """Fit, choose, predict, and only then look at the test labels.
 
     Args:
-        cell: What to measure.
+        cell: The cell.
         features: The task's features.
-        shared: What the task's cells predict with.
-        encode_seconds: What encoding took in this run.
+        shared: The Trainer and data that the task's cells share.
+        encode_seconds: Duration of encoding in this run.
 
     Returns:
-        The same on every rank, but for the seconds.
+        The result, equal on all ranks but for the seconds.
     """
     started = datetime.now().astimezone().isoformat(timespec="milliseconds")
     if "norms" in cell.method.needs:
@@ -163,10 +164,10 @@ def measure(cell: Cell, features: TaskFeatures, shared: Shared, encode_seconds: 
 
 
 def _recorded(method: Method, **values: Any) -> Record:
-    """A record of values, some of which a stranger's method has given.
+    """Make a record from values, some of which a plugin's method has given.
 
     Raises:
-        PluginError: If one is of a kind that no record takes, such as an infinite hyper-parameter.
+        PluginError: If a record cannot hold a value, such as an infinite hyper-parameter.
     """
     try:
         return Record(method=method.name, **values)
@@ -203,7 +204,7 @@ def _unwritten(method: Method, labelled: Labelled | None) -> Iterator[None]:
     before = labelled.features._version if labelled else 0
     try:
         yield
-    except (ValueError, RuntimeError) as error:  # of what it finds in their place
+    except (ValueError, RuntimeError) as error:  # that the method raises on the guarded images
         if labelled and labelled.features._version != before:
             raise written(method) from error
         raise
@@ -212,7 +213,7 @@ def _unwritten(method: Method, labelled: Labelled | None) -> Iterator[None]:
 
 
 def written(method: Method) -> PluginError:
-    """The error of a method that changes the images it is given, which others look at too."""
+    """The error of a method that changes its images, which other methods look at too."""
     return PluginError(
         f"method '{method.name}' writes into the images that its logits are asked for. Let it work "
         "on a copy, as images * 2 does and images *= 2 does not."
@@ -220,7 +221,7 @@ def written(method: Method) -> PluginError:
 
 
 def _data_of(cell: Cell, features: TaskFeatures, *, alone: bool) -> BlockDataModule:
-    """The test features as they are predicted, image by image or in groups."""
+    """The test features in the form for prediction: image by image, or in groups."""
     from susx_bench.features.datamodules import FeatureDataModule, GroupDataModule
 
     patches = features.patches["test"] if cell.patches else None
@@ -230,12 +231,12 @@ def _data_of(cell: Cell, features: TaskFeatures, *, alone: bool) -> BlockDataMod
 
 
 def context_of(cell: Cell, features: TaskFeatures, val: Labelled | None) -> Context:
-    """What a cell's method may look at. Whatever it does to that stays in this cell.
+    """Make the context of a cell's method. A change to it does not reach other cells.
 
     Args:
         cell: The cell.
         features: The task's features.
-        val: Labelled validation images, where the method may see them.
+        val: Labelled validation images; None if the method may not see them.
     """
     task = cell.task
     wanted = (cell.method.needs | cell.method.uses) & task.gives
@@ -259,7 +260,7 @@ def context_of(cell: Cell, features: TaskFeatures, val: Labelled | None) -> Cont
 
 
 def tuning_images(cell: Cell, features: TaskFeatures) -> Labelled | None:
-    """The labelled images that a cell's tuning looks at, besides the support."""
+    """The labelled images, besides the support, that a cell's tuning looks at."""
     test_labels = cell.task.test_labels
     if cell.tune == "test" and test_labels is not None:
         return _take(cell, features, "test", features.test, test_labels)
@@ -275,20 +276,20 @@ def _take(
     split: str,
     rows: Tensor,
     labels: Tensor,
-    some: Tensor | None = None,
+    places: Tensor | None = None,
 ) -> Labelled:
-    """A copy of images of a split, some or all, with their patches where these are read."""
-    if some is None:
-        some = torch.arange(len(labels))
+    """Copy some or all images of a split, with their patches if the cell reads them."""
+    if places is None:
+        places = torch.arange(len(labels))
     if split not in cell.patches:
-        return Labelled(rows[some], labels[some])
+        return Labelled(rows[places], labels[places])
     patches = features.patches[split]
-    each = [row_at(i, rows, patches) for i in some.tolist()]
-    return Labelled(torch.stack(each), labels[some])
+    image_rows = [row_at(i, rows, patches) for i in places.tolist()]
+    return Labelled(torch.stack(image_rows), labels[places])
 
 
 def _together(cell: Cell) -> list[Tensor]:
-    """Test images that the method is shown together, in their order: positions."""
+    """Groups of test images that the method sees together, as positions in order."""
     labels = cell.task.test_labels
     if cell.batches and labels is not None:
         return compose(labels, Batches.read(cell.batches), cell.order)
@@ -328,7 +329,7 @@ def _inputs(cell: Cell) -> dict[str, Any]:
 
 
 def _choice(choice: Choice, dataset: str) -> dict[str, Any]:
-    """The fields of a record that say what was chosen."""
+    """The fields of a record about the chosen hyper-parameters."""
     return {
         "hparams": {name: float(choice.hparams[name]) for name in sorted(choice.hparams)},
         "tuned_on": choice.tuned_on,

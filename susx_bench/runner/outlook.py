@@ -1,4 +1,4 @@
-"""What a run would do: the plan of a dry run, in numbers. Nothing is built, encoded or written."""
+"""Describe the work of a run in numbers, for a dry run. Nothing is built, encoded or written."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from susx_bench.runner.run import Outcome, there_already
 from susx_bench.support.build import Outstanding
 
 FLOAT = 4
-"""Bytes of a number in a stored feature."""
+"""Bytes per number in a stored feature."""
 RECORD = 8_000
-"""Bytes of a record, about; it grows with the number of classes."""
+"""Approximate bytes of a record; it grows with the number of classes."""
 ANSWER = 6
-"""Bytes of the answer to one test image: its class, its margin and its probability."""
+"""Bytes of the prediction for one test image: its class, margin and probability."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What is to be encoded of one dataset by one encoder.
+    """The missing features of one dataset under one encoder.
 
     Attributes:
-        dataset: The dataset, as it was asked for.
+        dataset: The dataset, as it was requested.
         encoder: The encoder.
-        images: Images, and views of them.
-        prompts: Prompts.
-        width: Numbers in a feature; None where nobody knows.
+        images: Number of images to encode, their views included.
+        prompts: Number of prompts to encode.
+        width: Numbers per feature; None if unknown.
     """
 
     dataset: str
@@ -45,20 +45,20 @@ class Encoding:
 
     @property
     def bytes(self) -> int:
-        """What that takes in the feature cache; patches and an unknown width are not counted."""
+        """Their size in the feature cache, without patches; 0 if the width is unknown."""
         return (self.images + self.prompts) * (self.width or 0) * FLOAT
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run would do.
+    """The work of a run.
 
     Attributes:
         cells: Its cells.
-        there: Those with nothing to do, by their place: with a record, or with a reason.
-        encodings: What is to be encoded.
-        builds: The support sets to be built.
-        waiting: Requests whose cells are known after building.
+        there: Outcomes of the cells with nothing to do, by their place: a record, or a reason.
+        encodings: The features to encode.
+        builds: The support sets to build.
+        waiting: Requests whose cells are known only after building.
         lost: The data whose cells cannot be listed.
     """
 
@@ -76,12 +76,12 @@ class Outlook:
 
     @property
     def refused(self) -> list[Part]:
-        """Of `lost` what a run refuses too; the rest it would download."""
+        """The part of `lost` that a run would refuse too; it would download the rest."""
         return [part for part in self.lost if PURE not in str(part.error)]
 
     @property
     def bytes(self) -> int:
-        """About what it would write, without images of support sets and patch features."""
+        """Approximate bytes to write, without images of support sets and patch features."""
         records = sum(RECORD + ANSWER * cell.task.test_size for cell in self.todo)
         return records + sum(encoding.bytes for encoding in self.encodings)
 
@@ -95,21 +95,21 @@ def look_ahead(
     force: bool = False,
     keep_search: bool = False,
 ) -> Outlook:
-    """Tell what a run would do.
+    """Describe the work of a run.
 
     Args:
         planned: The plan.
-        cells: Those of its cells that this process would measure.
+        cells: The cells of the plan that this process would measure.
         out: Folder of the records.
-        listen: Told of records that are damaged.
-        force: As in `run`, like the next one.
-        keep_search: See above.
+        listen: Told of damaged records.
+        force: As in `run`.
+        keep_search: As in `run`.
     """
-    there = there_already(cells, out, listen, force=force, keep_search=keep_search)
-    todo = [cell for i, cell in enumerate(cells) if i not in there]
+    existing = there_already(cells, out, listen, force=force, keep_search=keep_search)
+    todo = [cell for i, cell in enumerate(cells) if i not in existing]
     return Outlook(
         cells,
-        there,
+        existing,
         _encodings(todo),
         [build for build in planned.builds if build.images],
         planned.waiting,
@@ -118,14 +118,14 @@ def look_ahead(
 
 
 def check_place(out: Path, launch: Launch) -> None:
-    """Refuse what a run refuses before its first cell: devices, and a folder to write to.
+    """Check devices and the output folder, as a run does before its first cell.
 
     Raises:
         OptionError: If the machine has no such devices.
         OutputError: If records cannot be written into the folder.
     """
     if launch.processes > 1 or launch.accelerator != "auto":
-        from susx_bench.features.predict import trainer  # Lightning, which no usual plan needs
+        from susx_bench.features.predict import trainer  # Lightning, which most plans do not need
 
         trainer(launch)
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
@@ -135,19 +135,19 @@ def check_place(out: Path, launch: Launch) -> None:
 
 
 def _encodings(cells: Sequence[Cell]) -> list[Encoding]:
-    """What cells need that the store does not have, by dataset and encoder."""
+    """The features that cells need and the store lacks, by dataset and encoder."""
     by_task: dict[Task, list[Cell]] = {}
     for cell in cells:
         by_task.setdefault(cell.task, []).append(cell)
     lists: dict[tuple[str, str, int | None], dict[tuple[str, str], int]] = {}
-    for task, mine in by_task.items():
+    for task, task_cells in by_task.items():
         # A list that several tasks look at is encoded once.
         of_both = lists.setdefault((task.called, task.encoder, task.width), {})
-        of_both.update(task.lacking(need_of(mine)))
-    found = []
+        of_both.update(task.lacking(need_of(task_cells)))
+    encodings = []
     for (dataset, encoder, width), rows in lists.items():
         images = sum(count for (unit, _), count in rows.items() if unit == "images")
         prompts = sum(rows.values()) - images
         if rows:
-            found.append(Encoding(dataset, encoder, images, prompts, width))
-    return found
+            encodings.append(Encoding(dataset, encoder, images, prompts, width))
+    return encodings

@@ -1,6 +1,6 @@
-"""What was asked for, as a list of cells. Planning builds nothing and, unless it may, fetches none.
+"""List the cells of requests. Planning builds nothing, and downloads only with permission.
 
-What can be known of a cell before its support set is built is little: its input hash covers the
+Cells of a support set that is not built yet cannot be listed, because their input hashes cover its
 images. Such a request waits, and `susx_bench.runner.prepare` completes the plan.
 """
 
@@ -35,7 +35,7 @@ from susx_bench.support.build import Outstanding, outstanding
 from susx_bench.support.build import Request as Build
 
 UNAVAILABLE = (BundleError, DatasetError, EncoderError, PromptsError, SupportError)
-"""Errors that are about some data, and leave the rest of a suite as it is."""
+"""Errors of some data, which leave the rest of a suite intact."""
 
 
 PURE = "planning downloads nothing, the run does"
@@ -46,11 +46,11 @@ class Part:
     """Cells of a suite that look at the same data.
 
     Attributes:
-        dataset: The data's name, as asked for.
-        encoder: The encoder's.
-        sha256: Hash of the options that say what data.
-        shots: Images per class, where they alone are what cannot be had; else 0.
-        error: Why the cells could not be listed; None where they were.
+        dataset: Name of the dataset, as requested.
+        encoder: Name of the encoder.
+        sha256: Hash of the options that select the data.
+        shots: Images per class, if only this number of them is not available; else 0.
+        error: Why the cells could not be listed; None if they were listed.
     """
 
     dataset: str
@@ -60,22 +60,22 @@ class Part:
     error: BenchError | None = None
 
     def __str__(self) -> str:
-        """The data, and the shots where only these cannot be had."""
+        """The data, and the shots if only these are not available."""
         return f"{self.dataset} {self.encoder}" + (f" S = {self.shots}" if self.shots else "")
 
     @property
     def lost(self) -> str:
-        """Why its cells could not be listed, in one line; empty where they were."""
+        """Why its cells could not be listed, in one line; empty if they were listed."""
         return f"{self}: {reason_of(self.error)}" if self.error else ""
 
 
 def lost_lines(parts: Iterable[Part]) -> list[str]:
-    """Why cells could not be listed, a line for each reason with all the data that it is of."""
+    """Why cells could not be listed: one line per reason, with all data to which it applies."""
     reasons: dict[str, dict[str, None]] = {}
     for part in parts:
         if part.error:
             reasons.setdefault(reason_of(part.error), {})[str(part)] = None
-    return [f"{', '.join(whose)}: {reason}" for reason, whose in reasons.items()]
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Waiting:
 
     Attributes:
         request: The request.
-        build: What is to be built first.
+        build: The support set to build first.
     """
 
     request: Request
@@ -93,15 +93,15 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured, and what must be there before.
+    """The cells to measure, and the support sets to build before.
 
     Attributes:
-        requests: What was asked.
+        requests: The requests.
         cells: The cells whose inputs are known, each once.
         waiting: The requests whose cells are not known yet.
         builds: The support sets that a suite names, or that a request waits for.
-        parts: Which data can be had, of a suite.
-        is_suite: Whether data that cannot be had leaves the other cells as they are.
+        parts: The data of a suite, each available or with an error.
+        is_suite: Whether missing data affects its own cells only, instead of being an error.
         opened: The data that was opened.
     """
 
@@ -124,10 +124,10 @@ def plan(
     """List the cells of a request: datasets, then methods, then shots, then seeds.
 
     Args:
-        request: What was asked.
+        request: The request.
         listen: Told of notes.
-        opened: What other requests have opened already.
-        fetch: Whether what is named may be downloaded.
+        opened: Data that other requests have opened already.
+        fetch: Whether data may be downloaded.
 
     Raises:
         BenchError: If a name is unknown or options do not fit.
@@ -136,12 +136,12 @@ def plan(
     cells: list[Cell] = []
     waiting: list[Waiting] = []
     with downloads(allowed=fetch, why=PURE):
-        load_methods(request)  # what is wrong with one is told before data is looked for
-        for each in by_dataset(request):
+        load_methods(request)  # a faulty method is reported before data is looked for
+        for single in by_dataset(request):
             try:
-                cells += cells_of(each, listen, opened)
+                cells += cells_of(single, listen, opened)
             except Unbuilt as first:
-                waiting.append(Waiting(each, first.build))
+                waiting.append(Waiting(single, first.build))
     builds = _each_once(wait.build for wait in waiting)
     return Plan((request,), cells, waiting, builds, opened=opened)
 
@@ -154,30 +154,30 @@ def plan_suite(
     opened: Opened | None = None,
     fetch: bool = False,
 ) -> Plan:
-    """List the cells of a suite, each once, and which of its data can be had.
+    """List the cells of a suite, each once, and its available and missing data.
 
-    Data that cannot be had takes its own cells with it and no others. What is wrong with the
-    suite itself, such as options that do not fit, is an error.
+    Missing data removes its own cells and no others. A fault of the suite itself, such as options
+    that do not fit, is an error.
 
     Args:
-        requests: What the suite asks for.
+        requests: The requests of the suite.
         supports: The support sets that it names.
         listen: Told of notes.
-        opened: What other requests have opened already.
-        fetch: Whether what is named may be downloaded.
+        opened: Data that other requests have opened already.
+        fetch: Whether data may be downloaded.
 
     Raises:
-        BenchError: If the suite is wrong, or no data can be had at all.
+        BenchError: If the suite is faulty, or no data is available at all.
     """
     opened = opened or Opened()
     suite = _SuitePlan(listen, opened)
     with downloads(allowed=fetch, why=PURE):
         builds = _look(supports, listen)
         for request in requests:
-            for each in by_dataset(request):
-                suite.add(each, [build for build in builds if build.images])
+            for single in by_dataset(request):
+                suite.add(single, [build for build in builds if build.images])
     failed = [part.error for part in suite.parts.values() if part.error]
-    # What the run would download is no reason to refuse: nobody knows of its cells yet.
+    # Data that the run would download is no reason to refuse: its cells are not known yet.
     for_good = not any(PURE in str(error) for error in failed)
     if failed and for_good and not suite.cells and not suite.waiting:
         raise failed[0]
@@ -187,34 +187,34 @@ def plan_suite(
 
 
 def _each_once(builds: Sequence[Outstanding] | Iterator[Outstanding]) -> list[Outstanding]:
-    """Builds, one a folder."""
+    """The builds, one per folder."""
     return list({build.folder: build for build in builds}.values())
 
 
 def _look(supports: Sequence[Build], listen: Listener) -> list[Outstanding]:
-    """What of a suite's support sets is to be built; a set of which nobody can tell is left out."""
-    found = []
+    """The outstanding builds of a suite; a support set that cannot be checked is left out."""
+    builds = []
     for support in supports:
         try:
-            found.append(outstanding(support))
+            builds.append(outstanding(support))
         except OptionError:
             raise
-        except BenchError as error:  # only the cells that look at it are lost
+        except BenchError as error:  # only cells with this support set are lost
             listen(Note(f"{support.whose}: {error}", "warning"))
-    return found
+    return builds
 
 
 class _SuitePlan:
-    """The cells of a suite so far.
+    """Collects the cells of a suite.
 
     Args:
         listen: Told of notes.
-        opened: What was opened.
+        opened: Data that was opened.
 
     Attributes:
-        cells: By input hash: a suite's runs may share cells, such as zero-shot's.
+        cells: Cells by input hash: runs of a suite may share cells, such as zero-shot's.
         waiting: Requests whose cells are not known yet.
-        parts: By what the requests leave of their data.
+        parts: Data by the options that select it, see `data_of`.
     """
 
     def __init__(self, listen: Listener, opened: Opened) -> None:
@@ -226,11 +226,11 @@ class _SuitePlan:
 
     def add(self, request: Request, builds: Sequence[Outstanding]) -> None:
         """Add the cells of a request for one dataset."""
-        each = request.shots or SHOTS
+        all_shots = request.shots or SHOTS
         data = data_of(request)
-        keys = [data.changed(shots=(s,)) for s in each]
+        keys = [data.changed(shots=(s,)) for s in all_shots]
         if any(key in self.parts and self.parts[key].error for key in (data, *keys[:1])):
-            return  # told once; nothing is downloaded or read a second time
+            return  # reported already; nothing is downloaded or read a second time
         try:
             for cell in cells_of(request, self._listen, self._opened, builds):
                 self.cells.setdefault(cell.input_sha256, cell)
@@ -239,22 +239,22 @@ class _SuitePlan:
         except Unbuilt as first:
             self.waiting.append(Waiting(request, first.build))
         except ShotsError as error:
-            if len(each) > 1:
-                # Fewer images than the most shots ask for still serve the fewer shots.
-                for s in each:
+            if len(all_shots) > 1:
+                # Too few images for the most shots may still be enough for fewer shots.
+                for s in all_shots:
                     self.add(request.changed(shots=(s,)), builds)
             else:
-                self.parts[keys[0]] = _part(request, keys[0], error, shots=each[0])
+                self.parts[keys[0]] = _part(request, keys[0], error, shots=all_shots[0])
         except UNAVAILABLE as error:
             self.parts[data] = _part(request, data, error)
 
 
 def by_dataset(request: Request) -> list[Request]:
-    """A request as several, one for each dataset."""
+    """Split a request into requests for one dataset each."""
     if request.features:
         return [request]
     names = request.dataset or (DEMO,)
-    for name in names:  # what is wrong with one is told before data is looked for
+    for name in names:  # a faulty name is reported before data is looked for
         encoder_name(request.encoder, own_encoder(name), f"--dataset {name}")
     return [request.changed(dataset=(name,)) for name in names]
 
@@ -267,5 +267,5 @@ def _part(request: Request, key: Request, error: BenchError | None = None, shots
         where = dataset = (request.dataset or ("",))[0]
         encoder = encoder_name(request.encoder, own_encoder(dataset), f"--dataset {dataset}")
     names = [name for name, option in Request.declared().items() if option.data]
-    said = [where, encoder, *(str(getattr(key, name)) for name in (*names, "shots"))]
-    return Part(dataset, encoder, sha256_json(said), shots, error)
+    identity = [where, encoder, *(str(getattr(key, name)) for name in (*names, "shots"))]
+    return Part(dataset, encoder, sha256_json(identity), shots, error)

@@ -1,4 +1,4 @@
-"""A plan as a file: what is to be measured, which any number of workers take from it."""
+"""Write a plan into a file, from which any number of workers take their work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from susx_bench.support.build import build, outstanding
 
 LAYOUT = 1
 Stage = Literal["generate", "encode", "measure"]
-"""What a worker does alone: build support sets, encode images and prompts, or measure cells."""
+"""A stage that a worker can do alone: build support sets, encode images, or measure cells."""
 
 
 class _Strict(BaseModel):
@@ -41,12 +41,12 @@ class PlannedCell(_Strict):
     """One cell.
 
     Attributes:
-        record: Where its record lies, from the folder of the records.
-        input_sha256: Hash of all that decides it.
+        record: Path of its record, relative to the folder of the records.
+        input_sha256: Hash of all its inputs.
         method: Its method.
-        tune: Who chooses the hyper-parameters.
+        tune: The labels that choose the hyper-parameters.
         shots: Images per class.
-        seed: Which draw.
+        seed: Seed of the draw.
     """
 
     record: str
@@ -61,9 +61,9 @@ class Encoding(_Strict):
     """A list of rows that was not encoded when the plan was made.
 
     Attributes:
-        rows_of: ``images`` (views of them) or ``prompts``.
-        sha256: Hash of what makes the list.
-        rows: How many were missing.
+        rows_of: ``images`` (their views included) or ``prompts``.
+        sha256: Hash of the list's inputs.
+        rows: Number of missing rows.
     """
 
     rows_of: str
@@ -75,10 +75,10 @@ class Part(_Strict):
     """The cells of one request for one dataset.
 
     Attributes:
-        options: What was asked, as options of ``run``.
-        cells: Its cells, but for those of an earlier part; none where `after` is to be built first.
-        encodings: What they need and nobody had encoded.
-        after: The support set that is to be built before its cells are known.
+        options: The request, as options of ``run``.
+        cells: Its cells without those of earlier parts; none if `after` must be built first.
+        encodings: The features that they need and that were missing.
+        after: The support set that must be built before its cells are known.
     """
 
     options: dict[str, Any]
@@ -93,11 +93,11 @@ class PlanFile(_Strict):
     Attributes:
         layout: Version of the file's layout.
         suite: The suite.
-        folder: The working folder, which relative paths start from.
+        folder: The working folder, the base of relative paths.
         out: Folder of the records.
-        builds: Options of the support sets that are to be built.
-        parts: The cells.
-        lost: Data that cannot be had, and why, a line each.
+        builds: Options of the support sets to build.
+        parts: The cells, by request.
+        lost: Missing data with the reasons, one line each.
     """
 
     layout: int = LAYOUT
@@ -113,7 +113,7 @@ class PlanFile(_Strict):
         """Read a plan.
 
         Raises:
-            OptionError: If there is none, it is of another version, or was made in another folder.
+            OptionError: If it is no plan, has another layout, or was made in another folder.
         """
         try:
             content = read_json(path)
@@ -147,23 +147,23 @@ def make_plan(
     """Plan a suite. Nothing is built, encoded or downloaded.
 
     Args:
-        suite: Its name.
-        requests: What it asks for.
+        suite: Name of the suite.
+        requests: The requests of the suite.
         builds: The support sets that it names.
         out: Folder of the records.
         listen: Told of notes.
 
     Raises:
-        BenchError: If the suite is wrong.
+        BenchError: If the suite is faulty.
     """
     opened, seen = Opened(), set[str]()
     parts: list[Part] = []
     lost: list[str] = []
     todo: dict[str, Build] = {}
     for request in requests:
-        for each in by_dataset(request):
+        for single in by_dataset(request):
             try:
-                planned = plan_suite([each], builds, listen, opened=opened)
+                planned = plan_suite([single], builds, listen, opened=opened)
             except UNAVAILABLE as error:
                 lost.append(reason_of(error))
                 continue
@@ -175,7 +175,7 @@ def make_plan(
             seen.update(cell.input_sha256 for cell in cells)
             after = str(planned.waiting[0].build.folder) if planned.waiting else ""
             if cells or after:
-                parts.append(_part(each, cells, out, after))
+                parts.append(_part(single, cells, out, after))
     return PlanFile(
         suite=suite,
         folder=str(Path.cwd()),
@@ -198,8 +198,8 @@ def write_plan(plan: PlanFile, path: Path) -> None:
 def _part(request: Request, cells: Sequence[Cell], out: Path, after: str) -> Part:
     lacking: dict[tuple[str, str], int] = {}
     for task in dict.fromkeys(cell.task for cell in cells):
-        mine = [cell for cell in cells if cell.task is task and not unmet_need(cell)]
-        lacking |= task.lacking(need_of(mine)) if mine else {}
+        task_cells = [cell for cell in cells if cell.task is task and not unmet_need(cell)]
+        lacking |= task.lacking(need_of(task_cells)) if task_cells else {}
     return Part(
         options=_said(request),
         cells=tuple(
@@ -222,23 +222,23 @@ def _part(request: Request, cells: Sequence[Cell], out: Path, after: str) -> Par
 
 
 def _said(options: Request | Build) -> dict[str, Any]:
-    """The options that were said, as JSON; templates of a file stand among the prompts."""
-    said = options.model_fields_set - {"templates"}
-    values: dict[str, Any] = options.model_dump(mode="json", include=set(said))
+    """The options that were set, as JSON; the prompts already hold templates from a file."""
+    given = options.model_fields_set - {"templates"}
+    values: dict[str, Any] = options.model_dump(mode="json", include=set(given))
     return values
 
 
 @dataclass
 class Work:
-    """What a worker did.
+    """The work that a worker has done.
 
     Attributes:
-        outcomes: Of the cells that it looked at.
-        skipped: Cells whose record was there before their data was opened.
+        outcomes: Outcomes of the cells that it looked at.
+        skipped: Number of cells that had a record before their data was opened.
         built: Support sets that it built.
-        encoded: Rows that it found missing, and that are there now.
-        waits: Why cells are left for a later worker, and how many there are where it is known.
-        lost: Data that cannot be had.
+        encoded: Number of missing rows that are encoded now.
+        waits: Reasons why cells are left for a later worker, with their number if known.
+        lost: Data that is not available.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -249,7 +249,7 @@ class Work:
     lost: list[Lost] = field(default_factory=list)
 
     def wait(self, why: str, cells: int) -> None:
-        """Leave cells for later."""
+        """Leave cells for a later worker."""
         self.waits[why] = self.waits.get(why, 0) + cells
 
 
@@ -259,20 +259,20 @@ def work(
     listen: Listener = ignore,
     place: Callable[[Request], Request] = lambda request: request,
 ) -> Work:
-    """Do what of a plan nobody has done, beside any number of other workers.
+    """Do the unfinished work of a plan, beside any number of other workers.
 
-    Workers begin at different parts. Each builds, encodes and measures what none of the others has
-    under its lock, first what is free and then what others leave.
+    Workers begin at different parts. Each takes work that no other worker has locked: on its first
+    pass free work only, on the second also work that others leave undone.
 
     Args:
         plan: The plan.
         only: The one stage to do; None for all.
         listen: Told of notes and progress.
-        place: Where to run, set into each request.
+        place: Sets into each request the devices to run on.
 
     Raises:
         CheckError: If data has changed since the plan was made.
-        BenchError: If something cannot be had.
+        BenchError: If data is not available.
     """
     done = Work()
     if only in (None, "generate"):
@@ -284,25 +284,25 @@ def work(
     parts = parts[first:] + parts[:first]
     opened = Opened()
     for wait in (False, True):
-        left = []
+        unfinished = []
         for part in parts:
             request = place(Request(**part.options))
             if not _work_on(plan, part, request, done, only, opened, listen, wait=wait):
-                left.append(part)
+                unfinished.append(part)
             opened.tasks.clear()  # the features of all data together may be more than memory
             opened.draws.clear()
-        parts = left
+        parts = unfinished
     return done
 
 
 def _beginning(parts: int) -> int:
-    """The part that this worker begins with: another than most of the others."""
+    """The part with which this worker begins: a different one for most workers."""
     name = f"{platform.node()} {os.getpid()}".encode()
     return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") % parts if parts else 0
 
 
 def _build(plan: PlanFile, done: Work, listen: Listener) -> None:
-    """Build the support sets that are not there."""
+    """Build the missing support sets."""
     for options in plan.builds:
         request = Build(**options)
         try:
@@ -325,12 +325,16 @@ def _work_on(
     *,
     wait: bool,
 ) -> bool:
-    """Encode and measure the cells of one part; whether none is left that another worker has."""
+    """Encode and measure the cells of one part.
+
+    Returns:
+        Whether no cell is left for which another worker holds the lock.
+    """
     out = Path(plan.out)
     wanted = {cell.input_sha256 for cell in part.cells}
-    there = sum((out / cell.record).exists() for cell in part.cells)
-    if part.cells and there == len(part.cells):
-        done.skipped += 0 if wait else there
+    existing = sum((out / cell.record).exists() for cell in part.cells)
+    if part.cells and existing == len(part.cells):
+        done.skipped += 0 if wait else existing
         return True
     if only == "encode" and part.cells and not part.encodings:
         return True
@@ -368,18 +372,18 @@ def _data(request: Request) -> str:
 def _prepared(
     cells: Sequence[Cell], only: Stage, request: Request, done: Work, listen: Listener
 ) -> list[Cell]:
-    """Encode what cells need, or give those for which nothing is left to encode."""
-    found = []
+    """Encode the features of cells, or return the cells with no feature left to encode."""
+    ready = []
     for task in dict.fromkeys(cell.task for cell in cells):
-        mine = [cell for cell in cells if cell.task is task]
-        needed = [cell for cell in mine if not unmet_need(cell)]
+        task_cells = [cell for cell in cells if cell.task is task]
+        needed = [cell for cell in task_cells if not unmet_need(cell)]
         missing = sum(task.missing(need_of(needed)).values()) if needed else 0
         if only == "encode":
             if missing:
                 encode(task, needed, request.launch, listen)
                 done.encoded += missing
         elif missing:
-            done.wait(f"{task.called} {task.encoder} is not encoded", len(mine))
+            done.wait(f"{task.called} {task.encoder} is not encoded", len(task_cells))
         else:
-            found += mine
-    return found
+            ready += task_cells
+    return ready

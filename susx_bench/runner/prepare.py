@@ -1,4 +1,4 @@
-"""What a plan says is missing: support sets are built, images and prompts encoded."""
+"""Prepare a plan: build its missing support sets, and encode its images and prompts."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from susx_bench.support.build import build
 def complete(planned: Plan, listen: Listener = ignore) -> Plan:
     """Build the support sets of a plan, and list the cells that waited for them.
 
-    Every rank calls this, and builds its part.
+    Every rank calls it and builds its own part.
 
     Args:
         planned: The plan.
         listen: Told of notes and progress.
 
     Returns:
-        The plan with all cells; one that lacked none is returned as it is.
+        The plan with all cells; a complete plan is returned unchanged.
 
     Raises:
-        BenchError: If what is named cannot be had; of a suite, only if that is about all of it.
+        BenchError: If data is not available; for a suite, only if no data is.
     """
     stale = bool(planned.waiting)
-    for each in planned.builds:
+    for outstanding in planned.builds:
         try:
-            fresh = build(each.request, listen).fresh
+            fresh = build(outstanding.request, listen).fresh
         except OptionError:
             raise
         except BenchError as error:
             alone = isinstance(error, (OutputError, RetrievalError))
-            if not planned.is_suite or (each.request.launch.processes > 1 and alone):
-                raise  # if met by this rank alone, the others wait for it
-            # Only the cells that look at it are lost.
-            listen(Note(f"{each.request.whose}: {error}", "warning"))
+            if not planned.is_suite or (outstanding.request.launch.processes > 1 and alone):
+                raise  # this rank alone may have met it, and the others wait for this rank
+            # Only cells with this support set are lost.
+            listen(Note(f"{outstanding.request.whose}: {error}", "warning"))
         else:
-            if fresh and not each.images:  # what was opened of it is of before
+            if fresh and not outstanding.images:  # data opened before the build is outdated
                 planned.opened.tasks.clear()
                 stale = True
     if not stale:
@@ -58,7 +58,7 @@ def complete(planned: Plan, listen: Listener = ignore) -> Plan:
 
 
 def need_of(cells: Sequence[Cell]) -> Need:
-    """What a task's cells need together, every list of images once."""
+    """The features that a task's cells need together, each list of images once."""
     parts = {part_key(part): part for cell in cells for part in cell.parts}
     patches = frozenset(split for cell in cells for split in cell.patches)
     return Need(list(parts.values()), any(cell.sees_val for cell in cells), patches)
@@ -67,9 +67,9 @@ def need_of(cells: Sequence[Cell]) -> Need:
 def encode(
     task: Task, cells: Sequence[Cell], launch: Launch, listen: Listener = ignore
 ) -> TaskFeatures:
-    """Encode what cells of a task need and the store does not have, and give all of it.
+    """Return the features that cells of a task need; encode those that the store lacks.
 
-    Every rank calls this, and gets the same.
+    Every rank calls it and gets the same features.
 
     Args:
         task: The task.
@@ -81,11 +81,11 @@ def encode(
 
 
 def encoded(task: Task, need: Need, launch: Launch, listen: Listener) -> TaskFeatures:
-    """Encode what is needed and the store does not have, and give all of it.
+    """Return the needed features of a task; encode those that the store lacks.
 
     Args:
         task: The task.
-        need: What of it is needed.
+        need: The needed features.
         launch: Where to encode.
         listen: Told of progress.
     """

@@ -1,4 +1,4 @@
-"""Where a record comes from: the versions, the commit and the device behind its numbers."""
+"""The provenance of a record: the versions, the commit and the device behind its numbers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from susx_bench.options.run import PACKAGES
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return found | {"python": platform.python_version()}
+    """Versions of the packages on which the numbers depend, and of Python."""
+    installed = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return installed | {"python": platform.python_version()}
 
 
 @cache
@@ -50,7 +50,7 @@ def git_commit() -> str:
 
 @cache
 def device_name(launch: Launch) -> str:
-    """What computed the numbers."""
+    """The name of the device that computes the numbers."""
     if launch.accelerator != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"cpu {platform.machine()}"

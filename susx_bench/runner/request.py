@@ -1,4 +1,4 @@
-"""What is asked of a run."""
+"""The request for a run: its options."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from susx_bench.options.run import RunOptions
 
 
 class Request(RunOptions):
-    """The options of ``run``, and what they say of where to run and where images lie."""
+    """The options of ``run``, with the devices and the data folder that they select."""
 
     @property
     def launch(self) -> Launch:
-        """Where to run."""
+        """The devices to run on."""
         return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
 
     @property
     def where(self) -> Where:
-        """Where the images are looked for."""
+        """The folders in which images are looked for."""
         return Where(
             self.data_root,
             self.source,
@@ -34,7 +34,7 @@ class Request(RunOptions):
         )
 
     def given(self) -> dict[str, str]:
-        """What a record keeps of where data lies and how to read it, as it was given."""
+        """The options about the place and format of data, as given, for the record."""
         values = {name: getattr(self, name) for name, o in self.declared().items() if o.given}
         return {
             name: as_given(str(value))
@@ -43,13 +43,13 @@ class Request(RunOptions):
         }
 
     def beside(self, others: Sequence[str]) -> Request:
-        """The same, with other methods to put beside the ones asked for, before them."""
+        """The same request with further methods before the requested ones."""
         first = [name for name in others if name not in self.method]
         return self.changed(method=(*first, *self.method))
 
 
 def as_given(name: str) -> str:
-    """A dataset as it was asked for, without the path of somebody's home."""
+    """A dataset as it was requested, without the path of the user's home."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a user may have none
     if Path(name).is_absolute() and Path(name).is_relative_to(home) and home.name:
         return f"~/{Path(name).relative_to(home).as_posix()}"

@@ -1,4 +1,4 @@
-"""Cells to records: what is there stays, what is missing is measured."""
+"""Turn cells into records: existing records stay, missing ones are measured."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from susx_bench.runner.tasks import FEW_SHOT
 
 @dataclass(frozen=True)
 class Outcome:
-    """A cell after the run.
+    """The outcome of a cell.
 
     Attributes:
         cell: The cell.
-        path: Where its record lies.
-        record: Its record, or None where the method's needs are not met, it is not defined, or
-            no test labels are known.
-        fresh: Whether it was measured just now.
-        reason: Why nothing was measured.
-        failed: Whether that is because measuring it failed.
+        path: Path of its record.
+        record: Its record; None if the method's needs are not met, its result is undefined, or
+            there are no test labels.
+        fresh: Whether it was measured in this run.
+        reason: Why nothing was measured; else empty.
+        failed: Whether the reason is that measuring failed.
     """
 
     cell: Cell
@@ -64,7 +64,7 @@ class Outcome:
 
     @property
     def unscored(self) -> bool:
-        """Whether there are predictions, and no labels to score them by."""
+        """Whether it has predictions, but no labels to score them."""
         return self.record is None and not self.reason
 
 
@@ -81,37 +81,37 @@ def run(
 ) -> list[Outcome]:
     """Measure the cells that have no record yet.
 
-    Every rank decides what is missing before the first launch, from the same files, so all make
-    the same predictions together. Rank 0 alone writes; each record is whole or not there, so a
-    killed run loses at most the cell it was in. Several runs share the cells of one folder: each
-    measures what none of the others is measuring.
+    Before the first launch every rank decides from the same files which cells are missing, so that
+    all ranks make the same predictions together. Only rank 0 writes. A record is written whole or
+    not at all, so that a killed run loses at most its current cell. Several runs may share one
+    folder: each measures cells that no other run is measuring.
 
     Args:
-        cells: What is wanted.
+        cells: The cells.
         out: Folder of the records.
-        launch: Where to predict.
+        launch: The devices to predict on.
         listen: Told of notes and progress.
-        force: Measure also what has a record.
+        force: Measure also cells with a record.
         keep_search: Keep the accuracy of every searched setting, for a heat map.
         keep_going: Mark a cell that fails and go on with the next one; else its error is raised.
         wait: Wait for cells that another run is measuring; else they are left out.
 
     Returns:
-        One outcome a cell, in the order of `cells`.
+        One outcome per cell, in the order of `cells`.
     """
     paths = [path_of(cell, out) for cell in cells]
-    found = there_already(cells, out, listen, force=force, keep_search=keep_search)
-    todo = [i for i in range(len(cells)) if i not in found]
+    outcomes = there_already(cells, out, listen, force=force, keep_search=keep_search)
+    todo = [i for i in range(len(cells)) if i not in outcomes]
     if todo and launch.accelerator != "auto":
         from susx_bench.features.predict import trainer  # Lightning, which takes seconds to import
 
-        trainer(launch)  # one that is not there is refused before anything is encoded
+        trainer(launch)  # refuses a missing device before anything is encoded
     if launch.is_main:
         if todo:
             make_folder(out)
-        for i in found:
+        for i in outcomes:
             clear_failure(paths[i])
-    with Job(listen, "cells", "cells", len(cells), len(found)) as job:
+    with Job(listen, "cells", "cells", len(cells), len(outcomes)) as job:
         worker = _Worker(
             job,
             launch,
@@ -122,14 +122,14 @@ def run(
             wait=wait,
         )
         for task in dict.fromkeys(cells[i].task for i in todo):
-            mine = [i for i in todo if cells[i].task is task]
-            done = worker.measure_all([(cells[i], paths[i]) for i in mine])
-            found |= {mine[place]: outcome for place, outcome in done.items()}
-    return [found[i] for i in range(len(cells)) if i in found]
+            places = [i for i in todo if cells[i].task is task]
+            done = worker.measure_all([(cells[i], paths[i]) for i in places])
+            outcomes |= {places[place]: outcome for place, outcome in done.items()}
+    return [outcomes[i] for i in range(len(cells)) if i in outcomes]
 
 
 def path_of(cell: Cell, out: Path) -> Path:
-    """Where the record of a cell lies in a folder of records."""
+    """The path of a cell's record in a folder of records."""
     task = cell.task
     return record_path(out, task.dataset, task.encoder, cell.method.name, cell.input_sha256)
 
@@ -142,28 +142,27 @@ def there_already(
     force: bool = False,
     keep_search: bool = False,
 ) -> dict[int, Outcome]:
-    """Cells with nothing to do, by their place: a record is there, or they cannot be measured.
+    """Outcomes of cells with nothing to do, by their place: they have a record, or cannot have one.
 
     Args:
         cells: The cells.
         out: Folder of the records.
-        listen: Told of records that are damaged.
-        force: Measure also what has a record.
-        keep_search: Measure also what has a record, and not the accuracy of every searched
-            setting beside it.
+        listen: Told of damaged records.
+        force: Ignore existing records.
+        keep_search: Ignore existing records that lack the accuracy of every searched setting.
     """
-    found: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome] = {}
     for i, cell in enumerate(cells):
         path = path_of(cell, out)
         if reason := unmet_need(cell):
-            found[i] = Outcome(cell, path, None, fresh=False, reason=reason)
+            outcomes[i] = Outcome(cell, path, None, fresh=False, reason=reason)
         elif not force and (outcome := _kept(cell, path, listen, keep_search=keep_search)):
-            found[i] = outcome
-    return found
+            outcomes[i] = outcome
+    return outcomes
 
 
 def _kept(cell: Cell, path: Path, listen: Listener, *, keep_search: bool) -> Outcome | None:
-    """What was measured of a cell before; None where nothing, or nothing that can be believed."""
+    """The outcome of an earlier run; None if it has no record, or one that cannot be believed."""
     unscored = cell.task.test_labels is None
     if not (predictions_path(path) if unscored else path).exists():
         return None
@@ -190,7 +189,7 @@ class _Worker:
 
     Args:
         job: Counts the cells.
-        launch: Where to predict.
+        launch: The devices to predict on.
         listen: Told of notes and progress.
         force: As in `run`.
         keep_search: As in `run`.
@@ -219,17 +218,20 @@ class _Worker:
         self._told: set[Path] = set()  # data files that no record follows
 
     def measure_all(self, pairs: Sequence[tuple[Cell, Path]]) -> dict[int, Outcome]:
-        """Encode what cells of one task need, and measure each; their paths come with them.
+        """Encode the features that cells of one task need, and measure each cell.
+
+        Args:
+            pairs: The cells, each with the path of its record.
 
         Returns:
-            What became of each, by its place, but for those that another run is measuring.
+            The outcomes by the cells' places, without cells that another run is measuring.
         """
         task = pairs[0][0].task
         self._job.say(f"encoding {task.called}")
         try:
             features = encode(task, [cell for cell, _ in pairs], self._launch, self._listen)
         except (OptionError, OutputError):
-            raise  # about the launch or the disk, so about every cell
+            raise  # the launch or the disk is at fault, which affects every cell
         except (Exception, SystemExit) as error:
             if not self._keep_going:
                 raise
@@ -237,8 +239,8 @@ class _Worker:
             mark = self._launch.is_main or together
             failed = [_fail(cell, path, error, mark=mark) for cell, path in pairs]
             if together:
-                # Only this rank may have met the image that cannot be read, and the others
-                # wait for it: all stop together.
+                # Perhaps only this rank has met an unreadable image, and the others wait for this
+                # rank: all stop together.
                 raise
             self._job.fail(f"{task.called} {task.encoder}: {reason_of(error)}", len(pairs))
             return dict(enumerate(failed))
@@ -265,8 +267,8 @@ class _Worker:
 
         numbers = range(len(pairs))
         free = portions(numbers, 1, lambda i: Lock(pairs[i][1]), is_made, wait=self._wait)
-        for mine in free:
-            for i in mine:
+        for portion in free:
+            for i in portion:
                 done[i] = measured(i)
         return done
 
@@ -301,7 +303,7 @@ class _Worker:
         return Outcome(cell, path, record, fresh=True)
 
     def _write(self, path: Path, measured: Measured) -> Record | None:
-        """Write what was measured. Its record is whole, or is not there."""
+        """Write the measured record and its predictions: whole, or not at all."""
         record, choice = measured.record, measured.choice
         if self._keep_search and choice.accuracies is not None:
             grid = choice.accuracies.float().numpy()
@@ -339,24 +341,24 @@ def title(cell: Cell) -> str:
 
 
 def _fail(cell: Cell, path: Path, error: BaseException, *, mark: bool) -> Outcome:
-    """Tell of a cell that failed, and `mark` it in the place of its record."""
+    """Make the outcome of a cell that failed; with `mark`, write a mark at its record's path."""
     reason = f"{title(cell)}: {reason_of(error)}"
     if mark:
-        short = {name: said for name, said in cell.inputs.items() if not isinstance(said, list)}
+        short = {name: value for name, value in cell.inputs.items() if not isinstance(value, list)}
         write_failure(path, short | {"input_sha256": cell.input_sha256}, error, reason)
     return Outcome(cell, path, None, fresh=False, reason=reason, failed=True)
 
 
 def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[Part]:
-    """Mark the cells of a suite whose data cannot be had, under the name ``cells``.
+    """Mark the missing data of a suite, under the name ``cells``.
 
     Args:
-        parts: The suite's data; the marks of what can be had are removed.
+        parts: The suite's data; marks of available data are removed.
         out: Folder of the records.
-        launch: Of it only rank 0 writes.
+        launch: The devices of the run; only rank 0 writes.
 
     Returns:
-        The parts that cannot be had.
+        The missing parts.
     """
     lost = []
     for part in parts:
@@ -374,7 +376,7 @@ def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[Part]:
 
 
 def _same_texts(task: Task, text: Tensor) -> str:
-    """Which classes have one text; empty where each has its own."""
+    """A warning about classes with equal text features; empty if all texts differ."""
     if not len(text):
         return ""
     first = first_same(text)
@@ -394,7 +396,7 @@ def _same_texts(task: Task, text: Tensor) -> str:
 
 
 def unmet_need(cell: Cell) -> str:
-    """Why a method cannot run on a task; empty where it can."""
+    """Why a method cannot run on a task; empty if it can."""
     if cell.no_prompts:
         return f"{cell.method.name}: {cell.no_prompts}"
     has = set(cell.task.gives)
@@ -428,7 +430,7 @@ def unmet_need(cell: Cell) -> str:
 
 
 def _other_setting(cell: Cell) -> str:
-    """Why a bundle's support set is none of the setting; empty where it is, or nobody says."""
+    """Why a bundle's support set does not fit the setting; empty if it fits or is not named."""
     task, name = cell.task, cell.method.name
     if task.protocol != "bundle" or task.support == UNSAID or "support" not in cell.method.needs:
         return ""
@@ -438,8 +440,8 @@ def _other_setting(cell: Cell) -> str:
         what = "no labelled images"
     else:
         return ""
-    other = "name-only" if cell.setting == FEW_SHOT else FEW_SHOT
+    fitting = "name-only" if cell.setting == FEW_SHOT else FEW_SHOT
     return (
         f"{name}: {task.called} says that its support is {task.support}: {what}. Use --setting "
-        f"{other}"
+        f"{fitting}"
     )

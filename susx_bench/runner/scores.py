@@ -1,4 +1,4 @@
-"""Where predictions meet the labels: what a record says of how good they are."""
+"""Compare predictions with the labels: the scores of a record."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from susx_bench.records.record import pack
 
 CONFUSIONS: Final = 20
-"""Most frequent wrong answers that a record keeps."""
+"""Number of most frequent wrong answers in a record."""
 TOP: Final = 5
-"""Classes among which the true one counts for the top-5 accuracy."""
+"""Number of classes among which the true one must be for the top-5 accuracy."""
 BINS: Final = 15
 """Bins of equal width of the expected calibration error, as usual."""
 
@@ -28,7 +28,7 @@ def score(
     classnames: Sequence[str],
     no_logits: str = "",
 ) -> dict[str, Any]:
-    """What a record says of predictions, from all test images at once.
+    """Compute the scores in a record, from all test images at once.
 
     Args:
         top1: Predicted classes ``(N,)``.
@@ -36,16 +36,16 @@ def score(
         labels: True classes ``(N,)``.
         classnames: K names. A class without test images does not count towards the mean over
             classes.
-        no_logits: `Method.no_logits`: why the softmax of the scores is no probability.
+        no_logits: `Method.no_logits`: the reason why the softmax of the scores is no probability.
 
     Returns:
-        Fields of `susx_bench.records.record.Record`. Every one is counted or summed over all
-        images in double precision, so that batches and devices change none.
+        Fields of `susx_bench.records.record.Record`. Each is counted or summed over all images in
+        double precision, so that batches and devices change none.
     """
     from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
     right, num_classes = top1 == labels, len(classnames)
-    each = multiclass_accuracy(top1, labels, num_classes, average="none")
+    class_accuracy = multiclass_accuracy(top1, labels, num_classes, average="none")
     f1 = multiclass_f1_score(top1, labels, num_classes, average="none").double()
     sizes = torch.bincount(labels, minlength=num_classes)
     hits = torch.bincount(labels[right], minlength=num_classes)
@@ -58,13 +58,13 @@ def score(
         "n_test": len(labels),
         "correct": int(right.sum()),
         "accuracy": 100 * int(right.sum()) / len(labels),
-        "mean_per_class": float(100 * each[sizes > 0].double().mean()),
+        "mean_per_class": float(100 * class_accuracy[sizes > 0].double().mean()),
         "macro_f1": float(100 * f1[seen].mean()),
         **{name: value for name, value in others.items() if not isinstance(value, str)},
         "blank": {name: why for name, why in others.items() if isinstance(why, str)},
         "right": pack(right.numpy()),
         "classes": list(zip(classnames, hits.tolist(), sizes.tolist(), strict=True)),
-        "confusions": [(classnames[true], classnames[told], n) for (true, told), n in often],
+        "confusions": [(classnames[true], classnames[answer], n) for (true, answer), n in often],
     }
 
 
@@ -75,7 +75,7 @@ def score_open(
     classnames: Sequence[str],
     no_logits: str = "",
 ) -> dict[str, Any]:
-    """As `score`, of the known images alone, and how well the others are told from them.
+    """Compute `score` of the known images alone, and how well unknown ones are detected.
 
     Args:
         top1: Predicted classes ``(N,)``.
@@ -87,31 +87,31 @@ def score_open(
     known = labels >= 0
     if bool(known.all()):
         return score(top1, logits, labels, classnames, no_logits)
-    found = score(top1[known], logits[known], labels[known], classnames, no_logits)
-    found["n_unknown"] = int((~known).sum())
+    values = score(top1[known], logits[known], labels[known], classnames, no_logits)
+    values["n_unknown"] = int((~known).sum())
     if no_logits:
-        return found | {"blank": found["blank"] | {"auroc": no_logits, "fpr95": no_logits}}
-    return found | open_set(confidence(logits, top1), known)
+        return values | {"blank": values["blank"] | {"auroc": no_logits, "fpr95": no_logits}}
+    return values | open_set(confidence(logits, top1), known)
 
 
 def open_set(confidence: Tensor, known: Tensor) -> dict[str, float]:
-    """How well known images are told from unknown ones by confidence, in percent.
+    """Measure how well confidence separates known from unknown images, in percent.
 
     Args:
-        confidence: ``(N,)``; more is surer.
-        known: Whether an image is of a known class, ``(N,)``; some are and some are not.
+        confidence: ``(N,)``; higher is more certain.
+        known: Whether an image is of a known class, ``(N,)``; both values must occur.
 
     Returns:
-        ``auroc``, the chance that a known image is surer than an unknown one, ties counted half;
-        ``fpr95``, the share of unknown ones at or above the highest threshold that 95 % of the
-        known ones reach.
+        ``auroc``, the probability that a known image has a higher confidence than an unknown one,
+        ties counted half; ``fpr95``, the share of unknown images at or above the highest threshold
+        that 95 % of the known images reach.
     """
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    surer, target = confidence.numpy(), known.numpy()
-    wrong, right, _ = roc_curve(target, surer, drop_intermediate=False)
+    scores, target = confidence.numpy(), known.numpy()
+    wrong, right, _ = roc_curve(target, scores, drop_intermediate=False)
     return {
-        "auroc": 100 * float(roc_auc_score(target, surer)),
+        "auroc": 100 * float(roc_auc_score(target, scores)),
         "fpr95": 100 * float(wrong[(right >= 0.95).argmax()]),
     }
 
@@ -124,18 +124,18 @@ def top5(logits: Tensor, labels: Tensor, right: Tensor) -> float | str:
     Args:
         logits: ``(N, K)``.
         labels: ``(N,)``.
-        right: Whether the answer is the true class, ``(N,)``: it is one of the five also where it
-            leads by rounding and the order of the classes alone, see `susx_bench.methods.ties`.
+        right: Whether the answer is the true class, ``(N,)``. Such an image counts even if only
+            rounding or the order of the classes decided the answer, see `susx_bench.methods.ties`.
 
     Returns:
-        The percentage; why there is none where there are not more than five classes.
+        The percentage; with five classes or fewer the reason why there is none.
     """
     num_classes = logits.shape[1]
     if num_classes <= TOP:
         return f"of {num_classes} classes all are among the first {TOP}"
-    own = logits.gather(1, labels[:, None])
+    true_logit = logits.gather(1, labels[:, None])
     before = torch.arange(num_classes) < labels[:, None]
-    rank = ((logits > own) | ((logits == own) & before)).sum(-1)
+    rank = ((logits > true_logit) | ((logits == true_logit) & before)).sum(-1)
     return 100 * int(((rank < TOP) | right).sum()) / len(labels)
 
 
@@ -161,14 +161,14 @@ def likelihood(
         no_logits: `Method.no_logits`.
 
     Returns:
-        The likelihood in nats; the error over `BINS` bins, L1 norm, in percentage points. In the
-        place of each, where there is none, why.
+        The likelihood in nats; the error over `BINS` bins, L1 norm, in percentage points. A reason
+        stands in place of a value that is undefined.
     """
     from torchmetrics.functional.classification import binary_calibration_error
 
     if no_logits:
         return no_logits, no_logits
-    # The answers are given, so that a tie is decided once: it is a question of yes and no.
+    # The answers are given, so that a tie is decided once: binary calibration of right or wrong.
     error = binary_calibration_error(
         confidence(logits, top1), (top1 == labels).long(), n_bins=BINS, norm="l1"
     )
@@ -182,8 +182,8 @@ def likelihood(
 def _log_probability(logits: Tensor, classes: Tensor) -> Tensor:
     """Log-probability of a class for each image, ``(N,)`` in double precision."""
     parts = [
-        part.double().log_softmax(-1).gather(1, own[:, None])[:, 0]
-        for part, own in zip(torch.split(logits, _ROWS), torch.split(classes, _ROWS), strict=True)
+        rows.double().log_softmax(-1).gather(1, own[:, None])[:, 0]
+        for rows, own in zip(torch.split(logits, _ROWS), torch.split(classes, _ROWS), strict=True)
     ]
     # Where no class has a finite logit, none has a probability.
     return torch.cat(parts).nan_to_num(nan=-torch.inf, neginf=-torch.inf)

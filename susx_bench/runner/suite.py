@@ -1,4 +1,4 @@
-"""Suite files: which cells make a table."""
+"""Suite files: each lists the cells of one table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,13 +36,13 @@ def _listed(value: Any) -> Any:
 
 
 OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
-"""``"a"``, or ``["a", "b"]``, which stands for a run with each."""
+"""``"a"``, or ``["a", "b"]`` for one run with each value."""
 
 
 class _SuiteRun(BaseModel):
-    """One ``[[run]]`` of a suite: the options of ``susx-bench run`` that a suite may say.
+    """One ``[[run]]`` of a suite: the options of ``susx-bench run`` that a suite may set.
 
-    An option that stands for a run with each of its values has a tuple of them.
+    An option with a tuple of values stands for one run with each of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,7 +69,7 @@ else:
 
 
 class _SuiteSupport(BaseModel):
-    """One ``[[support]]`` of a suite: the options of ``support build`` that a suite may say."""
+    """One ``[[support]]`` of a suite: the options of ``support build`` that a suite may set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,11 +92,11 @@ class Suite(BaseModel):
     Attributes:
         name: Name of the table, and of the folder of its records.
         title: Heading of the table.
-        text: What a reader must know, under the heading.
+        text: Explanation under the heading.
         support: Support sets to build first.
-        run: What to measure.
-        classnames: For bundles without class names: by the dataset that their records name, the
-            known dataset whose classes are in the same order. Pictures then show these names.
+        run: Runs to measure.
+        classnames: For bundles without class names: maps the dataset in their records to a
+            registered dataset with the same classes in the same order. Pictures show its names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -115,7 +115,7 @@ class Suite(BaseModel):
         Raises:
             UnknownNameError: If the package has no suite of that name.
             SuiteError: If the file cannot be read, has an unknown, missing or wrong key, or names
-                a method, dataset, tuning or kind of prompts that is not there.
+                a method, dataset, tuning or kind of prompts that does not exist.
         """
         path = locate(suite)
         try:
@@ -125,7 +125,7 @@ class Suite(BaseModel):
         try:
             read = cls.model_validate(content)
         except ValidationError as error:
-            # An unknown key says more than the missing one it was meant to be.
+            # An unknown key explains more than the missing key that it was meant to be.
             errors = sorted(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
             first = errors[0]
             place = ".".join(str(part) for part in first["loc"])
@@ -135,17 +135,16 @@ class Suite(BaseModel):
         return read
 
     def _check_names(self, path: Path) -> None:
-        """Check, before anything is built or measured, that what is named is there."""
+        """Check that all names exist, before anything is built or measured."""
         for number, run in enumerate(self.run):
             place = f"{path}: run.{number}"
-            known = METHODS.names()
-            _check("method", run.method, known, f"{place}.method", lambda name: ".py:" in name)
+            _check("method", run.method, METHODS.names(), f"{place}.method", _in_file)
             if not run.features:  # a bundle's dataset may have any name
                 datasets = run.dataset or ()
                 _check("dataset", datasets, DATASETS.names(), f"{place}.dataset", _yours)
             with _at(f"{place}.prompts"):
-                named = [kind for kind in run.prompts or () if not templates_in(kind)]
-            _check("prompt kind", named, PROMPTS.names(), f"{place}.prompts")
+                kinds = [kind for kind in run.prompts or () if not templates_in(kind)]
+            _check("prompt kind", kinds, PROMPTS.names(), f"{place}.prompts")
             tunes = [tune for several in run.tune or () for tune in several]
             _check("tuning", tunes, TUNES, f"{place}.tune")
             with _at(f"{place}.batches"):
@@ -156,7 +155,9 @@ class Suite(BaseModel):
         for number, support in enumerate(self.support):
             place = f"{path}: support.{number}"
             if support.dataset is None:
-                raise SuiteError(f"{place}.dataset: whose classes the set has is missing.")
+                raise SuiteError(
+                    f"{place}: 'dataset' is missing, which names the classes of the set."
+                )
             _check("dataset", support.dataset, DATASETS.names(), f"{place}.dataset", _yours)
             _check(
                 "prompt kind", (support.prompts or "photo",), PROMPTS.names(), f"{place}.prompts"
@@ -164,42 +165,45 @@ class Suite(BaseModel):
             _check("support kind", (support.kind,), SUPPORT.names(), f"{place}.kind")
 
     def supports(self, data_root: Path | None) -> list[dict[str, Any]]:
-        """The options of each ``susx-bench support build`` the suite stands for: those it says.
+        """The options that the suite sets for each of its ``susx-bench support build`` commands.
 
         Args:
-            data_root: Folder that a relative pool, or file of class names, starts from.
+            data_root: Base folder for relative paths of pools and files of class names.
         """
-        return [each for said in self.support for each in _each(SupportOptions, said, data_root)]
+        commands = (_each(SupportOptions, entry, data_root) for entry in self.support)
+        return list(chain.from_iterable(commands))
 
     def options(self, data_root: Path | None) -> list[dict[str, Any]]:
-        """The options of each ``susx-bench run`` the suite stands for: those that it says.
+        """The options that the suite sets for each of its ``susx-bench run`` commands.
 
         Args:
-            data_root: Folder that relative paths of bundles and class names start from.
+            data_root: Base folder for relative paths of bundles and class names.
         """
-        found = [each for said in self.run for each in _each(RunOptions, said, data_root)]
+        commands = chain.from_iterable(_each(RunOptions, entry, data_root) for entry in self.run)
         allowed = {"allow_test_tuning": True}
-        return [each | (allowed if "test" in each.get("tune", ()) else {}) for each in found]
+        return [
+            options | (allowed if "test" in options.get("tune", ()) else {}) for options in commands
+        ]
 
 
 @contextmanager
 def _at(place: str) -> Iterator[None]:
-    """Name the place of an option that is refused."""
+    """Put the place of an option into the error that refuses it."""
     try:
         yield
     except OptionError as error:
         raise SuiteError(f"{place}: {error}") from error
 
 
-def _each(model: type[Options], said: BaseModel, data_root: Path | None) -> list[dict[str, Any]]:
-    """The options of each command that an entry of a suite stands for."""
-    each = {}
-    for name, value in dict(said).items():
+def _each(model: type[Options], entry: BaseModel, data_root: Path | None) -> list[dict[str, Any]]:
+    """The options of all commands that one entry of a suite stands for."""
+    options = {}
+    for name, value in dict(entry).items():
         if value is not None:
             option = model.declared()[name]
             several = value if option.suite == "each" else (value,)
-            each[name] = [_below(data_root, v) if option.below else v for v in several]
-    return [dict(zip(each, values, strict=True)) for values in product(*each.values())]
+            options[name] = [_below(data_root, v) if option.below else v for v in several]
+    return [dict(zip(options, values, strict=True)) for values in product(*options.values())]
 
 
 def _below(root: Path | None, place: Path | str) -> Path | str:
@@ -209,7 +213,7 @@ def _below(root: Path | None, place: Path | str) -> Path | str:
 
 
 def packaged() -> list[Path]:
-    """The suites that come with the package, by name."""
+    """The paths of the suites in the package, sorted by name."""
     package = Path(__file__).parents[1]
     # A wheel has them inside the package, a checkout beside it.
     folders = (package / "suites", package.parent / "benchmarks" / "suites")
@@ -224,15 +228,20 @@ def locate(suite: Path) -> Path:
     """
     if suite.suffix or len(suite.parts) > 1 or suite.is_file():
         return suite
-    known = {path.stem: path for path in packaged()}
-    if suite.name not in known:
-        raise UnknownNameError("suite", suite.name, known, "Or give a file, as in ./mine.toml.")
-    return known[suite.name]
+    suites = {path.stem: path for path in packaged()}
+    if suite.name not in suites:
+        raise UnknownNameError("suite", suite.name, suites, "Or give a file, as in ./mine.toml.")
+    return suites[suite.name]
 
 
 def _yours(name: str) -> bool:
-    """Whether a dataset is a folder or a repository, which no list has."""
+    """Whether a dataset is a folder or a repository, which no registry lists."""
     return name.startswith((".", "/", "~", "hf:"))
+
+
+def _in_file(name: str) -> bool:
+    """Whether a method is given as ``./file.py:Class``."""
+    return ".py:" in name
 
 
 def _check(
@@ -248,7 +257,7 @@ def _check(
 
 
 def _near_key(place: tuple[int | str, ...]) -> str:
-    """A guess at what an unknown key was meant to be."""
+    """A guess at the key that an unknown key was meant to be."""
     models: dict[str, type[BaseModel]] = {"run": SuiteRun, "support": SuiteSupport}
     model = models[str(place[0])] if len(place) > 1 else Suite
     near = difflib.get_close_matches(str(place[-1]), model.model_fields, n=2, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""The data of a request: opened once, and shared by all requests that look at it."""
+"""Open the data of a request once, and share it with all requests that look at it."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ FEW_SHOT = "few-shot"
 
 
 class Unbuilt(Exception):
-    """A request whose support set is to be built first.
+    """A request whose support set must be built first.
 
     Attributes:
-        build: What is to be built.
+        build: The support set to build.
     """
 
     def __init__(self, build: Outstanding) -> None:
@@ -54,13 +54,13 @@ class Unbuilt(Exception):
 
 @dataclass(frozen=True)
 class Opened:
-    """What several requests share: each encoder and each task is opened once.
+    """Objects that several requests share: each encoder and each task is opened once.
 
     Attributes:
-        encoders: By name and precision.
-        tasks: By what `data_of` leaves of a request.
-        draws: What is drawn from each of these.
-        said: What was said about these.
+        encoders: Encoders by name and precision.
+        tasks: Tasks by the part of a request that `data_of` keeps.
+        draws: Draws of each task.
+        said: Notes that were sent already.
     """
 
     encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
@@ -69,13 +69,13 @@ class Opened:
     said: set[str] = field(default_factory=set)
 
     def say(self, listen: Listener, line: str) -> None:
-        """Tell a line once."""
+        """Send a note, unless it was sent before."""
         if line not in self.said:
             self.said.add(line)
             listen(Note(line))
 
     def draws_of(self, task: Task) -> Draws:
-        """What is drawn from one of the tasks."""
+        """The draws of one of the tasks."""
         if task not in self.draws:
             self.draws[task] = Draws(task)
         return self.draws[task]
@@ -88,7 +88,7 @@ class Opened:
 
 
 def data_of(request: Request) -> Request:
-    """The request without what decides a number and does not say which data it is about."""
+    """The request without the options that decide a number but do not select data."""
     declared = Request.declared().items()
     others = [n for n, o in declared if o.decides and not o.data and n != "method"]
     return request.changed(method=(), **{name: Request.default(name) for name in others})
@@ -97,18 +97,18 @@ def data_of(request: Request) -> Request:
 def open_task(
     request: Request, opened: Opened, listen: Listener, builds: Sequence[Outstanding] = ()
 ) -> Task:
-    """The task of a request for one dataset or bundle; one that was opened before is the same.
+    """Open the task of a request for one dataset or bundle, or return it if it is open already.
 
     Args:
-        request: What was asked.
-        opened: What other requests have opened already.
+        request: The request.
+        opened: Data that other requests have opened already.
         listen: Told of notes.
-        builds: Support sets that are to be built first.
+        builds: Support sets that must be built first.
 
     Raises:
-        Unbuilt: If the support set that it names is one of these, or comes with the dataset and
-            is not there yet.
-        BenchError: If something cannot be had.
+        Unbuilt: If the support set that it names is one of these, or is the dataset's own and not
+            built yet.
+        BenchError: If data is not available.
     """
     key = data_of(request)
     if key not in opened.tasks:
@@ -160,7 +160,7 @@ def _dataset_task(
         dataset = open_set(dataset, request.unknown)
     spec = dataset.spec
     pool, support = _pool(request, name, encoder.name, dataset, builds)
-    # Only labelled images of the task are augmented; a support set is encoded as it is.
+    # Only labelled images of the task are augmented; a support set is encoded without views.
     views = (request.views or spec.views) if support == FEW_SHOT else 1
     say = partial(opened.say, listen)
     texts: Sequence[Sequence[str]] = ()
@@ -194,7 +194,7 @@ def _pool(
     dataset: Dataset,
     builds: Sequence[Outstanding],
 ) -> tuple[Images, str]:
-    """The images that support is taken from, and the name of the support set."""
+    """The images from which support is taken, and the name of the support set."""
     spec = dataset.spec
     if request.setting == FEW_SHOT:
         if "train" not in dataset.splits:
@@ -222,10 +222,10 @@ def _pool(
 
 
 def _own_support(request: Request, spec: DatasetSpec) -> tuple[Images, str]:
-    """The support set that a dataset comes with the means for.
+    """The support set that a dataset has its own recipe for.
 
     Raises:
-        Unbuilt: If it is not there yet.
+        Unbuilt: If it is not built yet.
     """
     if spec.support is None:
         raise SupportError(f"{spec.name} comes with no means for a support set.")

@@ -1,4 +1,4 @@
-"""A cell measured once more, and compared with its record bit by bit."""
+"""Measure a cell again, and compare it with its record bit by bit."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from susx_bench.tuning.choose import TUNES
 
 @dataclass(frozen=True)
 class Verdict:
-    """What measuring a record's cell again gave.
+    """The result of measuring a record's cell again.
 
     Attributes:
         path: The record.
         images: Number of test images.
-        differ: How many are predicted to be another class; 0 where the hashes are equal.
+        differ: Number of images with another predicted class; 0 if the hashes are equal.
     """
 
     path: Path
@@ -50,38 +50,38 @@ class Verdict:
 
 
 def records_in(paths: Sequence[Path]) -> list[Path]:
-    """The records that are named, or lie in folders that are named.
+    """List the given records, and the records in the given folders.
 
     Raises:
-        RecordError: If there is no such file or folder, or no record in it.
+        RecordError: If a path does not exist, or a folder has no record.
     """
-    found: list[Path] = []
+    records: list[Path] = []
     for path in paths:
         if not path.exists():
             raise RecordError(f"{path}: no such file or folder.")
         inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
         if not inside:
             raise RecordError(f"{path} has no records.")
-        found += inside
-    return list(dict.fromkeys(found))
+        records += inside
+    return list(dict.fromkeys(records))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """What the user names for records to be measured again: a record is data, and only names it.
+    """Inputs that the user names, so that records can be measured again.
 
-    Nothing that a record alone names is imported, opened or fetched, but for what is registered
-    in this environment. What several records need may be named for each; the hashes say whose
-    is whose.
+    A record is untrusted data. A file, folder or repository that only a record names is not
+    imported, opened or fetched, unless it is registered in this environment. Several inputs of one
+    kind may be named; the hashes in a record select the right one.
 
     Attributes:
         features: Feature bundles.
         method: Methods read from files, ``./FILE.py:CLASS``.
-        dataset: Data of the user's own, folders and repositories.
+        dataset: Folders and repositories with the user's own data.
         encoder: Encoders in folders, ``local-dir:FOLDER``.
-        options: Other options of ``run`` that a record does not hold, such as where data lies;
-            None where one is not given.
-        fetch: Whether what a record names may be downloaded.
+        options: Other options of ``run`` that a record does not hold, such as the folder of the
+            data; None for one that is not given.
+        fetch: Whether data that a record names may be downloaded.
     """
 
     features: Sequence[Path] = ()
@@ -99,14 +99,14 @@ def verify(
 
     Args:
         path: The record.
-        named: What the user names.
+        named: Inputs that the user names.
         listen: Told of notes.
-        opened: What was opened for other records.
+        opened: Data that was opened for other records.
 
     Raises:
         RecordError: If the record cannot be believed, its inputs cannot be found again, or it
-            needs what was not named.
-        BenchError: If what is named cannot be had.
+            needs an input that was not named.
+        BenchError: If a named input is not available.
     """
     record, cell, request, features = find(path, named, listen, opened)
     again = measure(cell, features, Shared(request.launch), 0.0)
@@ -116,14 +116,14 @@ def verify(
         return Verdict(path, record.n_test, 0)
     if predictions_path(path).exists():
         differ = int((read_predictions(path).top1 != again.predictions.top1).sum())
-    else:  # which were right is all that is known of the old answers
+    else:  # without predictions, only which images were right is known
         before, after = (unpack(r.right, r.n_test) for r in (record, again.record))
         differ = int(np.count_nonzero(before != after))
     return Verdict(path, record.n_test, max(differ, 1))
 
 
 class Inputs(NamedTuple):
-    """A record and all that it was measured with, found again and encoded."""
+    """A record with its cell and features: the inputs found again and encoded."""
 
     record: Record
     cell: Cell
@@ -138,14 +138,14 @@ def find(
 
     Args:
         path: The record.
-        named: What the user names.
+        named: Inputs that the user names.
         listen: Told of notes.
-        opened: What was opened for other records.
+        opened: Data that was opened for other records.
 
     Raises:
         RecordError: If the record cannot be believed, its inputs cannot be found again, or it
-            needs what was not named.
-        BenchError: If what is named cannot be had.
+            needs an input that was not named.
+        BenchError: If a named input is not available.
     """
     record = read(path) if predictions_path(path).exists() else Record.read(path)
     with downloads(allowed=named.fetch):
@@ -156,12 +156,12 @@ def find(
 
 
 class Refitted(NamedTuple):
-    """A record's method, fitted again and found to answer as the record says.
+    """A record's method, fitted again and checked to give the record's answers.
 
     Attributes:
-        inputs: What it was fitted on.
-        method: Fitted, with its hyper-parameters set.
-        context: What it has seen.
+        inputs: The inputs that it was fitted on.
+        method: The fitted method, with its hyper-parameters set.
+        context: The context that it was fitted on.
         top1: Its answers on the test images, ``(N,)``.
     """
 
@@ -198,29 +198,29 @@ def refit(path: Path, named: Named, listen: Listener = ignore) -> Refitted:
 def _find(
     path: Path, record: Record, named: Named, listen: Listener, opened: Opened
 ) -> tuple[Cell, Request]:
-    """The cell that has the record's inputs."""
-    given = {name: value for name, value in named.options.items() if value is not None}
-    asked = options(record)
-    _check_named(path, asked, given)
-    elsewhere = {"support", "shots_file"} - set(asked)  # named for other records
-    if "features" in asked:
+    """Find the cell with the record's inputs, and the request for it."""
+    named_options = {name: value for name, value in named.options.items() if value is not None}
+    requested = options(record)
+    _check_named(path, requested, named_options)
+    elsewhere = {"support", "shots_file"} - set(requested)  # named for other records
+    if "features" in requested:
         elsewhere |= {"split_file", "prompts_dir", "image_column", "label_column"}
-    each = _candidates(path, record, asked, named)
-    # What a record says of the user's files is opened only if the user names it too; data may have
-    # come with the split that it says.
+    alternatives = _candidates(path, record, requested, named)
+    # A file that a record names is opened only if the user names it too. The user's data may come
+    # with the split that the record names.
     files = {name for name, option in Request.declared().items() if option.file}
-    asked = {name: value for name, value in asked.items() if name not in files}
-    asked |= {name: value for name, value in given.items() if name not in elsewhere}
+    requested = {name: value for name, value in requested.items() if name not in files}
+    requested |= {name: value for name, value in named_options.items() if name not in elsewhere}
     nearest: tuple[str, ...] | None = None
     refused: OptionError | None = None
-    for choice in product(*each.values()):
-        # A method with nothing to choose on its support is on record as fixed, whoever was asked.
+    for choice in product(*alternatives.values()):
+        # A method with nothing to choose on its support is recorded as fixed, whatever the tune.
         tunes = (record.tuned_on, *TUNES) if record.tuned_on == "fixed" else (record.tuned_on,)
         for tune in dict.fromkeys(tunes):
             try:
                 request = Request(
-                    **asked
-                    | dict(zip(each, choice, strict=True))
+                    **requested
+                    | dict(zip(alternatives, choice, strict=True))
                     | {"tune": tune, "allow_test_tuning": True}
                 )
                 planned = plan(request, listen, opened=opened, fetch=named.fetch)
@@ -237,9 +237,9 @@ def _find(
     if nearest is None and refused is not None:
         raise refused
     what = ", ".join(nearest or ()) or "its inputs"
-    known = options(record)
-    unnamed = [name for name in known if name in files - {"features"} and name not in given]
-    words = [f"{Request.declared()[name].spelling(name)} {known[name]}" for name in unnamed]
+    recorded = options(record)
+    unnamed = [n for n in recorded if n in files - {"features"} and n not in named_options]
+    words = [f"{Request.declared()[name].spelling(name)} {recorded[name]}" for name in unnamed]
     hint = f" It was measured with {' and '.join(words)}: name it too." if words else ""
     raise RecordError(
         f"{path}: the inputs cannot be found again: {what} differs from the record. It was "
@@ -248,7 +248,7 @@ def _find(
 
 
 def _check_named(path: Path, asked: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Check that files of which a record holds only the hash are named, and paths that it names."""
+    """Check that the user names all files and folders that the record needs."""
     if "shots_file" in asked and "shots_file" not in given:
         message = f"{path}: it was measured with a --shots-file. Name it."
         raise NotNamedError(message, "--shots-file FILE")
@@ -263,7 +263,7 @@ def _check_named(path: Path, asked: Mapping[str, Any], given: Mapping[str, Any])
 def _candidates(
     path: Path, record: Record, asked: Mapping[str, Any], named: Named
 ) -> dict[str, Sequence[Any]]:
-    """For each option that may be named for several records, the values that can be meant."""
+    """The possible values of each option that may be named for several records."""
     bundle = "features" in asked
     method, dataset, encoder = asked["method"], asked["dataset"], asked["encoder"]
     methods: Sequence[str] = named.method
@@ -304,33 +304,33 @@ def _candidates(
 
 
 def _differences(record: Record, cell: Cell) -> tuple[str, ...]:
-    """What of a cell's inputs is not as the record has it."""
+    """The inputs in which a cell differs from the record."""
     names = [name for name in cell.inputs if name in Record.model_fields]
     return tuple(name for name in names if getattr(record, name) != cell.inputs[name])
 
 
 def fault_of(verdicts: Sequence[Verdict]) -> str:
-    """What is wrong, in one line; empty where every record is as it was."""
+    """Describe the records with other predictions in one line; empty if all are the same."""
     wrong = [verdict for verdict in verdicts if verdict.differ]
     if not wrong:
         return ""
-    each = "; ".join(f"{v.path}: {v.differ} of {v.images} images differ" for v in wrong[:3])
+    examples = "; ".join(f"{v.path}: {v.differ} of {v.images} images differ" for v in wrong[:3])
     more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return f"{len(wrong)} of {len(verdicts)} records are not measured again: {each}{more}."
+    return f"{len(wrong)} of {len(verdicts)} records are not measured again: {examples}{more}."
 
 
 def unmeasured_of(errors: Sequence[BenchError], records: int) -> str:
-    """Which records were not measured again, and what to name for them, in one line.
+    """Count the records that were not measured again, and list the options to name for them.
 
     Args:
-        errors: Of each of these records, which were told already.
-        records: Number of all.
+        errors: The error of each of these records, reported already.
+        records: Number of all records.
     """
     if not errors:
         return ""
     needed = Counter(error.option for error in errors if isinstance(error, NotNamedError))
-    told = "; ".join(f"{option} ({counted(n, 'record')})" for option, n in needed.most_common(6))
+    named = "; ".join(f"{option} ({counted(n, 'record')})" for option, n in needed.most_common(6))
     others = len(errors) - needed.total()
-    parts = [f"Name {told}{' and more' if len(needed) > 6 else ''}." if told else ""]
+    parts = [f"Name {named}{' and more' if len(needed) > 6 else ''}." if named else ""]
     parts += [f"The reasons of {counted(others, 'record')} stand above."] if others else []
     return f"{len(errors)} of {records} records were not measured again. {' '.join(parts).strip()}"
