@@ -1,4 +1,4 @@
-"""The command line: one file a verb. Nothing slow is imported before its use."""
+"""The command line: one file per verb. Nothing slow is imported before its use."""
 
 from __future__ import annotations
 
@@ -62,6 +62,6 @@ for _command in (
 
 def main() -> None:
     """Run the command line; see `susx_bench.errors` for the exit codes."""
-    # Python looks through every object once more when it ends, for a second where there are many.
+    # At its end Python looks through all objects again, which takes a second if they are many.
     atexit.register(gc.freeze)
     process.run(lambda: app(standalone_mode=False))

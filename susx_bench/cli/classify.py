@@ -141,13 +141,13 @@ def classify(**options: Any) -> None:
         for name in ("encoder", "prompts", "precision"):
             if is_given(name):
                 raise OptionError(f"--{name} does not go with --features.")
-        for name, asked in (("--copy-to", copies), ("--page", page)):
-            if asked:
+        for name, value in (("--copy-to", copies), ("--page", page)):
+            if value:
                 raise OptionError(f"{name} needs photographs, and a bundle has only features.")
     check(out)
     listen = Reporter(notes)
     with redirect_stdout(sys.stderr):  # stdout is for results
-        found = classify_photos(
+        classified = classify_photos(
             **options,
             leave_out=[path for path in (out, copies) if path is not None],
             launch=launch,
@@ -156,23 +156,23 @@ def classify(**options: Any) -> None:
         if not launch.is_main:
             return
         begin(out)
-        write(found, out, options["reject"])
+        write(classified, out, options["reject"])
         if page:
-            with Job(listen, "thumbnails", "photographs", len(found.files)) as job:
-                write_gallery(found, out, _again(), options["reject"], job.advance)
-    copied = copy_to(found, copies, link=link) if copies else None
-    if found.classifier.encoder == "demo" and found.photos is not None:
+            with Job(listen, "thumbnails", "photographs", len(classified.files)) as job:
+                write_gallery(classified, out, _again(), options["reject"], job.advance)
+    copied = copy_to(classified, copies, link=link) if copies else None
+    if classified.classifier.encoder == "demo" and classified.photos is not None:
         stderr(warnings=True).print(
             "encoder demo knows only drawn digits: these answers say nothing of CLIP",
             style="bold yellow",
         )
-    _print(found, out, copies, copied)
+    _print(classified, out, copies, copied)
     if page:
         stdout().print(f"look at {out / 'index.html'} in a browser", soft_wrap=True)
 
 
 def _again() -> str:
-    """The command that was given, with the labels that the page saves."""
+    """The command to give again, with the labels that the page saves."""
     words = [word for word in sys.argv[1:]]
     if not any(word.startswith("--labelled") for word in words):
         words += ["--labelled", "labels.csv"]
@@ -214,30 +214,30 @@ def _print(found: Classified, out: Path, copies: Path | None, copied: Copied | N
     console.print(f"wrote {out / 'predictions.csv'} and .parquet", soft_wrap=True)
 
 
-def _summary(found: Classified) -> Table:
-    """A line per class: how many photographs, how many unsure or given, how sure on average."""
+def _summary(classified: Classified) -> Table:
+    """One row per class: photographs, unsure and given ones, and mean probability."""
     from rich import box
     from rich.table import Table
 
     from susx_bench.photos.classified import GIVEN, UNSURE
 
-    names = found.classifier.classnames
-    labels, sure = found.labels.tolist(), found.probabilities[:, 0].tolist()
+    names = classified.classifier.classnames
+    labels, sure = classified.labels.tolist(), classified.probabilities[:, 0].tolist()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class")
-    shown = [status for status in (UNSURE, GIVEN) if status in found.statuses]
+    shown = [status for status in (UNSURE, GIVEN) if status in classified.statuses]
     for column in ("photographs", *shown, "mean probability"):
         table.add_column(column, justify="right")
     rows: dict[int, list[int]] = {}
     for place, label in enumerate(labels):
         rows.setdefault(label, []).append(place)
     for label, places in sorted(rows.items(), key=lambda item: -len(item[1])):
-        each = [found.statuses[place] for place in places]
-        p = [sure[place] for place in places if found.statuses[place] != GIVEN]
+        statuses = [classified.statuses[place] for place in places]
+        p = [sure[place] for place in places if classified.statuses[place] != GIVEN]
         table.add_row(
             names[label],
             f"{len(places):,}",
-            *(f"{each.count(status):,}" for status in shown),
+            *(f"{statuses.count(status):,}" for status in shown),
             f"{sum(p) / len(p):.2f}" if p else "",
         )
     empty = [name for label, name in enumerate(names) if label not in rows]

@@ -37,13 +37,13 @@ def _install(context: click.Context, param: click.Parameter, shell: str | None) 
     write_atomic(script, kind(context.command, {}, _PROGRAM, _VARIABLE).source().encode())
     if start is not None:
         _add(start, lines)
-    told = f", which {start} reads" if start else ""
-    stdout().print(f"wrote {script}{told}. Open a new {shell}.", soft_wrap=True)
+    reader = f", which {start} reads" if start else ""
+    stdout().print(f"wrote {script}{reader}. Open a new {shell}.", soft_wrap=True)
     context.exit()
 
 
 def _places(shell: str) -> tuple[Path, Path | None, str]:
-    """Where the script goes, which file of the shell reads it, and with which line."""
+    """The path of the script, the start file of the shell, and the lines that load the script."""
     home = Path.home()
     if shell == "fish":
         config = own_folder("XDG_CONFIG_HOME", home / ".config")
@@ -58,7 +58,7 @@ def _places(shell: str) -> tuple[Path, Path | None, str]:
 
 
 def _add(start: Path, lines: str) -> None:
-    """Add lines to the end of a file that is the user's, once."""
+    """Append lines to a file of the user, unless it has them already."""
     try:
         before = start.read_text("utf-8", "surrogateescape") if start.exists() else ""
         if lines in before:

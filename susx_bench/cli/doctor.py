@@ -1,4 +1,4 @@
-"""``susx-bench doctor``: what this machine has."""
+"""``susx-bench doctor``: report the state of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``susx-bench run --dry-run``: what a run would do, printed."""
+"""``susx-bench run --dry-run``: print the work of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def print_outlook(outlook: Outlook, out: Path) -> None:
-    """Print what a run would do: cells, what is to be encoded and built, and bytes."""
+    """Print the work of a run: cells to measure, features to encode, sets to build, and bytes."""
     console = stdout()
     if outlook.cells:
         print_whole(console, _table(outlook))
@@ -51,11 +51,11 @@ def print_outlook(outlook: Outlook, out: Path) -> None:
 
 
 def print_outlook_json(outlook: Outlook, paths: list[Path]) -> None:
-    """Print the same for programs: one cell a line, then one line for each that is not known.
+    """Print it for programs: one line per cell, then one line per request with unknown cells.
 
     Args:
-        outlook: What a run would do.
-        paths: Where the records of its cells lie, or would lie.
+        outlook: The work of the run.
+        paths: Paths of the records of its cells, existing or not.
     """
     if own_rank() != 0:
         return
@@ -85,7 +85,7 @@ def print_outlook_json(outlook: Outlook, paths: list[Path]) -> None:
 
 
 def _table(outlook: Outlook) -> Table:
-    """A row for each kind of data: its methods, cells, and how many have a record."""
+    """One row per kind of data: its methods, cells, and cells with a record."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, cell in enumerate(outlook.cells):
         groups.setdefault(_data(cell), []).append(i)
@@ -96,9 +96,9 @@ def _table(outlook: Outlook) -> Table:
         table.add_column(name, justify="right")
     for data, places in groups.items():
         methods = Counter(outlook.cells[i].method.name for i in places)
-        there = [outlook.there[i] for i in places if i in outlook.there]
-        blank = sum(bool(outcome.reason) for outcome in there)
-        numbers = (len(places), len(there) - blank, blank)
+        existing = [outlook.there[i] for i in places if i in outlook.there]
+        blank = sum(bool(outcome.reason) for outcome in existing)
+        numbers = (len(places), len(existing) - blank, blank)
         table.add_row(*data, ", ".join(methods), *(f"{n:,}" for n in numbers))
     return table
 

@@ -29,7 +29,7 @@ Try:
     "--tower", is_flag=True, help="Put the encoder's image tower before the head, in FILE.onnx."
 )
 @names_inputs
-def export(classifier: Path, to: Path, tower: bool, **given: Any) -> None:
+def export(classifier: Path, to: Path, tower: bool, **inputs: Any) -> None:
     """Write the weights and bias of a method: of a record, or of what classify has fitted.
 
     Only methods that are linear in the image's feature have them. A record's method is fitted again
@@ -46,18 +46,19 @@ def export(classifier: Path, to: Path, tower: bool, **given: Any) -> None:
         from susx_bench.photos.head import export_record
         from susx_bench.progress import Reporter
 
-    named = named_inputs(given)
+    named = named_inputs(inputs)
     if classifier.suffix == ".safetensors":
-        head, same = of_classifier(classifier, to, tower=tower), ""
+        head, agreement = of_classifier(classifier, to, tower=tower), ""
     else:
         with redirect_stdout(sys.stderr), notes.status(f"fitting {classifier.name}"):
             head, differ, images = export_record(
                 classifier, to, named, Reporter(notes), tower=tower
             )
-        same = f", the record's answer on {images - differ:,} of {counted(images, 'test image')}"
+        equal = f"{images - differ:,} of {counted(images, 'test image')}"
+        agreement = f", the record's answer on {equal}"
     classes, width = head.linear.weights.shape
     stdout().print(
-        f"wrote {to}: {head.method}, {counted(classes, 'class')}, width {width}{same}",
+        f"wrote {to}: {head.method}, {counted(classes, 'class')}, width {width}{agreement}",
         soft_wrap=True,
     )
     if head.open_clip is None and not tower:

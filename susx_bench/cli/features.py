@@ -1,4 +1,4 @@
-"""``susx-bench features``: features that other programs keep, in and out."""
+"""``susx-bench features``: import features of other programs, and export ours for them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ Try:
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it holds something else.")
 def import_features(
-    source: Path | None, out: Path, layout: tuple[str, ...], force: bool, **asked: Any
+    source: Path | None, out: Path, layout: tuple[str, ...], force: bool, **options: Any
 ) -> None:
     """Make a feature bundle from SOURCE: a folder or a file of features.
 
@@ -94,12 +94,12 @@ def import_features(
         raise OptionError(f"--out {out}: a feature bundle ends in .safetensors.")
     with stderr().status("loading"):
         from susx_bench.features.convert.bring import Request, read, write
-    given = {name.replace("-", "_"): asked.pop(name.replace("-", "_")) for name in _PARTS}
+    part_values = {name.replace("-", "_"): options.pop(name.replace("-", "_")) for name in _PARTS}
     request = Request(
         source=source,
-        parts={name: spec for name, spec in given.items() if spec is not None},
+        parts={name: spec for name, spec in part_values.items() if spec is not None},
         layout=_layouts(layout),
-        **asked,
+        **options,
     )
     if source is None and not request.parts:
         raise OptionError("nothing to import: give SOURCE, or --text FILE --test FILE and others.")
@@ -120,11 +120,12 @@ def import_features(
 
 def _layouts(given: tuple[str, ...]) -> dict[str, Any]:
     layouts = {}
-    for each in given:
-        part, _, place = each.partition("=")
+    for entry in given:
+        part, _, place = entry.partition("=")
         if part not in _PARTS or place not in ("rows", "columns"):
             raise OptionError(
-                f"--layout {each}: give PART=rows or PART=columns, PART one of {', '.join(_PARTS)}."
+                f"--layout {entry}: give PART=rows or PART=columns, PART one of "
+                f"{', '.join(_PARTS)}."
             )
         layouts[part.replace("-", "_")] = place
     return layouts
@@ -135,7 +136,7 @@ _EXPORTED = (
     *("encoder", "precision", "prompts", "prompts_dir", "support", "shots", "seed", "views"),
     *("accelerator", "batch_size", "workers"),
 )
-"""Options of `run` that say which features those of a dataset are."""
+"""Options of `run` that select the features of a dataset."""
 
 
 @features.command(
@@ -166,9 +167,9 @@ def export_features(bundle: Path | None, to: Path, force: bool, **_: Any) -> Non
         from susx_bench.features.convert.give import format_of, read_bundle, write
     format_of(to)  # before anything is encoded
     if bundle is not None:
-        if asked := sorted(name for name in _EXPORTED if is_given(name)):
+        if unfit := sorted(name for name in _EXPORTED if is_given(name)):
             raise OptionError(
-                f"{RunOptions.declared()[asked[0]].spelling(asked[0])} does not go with a bundle: "
+                f"{RunOptions.declared()[unfit[0]].spelling(unfit[0])} does not go with a bundle: "
                 "it is for a dataset."
             )
         content = read_bundle(bundle)
@@ -181,7 +182,7 @@ def export_features(bundle: Path | None, to: Path, force: bool, **_: Any) -> Non
 
 
 def _of_dataset(options: dict[str, Any]) -> Content:
-    """The features of a dataset; a support set is one that class names alone have made."""
+    """The features of a dataset; a support set must be one made from class names."""
     notes = stderr()
     with notes.status("loading"):
         from susx_bench.progress import Reporter

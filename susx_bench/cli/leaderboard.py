@@ -109,6 +109,6 @@ def cite_suite(suite: Path, folder: Path) -> None:
     from susx_bench.runner.suite import Suite
 
     read = Suite.read(suite)
-    found = sorted((folder / "records" / read.name).rglob("*.json"))
-    entries = cite(read, [Record.read(path) for path in found], DEMO)
+    paths = sorted((folder / "records" / read.name).rglob("*.json"))
+    entries = cite(read, [Record.read(path) for path in paths], DEMO)
     click.echo(printable_lines(entries.expandtabs(4)), nl=False)

@@ -1,4 +1,4 @@
-"""``susx-bench list``: what the options of a run accept."""
+"""``susx-bench list``: list the values that options of a run accept."""
 
 from __future__ import annotations
 

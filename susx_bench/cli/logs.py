@@ -1,4 +1,4 @@
-"""The logs of a run: its file in the results folder, what ``--verbose`` prints, and ``--log``."""
+"""The logs of a run: its file in the results folder, ``--verbose`` and ``--log``."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from susx_bench.registry import LOGS
 def logs_of(
     out: Path, names: Sequence[str] | None, notes: Console, *, verbose: bool
 ) -> list[RunLog]:
-    """The logs of a run; none but in rank 0.
+    """The logs of a run; none on ranks other than 0.
 
     Args:
         out: Folder of the results.
-        names: What ``--log`` asks for.
-        notes: Where ``--verbose`` prints.
-        verbose: Whether it does.
+        names: Names of logs, from ``--log``.
+        notes: Console for ``--verbose``.
+        verbose: Whether ``--verbose`` is set.
 
     Raises:
-        UnknownNameError: If a name is of no log.
-        PackageMissingError: If the package of one is not installed.
+        UnknownNameError: If no log has one of the names.
+        PackageMissingError: If the package that a log needs is not installed.
     """
     if own_rank() != 0:
         return []
     folder = out / FOLDER
-    # Runs that begin in one second, on several machines too, have files of their own.
+    # Runs that begin in the same second, also on several machines, get different files.
     run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
     head = f"susx-bench {version('susx-bench')}: {shlex.join(['susx-bench', *sys.argv[1:]])}"
     logs: list[RunLog] = [LogFile(folder, run, head)]
@@ -48,7 +48,7 @@ def logs_of(
 
 
 class _Verbose(RunLog):
-    """Prints every step, but for what is printed anyway."""
+    """Prints all events that are not printed anyway."""
 
     name: ClassVar[str] = "verbose"
 

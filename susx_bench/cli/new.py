@@ -1,4 +1,4 @@
-"""``susx-bench new``: start something of one's own."""
+"""``susx-bench new``: write the start of a plugin."""
 
 from __future__ import annotations
 

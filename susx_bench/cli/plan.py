@@ -1,4 +1,4 @@
-"""``susx-bench plan``: write what a suite measures into a file that any number of workers take."""
+"""``susx-bench plan``: write the cells of a suite into a file for any number of workers."""
 
 from __future__ import annotations
 
@@ -60,26 +60,27 @@ def plan(suite: Path, path: Path, records: Path, slurm: bool, tasks: int, **_: A
 
     name = Suite.read(suite).name
     requests, builds = requests_of(suite, None)
-    made = make_plan(name, requests, builds or (), records, Reporter(stderr(), summary=True))
-    write_plan(made, path)
+    planned = make_plan(name, requests, builds or (), records, Reporter(stderr(), summary=True))
+    write_plan(planned, path)
     if slurm:
-        click.echo(_script(made, path, tasks), nl=False)
+        click.echo(_script(planned, path, tasks), nl=False)
         return
     console = stdout()
-    cells = [cell for part in made.parts for cell in part.cells]
-    there = sum((records / cell.record).exists() for cell in cells)
-    known = {(each.rows_of, each.sha256): each.rows for p in made.parts for each in p.encodings}
-    images = sum(rows for (unit, _), rows in known.items() if unit == "images")
+    cells = [cell for part in planned.parts for cell in part.cells]
+    existing = sum((records / cell.record).exists() for cell in cells)
+    encodings = [encoding for part in planned.parts for encoding in part.encodings]
+    missing = {(encoding.rows_of, encoding.sha256): encoding.rows for encoding in encodings}
+    images = sum(rows for (unit, _), rows in missing.items() if unit == "images")
     console.print(
-        f"wrote {path}: {counted(len(cells), 'cell')}, {there:,} with a record; "
-        f"{counted(images, 'image')} and {counted(sum(known.values()) - images, 'prompt')} to "
-        f"encode; {counted(len(made.builds), 'support set')} to build",
+        f"wrote {path}: {counted(len(cells), 'cell')}, {existing:,} with a record; "
+        f"{counted(images, 'image')} and {counted(sum(missing.values()) - images, 'prompt')} to "
+        f"encode; {counted(len(planned.builds), 'support set')} to build",
         soft_wrap=True,
     )
-    for part in made.parts:
+    for part in planned.parts:
         if part.after:
             console.print(f"cells known after building: {part.after}", soft_wrap=True)
-    for line in made.lost:
+    for line in planned.lost:
         console.print(f"cannot be had: {line}", soft_wrap=True)
     console.print(f"work on it, on any number of machines: susx-bench run --plan {path}")
 

@@ -89,7 +89,7 @@ def build_prompts(
     price_in: float | None,
     price_out: float | None,
     force: bool,
-    **asked: Any,
+    **options: Any,
 ) -> None:
     """Ask a language model for sentences about each class, as CuPL does.
 
@@ -98,16 +98,16 @@ def build_prompts(
     """
     from susx_bench.prompts.request import QUESTIONS, Request
 
-    own = {name: asked.pop(name) for name in OWN_DATA}
-    asked["questions"] = tuple(dict.fromkeys(asked["questions"])) or QUESTIONS
-    request = Request(**asked)
+    data_options = {name: options.pop(name) for name in OWN_DATA}
+    options["questions"] = tuple(dict.fromkeys(options["questions"])) or QUESTIONS
+    request = Request(**options)
     if (price_in is None) != (price_out is None):
         raise OptionError("--price-in and --price-out go together.")
     with stderr().status("loading"):
         from susx_bench.data.custom import open_dataset
         from susx_bench.data.spec import Where
 
-        specs = [open_dataset(name, Where(**own)).spec for name in dataset]
+        specs = [open_dataset(name, Where(**data_options)).spec for name in dataset]
     for spec in specs:
         built = _ask(spec, request, out, concurrency=concurrency, force=force)
         stdout().print(_built(built, price_in, price_out))

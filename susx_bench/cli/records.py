@@ -1,4 +1,4 @@
-"""``susx-bench records``: doubt records, join and prune them."""
+"""``susx-bench records``: verify, show, merge, export, publish and prune records."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Try:
 @click.argument("record", type=ANY_PATH, nargs=-1, required=True)
 @names_inputs
 @quiet_option()
-def verify(record: tuple[Path, ...], **given: Any) -> None:
+def verify(record: tuple[Path, ...], **inputs: Any) -> None:
     """Measure RECORDs, files or folders, again and compare every prediction.
 
     A record is data: the files, folders and repositories that it names are read if you name them
@@ -48,7 +48,7 @@ def verify(record: tuple[Path, ...], **given: Any) -> None:
         from susx_bench.runner.verify import fault_of, records_in, unmeasured_of
         from susx_bench.runner.verify import verify as measure_again
 
-    named = named_inputs(given)
+    named = named_inputs(inputs)
     opened, verdicts = Opened(), []
     errors: list[BenchError] = []
     paths = records_in(record)
@@ -63,8 +63,9 @@ def verify(record: tuple[Path, ...], **given: Any) -> None:
             stdout().print(f"{error}", soft_wrap=True)
             continue
         verdicts.append(verdict)
-        told = f"{verdict.differ} of {verdict.images} images differ" if verdict.differ else "same"
-        stdout().print(f"{path}: {told}", soft_wrap=True)
+        differ, images = verdict.differ, verdict.images
+        outcome = f"{differ} of {images} images differ" if differ else "same"
+        stdout().print(f"{path}: {outcome}", soft_wrap=True)
     unmeasured = unmeasured_of(errors, len(paths))
     if fault := fault_of(verdicts):
         raise CheckError(f"{fault} {unmeasured}".strip())
@@ -114,9 +115,9 @@ def merge_records(folder: tuple[Path, ...], into: Path) -> None:
     """Join the records in FOLDERs; none is copied where one is damaged or two contradict."""
     from susx_bench.records.merge import merge
 
-    done = merge(folder, into)
+    merged = merge(folder, into)
     folders = counted(len(folder), "folder")
-    stdout().print(f"merged {folders} into {into}: {_news(done)}", soft_wrap=True)
+    stdout().print(f"merged {folders} into {into}: {_news(merged)}", soft_wrap=True)
 
 
 @records.command(
@@ -166,13 +167,13 @@ def push_records(repository: str, folder: Path, public: bool) -> None:
         from susx_bench.progress import Reporter
         from susx_bench.records.exchange import push
 
-    done = push(repository, folder, card_of, public=public, listen=Reporter(notes))
-    made = ", which is new" if done.created else ""
-    if not done.written and not done.completed:
-        line = f"{repository} has {_all(done.records)} of {folder}: nothing to do"
+    pushed = push(repository, folder, card_of, public=public, listen=Reporter(notes))
+    addition = ", which is new" if pushed.created else ""
+    if not pushed.written and not pushed.completed:
+        line = f"{repository} has {_all(pushed.records)} of {folder}: nothing to do"
     else:
-        line = f"pushed {_news(done)} of {folder} to {repository}{made}"
-    stdout().print(f"{line} (commit {done.commit})", soft_wrap=True)
+        line = f"pushed {_news(pushed)} of {folder} to {repository}{addition}"
+    stdout().print(f"{line} (commit {pushed.commit})", soft_wrap=True)
 
 
 @records.command(
@@ -198,19 +199,19 @@ def pull_records(repository: str, to: Path) -> None:
     with stderr().status("downloading"):
         from susx_bench.records.exchange import pull
 
-        done, commit = pull(repository, to)
+        merged, commit = pull(repository, to)
     repo = repository.partition("@")[0]
-    if not done.written and not done.completed:
+    if not merged.written and not merged.completed:
         line = f"{to} has all records of {repo}@{commit}: nothing to do"
     else:
-        line = f"pulled {_news(done)} of {repo}@{commit} into {to}"
+        line = f"pulled {_news(merged)} of {repo}@{commit} into {to}"
     stdout().print(line, soft_wrap=True)
 
 
 def _news(done: Merged | Pushed) -> str:
-    """What is new: records, and predictions of those that were there."""
-    there = done.records - done.written
-    line = f"{counted(done.written, 'new record')}, {there} there"
+    """Count the new records, the existing ones, and those that got their predictions."""
+    existing = done.records - done.written
+    line = f"{counted(done.written, 'new record')}, {existing} there"
     return line + (
         f", {done.completed} of them now with their predictions" if done.completed else ""
     )
@@ -239,9 +240,9 @@ def prune_records(folder: tuple[Path, ...], dry_run: bool) -> None:
     replaced, left = prune(list(folder), dry_run=dry_run)
     console = stdout()
     verb = "would remove" if dry_run else "removed"
-    for each in replaced:
-        console.print(each.line, soft_wrap=True)
-        for path in each.paths:
+    for group in replaced:
+        console.print(group.line, soft_wrap=True)
+        for path in group.paths:
             console.print(f"  {verb} {path}", soft_wrap=True)
-    gone = counted(sum(len(each.paths) for each in replaced), "record")
+    gone = counted(sum(len(group.paths) for group in replaced), "record")
     console.print(f"{verb} {gone}, {left:,} left")

@@ -139,8 +139,8 @@ def run(
     listen = Reporter(notes, summary=suite is not None)
     requests, builds = requests_of(suite, shard)
     if not suite and not as_json:
-        asked = requests[0].dataset or requests[0].features
-        requests = [requests[0].beside(BASELINES if asked else ON_THE_DEMO)]
+        data = requests[0].dataset or requests[0].features
+        requests = [requests[0].beside(BASELINES if data else ON_THE_DEMO)]
     request = requests[0]
     if dry_run:
         _dry_run(requests, builds, shard, listen, as_json, heat_map)
@@ -169,7 +169,7 @@ def _dry_run(
     as_json: bool,
     heat_map: bool,
 ) -> None:
-    """Print what a run would do, and end as it would: what it refuses is refused here."""
+    """Print the work of a run, and refuse everything that the run would refuse."""
     from susx_bench.cli.dry_run import print_outlook, print_outlook_json
     from susx_bench.runner.execute import share
     from susx_bench.runner.outlook import check_place, look_ahead
@@ -194,24 +194,24 @@ def _dry_run(
 
 
 def _raise_failures(outcomes: Sequence[Outcome], lost: Sequence[Part], out: Path) -> None:
-    """Exit 3 where cells failed, or could not be listed for lack of their data."""
+    """Exit 3 if cells failed, or could not be listed because their data is missing."""
     from susx_bench.runner.run import title
 
     failed = [outcome for outcome in outcomes if outcome.failed]
-    told = []
+    faults = []
     if failed:
         count = f"{len(failed):,} of {counted(len(outcomes), 'cell')} failed"
         names = [title(outcome.cell) for outcome in failed]
-        told.append(f"{count}: {failed[0].reason if len(failed) == 1 else some(names)}")
+        faults.append(f"{count}: {failed[0].reason if len(failed) == 1 else some(names)}")
     if lost:
-        told.append(_unlisted(lost))
-    if told:
-        ends = "; ".join(line.rstrip(".") for line in told)
+        faults.append(_unlisted(lost))
+    if faults:
+        ends = "; ".join(line.rstrip(".") for line in faults)
         raise CheckError(f"{ends}. See the *.failed.txt in {out}; a further run tries them again.")
 
 
 def _unlisted(lost: Sequence[Part]) -> str:
-    """Which data has no cells, and of one why."""
+    """Name the data whose cells could not be listed, and the reason if it is one."""
     names = [str(part) for part in lost]
     what = counted(len({part.dataset for part in lost}), "dataset")
     which = lost[0].lost if len(lost) == 1 else some(names)
@@ -219,7 +219,7 @@ def _unlisted(lost: Sequence[Part]) -> str:
 
 
 _WORKERS = ("accelerator", "batch_size", "workers")
-"""What a worker may say; all else stands in the plan."""
+"""Options that a worker may set; the plan sets all others."""
 
 
 def _work(
@@ -231,10 +231,10 @@ def _work(
     *,
     verbose: bool,
 ) -> None:
-    """Work on a plan, and say what was done."""
-    given = {name for name in click.get_current_context().params if is_given(name)}
-    if suite or (other := sorted(given - {"plan", "only", "log", "verbose", *_WORKERS})):
-        name = "suite" if suite else other[0]
+    """Work on a plan, and print the work done."""
+    given_names = {name for name in click.get_current_context().params if is_given(name)}
+    if suite or (unfit := sorted(given_names - {"plan", "only", "log", "verbose", *_WORKERS})):
+        name = "suite" if suite else unfit[0]
         option = RunOptions.declared().get(name)
         spelled = option.spelling(name) if option else f"--{name.replace('_', '-')}"
         more = " Start a worker for each device." if name in ("devices", "num_nodes") else ""
@@ -255,12 +255,12 @@ def _work(
     fresh = sum(outcome.fresh for outcome in done.outcomes)
     blank = sum(bool(o.reason) and not o.failed for o in done.outcomes)
     failed = sum(outcome.failed for outcome in done.outcomes)
-    there = done.skipped + len(done.outcomes) - fresh - blank - failed
+    existing = done.skipped + len(done.outcomes) - fresh - blank - failed
     console = stdout()
     parts = [f"{done.built} support sets built"] if done.built else []
     parts += [f"{done.encoded:,} rows encoded"] if done.encoded else []
     if only in (None, "measure"):
-        parts.append(f"wrote {counted(fresh, 'record')}, {there:,} were there, {blank:,} blank")
+        parts.append(f"wrote {counted(fresh, 'record')}, {existing:,} were there, {blank:,} blank")
     console.print(f"{'; '.join(parts) or 'nothing to do'}: {plan.out}", soft_wrap=True)
     for why, cells in done.waits.items():
         console.print(f"left: {counted(cells, 'cell') if cells else 'cells'}, {why}")
@@ -272,7 +272,7 @@ def _work(
 def requests_of(
     path: Path | None, shard: tuple[int, int] | None
 ) -> tuple[list[Request], list[Build] | None]:
-    """What the command line asks for, and the support sets that a suite names; None without one."""
+    """The requests of the command line, and the support sets of its suite; None without a suite."""
     from susx_bench.runner.request import Request
     from susx_bench.runner.suite import Suite
 
@@ -293,10 +293,10 @@ def requests_of(
             raise OptionError(f"{option.spelling(name)} does not go with --suite: {why}.")
     suite = Suite.read(path)
     requests = []
-    for each in suite.options(options.get("data_root")):
-        unread = {"prompts_dir"} if "features" in each else set()
+    for entry in suite.options(options.get("data_root")):
+        unread = {"prompts_dir"} if "features" in entry else set()
         shared = {name: value for name, value in options.items() if name not in unread}
-        requests.append(Request(**shared, **each))
+        requests.append(Request(**shared, **entry))
     return requests, _builds(suite.supports(options.get("data_root")), requests[0])
 
 
@@ -307,11 +307,11 @@ def _builds(supports: list[dict[str, Any]], request: Request) -> list[Build]:
 
     names = (*LAUNCH, "data_root", "source", "split_file", "prompts_dir")
     shared = {name: getattr(request, name) for name in names} | {"batch_size": BLOCK}
-    return [Build(**shared | each) for each in supports]
+    return [Build(**shared | entry) for entry in supports]
 
 
 def _draw_searches(outcomes: Sequence[Outcome], notes: Console) -> list[Path]:
-    """Draw the searches that were kept, and name the methods that have none."""
+    """Draw the searches that were kept, and name the methods without one."""
     from susx_bench.leaderboard.figures.heatmap import draw
     from susx_bench.records.store import search_path
 
@@ -330,7 +330,7 @@ def _draw_searches(outcomes: Sequence[Outcome], notes: Console) -> list[Path]:
 
 
 def _tell_unscored(outcomes: Sequence[Outcome], notes: Console) -> None:
-    """Name the predictions that no label can score."""
+    """Name the predictions without labels to score them."""
     from susx_bench.records.store import predictions_path
 
     for outcome in outcomes:
@@ -360,13 +360,13 @@ def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
 
 
 def _one_record(outcomes: Sequence[Outcome], request: Request, *, suite: bool) -> str:
-    """A line with the path of a record of the last method that was asked for; empty for none."""
+    """A line with the path of a record of the last requested method; empty without records."""
     from susx_bench.registry import load_method
 
     shown = [outcome for outcome in outcomes if outcome.record is not None]
     if not suite and shown:
-        asked = load_method(request.method[-1])[0].name
-        shown = [o for o in shown if o.cell.method.name == asked] or shown
+        name = load_method(request.method[-1])[0].name
+        shown = [o for o in shown if o.cell.method.name == name] or shown
     if not shown:
         return ""
     cell, path = shown[-1].cell, shown[-1].path
@@ -393,18 +393,19 @@ def _print_table(
     for reason in dict.fromkeys(blank):
         console.print(f"left blank: {reason}")
     if new:
-        kept = len(records) - len(new)
-        there = f", {kept} {'was' if kept == 1 else 'were'} there already" if kept else ""
-        console.print(f"wrote {counted(len(new), 'record')}{there} in {seconds:.1f} s: {out}")
+        unchanged = len(records) - len(new)
+        were = "was" if unchanged == 1 else "were"
+        earlier = f", {unchanged} {were} there already" if unchanged else ""
+        console.print(f"wrote {counted(len(new), 'record')}{earlier} in {seconds:.1f} s: {out}")
     elif records:
-        each = "its record exists" if len(records) == 1 else f"all {len(records)} records exist"
+        existing = "its record exists" if len(records) == 1 else f"all {len(records)} records exist"
         console.print(
-            f"{each} with the same inputs; nothing to do (--force to run again): {out}",
+            f"{existing} with the same inputs; nothing to do (--force to run again): {out}",
         )
     if line := _one_record(outcomes, request, suite=suite):
         console.print(line, soft_wrap=True)
     if records:
-        own = [] if suite else [name for name in request.method if ":" in name]
-        named = out if is_given("out") else None
+        own_methods = [] if suite else [name for name in request.method if ":" in name]
+        folder = out if is_given("out") else None
         features = None if suite else request.features
-        console.print(next_step(records, features, own, named), soft_wrap=True)
+        console.print(next_step(records, features, own_methods, folder), soft_wrap=True)

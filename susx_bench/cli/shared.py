@@ -1,4 +1,4 @@
-"""Options that several commands take, and what they all print with."""
+"""Options that several commands share, and helpers to print."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from susx_bench.options.declare import Options
     from susx_bench.runner.verify import Named
 
-# Options that commands have which take no request.
+# Options of commands that take no request.
 DATA_ROOT = RunOptions.click_options("data_root", group="")
 PROMPTS_DIR = RunOptions.click_options("prompts_dir", group="")
 PRECISION = RunOptions.click_options("precision", group="")
@@ -28,11 +28,11 @@ NUM_NODES = RunOptions.click_options("num_nodes", group="")
 ACCELERATOR = RunOptions.click_options("accelerator", group="")
 WORKERS = RunOptions.click_options("workers", group="")
 own_data = RunOptions.click_options(*OWN_DATA, group="")
-"""Add the options that say how data is to be read of which no facts are known."""
+"""Add the options about the format of data that no fact file describes."""
 
 
 def said(model: type[Options]) -> dict[str, Any]:
-    """The options of the running command that are not at their default, by name."""
+    """The options of the running command that differ from their defaults, by name."""
     context = click.get_current_context()
     return {
         name: context.params[name]
@@ -42,7 +42,7 @@ def said(model: type[Options]) -> dict[str, Any]:
 
 
 def is_given(option: str) -> bool:
-    """Whether an option of the running command stands on the command line."""
+    """Whether an option of the running command was given on the command line."""
     source = click.get_current_context().get_parameter_source(option)
     return source is ParameterSource.COMMANDLINE
 
@@ -58,7 +58,7 @@ def _hush(context: click.Context, param: click.Parameter, quiet: bool) -> None:
 
 
 def quiet_option(**how: Any) -> Callable[[Any], Any]:
-    """Add ``--quiet``: results, warnings and errors alone."""
+    """Add ``--quiet``: print only results, warnings and errors."""
     return click.option(
         "--quiet",
         "-q",
@@ -75,7 +75,7 @@ _METRICS = ("accuracy", "mean_per_class", "macro_f1", "top5", "ece", "nll", "aur
 
 
 def metric_option(**how: Any) -> Callable[[Any], Any]:
-    """Add ``--metric``: which number of the records the tables show."""
+    """Add ``--metric``: the number of the records that the tables show."""
     return click.option(
         "--metric",
         type=click.Choice(_METRICS),
@@ -119,7 +119,7 @@ _INPUTS = (
     RunOptions.click_options("devices", "num_nodes", "accelerator", "workers", group=""),
     click.option("--fetch", is_flag=True, help="Download what a record names, from the hub."),
 )
-"""What the user names of a record's inputs, and where they are read."""
+"""Options by which the user names a record's inputs, and the folders they are read from."""
 
 
 def names_inputs(command: Any) -> Any:
@@ -130,7 +130,7 @@ def names_inputs(command: Any) -> Any:
 
 
 def named_inputs(given: dict[str, Any]) -> Named:
-    """What was named with these options of the running command."""
+    """The inputs that the user named with these options of the running command."""
     from susx_bench.runner.verify import Named
 
     several = {name: given[name] for name in ("features", "method", "dataset", "encoder")}

@@ -59,12 +59,12 @@ def build_support(recipe: Path | None, **_: Any) -> None:
         request = Request(**options)
     else:
         read = Recipe.read(recipe)
-        own = Request.is_own(read)
+        is_own = Request.is_own(read)
         for name in SupportOptions.of_the_recipe():
-            if name in options and not (own and name == "dataset"):
+            if name in options and not (is_own and name == "dataset"):
                 flag = declared[name].spelling(name)
                 raise OptionError(f"{flag} does not go with --recipe: the recipe says it.")
-        if own and "dataset" not in options:
+        if is_own and "dataset" not in options:
             raise OptionError(
                 f"--recipe {recipe}: it is of data of yours called {read.dataset}, and does not "
                 "say where that lies. Add --dataset ./PATH or hf:ORG/NAME."
@@ -103,10 +103,11 @@ def show_support(
     from susx_bench.support.home import find
     from susx_bench.support.report import draw_sheet, render
 
-    whose = {"classes": classes} if classes else {"dataset": dataset or DEMO}
-    asked = Request(kind="sus-sd", **whose, **{k: v for k, v in own.items() if v is not None})
-    folder = SupportFolder(find(name, asked.opened, root or default_root(), asked.whose))
+    classes_of = {"classes": classes} if classes else {"dataset": dataset or DEMO}
+    given = {name: value for name, value in own.items() if value is not None}
+    request = Request(kind="sus-sd", **classes_of, **given)
+    folder = SupportFolder(find(name, request.opened, root or default_root(), request.whose))
     picture = draw_sheet(folder, sheet or folder.path / "contact-sheet.png")
     print_whole(stdout(), render(folder))
-    told = picture or "none, the set holds features and no images"
-    stdout().print(f"contact sheet: {told}")
+    location = picture or "none, the set holds features and no images"
+    stdout().print(f"contact sheet: {location}")

@@ -35,21 +35,21 @@ else:
 
 _SHOWN = 60
 _HUB = ("hf:", "hf-hub:")
-"""What stands before a name on the hub, which is no path."""
+"""Prefixes of names on the hub, which are no paths."""
 _SCHEME = re.compile(r"^[a-z][a-z0-9-]*:(?!//)")
-"""What may stand before a path in a name, as in ``local-dir:FOLDER``."""
+"""A prefix before a path in a name, as in ``local-dir:FOLDER``."""
 
 
 def shortened(value: Any) -> str:
-    """A value's words, cut where they are many."""
+    """A value as text, shortened if it is long."""
     text = str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def shown(value: Any) -> str:
-    """A value of a Python call for a message: numbers and texts as they are, others by their kind.
+    """Describe a value of a Python call for a message: numbers and texts whole, others by type.
 
-    A value may be large, and may fail when it is asked for its own words.
+    A value may be large, and its ``repr`` may fail.
     """
     if value is None or isinstance(value, float | str) or _is_small(value):
         return shortened(repr(value))
@@ -57,15 +57,15 @@ def shown(value: Any) -> str:
 
 
 def _is_small(value: Any) -> bool:
-    """Whether something is a whole number that Python writes out."""
+    """Whether a value is a whole number that Python can print."""
     return isinstance(value, int) and value.bit_length() < 1000
 
 
 class Text(Type[str]):
-    """Words. They are not empty, and hold no control character.
+    """A text that is not empty and holds no control character.
 
     Args:
-        most: Most characters.
+        most: Largest number of characters.
         lines: Whether line breaks and tabs are allowed.
     """
 
@@ -100,15 +100,15 @@ class Text(Type[str]):
 
 
 class Name(Text):
-    """A name, or a path in the place of one; it stays as it was written."""
+    """A name, or a path in place of a name; it is kept as it was written."""
 
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the name, and that its path is one that this machine can have."""
+        """Check the name; a path must be possible on this machine."""
         text = super().convert(value, param, ctx)
         if text.startswith(_HUB):
-            return text  # whoever asks the hub knows its names
+            return text  # names on the hub are checked when the hub is asked
         try:
             checked_path(_SCHEME.sub("", text) or ".")
         except BenchError as error:
@@ -120,7 +120,7 @@ class Place(Type[Path]):
     """A path; ``~`` is expanded.
 
     Args:
-        wants: What it must be if it is there.
+        wants: The kind that an existing path must have.
     """
 
     name = "path"
@@ -158,10 +158,10 @@ def _quoted(value: Any) -> str:
 
 
 def _number(value: Any) -> Any:
-    """A value that may be read as a number: neither True nor False, and no array of several.
+    """Check that a value may be read as a number: no bool, and no array of several values.
 
     Raises:
-        TypeError: If it is no such value.
+        TypeError: If it is a bool or such an array.
     """
     single = isinstance(value, str | SupportsIndex | SupportsFloat)
     truth = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
@@ -171,7 +171,7 @@ def _number(value: Any) -> Any:
 
 
 class Bundle(Place):
-    """The path of a feature bundle; a Python call may give `susx_bench.Features` in its place."""
+    """The path of a feature bundle; a Python call may pass `susx_bench.Features` instead."""
 
     def __init__(self) -> None:
         super().__init__("file")
@@ -183,7 +183,7 @@ class Bundle(Place):
 
 
 class Count(click.IntRange):
-    """A whole number with both ends. The upper one is more than anybody has a use for."""
+    """A whole number in a range. The upper end is larger than any useful value."""
 
     name = "count"
 
@@ -206,7 +206,7 @@ class Count(click.IntRange):
 
 
 class Number(click.FloatRange):
-    """A finite number with both ends."""
+    """A finite number in a range."""
 
     name = "number"
 
@@ -234,7 +234,7 @@ class Url(Text):
     name = "url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check that there is a host, and a port that can be one."""
+        """Check that the address has a host and a valid port."""
         from urllib.parse import urlsplit
 
         text = super().convert(value, param, ctx)
@@ -244,7 +244,7 @@ class Url(Text):
         except ValueError:  # a port above 65535, half an IPv6 address
             good = False
         if not good or " " in text:
-            # Its user and password, if it has any, are not shown.
+            # The address is not shown: it may hold a user and a password.
             self.fail("it is no address as in http://localhost:8080.", param, ctx)
         return text
 
@@ -278,7 +278,7 @@ class CommaList(Type[tuple[Any, ...]]):
 
 
 class NameList(CommaList):
-    """Names and paths with commas between them; a path that is there is one, commas and all.
+    """Names and paths with commas between them; an existing path may contain commas itself.
 
     An option of this type may be repeated: its lists add up.
     """
@@ -289,7 +289,7 @@ class NameList(CommaList):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
-        """Split, unless there is such a path, or such a file before ``:CLASS``."""
+        """Split, unless the whole value is an existing path, or has a file before ``:CLASS``."""
         if isinstance(value, str):
             paths = (value, value.rpartition(":")[0])
             if any("," in path and _is_there(path) for path in paths):
@@ -300,8 +300,8 @@ class NameList(CommaList):
     def join(
         ctx: click.Context, param: click.Parameter, lists: tuple[tuple[str, ...], ...]
     ) -> tuple[str, ...] | None:
-        """All items of all lists, none twice; None where the option is not given."""
-        return tuple(dict.fromkeys(item for each in lists for item in each)) or None
+        """All items of all lists, none twice; None if the option is not given."""
+        return tuple(dict.fromkeys(item for names in lists for item in names)) or None
 
 
 class MethodList(NameList):
@@ -312,7 +312,7 @@ class MethodList(NameList):
     ) -> tuple[Any, ...]:
         """Split and check the names; a class stays as it is."""
         several = value if isinstance(value, list | tuple) else (value,)
-        if not any(isinstance(each, type) for each in several):
+        if not any(isinstance(method, type) for method in several):
             return super().convert(value, param, ctx)
         items = (e if isinstance(e, type) else self.item.convert(e, param, ctx) for e in several)
         return tuple(dict.fromkeys(items))
@@ -367,10 +367,10 @@ def _takes_one_value(option: click.Option) -> bool:
 
 
 class Command(click.Command):
-    """A command whose ``--help`` lists options under headings, and which refuses a repeated list.
+    """A command that lists its options under headings in ``--help`` and watches for repeats.
 
-    Click would take the last of two values in silence. Of two lists none is taken, and of two
-    single values it is said which one counts. Those of an option that may be repeated add up.
+    Click would silently use the last of two values. This command refuses a repeated list, and
+    prints which of two single values it uses. The values of a repeatable option add up.
     """
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -386,8 +386,8 @@ class Command(click.Command):
                     formatter.write_dl(lines)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, as click does, but for repeats."""
-        be_quiet(quiet=False)  # until an option says otherwise
+        """Parse as click does, but watch for repeated options."""
+        be_quiet(quiet=False)  # --quiet may change it
         *_, order = self.make_parser(ctx).parse_args(list(args))
         repeated = {option: times for option, times in Counter(order).items() if times > 1}
         for option, times in repeated.items():
@@ -397,23 +397,23 @@ class Command(click.Command):
                     "its values.",
                     ctx,
                 )
-        left = super().parse_args(ctx, args)
+        remaining = super().parse_args(ctx, args)
         for option, times in repeated.items():
             if isinstance(option, click.Option) and _takes_one_value(option):
                 value = one_line(f"{ctx.params.get(option.name or '')}").plain
                 note = f"{option.opts[0]} is given {times} times: the last one counts, {value}."
                 stderr(warnings=True).print(note, markup=False, highlight=False)
-        return left
+        return remaining
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, as one of the processes it asks for."""
-        asked = (ctx.params.get(name, 1) for name in ("devices", "num_nodes"))
-        speak_as(rank_of(*asked))
+        """Run the command, as one of the processes that it requests."""
+        counts = (ctx.params.get(name, 1) for name in ("devices", "num_nodes"))
+        speak_as(rank_of(*counts))
         return super().invoke(ctx)
 
 
 class Group(click.Group):
-    """A group whose commands are of that kind."""
+    """A group of commands of class `Command`."""
 
     command_class = Command
     group_class = type
@@ -430,14 +430,14 @@ METHODS = MethodList()
 WORDS = CommaList(NAME)
 PROMPTS = Text(10_000)
 """A kind of prompts, or templates."""
-SEED = Count(0, 2**63 - 1)  # what a generator takes as a seed
+SEED = Count(0, 2**63 - 1)  # the seeds that a generator accepts
 SEED_LIST = CommaList(Count(1, 2**63 - 1))
 ORDER_LIST = CommaList(SEED)
 IMAGES = Count(1, 1_000_000)
 """Images of one class."""
 SHOT_LIST = CommaList(IMAGES)
 TRAVEL = Count(1, 65_536)
-"""Images that travel together."""
+"""Images in one batch."""
 SHARD = Shard()
 SCALE = Number(1e-3, 1e6)
 """A factor on cosines."""

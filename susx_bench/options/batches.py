@@ -1,4 +1,4 @@
-"""How a test set is cut into batches, as text: light to import, as suites are read everywhere."""
+"""The option for batches of the test set. It is cheap to import, since every suite needs it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NamedTuple
 from susx_bench.errors import OptionError
 
 ALL = "all"
-"""What stands for the whole test set, among batches."""
+"""The value for the whole test set in place of batches."""
 
 
 class Batches(NamedTuple):
-    """How a test set is cut into batches, written ``SIZE:CLASSES``.
+    """The size of batches of the test set, written ``SIZE:CLASSES``.
 
     Attributes:
-        size: Most images a batch.
-        classes: Most classes they are from.
+        size: Most images per batch.
+        classes: Most classes per batch.
     """
 
     size: int
@@ -29,13 +29,13 @@ class Batches(NamedTuple):
         Raises:
             OptionError: If it is not two numbers, each at least 1.
         """
-        found = re.fullmatch(r"0*([1-9]\d{0,8}):0*([1-9]\d{0,8})", text)
-        if not found:
+        match = re.fullmatch(r"0*([1-9]\d{0,8}):0*([1-9]\d{0,8})", text)
+        if not match:
             raise OptionError(
                 f"batches '{text}': not SIZE:CLASSES as in 64:4, up to 64 images of up to 4 "
                 f"classes, nor '{ALL}', the whole test set."
             )
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
         return f"{self.size}:{self.classes}"

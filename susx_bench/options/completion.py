@@ -1,4 +1,4 @@
-"""What a shell offers for a value: the names that an option takes. What they name is not loaded."""
+"""Complete values in a shell: the names that an option takes, without loading their objects."""
 
 from __future__ import annotations
 
@@ -80,15 +80,15 @@ NAMES: Final[dict[str, Callable[[], Iterable[str]]]] = {
     "log": _logs,
     "suite": _suites,
 }
-"""By the name of the option."""
+"""Functions that return the names, by the name of the option."""
 
 
 def offered(option: str | None, incomplete: str, *, several: bool = False) -> list[CompletionItem]:
-    """What may stand for the beginning of a value.
+    """The completions of the beginning of a value.
 
     Args:
         option: Name of the option.
-        incomplete: What was typed.
+        incomplete: The typed beginning.
         several: Whether the value is a list with commas; its last item is completed.
     """
     if option not in NAMES:
@@ -96,8 +96,8 @@ def offered(option: str | None, incomplete: str, *, several: bool = False) -> li
     before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
     if _PATH.match(last) and not before:
         return [CompletionItem(incomplete, type="file")]
-    given = set(before.split(","))
-    names = [name for name in NAMES[option]() if name.startswith(last) and name not in given]
+    taken = set(before.split(","))
+    names = [name for name in NAMES[option]() if name.startswith(last) and name not in taken]
     return [CompletionItem(f"{before}{comma}{name}") for name in names]
 
 
@@ -129,13 +129,13 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 
 
 class Bash(ShellComplete):
-    """Completion for bash 4.4 and newer, also of names with a colon."""
+    """Completion for bash 4.4 and newer, including names with a colon."""
 
     name = "bash"
     source_template = BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one that is completed, and that one."""
+        """The words before the completed one, and the completed word."""
         line = os.environ.get("COMP_WORDS", "")
         words = split_arg_string(line)
         if line[-1:].isspace() or len(words) < 2:
@@ -143,15 +143,15 @@ class Bash(ShellComplete):
         return words[1:-1], words[-1]
 
     def format_completion(self, item: CompletionItem) -> str:
-        """A line of the answer."""
+        """One line of the response to the shell."""
         return f"{item.type},{item.value}"
 
 
 class _Joined(ShellComplete):
-    """Completion of a shell that takes ``--option=value`` for one word."""
+    """Completion for a shell that treats ``--option=value`` as one word."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
-        """What is offered, with the option in front where the word has it there."""
+        """The completions, with the option in front if the word begins with it."""
         option, equals, _ = incomplete.partition("=")
         items = super().get_completions(args, incomplete)
         if option.startswith("--") and equals:
@@ -165,7 +165,7 @@ class Zsh(_Joined, ZshComplete):
 
 
 class Fish(_Joined, FishComplete):
-    """Completion for fish, also of lists with commas."""
+    """Completion for fish, including lists with commas."""
 
     source_template = FishComplete.source_template.replace('split ","', 'split -m 1 ","')
 

@@ -1,8 +1,8 @@
-"""An option is declared once: one field of a model. All that knows the option reads it here.
+"""Declare each option once, as one field of a model. All code about the option reads this field.
 
 A field of an `Options` model is annotated with an `Option`. From it follow the click option, the
-key of a suite, the request of a Python call, the value in the input hash and in the record, the
-words of the command that a record prints, and what a table says.
+key of a suite, the argument of a Python call, the value in the input hash and in the record, the
+flag in the command that a record prints, and the text in a table.
 """
 
 from __future__ import annotations
@@ -33,29 +33,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Option:
-    """What is to be known about an option, beside its name, its Python type and its default.
+    """The facts about an option, beside its name, its Python type and its default.
 
     Attributes:
         type: Checks and converts a value: of the command line, of a suite or of a Python call.
         help: One or two sentences for ``--help``.
         group: Heading under which ``--help`` lists it, one of
             `susx_bench.options.GROUPS`.
-        flag: The words of the command line, where they are not ``--`` and the name.
-        variable: Environment variable that says it where the command line does not.
-        required: Whether the command line must say it, unless a file says it.
-        decides: Whether it decides a number. Next to ``--suite`` such an option is refused.
-        data: Whether it decides which images, texts and features a method gets.
-        suite: How a suite may say it: ``one`` value for a run, or ``each`` of a list, which stands
-            for a run with each. Empty where a suite may not.
-        below: Whether a relative path in a suite starts from the data folder.
-        given: Whether it says where data of the user's lies or how to read it. The record keeps it
-            in `Record.given` as it was given, if it was; the hashes of the data tell what was read.
+        flag: The flag on the command line, if it is not ``--`` and the name.
+        variable: Environment variable that sets it if the command line does not.
+        required: Whether the command line must set it, unless a file does.
+        decides: Whether numbers depend on it. Next to ``--suite`` such an option is refused.
+        data: Whether it selects the images, texts and features that a method gets.
+        suite: How a suite may set it: ``one`` value for a run, or ``each`` of a list for one run
+            with each value. Empty if a suite may not set it.
+        below: Whether the data folder is the base of a relative path in a suite.
+        given: Whether it gives the place or the format of the user's data. If it was given, the
+            record keeps it in `Record.given` unchanged; the hashes of the data say which was read.
         file: Whether it names a file that ``records verify`` opens only if the user names it too.
-        asked: What a record's cell was asked with; None where the option is not needed. Where this
-            is not given, the option's field of the record, if that is not the default.
-        words: How a table says a value, with ``{}`` in its place.
-        quick: Whether a number that was measured with it is a quick look, which no leaderboard
-            takes.
+        asked: Maps a record to the value that requests its cell; None if the option is not needed.
+            Without it the value is the record's field of that name, if it is not the default.
+        words: The text of a value in a table, with ``{}`` in its place.
+        quick: Whether a number measured with it is a quick look, which no leaderboard takes.
     """
 
     type: click.ParamType[Any]
@@ -75,15 +74,15 @@ class Option:
     quick: bool = False
 
     def spelling(self, name: str) -> str:
-        """The option's words on the command line, without the second of ``--on/--off``."""
+        """The option's flag on the command line, without the second half of ``--on/--off``."""
         return (self.flag or f"--{name.replace('_', '-')}").partition("/")[0]
 
 
 class Options(BaseModel):
     """The options of a command: every field has an `Option`.
 
-    It is built from keywords, without click. Values pass through the options' types, and the rules
-    between options are the model's validators.
+    It is built from keywords, without click. The options' types check the values, and the model's
+    validators check the rules between options.
 
     Raises:
         OptionError: If a value is refused, or two options do not fit.
@@ -114,21 +113,21 @@ class Options(BaseModel):
 
     @classmethod
     def default(cls, name: str) -> Any:
-        """What an option is where nobody says it."""
+        """The default of an option."""
         field = cls.model_fields[name]
         return None if field.is_required() else field.get_default(call_default_factory=True)
 
     def changed(self, **values: Any) -> Self:
-        """The same options with other values for some, which are taken as they are."""
+        """The same options with some values replaced, without checking the new values."""
         return self.model_copy(update=values)
 
     @classmethod
     def click_options(cls, *names: str, **changes: Any) -> Callable[[Any], Any]:
-        """A decorator that adds these options to a click command; all where none is named.
+        """A decorator that adds these options to a click command; all if none is named.
 
         Args:
-            names: Which, in the order in which they are to stand.
-            changes: Arguments of `click.Option` in place of what is declared.
+            names: Names of the options, in the order of ``--help``.
+            changes: Arguments of `click.Option` that replace declared ones.
         """
         params = [_param(cls, name, changes) for name in names or cls.declared()]
 
@@ -141,8 +140,8 @@ class Options(BaseModel):
 
     @classmethod
     def asked(cls, record: Record) -> dict[str, Any]:
-        """The options that ask for a record's cell, by name."""
-        found = {}
+        """The options that request a record's cell, by name."""
+        values = {}
         defaults = _defaults_of(cls)
         for name, option in cls.declared().items():
             if option.asked:
@@ -153,33 +152,33 @@ class Options(BaseModel):
                 value = getattr(record, name, None)
                 value = None if value == defaults[name] else value
             if value is not None:
-                found[name] = value
-        return found
+                values[name] = value
+        return values
 
 
 @cache
 def options_of(model: type[BaseModel]) -> Mapping[str, Option]:
     """The options that the fields of a model declare, the model's own fields first."""
-    found = {}
+    declared = {}
     inherited = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", ())}
     for name in sorted(model.model_fields, key=inherited.__contains__):
         metadata = model.model_fields[name].metadata
-        if option := next((each for each in metadata if isinstance(each, Option)), None):
-            found[name] = option
-    return found
+        if option := next((item for item in metadata if isinstance(item, Option)), None):
+            declared[name] = option
+    return declared
 
 
 @cache
 def _defaults_of(model: type[Options]) -> Mapping[str, Any]:
-    """What each option is where nobody says it; to look at and not to change."""
+    """The default of each option; shared, so that nobody may change it."""
     return {name: model.default(name) for name in model.declared()}
 
 
 def convert(option: Option, value: Any) -> Any:
-    """A value as the option's type has it.
+    """Convert a value by the option's type.
 
     Raises:
-        PydanticCustomError: If the type refuses it; a validator turns it into a line.
+        PydanticCustomError: If the type refuses it; a validator turns the error into one line.
     """
     try:
         return checked("", option.type, value)
@@ -205,7 +204,7 @@ def _param(model: type[Options], name: str, changes: dict[str, Any]) -> Callable
 
 
 def suite_fields(model: type[Options]) -> dict[str, Any]:
-    """What a suite may say of a command's options: fields for `pydantic.create_model`."""
+    """The options of a command that a suite may set, as fields for `pydantic.create_model`."""
     fields: dict[str, Any] = {}
     for name, option in model.declared().items():
         if option.suite:
@@ -217,7 +216,7 @@ def suite_fields(model: type[Options]) -> dict[str, Any]:
 def _from_suite(option: Option, value: Any) -> Any:
     if option.suite == "one":
         return convert(option, value)
-    each = value if isinstance(value, list) else [value]
-    if not each:
+    values = value if isinstance(value, list) else [value]
+    if not values:
         raise PydanticCustomError("option", "the list is empty")
-    return tuple(convert(option, item) for item in each)
+    return tuple(convert(option, item) for item in values)

@@ -1,4 +1,4 @@
-"""Values of Python calls: checked by the types of the options, before anything starts."""
+"""Check the values of Python calls by the types of the options, before anything starts."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from susx_bench.options import shortened, shown
 def checked(
     name: str, kind: click.ParamType[Any], value: Any, error: type[BenchError] = OptionError
 ) -> Any:
-    """A value as an option's type has it.
+    """Convert a value by an option's type.
 
     Args:
-        name: What the argument is called, for messages.
+        name: Name of the argument, for messages.
         kind: The type.
-        value: What was given.
-        error: What is raised where the type refuses it.
+        value: The value.
+        error: Class of the error if the type refuses it.
     """
     if isinstance(value, str) and isinstance(kind, click.Choice | click.types.BoolParamType):
-        value = shortened(value)  # click repeats the whole of it
+        value = shortened(value)  # click repeats the whole value in its message
     try:
         return kind.convert(value, None, None)
     except click.UsageError as refused:
         line = printable(refused.message.rstrip("."))
         raise error(f"{name}: {line}.") from refused
-    except Exception as refused:  # a value that no command line can have may raise anything
+    except Exception as refused:  # a value that cannot come from a command line may raise anything
         raise error(f"{name}: {shown(value)} is no {kind.name}.") from refused
 
 
 def several(value: Any) -> tuple[Any, ...]:
-    """One value or several, as a tuple; a text and a path are one."""
+    """One value or several, as a tuple; a text or a path is one value."""
     if isinstance(value, str | bytes | PathLike) or not isinstance(value, Iterable):
         return (value,)
     try:

@@ -1,4 +1,4 @@
-"""Options that decide a number and that a record holds where they are set: both read this."""
+"""Options that decide a number and stand in a record only if they are set."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NO_PROMPTS = "none"
 
 
 class Extras(BaseModel):
-    """Options that a record and its input hash hold only where they are not at their default.
+    """Options that a record and its input hash hold only if they differ from their default.
 
-    A new option that decides a number belongs here: it is then an option of ``run``, a field of
-    the record and of the input hash, and stands in the printed command and in every table, and
-    what was measured without it stays what it was.
+    A new option that decides a number belongs here. It becomes an option of ``run``, a field of the
+    record and of the input hash, and part of the printed command and of every table. Records that
+    were measured without it stay valid.
     """
 
     limit: Annotated[
@@ -61,7 +61,7 @@ class Extras(BaseModel):
         return self
 
     def extras(self) -> dict[str, Any]:
-        """Those that are not at their default, by name."""
+        """The options that differ from their defaults, by name."""
         return {
             name: value
             for name, field in Extras.model_fields.items()
@@ -69,14 +69,14 @@ class Extras(BaseModel):
         }
 
     def extra_words(self) -> list[str]:
-        """What a table says of those that are not at their default."""
+        """The texts in a table about the options that differ from their defaults."""
         return [
             option.words.format(value) if option.words else f"{name.replace('_', ' ')} {value}"
             for name, option, value in self._extra_options()
         ]
 
     def quick_flags(self) -> list[str]:
-        """Those of them that make the number a quick look, as words of the command line."""
+        """The set options that make the number a quick look, as flags of the command line."""
         return [
             f"{option.spelling(name)} {value}"
             for name, option, value in self._extra_options()

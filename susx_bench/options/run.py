@@ -62,19 +62,19 @@ if TYPE_CHECKING:
     from susx_bench.records.record import Record
 
 DEMO = "digits"
-"""Dataset where none is asked for: it is embedded."""
+"""Default dataset, which is embedded."""
 
 SHOTS = (1, 2, 4, 8, 16)
-"""Labelled images per class where nobody says how many; a bundle is then used whole."""
+"""Default numbers of labelled images per class; a bundle is used whole by default."""
 
 SEEDS = (1, 2, 3)
-"""Draws where nobody says which."""
+"""Default seeds of the draws."""
 
 ORDER = 1
-"""Seed of the order of the test images where nobody says which."""
+"""Default seed of the order of the test images."""
 
 BASELINES = ("zero-shot", "tip-adapter")
-"""Methods that stand beside those asked for."""
+"""Methods that are shown beside the requested ones."""
 
 ON_THE_DEMO = (
     "zero-shot",
@@ -88,17 +88,17 @@ ON_THE_DEMO = (
     "tag",
     "tipx",
 )
-"""Those where no data is asked for: the inductive methods, without variants of one and those that
-read prompt files."""
+"""Methods shown if no data is requested: the inductive ones, without variants and without methods
+that read prompt files."""
 
 FEW_VAL = 4
-"""Most images a class that ``few-val`` looks at unless told otherwise, as in CoOp."""
+"""Default for the most images per class that ``few-val`` looks at, as in CoOp."""
 
 BUNDLE, METHOD, LIST = "FILE.safetensors", "./FILE.py:CLASS", "SHOTS.json"
-"""What stands in a printed command for a file that a record does not name."""
+"""Placeholders in a printed command for files that a record does not name."""
 
 PACKAGES = ("susx-bench", "torch", "lightning", "open_clip_torch", "safetensors")
-"""What the numbers depend on, whatever the method."""
+"""Packages on which the numbers of every method depend."""
 
 
 def _method(record: Record) -> str:
@@ -124,9 +124,9 @@ def _is_drawn(record: Record) -> bool:
 def _val_shots(record: Record) -> int | None:
     if record.tuned_on != "few-val":
         return None
-    each, rest = divmod(record.search.images, record.num_classes)
-    usual = min(record.shots or FEW_VAL, FEW_VAL) if record.setting == "few-shot" else None
-    return None if rest or each == usual else each
+    per_class, remainder = divmod(record.search.images, record.num_classes)
+    default = min(record.shots or FEW_VAL, FEW_VAL) if record.setting == "few-shot" else None
+    return None if remainder or per_class == default else per_class
 
 
 def _order(record: Record) -> int | None:
@@ -134,27 +134,27 @@ def _order(record: Record) -> int | None:
 
 
 OWN_DATA = ("image_column", "label_column", "classnames")
-"""Options that say how data is to be read of which no facts are known."""
+"""Options about the format of data that no fact file describes."""
 
 LAUNCH = ("devices", "num_nodes", "accelerator", "batch_size", "workers")
-"""Options that say where to run, and change no number."""
+"""Options that select devices and change no number."""
 
 
 def every_method(asked: Sequence[Any]) -> tuple[Any, ...]:
-    """Methods that are asked for, with every registered one in the place of ``all``.
+    """The requested methods, with all registered ones in place of ``all``.
 
-    The two that others stand beside are then the first.
+    The two baselines then come first.
     """
     if ALL not in asked:
         return tuple(asked)
-    known = (*BASELINES, *(n for n in REGISTERED_METHODS.names() if n not in BASELINES))
-    return (*known, *(name for name in asked if name != ALL and name not in known))
+    every = (*BASELINES, *(n for n in REGISTERED_METHODS.names() if n not in BASELINES))
+    return (*every, *(name for name in asked if name != ALL and name not in every))
 
 
 def _place(name: str) -> str:
-    """What two names of one dataset have in common: of data of the user's, where it lies."""
-    own = name.startswith(OWN) and not name.startswith("hf:")
-    return os.path.realpath(os.path.expanduser(name)) if own else name  # noqa: PTH111
+    """A key that all names of one dataset share: for the user's own data its real path."""
+    is_own = name.startswith(OWN) and not name.startswith("hf:")
+    return os.path.realpath(os.path.expanduser(name)) if is_own else name  # noqa: PTH111
 
 
 class RunOptions(Options, Extras):
@@ -452,7 +452,7 @@ class RunOptions(Options, Extras):
     @model_validator(mode="before")
     @classmethod
     def _reads_templates(cls, values: Any) -> Any:
-        """Take the templates of a file for the prompts: a record then names them, and no file."""
+        """Replace ``--templates`` by prompts, so that a record names the templates and no file."""
         if not isinstance(values, dict) or values.get("templates") is None:
             return values
         if "prompts" in values:
@@ -463,25 +463,25 @@ class RunOptions(Options, Extras):
     @model_validator(mode="before")
     @classmethod
     def _names_all_methods(cls, values: Any) -> Any:
-        """Take every registered method for ``all``, the two that others stand beside first."""
-        asked = values.get("method") if isinstance(values, dict) else None
-        asked = [asked] if isinstance(asked, str) else asked
-        if not isinstance(asked, list | tuple):
+        """Replace ``all`` by all registered methods, the two baselines first."""
+        methods = values.get("method") if isinstance(values, dict) else None
+        methods = [methods] if isinstance(methods, str) else methods
+        if not isinstance(methods, list | tuple):
             return values
-        return values | {"method": every_method(asked)}
+        return values | {"method": every_method(methods)}
 
     @field_validator("dataset")
     @classmethod
     def _names_data_once(cls, asked: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Take data that is named twice once: ``./pets`` and ``./pets/`` are one folder."""
-        once: dict[str, str] = {}
+        """Drop data that is named twice: ``./pets`` and ``./pets/`` are one folder."""
+        by_place: dict[str, str] = {}
         for name in asked or ():
-            once.setdefault(_place(name), name)
-        return tuple(once.values()) or None
+            by_place.setdefault(_place(name), name)
+        return tuple(by_place.values()) or None
 
     @model_validator(mode="after")
     def _fits(self) -> RunOptions:
-        """Refuse options that do not go together, whatever the data is."""
+        """Refuse options that contradict each other, whatever the data."""
         self._tuning_fits()
         self._support_fits()
         if self.features:
@@ -531,9 +531,9 @@ class RunOptions(Options, Extras):
                 "--support does not go with --unknown: the set was built for all classes."
             )
         if "test" in (self.tune or ()) or any(batches != ALL for batches in self.batches or ()):
-            asked = "--tune test" if "test" in (self.tune or ()) else "--batches"
+            option = "--tune test" if "test" in (self.tune or ()) else "--batches"
             raise OptionError(
-                f"{asked} does not go with --unknown: it looks at test labels, which unknown "
+                f"{option} does not go with --unknown: it looks at test labels, which unknown "
                 "images have none of."
             )
 

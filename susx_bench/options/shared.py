@@ -1,4 +1,4 @@
-"""Options that several commands have, each declared once."""
+"""Options of several commands, each declared once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from susx_bench.records.record import Record
 
 OWN = (".", "/", "~", "hf:")
-"""What the name of a folder or a repository starts with, instead of a dataset's."""
+"""Prefixes of a folder or a repository in place of a dataset's name."""
 
 MEASURED, DATA, ENCODER, SUPPORT, TUNING, PLACE, OUTPUT = (
     "What to measure",
@@ -29,7 +29,7 @@ MEASURED, DATA, ENCODER, SUPPORT, TUNING, PLACE, OUTPUT = (
 
 
 SPLIT = "SPLIT.json"
-"""What stands in a printed command for a split file that a record does not name."""
+"""Placeholder in a printed command for a split file that a record does not name."""
 
 
 def is_bundle(record: Record) -> bool:
@@ -40,9 +40,9 @@ def is_bundle(record: Record) -> bool:
 def _split_file(record: Record) -> str | None:
     if name := record.given.get("split_file"):
         return name
-    # Data of the user's own has its own split, if none is given.
-    own = (record.dataset_given or record.dataset).startswith(OWN)
-    return SPLIT if record.protocol == "custom" and not own else None
+    # The user's own data has its own split, unless a file is given.
+    is_own = (record.dataset_given or record.dataset).startswith(OWN)
+    return SPLIT if record.protocol == "custom" and not is_own else None
 
 
 DataRoot = Annotated[

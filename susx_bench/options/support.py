@@ -42,9 +42,9 @@ BUILT, GENERATION, RETRIEVAL = "What to build", "Generation", "Retrieval"
 
 
 class SupportOptions(Options):
-    """What ``susx-bench support build`` builds, and where; None where an option is not given.
+    """The options of ``susx-bench support build``; None for an option that is not given.
 
-    An option that decides which images the set has is one that a recipe says.
+    A recipe holds every option on which the images of the set depend.
     """
 
     dataset: Annotated[
@@ -264,7 +264,7 @@ class SupportOptions(Options):
 
     @model_validator(mode="after")
     def _of_one_list(self) -> SupportOptions:
-        """Take the classes from a dataset, or from nothing but their names."""
+        """Refuse classes from both a dataset and names, or from neither."""
         if self.dataset is None and self.classes is None:
             raise OptionError("Missing option '--dataset', or --classes a,b,c for names alone.")
         if self.classes is None:
@@ -280,5 +280,5 @@ class SupportOptions(Options):
 
     @classmethod
     def of_the_recipe(cls) -> list[str]:
-        """The options that a recipe says."""
+        """The options that a recipe holds."""
         return [n for n, option in cls.declared().items() if option.decides and not option.given]

@@ -1,4 +1,4 @@
-"""Templates of the user's own, in place of a kind of prompts."""
+"""The user's own templates in place of a kind of prompts."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from susx_bench.errors import OptionError
 from susx_bench.records.text import read_lines
 
 _BETWEEN = "|"
-"""What stands between templates."""
+"""Separator between templates."""
 
 
 def templates_in(kind: str) -> tuple[str, ...]:
-    """The templates that are given in place of a kind's name, several with ``|`` between them.
+    """Split templates that are given in place of a kind's name, with ``|`` between them.
 
     Args:
         kind: Such as ``single``, ``a sketch of a {}.``, or ``a photo of a {}. | art of a {}.``.
 
     Returns:
-        Texts with one ``{}`` each, where the class name stands; none for the name of a kind.
+        Texts with one ``{}`` each for the class name; none if `kind` is the name of a kind.
 
     Raises:
-        OptionError: If one has no such place, or several.
+        OptionError: If a template has no ``{}``, or several.
     """
     if "{" not in kind and "}" not in kind:
         return ()
-    found = tuple(part.strip() for part in kind.split(_BETWEEN))
-    for template in found:
-        rest = template.replace("{}", "", 1)
-        if rest == template or "{" in rest or "}" in rest:
+    templates = tuple(part.strip() for part in kind.split(_BETWEEN))
+    for template in templates:
+        fixed = template.replace("{}", "", 1)
+        if fixed == template or "{" in fixed or "}" in fixed:
             raise OptionError(
                 f"--prompts '{template}': a template has one {{}}, where the class name stands."
             )
-    return found
+    return templates
 
 
 def read_templates(path: Path) -> str:
-    """Read a file of templates, one per line, as they are given in place of a kind's name.
+    """Read a file of templates, one per line, and join them into one value of ``--prompts``.
 
     Raises:
-        OptionError: If it cannot be read, or a line is no template.
+        OptionError: If the file cannot be read, or a line is no template.
     """
     try:
         lines = read_lines(path)
