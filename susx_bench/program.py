@@ -51,7 +51,7 @@ def watch(loaded: type | ModuleType) -> None:
 
 
 def unnamed(loaded: type | ModuleType) -> list[Path]:
-    """Data files that a class has opened although no text names them, so that no hash covers them."""
+    """Data files that a class has opened but no text names, so that no hash covers them."""
     known = {path.resolve() for path in _pieces(loaded).files}
     opened = {path.resolve() for path in opened_by(_places(loaded))}
     system = tuple(map(Path, ("/proc", "/sys", "/dev", "/etc")))

@@ -179,21 +179,21 @@ def _again() -> str:
     return shlex.join(["susx-bench", *words])
 
 
-def _print(found: Classified, out: Path, copies: Path | None, copied: Copied | None) -> None:
+def _print(classified: Classified, out: Path, copies: Path | None, copied: Copied | None) -> None:
     console = stdout()
-    classifier = found.classifier
-    print_whole(console, _summary(found))
-    why = f" ({found.why})" if found.why else ""
+    classifier = classified.classifier
+    print_whole(console, _summary(classified))
+    why = f" ({classified.why})" if classified.why else ""
     console.print(
-        f"{counted(len(found.files), 'photograph')} · {classifier.asked}{why} · "
+        f"{counted(len(classified.files), 'photograph')} · {classifier.asked}{why} · "
         f"{classifier.encoder} · prompts {classifier.prompts}",
         soft_wrap=True,
     )
-    console.print(found.calibration, soft_wrap=True)
-    if found.skipped:
-        file, reason = found.skipped[0]
+    console.print(classified.calibration, soft_wrap=True)
+    if classified.skipped:
+        file, reason = classified.skipped[0]
         console.print(
-            f"skipped {counted(len(found.skipped), 'file')}, see {out / 'skipped.csv'}; the first, "
+            f"skipped {counted(len(classified.skipped), 'file')}, see {out / 'skipped.csv'}; the first, "
             f"{file}: {reason}",
             style="yellow",
             soft_wrap=True,
