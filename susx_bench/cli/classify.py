@@ -193,8 +193,8 @@ def _print(classified: Classified, out: Path, copies: Path | None, copied: Copie
     if classified.skipped:
         file, reason = classified.skipped[0]
         console.print(
-            f"skipped {counted(len(classified.skipped), 'file')}, see {out / 'skipped.csv'}; the first, "
-            f"{file}: {reason}",
+            f"skipped {counted(len(classified.skipped), 'file')}, see {out / 'skipped.csv'}; "
+            f"the first, {file}: {reason}",
             style="yellow",
             soft_wrap=True,
         )
