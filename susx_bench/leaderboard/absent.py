@@ -25,18 +25,18 @@ def absent(suite: Suite, records: Iterable[Record]) -> str:
         suite: The suite.
         records: Its records.
     """
-    there = {name for r in records for name in (r.dataset, r.dataset_given)}
-    asked = dict.fromkeys(name for run in suite.run for name in run.dataset or ())
+    measured = {name for r in records for name in (r.dataset, r.dataset_given)}
+    requested = dict.fromkeys(name for run in suite.run for name in run.dataset or ())
     gone = [
         name
-        for name in asked
-        if not there & {name, as_given(name), PurePath(name).name, name.removeprefix("hf:")}
+        for name in requested
+        if not measured & {name, as_given(name), PurePath(name).name, name.removeprefix("hf:")}
     ]
     if not gone:
         return ""
     return (
         f"Not in the table for lack of records: {some(gone)}, {len(gone)} of the suite's "
-        f"{counted(len(asked), 'dataset')}."
+        f"{counted(len(requested), 'dataset')}."
     )
 
 

@@ -79,18 +79,18 @@ def answers(board: Board, records: Mapping[str, Record]) -> list[Answer]:
     those that were drawn.
     """
     levels = sorted({Level(c.task.setting, c.task.shots) for c in board.columns})
-    found = []
+    possible = []
     for place, section in enumerate(board.sections):
         for level in levels:
-            here = [
+            columns = [
                 i
                 for i, column in enumerate(board.columns)
                 if Level(column.task.setting, column.task.shots) == level
             ]
             scores = _scores(board, records)
-            if answer := _answer(board, place, section, level, here, scores, records):
-                found.append(answer)
-    return found
+            if answer := _answer(board, place, section, level, columns, scores, records):
+                possible.append(answer)
+    return possible
 
 
 def _scores(board: Board, records: Mapping[str, Record]) -> Scores:
@@ -119,10 +119,10 @@ def _answer(
     scores: Scores,
     records: Mapping[str, Record],
 ) -> Answer | None:
-    some = [i for i in section.rows if any((c := _cell(board, i, k)) and c.ranked for k in here)]
-    if not some:
+    rated = [i for i in section.rows if any((c := _cell(board, i, k)) and c.ranked for k in here)]
+    if not rated:
         return None
-    columns = compared_columns([board.rows[i] for i in some], here)
+    columns = compared_columns([board.rows[i] for i in rated], here)
     full = [i for i in section.rows if all(_cell(board, i, k) for k in columns)]
     zero = board.zero_shot
     ranked = {i for i in [*full, *([] if zero is None else [zero])] if _ranked(board, i, columns)}
@@ -131,15 +131,15 @@ def _answer(
     def accuracy(i: int) -> float:
         return math.fsum(c.mean for k in columns if (c := _cell(board, i, k)))
 
-    def estimate(i: int, other: int | None) -> Estimate:
-        lead = [scores(i, k) - (0 if other is None else scores(other, k)) for k in columns]
+    def estimate(i: int, baseline: int | None) -> Estimate:
+        lead = [scores(i, k) - (0 if baseline is None else scores(baseline, k)) for k in columns]
         return mean_over_columns(lead, images)
 
     order = sorted(full, key=lambda i: (i not in ranked, -round(accuracy(i), 9), i))
     if zero is not None and zero not in full and all(_cell(board, zero, k) for k in columns):
         order.append(zero)  # of another section: from where all start, and with nothing to choose
     runs = {i: [records[p] for p in _paths(_cell(board, i, k) for k in columns)] for i in order}
-    devices = {r.device for each in runs.values() for r in each}
+    devices = {r.device for row_runs in runs.values() for r in row_runs}
     device = devices.pop() if len(devices) == 1 else ""
     return Answer(
         section=place,
@@ -160,7 +160,7 @@ def _answer(
             )
             for i in order
         ),
-        left_out=tuple(i for i in some if i not in ranked),
+        left_out=tuple(i for i in rated if i not in ranked),
     )
 
 

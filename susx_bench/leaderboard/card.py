@@ -20,13 +20,13 @@ def card_of(records: Mapping[str, Record]) -> tuple[str, str]:
     Args:
         records: Records by their places.
     """
-    said = {
+    metadata = {
         "pretty_name": "Records of susx-bench",
         "tags": ["susx-bench", "clip", "training-free", "few-shot", "zero-shot"],
         "task_categories": ["zero-shot-image-classification", "image-classification"],
         "configs": [{"config_name": "default", "data_files": PARQUET}],
     }
-    yaml = "\n".join(f"{name}: {json.dumps(value)}" for name, value in said.items())
+    yaml = "\n".join(f"{name}: {json.dumps(value)}" for name, value in metadata.items())
     head = (
         f"---\n{yaml}\n---\n\n# Records of susx-bench\n\nMeasured with susx-bench: training-free "
         "adaptation of CLIP. One JSON file and one file of predictions per cell lie under "

@@ -71,41 +71,41 @@ def cite(suite: Suite, records: Sequence[Record], demo: str) -> str:
     prompts = _once(
         [name for run in free for name in run.prompts or ("single",)] + [r.prompts for r in records]
     )
-    found: dict[str, str] = {}
-    silent: list[str] = []
+    entries: dict[str, str] = {}
+    missing: list[str] = []
     for name in methods:
-        _add(found, silent, f"method {name}", _method_keys(name))
+        _add(entries, missing, f"method {name}", _method_keys(name))
     for name in datasets:
         key, entry = _dataset_entry(name)
         if entry:
-            found.setdefault(key, entry)
+            entries.setdefault(key, entry)
         else:
-            silent.append(f"dataset {name}" + (f" ({key})" if key else ""))
+            missing.append(f"dataset {name}" + (f" ({key})" if key else ""))
     for name in encoders:
         tag = name.rpartition(":")[2]
         keys = next((keys for start, keys in ENCODERS.items() if tag.startswith(start)), ())
-        _add(found, silent, f"encoder {name}", keys)
+        _add(entries, missing, f"encoder {name}", keys)
     for name in supports:
         for start, keys in SUPPORTS.items():
             if name.startswith(start):
-                _add(found, silent, f"support {name}", keys)
+                _add(entries, missing, f"support {name}", keys)
     for kind in prompts:
         if kind in PROMPTS:
-            _add(found, silent, f"prompts {kind}", (PROMPTS[kind],))
-    notes = [f"% no entry for {what}" for what in silent]
-    return "\n\n".join([*found.values(), *(["\n".join(notes)] if notes else [])]) + "\n"
+            _add(entries, missing, f"prompts {kind}", (PROMPTS[kind],))
+    notes = [f"% no entry for {what}" for what in missing]
+    return "\n\n".join([*entries.values(), *(["\n".join(notes)] if notes else [])]) + "\n"
 
 
 def _once(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _add(found: dict[str, str], silent: list[str], what: str, keys: Sequence[str]) -> None:
-    known = [key for key in keys if key in references()]
-    for key in known:
-        found.setdefault(key, references()[key])
-    if not known:
-        silent.append(what + (f" ({', '.join(keys)})" if keys else ""))
+def _add(entries: dict[str, str], missing: list[str], what: str, keys: Sequence[str]) -> None:
+    available = [key for key in keys if key in references()]
+    for key in available:
+        entries.setdefault(key, references()[key])
+    if not available:
+        missing.append(what + (f" ({', '.join(keys)})" if keys else ""))
 
 
 def _method_keys(name: str) -> tuple[str, ...]:

@@ -64,20 +64,20 @@ def read(suite: Suite, folder: Path, *, index: bool = True) -> dict[str, Record]
         RecordError: If there are none, or one cannot be believed.
     """
     root = folder / "records" / suite.name
-    read = read_records(root, index=index)
-    if not read:
+    by_name = read_records(root, index=index)
+    if not by_name:
         raise RecordError(
             f"no records in {root}. Run `susx-bench run --suite FILE --out {root}` first."
         )
     start = root.relative_to(folder).as_posix()
-    found = {f"{start}/{name}": record for name, record in read.items()}
-    for path, record in found.items():
+    records = {f"{start}/{name}": record for name, record in by_name.items()}
+    for path, record in records.items():
         if flags := record.quick_flags():
             raise RecordError(
                 f"{folder / path} was measured with {' '.join(flags)}: a quick look, and no number "
                 "of a leaderboard. Move it away, and measure its cell without."
             )
-    return found
+    return records
 
 
 def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = None) -> Board:
@@ -110,13 +110,13 @@ def _classnames(suite: Suite, records: Iterable[Record]) -> dict[str, tuple[str,
     Raises:
         SuiteError: If a bundle has another number of classes.
     """
-    names = {name: DATASETS.get(known).classnames for name, known in suite.classnames.items()}
+    names = {name: DATASETS.get(dataset).classnames for name, dataset in suite.classnames.items()}
     for record in records:
-        if (known := names.get(record.dataset)) and len(known) != record.num_classes:
+        if (classnames := names.get(record.dataset)) and len(classnames) != record.num_classes:
             raise SuiteError(
                 f"suite {suite.name}: classnames.{record.dataset}: "
-                f"{suite.classnames[record.dataset]} has {len(known)} classes, its records have "
-                f"{record.num_classes}."
+                f"{suite.classnames[record.dataset]} has {len(classnames)} classes, its records "
+                f"have {record.num_classes}."
             )
     return names
 
@@ -272,10 +272,10 @@ def _difference(path: Path, text: str) -> str:
     if committed == text:
         return ""
     lines = itertools.zip_longest(committed.split("\n"), text.split("\n"))
-    place, (theirs, ours) = next(
+    place, (committed_line, made_line) = next(
         (place, pair) for place, pair in enumerate(lines, start=1) if pair[0] != pair[1]
     )
-    return f"line {place} is {_short(theirs)} and should be {_short(ours)}."
+    return f"line {place} is {_short(committed_line)} and should be {_short(made_line)}."
 
 
 def _short(line: str | None) -> str:

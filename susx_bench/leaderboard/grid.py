@@ -55,13 +55,13 @@ def said_by_rows(records: Iterable[Record]) -> Said:
         prompts[r.setting][r.method].add(r.prompts)
         if r.support_images:
             support[r.setting].add(r.support)
-    usual = {}
+    most_common = {}
     for setting, kinds in prompts.items():
         if len(set().union(*kinds.values())) > 1:
-            counts = Counter(kind for own in kinds.values() for kind in own)
-            one_each = all(len(own) == 1 for own in kinds.values())
-            usual[setting] = max(sorted(counts), key=counts.__getitem__) if one_each else ""
-    return Said(usual, frozenset(s for s, names in support.items() if len(names) > 1))
+            counts = Counter(kind for kinds_of_method in kinds.values() for kind in kinds_of_method)
+            one_each = all(len(kinds_of_method) == 1 for kinds_of_method in kinds.values())
+            most_common[setting] = max(sorted(counts), key=counts.__getitem__) if one_each else ""
+    return Said(most_common, frozenset(s for s, names in support.items() if len(names) > 1))
 
 
 _FIELDS = attrgetter(*Task._fields[:-2])  # `also` and `data` are no fields of a record
@@ -102,7 +102,7 @@ def grid_of(
         bases[_BASE(task)].append(task)
     grid: dict[RowKey, dict[Task, Runs]] = defaultdict(dict)
     for path, r in records.items():
-        here = _task_of(r, split)
+        own_column = _task_of(r, split)
         key = (
             r.method,
             RowKind(
@@ -111,11 +111,11 @@ def grid_of(
                 regime=r.regime,
                 trained=r.trained,
                 batches=r.batches,
-                prompts="" if r.prompts == here.prompts else r.prompts,
+                prompts="" if r.prompts == own_column.prompts else r.prompts,
                 support=r.support if r.setting in split.support and r.support_images else "",
             ),
         )
-        for task in [here] if r.support_images else bases[_BASE(here)]:
+        for task in [own_column] if r.support_images else bases[_BASE(own_column)]:
             grid[key].setdefault(task, {})[r.seed, r.order] = path, r
     return grid
 
@@ -128,11 +128,11 @@ def distinct_runs(runs: Runs) -> tuple[Runs, tuple[tuple[int, ...], ...]]:
         draw = draw_of(runs[run][1])
         first.setdefault(draw, run)
         seeds[draw].append(run[0])
-    alike = tuple(tuple(each) for each in seeds.values() if len(each) > 1)
+    alike = tuple(tuple(same) for same in seeds.values() if len(same) > 1)
     return {run: runs[run] for run in first.values()}, alike
 
 
 def is_tunable(runs: Mapping[Task, Runs]) -> bool:
     """Whether a row has hyper-parameters to choose."""
-    first = next(record for each in runs.values() for _, record in each.values())
+    first = next(record for runs_of_task in runs.values() for _, record in runs_of_task.values())
     return bool(first.hparams) or first.tuned_on != "fixed"

@@ -63,27 +63,27 @@ def labels_of(tasks: Sequence[Task]) -> list[str]:
 
 def groups_of(tasks: Sequence[Task]) -> list[Group]:
     """Columns that an average goes over: they differ in the dataset only."""
-    found: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    by_rest: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, task in enumerate(tasks):
-        found[*task[:8], task.also].append(i)
+        by_rest[*task[:8], task.also].append(i)
     split: list[list[int]] = []
-    for places in found.values():
+    for places in by_rest.values():
         if len({tasks[i].dataset for i in places}) == len(places):
             split.append(places)
             continue
         by_protocol = defaultdict(list)  # one dataset twice: an average per protocol
         for i in places:
             by_protocol[tasks[i].protocol].append(i)
-        for same in by_protocol.values():
-            once = len({tasks[i].dataset for i in same}) == len(same)
-            split += [same] if once else [[i] for i in same]  # or none
+        for of_protocol in by_protocol.values():
+            distinct = len({tasks[i].dataset for i in of_protocol}) == len(of_protocol)
+            split += [of_protocol] if distinct else [[i] for i in of_protocol]  # or none
     names = _varying([tasks[places[0]] for places in split])
     return [Group(_describe(tasks[places[0]], names), tuple(places)) for places in split]
 
 
 def common_facts(tasks: Sequence[Task]) -> tuple[tuple[str, str], ...]:
     """Name and value of what all tasks have in common."""
-    found = []
+    facts = []
     for name in (
         "dataset",
         "encoder",
@@ -100,8 +100,8 @@ def common_facts(tasks: Sequence[Task]) -> tuple[tuple[str, str], ...]:
         values = {getattr(task, name) for task in tasks}
         value = values.pop()
         if not values and value not in ("", "none", 0):
-            found.append((name, str(value)))
-    return tuple(found)
+            facts.append((name, str(value)))
+    return tuple(facts)
 
 
 def split_mark(task: Task) -> str:

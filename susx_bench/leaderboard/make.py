@@ -66,7 +66,7 @@ def make(
         OptionError: If there is no record of the baseline.
     """
     kept, replaced = current(records)
-    left_out = tuple(each.line for each in replaced)
+    left_out = tuple(group.line for group in replaced)
     return arrange(name, title, text, order, datasets, kept, figures, baseline, left_out)
 
 
@@ -89,8 +89,8 @@ def arrange(
     names = dataset_names(kept.values())
     called = {(r.dataset_given, names[r.dataset, data_of(r)]): None for r in kept.values()}
     called |= {(r.dataset, names[r.dataset, data_of(r)]): None for r in kept.values()}
-    datasets = [name for asked in datasets for given, name in called if given == asked]
-    own = {names[r.dataset, data_of(r)] for r in kept.values() if is_own(r)}
+    datasets = [name for requested in datasets for given, name in called if given == requested]
+    own_data = {names[r.dataset, data_of(r)] for r in kept.values() if is_own(r)}
     kept = {
         path: r if name == r.dataset else r.model_copy(update={"dataset": name})
         for path, r in kept.items()
@@ -116,9 +116,9 @@ def arrange(
     fill_tests(table, [[distinct for distinct, _ in row] for row in runs], bases)
     fill_ranks(table, sections)
     columns = [
-        Column(task, label, "" if task.dataset in own else split_mark(task), clean)
+        Column(task, label, "" if task.dataset in own_data else split_mark(task), clean)
         for task, label, clean in zip(
-            tasks, labels_of(tasks), clean_places(tasks, own), strict=True
+            tasks, labels_of(tasks), clean_places(tasks, own_data), strict=True
         )
     ]
     groups = groups_of(tasks)

@@ -30,8 +30,8 @@ def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
     """The number of some runs; None without any."""
     if not runs:
         return None
-    found = [runs[run] for run in sorted(runs)]
-    first = found[0][1]
+    sorted_runs = [runs[run] for run in sorted(runs)]
+    first = sorted_runs[0][1]
     marks = ""
     if first.tuned_on == "test":
         marks += "†"
@@ -39,19 +39,19 @@ def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
         marks += "‡"
     if first.setting == "name-only" and first.support == UNSAID:
         marks += "‖"
-    if any(r.chosen_here for _, r in found):
+    if any(r.chosen_here for _, r in sorted_runs):
         marks += "¶"
     ranked = not marks
     marks += {"transductive": "ᵗ", "streaming": "ˢ"}.get(first.regime, "")
     marks += "ᵍ" if first.trained else ""
-    records = [r for _, r in found]
+    records = [r for _, r in sorted_runs]
     return Cell(
         **summary([r.accuracy for r in records], records, ACCURACY),
         numbers={name: mean_of([m.of(r) for r in records]) for name, m in METRICS.items()},
-        seeds=tuple(r.seed for _, r in found),
-        orders=tuple(r.order for _, r in found),
+        seeds=tuple(r.seed for _, r in sorted_runs),
+        orders=tuple(r.order for _, r in sorted_runs),
         alike=alike,
-        records=tuple(path for path, _ in found),
+        records=tuple(path for path, _ in sorted_runs),
         marks=marks,
         ranked=ranked,
     )
@@ -59,8 +59,8 @@ def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
 
 def mean_of(values: Sequence[float | None]) -> float | None:
     """Mean of some numbers; None where one is missing."""
-    there = [value for value in values if value is not None]
-    return math.fsum(there) / len(there) if len(there) == len(values) else None
+    present = [value for value in values if value is not None]
+    return math.fsum(present) / len(present) if len(present) == len(values) else None
 
 
 def summary(values: list[float], records: Sequence[Record], metric: Metric) -> dict[str, Any]:
@@ -91,11 +91,11 @@ def fill_tests(
         for row, base in enumerate(bases):
             if base is None:
                 continue
-            cell, other = table[row][column], table[base][column]
-            if cell is None or other is None or not (cell.ranked and other.ranked):
+            cell, baseline = table[row][column], table[base][column]
+            if cell is None or baseline is None or not (cell.ranked and baseline.ranked):
                 continue
             p = _p(runs[row][column], runs[base][column], held)
-            table[row][column] = cell.changed(gain=cell.mean - other.mean, p=p)
+            table[row][column] = cell.changed(gain=cell.mean - baseline.mean, p=p)
             if p is not None:
                 tested.append((row, column, p))
     for (row, column, _), p in zip(tested, holm([p for *_, p in tested]), strict=True):
@@ -109,15 +109,15 @@ def _p(
     common = first.keys() & second.keys()  # the same draws, where both have them
     often: list[tuple[NDArray[np.integer[Any]], int]] = []
     for runs in (first, second):
-        found = [runs[run] for run in sorted(common or runs)]
-        paths = tuple(path for path, _ in found)
+        compared = [runs[run] for run in sorted(common or runs)]
+        paths = tuple(path for path, _ in compared)
         if paths not in held:
-            held[paths] = how_often(np.stack([record.hits() for _, record in found]))
+            held[paths] = how_often(np.stack([record.hits() for _, record in compared]))
         often.append((held[paths], len(paths)))
-    (mine, runs_of_mine), (theirs, runs_of_theirs) = often
-    if len(mine) != len(theirs):
+    (first_counts, first_runs), (second_counts, second_runs) = often
+    if len(first_counts) != len(second_counts):
         return None
-    return paired_counts(mine, runs_of_mine, theirs, runs_of_theirs)
+    return paired_counts(first_counts, first_runs, second_counts, second_runs)
 
 
 def fill_ranks(
@@ -132,8 +132,8 @@ def fill_ranks(
 def _rank(
     table: list[list[Cell | None]], section: Sequence[int], column: int, metric: Metric
 ) -> None:
-    here = {i: table[i][column] for i in section}
-    ranked = {i: cell for i, cell in here.items() if cell is not None and cell.ranked}
+    column_cells = {i: table[i][column] for i in section}
+    ranked = {i: cell for i, cell in column_cells.items() if cell is not None and cell.ranked}
     if not ranked:
         return
     digits = metric.digits
@@ -159,17 +159,17 @@ def fill_published(
             continue
         record = next(iter(runs[task].values()))[1]
         low, high = cell.low or 0.0, cell.high or 0.0
-        found = tuple(
+        comparisons = tuple(
             Compared(f, cell.mean - f.accuracy, low <= f.accuracy <= high)
             for f in fitting(figures, record)
         )
-        cells[column] = cell.changed(published=found)
+        cells[column] = cell.changed(published=comparisons)
 
 
 def average_of(cells: Sequence[Cell | None], group: Group) -> float | None:
     """Mean over a group of columns; None where a cell is missing."""
-    here = [cell.mean for cell in (cells[i] for i in group.columns) if cell]
-    return math.fsum(here) / len(here) if len(here) == len(group.columns) else None
+    means = [cell.mean for cell in (cells[i] for i in group.columns) if cell]
+    return math.fsum(means) / len(means) if len(means) == len(group.columns) else None
 
 
 def rank_over_datasets(
@@ -180,7 +180,7 @@ def rank_over_datasets(
 ) -> tuple[list[Row], tuple[Ranks, ...]]:
     """Rank the complete rows of each section over datasets, for each setting."""
     settings = list(dict.fromkeys(task.setting for task in tasks))
-    found = []
+    rankings = []
     for section in sections:
         for setting in settings:
             columns = [i for i, task in enumerate(tasks) if task.setting == setting]
@@ -189,16 +189,16 @@ def rank_over_datasets(
                 for i in section.rows
                 if all((cell := rows[i].cells[c]) and cell.ranked for c in columns)
             ]
-            some = [i for i in section.rows if any(c and c.ranked for c in rows[i].cells)]
-            if len(places) < max(2, len(some) / 2):
+            rated = [i for i in section.rows if any(c and c.ranked for c in rows[i].cells)]
+            if len(places) < max(2, len(rated) / 2):
                 continue  # ranks among the few rows that are complete say nothing of the others
             ranks = _over_datasets([rows[i] for i in places], columns, tasks, metric)
             label = section.label + (f", {setting}" if len(settings) > 1 else "")
-            found.append(Ranks(label, tuple(places), ranks))
+            rankings.append(Ranks(label, tuple(places), ranks))
             if len(settings) == 1:
                 for i, rank in zip(places, ranks.ranks, strict=True):
                     rows[i] = replace(rows[i], rank=rank)
-    return rows, tuple(found)
+    return rows, tuple(rankings)
 
 
 def _over_datasets(

@@ -37,11 +37,11 @@ def best_first(board: Board) -> Board:
 
 def order_of(board: Board) -> list[int]:
     """The places of a board's rows in the order of `best_first`."""
-    found = []
+    places = []
     for section in board.sections:
         merits = _merits(board, section)
-        found += sorted(section.rows, key=merits.__getitem__)
-    return found
+        places += sorted(section.rows, key=merits.__getitem__)
+    return places
 
 
 def _merits(board: Board, section: Section) -> dict[int, tuple[int, float, float]]:
@@ -51,17 +51,17 @@ def _merits(board: Board, section: Section) -> dict[int, tuple[int, float, float
         sum(1 for i in section.rows if (cell := board.rows[i].cells[c]) and cell.ranked)
         for c in columns
     ]
-    found = {}
+    merits = {}
     for i in section.rows:
         cells = [(cell, n) for cell, n in zip(board.rows[i].cells, sizes, strict=True) if cell]
         behind = [(cell.rank - 1) / max(n - 1, 1) for cell, n in cells if cell.rank]
         if not cells:
-            found[i] = 3, 0.0, 0.0
+            merits[i] = 3, 0.0, 0.0
             continue
         mean = board.metric.sign * math.fsum(cell.mean for cell, _ in cells) / len(cells)
         if behind:
             few = int(2 * len(behind) < len(columns))
-            found[i] = few, math.fsum(behind) / len(behind), -mean
+            merits[i] = few, math.fsum(behind) / len(behind), -mean
         else:
-            found[i] = 2, 0.0, -mean
-    return found
+            merits[i] = 2, 0.0, -mean
+    return merits

@@ -47,7 +47,7 @@ def _boards(
         name = names[r.dataset, data_of(r)]
         task = (name, r.encoder, r.setting, r.protocol, r.precision, data_of(r), *r.extra_words())
         groups[task].append(r)
-    found = []
+    titled = []
     for data, group in [(key, part) for key in groups for part in _apart(groups[key])]:
         name, encoder, setting, *_ = data
         title = f"{name} · {encoder} · {setting}"
@@ -55,8 +55,8 @@ def _boards(
         # Renamed where two datasets of the run have one name.
         by_place = {key: r.model_copy(update={"dataset": name}) for key, r in by_place.items()}
         board = by_metric(arrange("", title, "", order, [name], by_place), by_place, metric)
-        found.append((best_first(board), group))
-    return found
+        titled.append((best_first(board), group))
+    return titled
 
 
 def _apart(records: Sequence[Record]) -> list[list[Record]]:
@@ -65,13 +65,13 @@ def _apart(records: Sequence[Record]) -> list[list[Record]]:
     Two bundles of the same test images with other texts, support or scale fill the same cells, and
     one number would stand in the other's place.
     """
-    once = {(r.input_sha256, r.predictions_sha256): r for r in records}
-    left = {str(place): r for place, r in enumerate(once.values())}
+    distinct = {(r.input_sha256, r.predictions_sha256): r for r in records}
+    remaining = {str(place): r for place, r in enumerate(distinct.values())}
     parts: list[list[Record]] = []
-    while left:
-        kept, _ = current(left)
+    while remaining:
+        kept, _ = current(remaining)
         parts.insert(0, list(kept.values()))
-        left = {key: r for key, r in left.items() if key not in kept}
+        remaining = {key: r for key, r in remaining.items() if key not in kept}
     return parts
 
 
@@ -88,13 +88,13 @@ def terminal_table(
     Raises:
         OptionError: If no record has the metric.
     """
-    found = _boards(records, order, metric)
-    titles = Counter(board.title for board, _ in found)
-    hashes = [_hashes(group) if titles[board.title] > 1 else {} for board, group in found]
+    titled = _boards(records, order, metric)
+    titles = Counter(board.title for board, _ in titled)
+    hashes = [_hashes(group) if titles[board.title] > 1 else {} for board, group in titled]
     parts: list[RenderableType] = []
-    for (board, group), mine in zip(found, hashes, strict=True):
-        others = [h for (b, _), h in zip(found, hashes, strict=True) if b.title == board.title]
-        apart = [f"{k} {v}" for k, v in mine.items() if any(h[k] != v for h in others)]
+    for (board, group), own_hashes in zip(titled, hashes, strict=True):
+        others = [h for (b, _), h in zip(titled, hashes, strict=True) if b.title == board.title]
+        apart = [f"{k} {v}" for k, v in own_hashes.items() if any(h[k] != v for h in others)]
         parts += [_heading(board, group, apart), *tables(board)]
         parts.append(several_lines(["", *_below(board)]))
     return parts
@@ -107,8 +107,9 @@ def _hashes(records: Sequence[Record]) -> dict[str, str]:
         "texts": {r.prompts_sha256 for r in records},
         "support": {r.support_sha256 for r in records if r.support_images},
     }
-    found = {what: ", ".join(sorted(h[:6] for h in values)) for what, values in inputs.items()}
-    return found | {"logit scale": ", ".join(f"{s:g}" for s in {r.logit_scale for r in records})}
+    shortened = {what: ", ".join(sorted(h[:6] for h in values)) for what, values in inputs.items()}
+    scales = {r.logit_scale for r in records}
+    return shortened | {"logit scale": ", ".join(f"{scale:g}" for scale in scales)}
 
 
 def html_table(
@@ -134,13 +135,13 @@ def _heading(board: Board, records: Sequence[Record], apart: Sequence[str]) -> R
         spread = ""
     prompts = sorted({r.prompts for r in records})
     common = {column.task.prompts for column in board.columns}
-    own = sorted({row.method for row in board.rows if row.prompts})
+    of_own = sorted({row.method for row in board.rows if row.prompts})
     supports = sorted({r.support for r in records} - {"none"})
     facts = [
         f"test n = {first.n_test}",
         f"{first.num_classes} classes",
         *(f"prompts {name}" for name in (sorted(common - {""}) or prompts)),
-        *([f"prompts of their own: {', '.join(own)}"] if own and common != {""} else []),
+        *([f"prompts of their own: {', '.join(of_own)}"] if of_own and common != {""} else []),
         *(f"support {name}" for name in supports if name != first.setting),
         f"split {first.protocol}",
         *(f"drawn by {rule}" for rule in sorted({r.draw for r in records} - {"", "balanced"})),

@@ -22,8 +22,8 @@ def clean_places(tasks: Sequence[Task], own: Collection[str]) -> list[int | None
         None where the dataset has no clean one, or that was not measured, or more than one column
         is of it.
     """
-    known = set(DATASETS.names()) - set(own)
-    named = {task.dataset for task in tasks} & known
+    registered = set(DATASETS.names()) - set(own)
+    named = {task.dataset for task in tasks} & registered
     cleans = {name: DATASETS.get(name).clean for name in named}
     places: dict[object, list[int]] = defaultdict(list)
     for i, task in enumerate(tasks):
@@ -31,7 +31,7 @@ def clean_places(tasks: Sequence[Task], own: Collection[str]) -> list[int | None
 
     def place(task: Task) -> int | None:
         clean = cleans.get(task.dataset, "")
-        alike = places.get((clean, _beside(task)), []) if clean in known else []
+        alike = places.get((clean, _beside(task)), []) if clean in registered else []
         return alike[0] if len(alike) == 1 else None
 
     return [place(task) for task in tasks]
@@ -48,11 +48,14 @@ def drop(board: Board, row: int, column: int) -> float | None:
     None where one of the two is missing, or the column has no clean one.
     """
     clean = board.columns[column].clean
-    cell, other = (None if c is None else board.rows[row].cells[c] for c in (column, clean))
-    return None if cell is None or other is None else board.metric.sign * (other.mean - cell.mean)
+    cell, clean_cell = (None if c is None else board.rows[row].cells[c] for c in (column, clean))
+    if cell is None or clean_cell is None:
+        return None
+    return board.metric.sign * (clean_cell.mean - cell.mean)
 
 
 def drops(board: Board) -> list[list[float | None]]:
     """`drop` of every row and column; empty where there is none at all."""
-    found = [[drop(board, i, c) for c in range(len(board.columns))] for i in range(len(board.rows))]
-    return found if any(one is not None for row in found for one in row) else []
+    columns = range(len(board.columns))
+    values = [[drop(board, row, column) for column in columns] for row in range(len(board.rows))]
+    return values if any(value is not None for row in values for value in row) else []

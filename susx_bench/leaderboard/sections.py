@@ -47,19 +47,19 @@ def kinds_of(grid: Mapping[RowKey, Mapping[Task, Runs]]) -> dict[RowKey, Kind]:
     A row with nothing to choose is the same number whatever it may look at. It stands in the
     largest section of its regime and kind.
     """
-    found = {}
+    kinds = {}
     for row in grid:
         tuned_on = STRENGTH[row[1].strength]
         seen = list(SEEN).index("support" if tuned_on == "fixed" else tuned_on)
         regime = REGIMES.index(row[1].regime)
-        found[row] = Kind(row[1].trained, regime, row[1].batches, seen)
-    sizes = Counter(found[row] for row, runs in grid.items() if is_tunable(runs))
+        kinds[row] = Kind(row[1].trained, regime, row[1].batches, seen)
+    sizes = Counter(kinds[row] for row, runs in grid.items() if is_tunable(runs))
     for row, runs in grid.items():
-        mine = found[row].apart
-        alike = [kind for kind in sorted(sizes) if kind.apart == mine and kind.seen < _TEST]
+        apart = kinds[row].apart
+        alike = [kind for kind in sorted(sizes) if kind.apart == apart and kind.seen < _TEST]
         if not is_tunable(runs) and alike:
-            found[row] = max(alike, key=sizes.__getitem__)
-    return found
+            kinds[row] = max(alike, key=sizes.__getitem__)
+    return kinds
 
 
 _TEST = list(SEEN).index("test")
@@ -85,14 +85,14 @@ def baseline_row(
     It is of the same section, or has nothing to choose and is apart in nothing else. None for
     itself, and where there is no such row.
     """
-    mine = key[1]
+    kind = key[1]
     if key[0] == baseline:
         return None
 
     def distance(i: int) -> tuple[bool, ...]:
         other = keys[i][1]
         return tuple(
-            getattr(other, name) != getattr(mine, name)
+            getattr(other, name) != getattr(kind, name)
             for name in ("strength", "support", "prompts", "official")
         )
 

@@ -80,10 +80,10 @@ def mean_over_columns(
         The central limit theorem; the variance of a sum over independent test sets.
     """
     sets: dict[Hashable, NDArray[np.float64]] = {}
-    for each, name in zip(scores, images, strict=True):
-        sets[name] = sets[name] + each if name in sets else each
-    mean = math.fsum(float(each.mean()) for each in sets.values()) / len(scores)
-    variances = [float(each.var(ddof=1)) / len(each) for each in sets.values() if len(each) > 1]
+    for column_scores, name in zip(scores, images, strict=True):
+        sets[name] = sets[name] + column_scores if name in sets else column_scores
+    mean = math.fsum(float(sums.mean()) for sums in sets.values()) / len(scores)
+    variances = [float(sums.var(ddof=1)) / len(sums) for sums in sets.values() if len(sums) > 1]
     half = _Z * math.sqrt(math.fsum(variances)) / len(scores)
     return Estimate(mean, mean - half, mean + half)
 
@@ -225,13 +225,13 @@ def ranking(accuracies: NDArray[np.float64]) -> Ranking:
         Demšar, *Statistical comparisons of classifiers over multiple data sets*, JMLR 2006.
     """
     methods, datasets = accuracies.shape
-    each = shared_ranks(accuracies)
-    ranks = tuple(float(rank) for rank in each.mean(1))
+    row_ranks = shared_ranks(accuracies)
+    ranks = tuple(float(rank) for rank in row_ranks.mean(1))
     p = difference = None
-    if methods > 2 and datasets >= FEWEST and np.ptp(each, axis=0).any():
+    if methods > 2 and datasets >= FEWEST and np.ptp(row_ranks, axis=0).any():
         from scipy import stats
 
-        p = float(stats.friedmanchisquare(*each).pvalue)
+        p = float(stats.friedmanchisquare(*row_ranks).pvalue)
         apart = critical_difference(methods, datasets)
         if p < 1 - LEVEL and apart < methods - 1:
             difference = apart

@@ -33,19 +33,19 @@ def pictures(board: Board, records: Mapping[str, Record]) -> list[Picture]:
         records: Its records by their paths, as in `Cell.records`.
     """
     names = row_names(board)
-    found: list[Picture] = []
+    drawn: list[Picture] = []
     families = families_of(board)
     section = largest_section(board)
     for family in families:
-        found += shots_pictures(board, names, section, family)
+        drawn += shots_pictures(board, names, section, family)
     most = [best_columns(board, family) for family in families]
     if sum(map(len, most)) <= LINES_OF_GAIN:
-        found += gain_pictures(board, names, section, families, "")
+        drawn += gain_pictures(board, names, section, families, "")
     else:
         for family in families:
-            found += gain_pictures(board, names, section, [family], family.slug)
-    found += rank_pictures(board, names)
-    found += time_pictures(board, names, section, records)
-    found += class_pictures(board, names, section, families, records)
-    found += confusion_pictures(board, names, section, families, records)
-    return found
+            drawn += gain_pictures(board, names, section, [family], family.slug)
+    drawn += rank_pictures(board, names)
+    drawn += time_pictures(board, names, section, records)
+    drawn += class_pictures(board, names, section, families, records)
+    drawn += confusion_pictures(board, names, section, families, records)
+    return drawn

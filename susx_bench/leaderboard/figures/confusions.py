@@ -53,7 +53,7 @@ def confusion_pictures(
 
 def _pairs(board: Board, title: str, name: str, after: Record, before: Record) -> list[Any]:
     called = class_namer(board, after)
-    known = {(true, answer): count for true, answer, count in before.confusions}
+    counts_before = {(true, answer): count for true, answer, count in before.confusions}
     sizes = {true: n for true, _, n in after.classes}
     seed = f", seed {after.seed}" if after.seed else ""
     return [
@@ -63,7 +63,7 @@ def _pairs(board: Board, title: str, name: str, after: Record, before: Record) -
             [
                 f"{shortened(called(true), 20)} → {shortened(called(answer), 20)}",
                 count,
-                known.get((true, answer)),
+                counts_before.get((true, answer)),
                 sizes[true],
             ]
             for true, answer, count in after.confusions[:CLASSES]
@@ -81,9 +81,9 @@ def _draw_confusions(figure: Figure, data: Any) -> None:
         places = range(len(pairs))
         counts = [pair[1] for pair in pairs]
         handles["best row"] = ax.barh(places, counts, color=COLOURS[5], height=0.66)
-        known = [(y, pair[2]) for y, pair in enumerate(pairs) if pair[2] is not None]
+        zero_shot = [(y, pair[2]) for y, pair in enumerate(pairs) if pair[2] is not None]
         (handles["zero-shot"],) = ax.plot(
-            [count for _, count in known], [y for y, _ in known],
+            [count for _, count in zero_shot], [y for y, _ in zero_shot],
             "o", mfc="none", mec="black", mew=1.4, ms=7,
         )  # fmt: skip
         ax.set_yticks(places, [pair[0] for pair in pairs], fontsize=8)
@@ -95,7 +95,7 @@ def _draw_confusions(figure: Figure, data: Any) -> None:
                 f"{count} of {n}", (0, y), xytext=(3, 0), textcoords="offset points",
                 va="center", fontsize=7.5,
             )  # fmt: skip
-        most = max([*counts, *(count for _, count in known)])
+        most = max([*counts, *(count for _, count in zero_shot)])
         ax.set_xlim(0, 1.08 * most)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_title(shortened(f"{title}: {who}", 74), loc="right")  # above long names

@@ -73,8 +73,8 @@ def best_rows(board: Board, section: Section, families: Sequence[Family]) -> tup
 
 def class_namer(board: Board, record: Record) -> Callable[[str], str]:
     """What a class of a record is called: as it is there, unless the board knows a name for it."""
-    known = board.classnames.get(record.dataset, ()) if record.protocol == "bundle" else ()
-    names = {f"class {label}": name for label, name in enumerate(known)}
+    classnames = board.classnames.get(record.dataset, ()) if record.protocol == "bundle" else ()
+    names = {f"class {label}": name for label, name in enumerate(classnames)}
     return lambda name: names.get(name, name)
 
 

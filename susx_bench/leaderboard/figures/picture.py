@@ -63,12 +63,12 @@ class Picture:
                 engine.execute(figure)
             figure.set_layout_engine("none")  # laid out once, and not once a format
             svg, png = io.BytesIO(), io.BytesIO()
-            said = {"Description": f"drawn from {self.digest}"}
+            metadata = {"Description": f"drawn from {self.digest}"}
             # Neither dates nor versions: they would change without the picture. `savefig` would
             # draw everything once more for the layout.
-            agg.print_png(png, metadata=said | {"Software": None})
+            agg.print_png(png, metadata=metadata | {"Software": None})
             vectors: Any = FigureCanvasSVG(figure)
-            vectors.print_svg(svg, metadata=said | {"Creator": None, "Date": None})
+            vectors.print_svg(svg, metadata=metadata | {"Creator": None, "Date": None})
             return {f"{self.name}.svg": svg.getvalue(), f"{self.name}.png": png.getvalue()}
 
 
@@ -83,5 +83,5 @@ def _rounded(value: Any) -> Any:
 
 def drawn_from(content: bytes) -> str:
     """The `Picture.digest` that a file names; empty where it names none."""
-    found = re.search(rb"drawn from ([0-9a-f]{64})", content)
-    return found[1].decode() if found else ""
+    match = re.search(rb"drawn from ([0-9a-f]{64})", content)
+    return match[1].decode() if match else ""

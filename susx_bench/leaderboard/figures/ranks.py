@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 def rank_pictures(board: Board, names: Sequence[str]) -> list[Picture]:
     """One for each section whose ranks mean something: see `statistics.Ranking.difference`."""
-    found = []
+    drawn = []
     for number, ranked in enumerate(board.ranks, start=1):
         ranking = ranked.ranking
         if ranking.difference is None:
             continue
         order = sorted(zip(ranking.ranks, (names[i] for i in ranked.rows), strict=True))
         n = len(order)
-        whose = f" · {ranked.label}" if len(board.ranks) > 1 else ""
+        label = f" · {ranked.label}" if len(board.ranks) > 1 else ""
         data = {
-            "heading": f"Average ranks over {ranking.datasets} datasets{whose}",
+            "heading": f"Average ranks over {ranking.datasets} datasets{label}",
             "ranks": order,
             "difference": ranking.difference,
             "p": ranking.p,
@@ -40,12 +40,12 @@ def rank_pictures(board: Board, names: Sequence[str]) -> list[Picture]:
         )
         name = f"{board.name}-ranks" + (f"-{number}" if len(board.ranks) > 1 else "")
         height = 1.35 + 0.23 * math.ceil(n / 2)
-        found.append(
+        drawn.append(
             Picture(
                 name, str(data["heading"]).partition("\n")[0], text, 8.4, height, data, _draw_ranks
             )
         )
-    return found
+    return drawn
 
 
 def _draw_ranks(figure: Figure, data: Any) -> None:
@@ -55,20 +55,20 @@ def _draw_ranks(figure: Figure, data: Any) -> None:
     ranks, names = zip(*data["ranks"], strict=True)
     n = len(ranks)
     cliques = _cliques(ranks, data["difference"])
-    left = math.ceil(n / 2)
+    half = math.ceil(n / 2)
     top = 0.55 + 0.34 * len(cliques)  # the names begin below the bars
     span = max(n - 1, 1)
     ax.plot([1, n], [0, 0], color="black", lw=1.2)
     for tick in range(1, n + 1):
-        told = tick in data["ticks"]
-        ax.plot([tick, tick], [0, -0.16 if told else -0.08], color="black", lw=1.2)
-        if told:
+        labelled = tick in data["ticks"]
+        ax.plot([tick, tick], [0, -0.16 if labelled else -0.08], color="black", lw=1.2)
+        if labelled:
             ax.text(tick, -0.28, f"{tick}", ha="center", va="bottom")
     ax.plot([1, 1 + data["difference"]], [-1.35, -1.35], color=UP, lw=2.4, solid_capstyle="butt")
     label = f"critical difference {data['difference']:.2f}"
     ax.text(1, -1.5, label, color=UP, ha="left", va="bottom")
     for i, (rank, name) in enumerate(zip(ranks, names, strict=True)):
-        on_left = i < left
+        on_left = i < half
         y = top + 0.62 * (i if on_left else n - 1 - i)
         x = 1 - 0.04 * span if on_left else n + 0.04 * span
         ax.plot([rank, rank, x], [0, y, y], color="#777777", lw=0.9)
@@ -83,14 +83,14 @@ def _draw_ranks(figure: Figure, data: Any) -> None:
             color=DOWN, lw=4, solid_capstyle="round",
         )  # fmt: skip
     ax.set_xlim(1 - 0.62 * span, n + 0.62 * span)
-    ax.set_ylim(top + 0.62 * (left - 1) + 0.5, -2.3)
+    ax.set_ylim(top + 0.62 * (half - 1) + 0.5, -2.3)
 
 
 def _cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
     """Longest runs of sorted ranks within the difference, at least two each."""
-    found: list[tuple[int, int]] = []
+    cliques: list[tuple[int, int]] = []
     for first in range(len(ranks)):
         last = max(i for i in range(len(ranks)) if ranks[i] - ranks[first] <= difference)
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
+        if last > first and (not cliques or last > cliques[-1][1]):
+            cliques.append((first, last))
+    return cliques

@@ -32,16 +32,16 @@ def families_of(board: Board) -> list[Family]:
         groups[column.task[:7]].append(place)
     fields = Task._fields[:7]
     varying = [i for i in range(7) if len({key[i] for key in groups}) > 1]
-    found: list[Family] = []
+    families: list[Family] = []
     for key, places in groups.items():
         first = board.columns[places[0]].task
         label = " · ".join(shortened(f"{key[i]}", 32) for i in varying if key[i])
         whole = label or " · ".join(dict.fromkeys([shortened(first.encoder, 32), first.setting]))
         slug = "".join("-" + folder_name(f"{fields[i]}-{key[i]}") for i in varying if key[i])
-        if any(slug == other.slug for other in found):  # names that differ where a file's cannot
+        if any(slug == other.slug for other in families):  # names that differ where a file's cannot
             slug += f"-{sha256_json(key)[:8]}"
-        found.append(Family(whole, label, slug, places))
-    return found
+        families.append(Family(whole, label, slug, places))
+    return families
 
 
 def row_names(board: Board) -> list[str]:
@@ -163,8 +163,8 @@ def best_columns(board: Board, family: Family) -> list[int]:
     best: dict[tuple[object, ...], int] = {}
     for column in family.columns:
         task = board.columns[column].task
-        other = best.get(task[8:])
-        if other is None or task.shots > board.columns[other].task.shots:
+        chosen = best.get(task[8:])
+        if chosen is None or task.shots > board.columns[chosen].task.shots:
             best[task[8:]] = column
     return list(best.values())
 

@@ -61,8 +61,8 @@ def shots_pictures(
     for key, shots in by_task.items():
         lines = {}
         for i in rows:
-            here = [(s, board.rows[i].cells[shots[s]]) for s in sorted(shots)]
-            lines[i] = [[s, c.mean, c.low, c.high] for s, c in here if c]
+            cells_by_shots = [(s, board.rows[i].cells[shots[s]]) for s in sorted(shots)]
+            lines[i] = [[s, c.mean, c.low, c.high] for s, c in cells_by_shots if c]
         panels.append((shortened(str(key[0]), 30), lines))
     panels = [panel for panel in panels if any(panel[1].values())]
     floors = [

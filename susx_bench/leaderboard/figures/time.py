@@ -67,10 +67,10 @@ def time_pictures(
     zero = names[board.zero_shot] if board.zero_shot is not None else ""
     named = [point[0] for point in shown]
     if len(shown) > NAMED:
-        own = [name for name, row in zip((p[0] for p in points), rows, strict=True) if row.own]
+        own_names = [point[0] for point, row in zip(points, rows, strict=True) if row.own]
         best_of_all = max(shown, key=lambda point: point[2])[0]
-        wanted = dict.fromkeys([*front, *own, best_of_all, zero])
-        named = [name for name in wanted if name and name not in hidden]
+        candidates = dict.fromkeys([*front, *own_names, best_of_all, zero])
+        named = [name for name in candidates if name and name not in hidden]
     device = shortened(devices.pop(), 44)
     hollow = " Hollow: not ranked." if any(look.hollow for *_, look in shown) else ""
     if len(columns) < len(board.columns):

@@ -59,13 +59,13 @@ def as_csv(board: Board) -> str:
             if cell is not None:
                 line |= _fields(cell, f"{base.label} {base.tuning}" if base else "")
                 line["marks"] += column.marks
-            here = {name: value for name, value in line.items() if name in more or name not in OPEN}
-            writer.writerow({name: _plain(value) for name, value in here.items()})
+            names = [name for name in line if name in more or name not in OPEN]
+            writer.writerow({name: _plain(line[name]) for name in names})
     return out.getvalue()
 
 
 def _fields(cell: Cell, baseline: str) -> dict[str, object]:
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         **cell.numbers,
         "sd": cell.spread,
         "tail": cell.tail,
@@ -84,7 +84,7 @@ def _fields(cell: Cell, baseline: str) -> dict[str, object]:
     }
     if cell.published:
         best = cell.published[0]
-        found |= {
+        fields |= {
             "published": f"{best.figure.accuracy:g}",
             "difference": best.difference,
             "inside": best.inside,
@@ -92,7 +92,7 @@ def _fields(cell: Cell, baseline: str) -> dict[str, object]:
                 f"{p.figure.source} {p.figure.accuracy:g}" for p in cell.published
             ),
         }
-    return found
+    return fields
 
 
 def _p(p: float | None) -> str | None:

@@ -63,9 +63,9 @@ def notes(board: Board) -> list[str]:
             "Robustness: the points that a number is worse by than that of the clean test set with "
             "the same classes, under the same encoder, prompts and support."
         )
-    if own := sorted({row.method for row in board.rows if row.prompts == row.method}):
-        read = "reads prompts of its" if len(own) == 1 else "read prompts of their"
-        lines.append(f"{', '.join(own)} {read} own.")
+    if own_prompts := sorted({row.method for row in board.rows if row.prompts == row.method}):
+        verb = "reads prompts of its" if len(own_prompts) == 1 else "read prompts of their"
+        lines.append(f"{', '.join(own_prompts)} {verb} own.")
     lines += _rank_notes(board)
     if any(cell.published for cell in cells):
         lines.append(
@@ -80,8 +80,8 @@ def notes(board: Board) -> list[str]:
         lines[-1] += " `susx-bench records prune` removes what is left out."
     if board.absent:
         lines.append(board.absent)
-    made = counted(board.records, "record")
-    lines.append(f"Made from {made} by susx-bench leaderboard build.")
+    count = counted(board.records, "record")
+    lines.append(f"Made from {count} by susx-bench leaderboard build.")
     return lines
 
 
@@ -103,9 +103,9 @@ def same_draws(board: Board) -> list[str]:
 
 def same_draw(seeds: Sequence[int], where: Sequence[str]) -> str:
     """That some seeds drew the same images, as a sentence."""
-    told = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+    listed = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
     on = f" on {', '.join(where)}" if where else ""
-    return f"Seeds {told} drew the same images{on}: they are one run."
+    return f"Seeds {listed} drew the same images{on}: they are one run."
 
 
 def _rank_notes(board: Board) -> list[str]:

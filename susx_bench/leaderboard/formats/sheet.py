@@ -65,15 +65,15 @@ def sheets(board: Board, *, short: bool = False) -> list[Sheet]:
             one number in all columns, and the blank before an arrow.
     """
     parts = _parts(board)
-    found = [_numbers(board, part, titled=len(parts) > 1, short=short) for part in parts]
+    tables = [_numbers(board, part, titled=len(parts) > 1, short=short) for part in parts]
     if fallen := drops(board):
-        found += [_robustness(board, group, fallen) for group in board.groups]
-        found = [sheet for sheet in found if sheet.numbers]
+        tables += [_robustness(board, group, fallen) for group in board.groups]
+        tables = [sheet for sheet in tables if sheet.numbers]
     if ranked := [ranks for ranks in board.ranks if ranks.ranking.datasets > 1]:
-        found.append(_ranks(board, ranked))
+        tables.append(_ranks(board, ranked))
     if any(cell.published for row in board.rows for cell in row.cells if cell):
-        found.append(_published(board))
-    return found
+        tables.append(_published(board))
+    return tables
 
 
 def _parts(board: Board) -> list[list[int]]:
@@ -115,10 +115,10 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool, short: bool) ->
     zero = board.zero_shot
     sections = []
     for section in board.sections:
-        here = [rows[i] for i in section.rows]
+        section_rows = [rows[i] for i in section.rows]
         if zero is not None and zero not in section.rows:
-            here.append([item._replace(place=0) for item in rows[zero]])
-        sections.append((section.label, here))
+            section_rows.append([item._replace(place=0) for item in rows[zero]])
+        sections.append((section.label, section_rows))
     if len(sections) == 1:
         sections = [("", rows)]
     return Sheet(title, ["method", "tuned on", *head], sections, len(head))

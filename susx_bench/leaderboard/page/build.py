@@ -61,10 +61,10 @@ def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
             `listed`.
     """
     drawn = [pictures_of(board, records) for board, records in shown]
-    found = _written(shown, drawn, there)
+    content = _written(shown, drawn, there)
     for (board, _), pictures in zip(shown, drawn, strict=True):
-        found |= listed.draw(board.name, pictures, there)
-    return found
+        content |= listed.draw(board.name, pictures, there)
+    return content
 
 
 def differences(shown: Sequence[Shown], there: There, data: Collection[str] = ()) -> list[str]:
@@ -161,13 +161,13 @@ def _kept(there: There, anew: Collection[str]) -> dict[str, _Data]:
     No text of JSON has a ``<`` in it, see `susx_bench.leaderboard.page.data`.
     """
     page = (there(INDEX) or b"").decode(errors="replace")
-    found = dict(re.findall(_ELEMENT.format("([a-z0-9-]+)", "([^<]*)"), page))
+    elements = dict(re.findall(_ELEMENT.format("([a-z0-9-]+)", "([^<]*)"), page))
     kept = {}
-    for name in re.findall(r'"name":"([a-z0-9-]+)"', found.get("boards", "")):
+    for name in re.findall(r'"name":"([a-z0-9-]+)"', elements.get("boards", "")):
         if name in anew:
             continue
         texts = [
-            found.get(f"{what}-{name}") or _beside(what, name, there) for what in _Data._fields
+            elements.get(f"{what}-{name}") or _beside(what, name, there) for what in _Data._fields
         ]
         path = re.search(r'"records":\[\n\["([^"]+)"', texts[1])
         if texts[0] and path and there(path[1]) is not None:

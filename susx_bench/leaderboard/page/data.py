@@ -73,7 +73,7 @@ def board_json(board: Board, records: Mapping[str, Record], pictures: Sequence[P
         "groups": [{"label": g.label, "columns": list(g.columns)} for g in board.groups],
         "rows": [_row(i, row, places, sections) for i, row in enumerate(board.rows)],
         "metrics": [
-            *(found for metric in METRICS.values() if (found := _metric(board, records, metric))),
+            *filter(None, (_metric(board, records, metric) for metric in METRICS.values())),
             *_robustness(board),
         ],
         "answers": [_answer(answer) for answer in answers(board, records)],
@@ -160,7 +160,7 @@ def _metric(board: Board, records: Mapping[str, Record], metric: Metric) -> dict
     if metric is board.metric:
         return value
     try:
-        other = by_metric(board, records, metric)
+        board_of_metric = by_metric(board, records, metric)
     except OptionError:
         return None
     rows = [
@@ -169,9 +169,10 @@ def _metric(board: Board, records: Mapping[str, Record], metric: Metric) -> dict
             [_round(average) for average in row.averages],
             [cell and [_round(getattr(cell, name)) for name in _OF_METRIC] for cell in row.cells],
         ]
-        for row in other.rows
+        for row in board_of_metric.rows
     ]
-    return value | {"order": order_of(other), "blank": list(other.unmeasured), "rows": rows}
+    unmeasured = list(board_of_metric.unmeasured)
+    return value | {"order": order_of(board_of_metric), "blank": unmeasured, "rows": rows}
 
 
 _OF_METRIC = ("mean", "low", "high", "spread", "rank", "place")
@@ -288,8 +289,8 @@ def _record(path: str, r: Record, versions: int) -> list[Any]:
         **{key: getattr(r.search, key) for key in ("settings", "images", "score", "space")},
         **{key: getattr(r.search, key) for key in ("note", "ties", "near")},
     }  # fmt: skip
-    values = (value[field] for field in FIELDS)
-    return [round(each, 9) if isinstance(each, float) else each for each in values]
+    fields = (value[field] for field in FIELDS)
+    return [round(field, 9) if isinstance(field, float) else field for field in fields]
 
 
 def _round(value: Any) -> Any:

@@ -57,7 +57,7 @@ def draw(board: str, pictures: Sequence[Picture], there: There) -> dict[str, byt
             is, and any other is drawn.
     """
     listed = _read(board, there)
-    found: dict[str, bytes] = {}
+    content_by_path: dict[str, bytes] = {}
     entries: dict[str, dict[str, str]] = {}
     for picture in pictures:
         paths = paths_of(picture)
@@ -65,9 +65,9 @@ def draw(board: str, pictures: Sequence[Picture], there: There) -> dict[str, byt
         if any(listed.get(path) != _entry(picture.digest, files[path]) for path in paths):
             drawn = picture.files()
             files = {path: drawn[path.removeprefix(f"{PICTURES}/")] for path in paths}
-        found |= files
+        content_by_path |= files
         entries |= {path: _entry(picture.digest, content) for path, content in files.items()}
-    return found | {name_of(board): _text(entries)}
+    return content_by_path | {name_of(board): _text(entries)}
 
 
 def _text(entries: dict[str, dict[str, str]]) -> bytes:
