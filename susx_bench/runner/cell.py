@@ -43,8 +43,8 @@ class Cell:
         batches: `Batches` in which the method gets the test set; empty for the whole test set, or
             if the method does not depend on them.
         plugins: Packages of a plugin's method, with their versions; empty for one of ours.
-        no_prompts: Why the prompts that the method brings are missing; empty if it has them or brings
-            none. If they are missing, the task falls back to the user's prompts.
+        no_prompts: Why the prompts that the method brings are missing; empty if it has them or
+            brings none. If they are missing, the task falls back to the user's prompts.
         extras: `susx_bench.options.recorded.Extras` that are set. They are part of the input hash
             and of the record.
         given: `Record.given`.
