@@ -1,4 +1,4 @@
-"""What a suite asks for and its records do not have."""
+"""Name the data that a suite requests and its records lack."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LONGEST = 2000  # bytes of a reason
 
 
 def absent(suite: Suite, records: Iterable[Record]) -> str:
-    """Name the datasets of a suite that no record is of, in a sentence; empty without such.
+    """Name the datasets of a suite without a record, in a sentence; empty if there are none.
 
-    A bundle is known by its name alone, which its records need not have: see `failures`.
+    Bundles are left out, since their records may have another name: see `failures`.
 
     Args:
         suite: The suite.
@@ -41,9 +41,9 @@ def absent(suite: Suite, records: Iterable[Record]) -> str:
 
 
 def unnamed(suite: Suite, records: Mapping[str, Record]) -> list[str]:
-    """The bundles of a suite after which no record is called: of these there may be none.
+    """The bundles of a suite whose name no record has: they may have no records.
 
-    Empty where records are of data that none of its files is called after.
+    Empty if records have a name that no file of the suite has.
     """
     names = {record.dataset for record in records.values() if record.protocol == "bundle"}
     files = dict.fromkeys(path for run in suite.run for path in run.features or ())
@@ -54,7 +54,7 @@ def unnamed(suite: Suite, records: Mapping[str, Record]) -> list[str]:
 
 
 def failures(root: Path) -> list[str]:
-    """Why cells of a folder of records were not measured, or not listed, a line each."""
+    """Why cells of a folder of records were not measured or not listed, one line each."""
     return [_first_line(mark) for mark in sorted(root.rglob(f"*{SUFFIX}"))]
 
 

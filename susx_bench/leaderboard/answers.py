@@ -1,4 +1,4 @@
-"""Which method is best, by how much and how surely: one answer per section and number of shots."""
+"""Name the best method, its lead and an interval: one answer per section and number of shots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Scores = Callable[[int, int], NDArray[np.float64]]
 
 
 class Level(NamedTuple):
-    """What a stranger knows of a task; `shots` is 0 without labelled images per class."""
+    """The setting and shots that an answer is for; `shots` is 0 without labelled images."""
 
     setting: str
     shots: int
@@ -28,16 +28,16 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Standing:
-    """A row in an answer. All of it is over the answer's columns.
+    """A row in an answer. All its numbers are over the answer's columns.
 
     Attributes:
         row: Place in `Board.rows`.
         ranked: Whether all of its numbers are ranked.
         accuracy: Mean accuracy, percent.
-        seconds: Of one cell, from features in memory to all predictions; None where the rows
+        seconds: Seconds per cell, from features in memory to all predictions; None if the rows
             were measured on several devices.
-        over_zero_shot: Points more than zero-shot; None for itself and without it.
-        behind: Points more than the best row, negative for less; None for itself.
+        over_zero_shot: Points above zero-shot; None for zero-shot's own row and without zero-shot.
+        behind: Points above the best row, negative for less; None for the best row.
     """
 
     row: int
@@ -50,16 +50,16 @@ class Standing:
 
 @dataclass(frozen=True)
 class Answer:
-    """The rows of a section on columns that all of them have.
+    """The rows of a section, compared on columns that all of them have.
 
     Attributes:
         section: Place in `Board.sections`.
-        level: Of the columns.
+        level: Level of the columns.
         columns: Places in `Board.columns`.
         of: Number of columns of the level.
-        device: Where all of it was measured; empty for several devices.
-        rows: The ranked rows, the best first, then those that are not ranked.
-        left_out: Rows that are ranked on some columns of the level, and not on all of `columns`.
+        device: The device on which all rows were measured; empty for several devices.
+        rows: The ranked rows, the best first, then the rows that are not ranked.
+        left_out: Rows that are ranked on some columns of the level, but not on all of `columns`.
     """
 
     section: int
@@ -72,11 +72,10 @@ class Answer:
 
 
 def answers(board: Board, records: Mapping[str, Record]) -> list[Answer]:
-    """The answers that a board can give; none for a section in which nothing is ranked.
+    """The answers that a board can give; none for a section without ranked rows.
 
-    Rows are compared by their mean accuracy over `compared_columns` of a level, which all of them
-    have. An interval is over test images: how far other images may move it. The support sets are
-    those that were drawn.
+    Rows are compared by their mean accuracy over the `compared_columns` of a level, which all of
+    them have. An interval is over test images, with the support sets fixed.
     """
     levels = sorted({Level(c.task.setting, c.task.shots) for c in board.columns})
     possible = []
@@ -94,7 +93,7 @@ def answers(board: Board, records: Mapping[str, Record]) -> list[Answer]:
 
 
 def _scores(board: Board, records: Mapping[str, Record]) -> Scores:
-    """Scores that are counted once for each row and column, and kept as one byte per image."""
+    """A cache of scores: computed once per row and column, kept as one byte per image."""
 
     @cache
     def counts(row: int, column: int) -> tuple[NDArray[np.integer[Any]], int]:
@@ -137,7 +136,7 @@ def _answer(
 
     order = sorted(full, key=lambda i: (i not in ranked, -round(accuracy(i), 9), i))
     if zero is not None and zero not in full and all(_cell(board, zero, k) for k in columns):
-        order.append(zero)  # of another section: from where all start, and with nothing to choose
+        order.append(zero)  # it may be of another section: all rows are compared with it
     runs = {i: [records[p] for p in _paths(_cell(board, i, k) for k in columns)] for i in order}
     devices = {r.device for row_runs in runs.values() for r in row_runs}
     device = devices.pop() if len(devices) == 1 else ""
@@ -177,19 +176,19 @@ def _paths(cells: Iterable[Cell | None]) -> list[str]:
 
 
 def seconds_of(runs: Sequence[Record]) -> float:
-    """Mean seconds of some runs, from features in memory to all predictions, search included."""
+    """Mean seconds of runs, from features in memory to all predictions, search included."""
     return math.fsum(r.seconds.search + r.seconds.predict for r in runs) / len(runs)
 
 
 def compared_columns(rows: Sequence[Row], columns: Sequence[int] | None = None) -> list[int]:
-    """Columns of a mean: those on which most rows are ranked, all if it is all the same.
+    """The columns to average over: those on which most rows are ranked.
 
-    Of the sets that begin with the columns of most ranked rows it is the one with most numbers of
-    rows that are ranked on all of it.
+    Columns are added in the order of their number of ranked rows. Of the sets that arise, the one
+    with the most cells of rows that are ranked on the whole set is chosen; the largest of equals.
 
     Args:
-        rows: What is compared.
-        columns: Of which columns; all unless said.
+        rows: The rows to compare.
+        columns: The columns to choose from; None for all.
     """
     among = range(len(rows[0].cells)) if columns is None else columns
     ranked = {

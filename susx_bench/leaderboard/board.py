@@ -1,6 +1,6 @@
-"""A leaderboard as plain data: everything a table, a page or a picture shows.
+"""A leaderboard as plain data: everything that a table, a page or a picture shows.
 
-Every format is drawn from a `Board` and computes nothing of its own; `make.make` makes one from
+Every format draws a `Board` and computes no numbers of its own; `make.make` makes a board from
 records.
 """
 
@@ -16,7 +16,7 @@ from susx_bench.leaderboard.published import Figure
 from susx_bench.leaderboard.statistics import Ranking
 
 STRENGTH = ("fixed", "published", "support", "few-val", "val", "test")
-"""Tunings by how much they have seen."""
+"""Tunings in the order of how many labels they see."""
 
 TOLD = {
     "fixed": "one fixed setting",
@@ -26,7 +26,7 @@ TOLD = {
     "val": "tuned on the val labels",
     "test": "tuned on the test labels: upper bounds, not ranked",
 }
-"""Tunings in words."""
+"""Texts for tunings."""
 
 REGIMES = ("inductive", "transductive", "streaming")
 
@@ -40,14 +40,14 @@ MARKS = {
     "ᵍ": "trained by gradient steps on the support set: compared with trained methods only",
     "§": "another split than the published one",
 }
-"""What each mark means."""
+"""The meaning of each mark."""
 
 UNRANKED = "†‡‖¶"
-"""Marks of numbers that are compared with no other; they belong to the tuning."""
+"""Marks of numbers that are not ranked; they come from the tuning."""
 
 
 def saw(regime: str, batches: str) -> str:
-    """What of the test set a method sees for one answer; empty where it is the image alone."""
+    """The part of the test set that a method sees for one answer; empty if only the image."""
     if regime == "streaming":
         return "the test images before it"
     if regime == "transductive":
@@ -59,11 +59,10 @@ def saw(regime: str, batches: str) -> str:
 
 
 class Task(NamedTuple):
-    """What the numbers of one column have in common.
+    """The properties that all numbers of a column share.
 
-    `also` says the options of `susx_bench.options.recorded.Extras` that are set; empty for none.
-    `dataset` is the name by which `dataset_names` tells it from the others, and `data` is its
-    `data_of`.
+    `also` lists the options of `susx_bench.options.recorded.Extras` that are set; empty for none.
+    `dataset` is the unique name that `dataset_names` gives it, and `data` is its `data_of`.
     """
 
     encoder: str
@@ -86,12 +85,12 @@ class Column:
     """One column.
 
     Attributes:
-        task: What its numbers have in common. `support` is ``none`` and `shots` 0 where no method
-            in it looks at labelled images. `prompts` and `support` are empty where the board has
-            several: then they belong to the row. `shots` is 0 for a support set of class names
-            that is used whole.
-        label: Shortest text that tells it from the other columns.
-        marks: ``§`` for another split than the published one; data of the user's own has none.
+        task: The properties that its numbers share. `support` is ``none`` and `shots` 0 if no
+            method in it looks at labelled images. `prompts` and `support` are empty if the board
+            has several of them, since they then belong to the row. `shots` is 0 for a support set
+            of class names that is used whole.
+        label: Shortest text that distinguishes it from the other columns.
+        marks: ``§`` for another split than the published one; none for the user's own data.
         clean: Place in `Board.columns` of the clean test set with the same classes, see
             `robustness.clean_places`; None without one.
     """
@@ -103,18 +102,18 @@ class Column:
 
     @property
     def whole(self) -> str:
-        """The label with the dataset, also where all columns are of one."""
+        """The label with the dataset, even if all columns have the same dataset."""
         name = self.task.dataset
         return self.label if self.label.startswith(name) else f"{name}, {self.label}"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Columns that differ in the dataset only: what an average goes over.
+    """Columns that differ only in the dataset, over which an average is taken.
 
     Attributes:
-        label: What they have in common that other groups have not; empty for the only group.
-        columns: Places in `Board.columns`, one a dataset.
+        label: The properties that distinguish the group from others; empty for the only group.
+        columns: Places in `Board.columns`, one per dataset.
     """
 
     label: str
@@ -126,9 +125,9 @@ class Compared:
     """A published figure beside ours.
 
     Attributes:
-        figure: What was published, and where.
-        difference: Ours minus theirs, in points.
-        inside: Whether theirs lies inside our 95 % interval.
+        figure: The published figure and its source.
+        difference: Our number minus the published one, in points.
+        inside: Whether the published number lies inside our 95 % interval.
     """
 
     figure: Figure
@@ -141,28 +140,28 @@ class Cell:
     """A measured number.
 
     Attributes:
-        mean: What the board shows, `Board.metric`, mean over the runs, unrounded.
-        numbers: The same of every metric, by name; None where a run has none.
+        mean: Mean of `Board.metric` over the runs, unrounded.
+        numbers: Means of all metrics, by name; None if a run lacks the metric.
         spread: Standard deviation over the runs; None for one run.
-        tail: Mean of the worst tenth of the runs, where `TAIL_RUNS` or more differ in their order
-            of the test images; else None.
-        low: Lower end of the 95 % interval: Wilson's for one run, Student's over several; None
-            for one run of what is no share of the test images.
-        high: Its upper end.
-        seeds: Seed of each run, as many as there are runs; 0 where nothing is drawn.
+        tail: Mean of the worst tenth of the runs, if `TAIL_RUNS` or more differ in their order of
+            the test images; else None.
+        low: Lower end of the 95 % interval: Wilson's for one run, Student's over several; None for
+            one run of a metric that is no share of the test images.
+        high: Upper end of the interval.
+        seeds: Seed of each run; 0 if nothing is drawn.
         orders: Seed of each run's order of the test images; 0 for the order of the split.
-        alike: Seeds that drew the same images, the first of which is among `seeds`: one run.
-        records: Path of each run's record, from the leaderboards' folder.
-        marks: Those of `MARKS` that concern the cell, without the column's.
-        ranked: Whether it is compared with the others of its section: none of `UNRANKED`.
+        alike: Seeds that drew the same images and count as one run; the first is among `seeds`.
+        records: Path of each run's record, relative to the leaderboards' folder.
+        marks: The marks of the cell, without the column's.
+        ranked: Whether it is compared with others of its section: it has no mark of `UNRANKED`.
         rank: Rank among the ranked cells of its column and section, ties shared; None if not
             ranked.
         place: 1 for the best and 2 for the second of its section as printed, with one decimal;
-            else 0, and where the section has no other.
+            else 0, also if it is the only cell of its section.
         gain: Mean minus the baseline's, in the metric's unit; None without a baseline.
-        p: Two-sided p of `statistics.paired` against the baseline; None without one, or where
-            they have not seen the same test images; of the accuracy alone.
-        p_holm: The same, adjusted for all tests of the board.
+        p: Two-sided p of `statistics.paired` against the baseline, for the accuracy; None without
+            a baseline, or if their test images differ.
+        p_holm: The p adjusted for all tests of the board.
         published: Published figures that fit, the most primary first.
     """
 
@@ -186,9 +185,9 @@ class Cell:
     published: tuple[Compared, ...] = ()
 
     def changed(self, **values: Any) -> Cell:
-        """The same with other values for some fields: a board takes it hundreds of thousand times.
+        """A copy with some fields replaced: `dataclasses.replace` in a fifth of the time.
 
-        It is `dataclasses.replace` in a fifth of the time, as no value is computed from another.
+        A board calls it hundreds of thousands of times.
         """
         copy = object.__new__(Cell)
         vars(copy).update(vars(self), **values)
@@ -201,23 +200,22 @@ class Row:
 
     Attributes:
         method: Its name.
-        tuned_on: What chose its hyper-parameters.
-        tunable: Whether there were any to choose.
+        tuned_on: The labels that chose its hyper-parameters.
+        tunable: Whether it had any to choose.
         official: Whether it is the authors' public code.
         regime: ``inductive``, ``transductive`` or ``streaming``.
         trained: Whether it takes gradient steps.
-        own: Whether the method comes from a file or a package of the user's.
-        batches: How a transductive method got the test set, as in `Record`.
-        prompts: What its text encoder read; empty where it is what the columns say.
-        support: Its support set; empty where the columns say it, or without one.
+        own: Whether the method comes from a file or a package of the user.
+        batches: Batches in which a transductive method got the test set, as in `Record`.
+        prompts: Its prompts; empty if the columns name them.
+        support: Its support set; empty if the columns name it, or without support.
         marks: Marks that all its cells have.
         baseline: Place in `Board.rows` of the row it is compared with, in the same section; None
-            for none.
-        cells: One a column; None is a blank.
-        averages: Mean over each group of `Board.groups`; None where a cell is missing.
-        rank: Average rank over datasets within its section; None for a row that is not complete
-            or not ranked, where most others of the section are not, and where the columns are of
-            several settings.
+            without one.
+        cells: One cell per column; None for a blank.
+        averages: Mean over each group of `Board.groups`; None if a cell is missing.
+        rank: Average rank over datasets within its section; None if the row is incomplete or not
+            ranked, if most rows of the section are, or if the columns have several settings.
     """
 
     method: str
@@ -238,7 +236,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The method as a person reads it."""
+        """The name of the method for people."""
         parts = [self.method + (" (official code)" if self.official else "")]
         parts += [self.support] if self.support else []
         parts += [f"prompts {self.prompts}"] if self.prompts not in ("", self.method) else []
@@ -247,18 +245,18 @@ class Row:
 
     @property
     def repeats(self) -> bool:
-        """Whether several columns show one and the same number, as of a method without support."""
+        """Whether several columns show the same measurement, as for a method without support."""
         first, *others = [cell.records for cell in self.cells if cell] or [()]
         return bool(others) and all(records == first for records in others)
 
     @property
     def saw(self) -> str:
-        """What of the test set it sees for one answer; empty where it is the image alone."""
+        """The part of the test set that it sees for one answer; empty if only the image."""
         return saw(self.regime, self.batches)
 
     @property
     def tuning(self) -> str:
-        """What chose the hyper-parameters, as a person reads it."""
+        """The tuning for people."""
         return self.tuned_on if self.tunable else "–"
 
 
@@ -266,11 +264,11 @@ class Row:
 class Section:
     """Rows that are compared with one another.
 
-    They are of one regime, all trained or all training-free, and were allowed to see the same.
+    They have one regime, are all trained or all training-free, and may see the same labels.
 
     Attributes:
-        label: What they have in common, for people.
-        rows: Their places in `Board.rows`, which follow one another.
+        label: Their common properties, for people.
+        rows: Their places in `Board.rows`, which are consecutive.
     """
 
     label: str
@@ -282,9 +280,9 @@ class Ranks:
     """Average ranks of a section.
 
     Attributes:
-        label: The section's; with the setting, where the board has several.
+        label: Label of the section, with the setting if the board has several.
         rows: Places in `Board.rows`: complete rows, in the order of `ranking`.
-        ranking: Their ranks, and what they are worth.
+        ranking: Their ranks, with the tests of them.
     """
 
     label: str
@@ -297,26 +295,25 @@ class Board:
     """A leaderboard.
 
     Attributes:
-        name: The suite's.
+        name: Name of the suite.
         title: Heading.
-        text: What a reader must know first; Markdown of the suite's author.
-        facts: What all columns have in common, as name and value.
-        baseline: Method that the others are compared with; empty where there is none.
-        columns: Tasks, in groups that follow one another.
+        text: Introduction in Markdown, by the suite's author.
+        facts: Properties that all columns share, as pairs of name and value.
+        baseline: Method with which the others are compared; empty if there is none.
+        columns: Tasks; those of one group are consecutive.
         groups: Groups of columns; every column is in one.
         rows: Methods and tunings, section by section, in the suite's order or `best_first`.
-        sections: What is compared with one another. No rank, no bold number and no test of
-            significance crosses them.
-        ranks: Average ranks of each section of which half or more of the ranked rows are
-            complete, and two or more.
+        sections: Rows that may be compared. No rank, no bold number and no test of significance
+            crosses sections.
+        ranks: Average ranks of each section with two or more complete rows that are at least half
+            of its ranked rows.
         marks: Marks that occur.
         records: Number of records that are shown.
-        left_out: Records that newer ones have replaced, a sentence for each reason.
-        metric: What its numbers are.
-        unmeasured: Why numbers of this metric are blank where others are not, a sentence for each
-            reason.
-        absent: Which datasets of the suite have no record, as a sentence; empty where each has.
-        classnames: Names of the classes, in their order, of records whose bundle had none; by
+        left_out: Records that newer ones have replaced, one sentence per reason.
+        metric: The metric of its numbers.
+        unmeasured: Why some numbers of this metric are blank, one sentence per reason.
+        absent: The datasets of the suite without a record, as a sentence; empty if all have one.
+        classnames: Names of the classes, in their order, for records of bundles without names; by
             dataset.
     """
 

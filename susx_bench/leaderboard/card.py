@@ -11,14 +11,14 @@ from susx_bench.leaderboard.results import boards
 from susx_bench.records.exchange import PARQUET
 from susx_bench.records.record import Record
 
-_TABLES = 20  # of a card; a person reads no more, and the Parquet file has all
+_TABLES = 20  # most tables of a card; the Parquet file has all records
 
 
 def card_of(records: Mapping[str, Record]) -> tuple[str, str]:
     """The head of a data card, with the YAML that the hub reads, and its tables.
 
     Args:
-        records: Records by their places.
+        records: Records by their paths.
     """
     metadata = {
         "pretty_name": "Records of susx-bench",

@@ -1,4 +1,4 @@
-"""BibTeX for everything a table rests on."""
+"""BibTeX entries for everything that a table depends on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ENCODERS = {
     "datacomp": ("gadre2023datacomp", "ilharco2021openclip"),
     "dfn": ("fang2024data", "ilharco2021openclip"),
 }
-"""What an encoder rests on, by how the tag after its model begins."""
+"""Keys for an encoder, by the beginning of the tag after its model."""
 
 SUPPORTS = {
     "sus-sd": ("udandarao2023susx", "rombach2022high"),
     "sus-lc": ("udandarao2023susx",),
 }
-"""What a support set rests on, by how its name begins."""
+"""Keys for a support set, by the beginning of its name."""
 
 PROMPTS = {
     "cupl": "pratt2023platypus",
@@ -44,16 +44,16 @@ def references() -> dict[str, str]:
 
 
 def cite(suite: Suite, records: Sequence[Record], demo: str) -> str:
-    """BibTeX for every method, dataset and encoder of a table, and for what they look at.
+    """BibTeX for every method, dataset, encoder, support set and kind of prompts of a table.
 
     Args:
         suite: The suite.
-        records: Its records, as far as there are any: a bundle's dataset stands only there.
-        demo: Dataset where the suite names none.
+        records: Its records, which may be none; only they name the dataset of a bundle.
+        demo: Dataset if the suite names none.
 
     Returns:
-        Entries, each once: methods, datasets, encoders, support sets and prompts. What has no
-        entry is named in a comment.
+        Entries, each once: methods, datasets, encoders, support sets and prompts. A comment lists
+        the names without an entry.
     """
     runs = suite.run
     free = [run for run in runs if not run.features]
@@ -109,7 +109,7 @@ def _add(entries: dict[str, str], missing: list[str], what: str, keys: Sequence[
 
 
 def _method_keys(name: str) -> tuple[str, ...]:
-    """A registered method's reference; a file's, or one that nothing can tell, is not known."""
+    """The keys of a registered method's reference; none for a method in a file, or if unknown."""
     if name not in METHODS.names():
         return ()
     try:
@@ -120,7 +120,7 @@ def _method_keys(name: str) -> tuple[str, ...]:
 
 
 def _dataset_entry(name: str) -> tuple[str, str]:
-    """A dataset's BibTeX key and entry; empty for one nobody described."""
+    """The BibTeX key and entry of a dataset; empty if it has none."""
     if name not in DATASETS.names():
         return "", ""
     try:

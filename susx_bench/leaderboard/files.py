@@ -36,11 +36,11 @@ class Leaderboard(NamedTuple):
     """A leaderboard and its files, in memory.
 
     Attributes:
-        board: What the files show.
-        records: What it is made from, by path from the leaderboards' folder.
+        board: The board in the files.
+        records: Its records, by path relative to the leaderboards' folder.
         files: Text of each file, by name in that folder.
-        paged: Whether it stands on the page: a table of another metric than the accuracy is a file
-            beside it, since the page has all of them.
+        paged: Whether it is a board of the page. A table of another metric than the accuracy is a
+            separate file, since the page shows all metrics.
     """
 
     board: Board
@@ -55,13 +55,13 @@ def read(suite: Suite, folder: Path, *, index: bool = True) -> dict[str, Record]
     Args:
         suite: The suite.
         folder: The leaderboards' folder.
-        index: Whether files that have not changed are read from the index beside them.
+        index: Whether records that have not changed are read from the index beside them.
 
     Returns:
-        The records by path from `folder`, with ``/`` on every system.
+        The records by path relative to `folder`, with ``/`` on every system.
 
     Raises:
-        RecordError: If there are none, or one cannot be believed.
+        RecordError: If there are none, or a record cannot be believed.
     """
     root = folder / "records" / suite.name
     by_name = read_records(root, index=index)
@@ -84,9 +84,9 @@ def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = 
     """The board of a suite, the best rows first.
 
     Args:
-        suite: Whose titles, and order of datasets and of equally good rows.
-        records: What was measured, by path.
-        baseline: Method to compare with; the first of `board.BASELINES` that there is.
+        suite: The suite, which gives the titles and the order of datasets and of equal rows.
+        records: Its records, by path.
+        baseline: Method to compare with; None for the first of `board.BASELINES` with records.
     """
     order = dict.fromkeys(method for run in suite.run for method in run.method)
     datasets = dict.fromkeys(dataset for run in suite.run for dataset in run.dataset or ())
@@ -105,7 +105,7 @@ def make_board(suite: Suite, records: dict[str, Record], baseline: str | None = 
 
 
 def _classnames(suite: Suite, records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
-    """The class names that a suite gives to bundles without, by the records' dataset.
+    """The class names that a suite gives to bundles without names, by the records' dataset.
 
     Raises:
         SuiteError: If a bundle has another number of classes.
@@ -123,7 +123,7 @@ def _classnames(suite: Suite, records: Iterable[Record]) -> dict[str, tuple[str,
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the garbage collector: thousands of records are millions of objects, none garbage."""
+    """Pause the garbage collector, which would scan the millions of objects of many records."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -151,12 +151,12 @@ def build(
         folder: The leaderboards' folder.
         baseline: See `make_board`.
         others: Table formats of plugins to write besides ours.
-        metric: What the tables show. Of another one than the accuracy they are files of their own.
+        metric: Metric of the tables. Tables of another metric than the accuracy get own files.
         index: As in `read`.
 
     Raises:
-        RecordError: If there are no records, or one cannot be believed, or two are one cell.
-        OptionError: If there is no record of the baseline, or none has the metric.
+        RecordError: If there are no records, one cannot be believed, or two contradict.
+        OptionError: If the baseline has no record, or no record has the metric.
     """
     records = read(suite, folder, index=index)
     board = make_board(suite, records, baseline)
@@ -170,12 +170,12 @@ def build(
 
 
 def write(built: Leaderboard, folder: Path) -> list[Path]:
-    """Write a leaderboard's files, and its part of the page of all of them.
+    """Write a leaderboard's files, and its part of the page.
 
-    Pictures that are drawn no more are removed, and data that are read no more.
+    Old pictures and data files that are no longer used are removed.
 
     Returns:
-        What was written.
+        The paths of the written files.
 
     Raises:
         OutputError: If the folder cannot be written.
@@ -186,7 +186,7 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
             write_atomic(folder / name, data)
         return [folder / name for name in content]
     content |= page_files([Shown(built.board, built.records)], _there(folder))
-    stale = _stale(built, folder)  # by the list that lies there, before it is written anew
+    stale = _stale(built, folder)  # from the old list, before it is rewritten
     stale += [path for path in _data(folder) if path not in content]
     for name, data in content.items():
         write_atomic(folder / name, data)
@@ -198,7 +198,7 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
 def check(
     suite: Suite, folder: Path, baseline: str | None = None, metric: Metric = ACCURACY
 ) -> Leaderboard:
-    """Compare the committed files of a leaderboard with those its records give now.
+    """Compare the committed files of a leaderboard with those that its records give now.
 
     Raises:
         RecordError: If there are no records, or one is damaged.
@@ -236,7 +236,7 @@ def check(
 
 
 def _stale(built: Leaderboard, folder: Path) -> list[str]:
-    """Pictures that an earlier build drew, from the leaderboards' folder."""
+    """Pictures of an earlier build, by path relative to the leaderboards' folder."""
     return listed.stale(
         built.board.name,
         pictures(built.board, built.records),
@@ -247,12 +247,12 @@ def _stale(built: Leaderboard, folder: Path) -> list[str]:
 
 
 def _data(folder: Path) -> list[str]:
-    """The page's data that lie beside it, from the leaderboards' folder."""
+    """Data files beside the page, by path relative to the leaderboards' folder."""
     return [f"{DATA}/{path.name}" for path in (folder / DATA).glob("*.js")]
 
 
 def _there(folder: Path) -> There:
-    """What lies in the leaderboards' folder, for the page."""
+    """A function that reads existing files of the leaderboards' folder, for the page."""
 
     def content(name: str) -> bytes | None:
         path = folder / name
@@ -262,7 +262,7 @@ def _there(folder: Path) -> There:
 
 
 def _difference(path: Path, text: str) -> str:
-    """The first line in which a file differs from what it should be; empty where none does."""
+    """The first line in which a file differs from its expected text; empty if equal."""
     try:
         committed = read_bytes(path).decode()
     except FileNotFoundError:

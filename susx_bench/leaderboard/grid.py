@@ -13,7 +13,7 @@ from susx_bench.records.record import Record
 
 
 class RowKind(NamedTuple):
-    """What the numbers of one row have in common; sorts as rows do, after the method."""
+    """The properties of a row besides its method; they sort as rows do."""
 
     official: bool
     strength: int
@@ -30,17 +30,18 @@ Runs = dict[tuple[int, int], tuple[str, Record]]  # (seed, order) -> path, recor
 
 
 def place_in(name: str, order: Sequence[str]) -> int:
-    """Place of a name in a list; one past its end where it is not in it."""
+    """Place of a name in a list; one past the end if it is missing."""
     return order.index(name) if name in order else len(order)
 
 
 class Said(NamedTuple):
-    """Settings in which the rows say, and not the columns, what differs between methods.
+    """Settings in which prompts or support sets vary by row rather than by column.
 
     Attributes:
-        prompts: For each, the prompts of most methods, which the columns say then and the other
-            rows do not; empty where a method has several kinds, and all rows say theirs.
-        support: The settings of several support sets.
+        prompts: Maps such a setting to the prompts of most methods, which the columns then name;
+            other rows name their own. Empty if a method has several kinds, so that all rows name
+            theirs.
+        support: Settings with several support sets.
     """
 
     prompts: Mapping[str, str]
@@ -48,7 +49,7 @@ class Said(NamedTuple):
 
 
 def said_by_rows(records: Iterable[Record]) -> Said:
-    """Which settings leave prompts and support sets to the rows."""
+    """Find the settings in which prompts or support sets vary by row."""
     prompts: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     support = defaultdict(set)
     for r in records:
@@ -72,7 +73,7 @@ _BASE = attrgetter(
 
 
 def _task_of(r: Record, split: Said) -> Task:
-    """The column of a record that has support."""
+    """The column of a record with support."""
     task = Task._make((*_FIELDS(r), ", ".join(r.extra_words()), data_of(r)))
     if r.setting in split.prompts:
         task = task._replace(prompts=split.prompts[r.setting])
@@ -82,7 +83,7 @@ def _task_of(r: Record, split: Said) -> Task:
 
 
 def columns_of(records: Iterable[Record], split: Said, datasets: Sequence[str]) -> list[Task]:
-    """The columns in their order; one of its own for what no method with support was run on."""
+    """The columns in order; a task without any method with support gets a column of its own."""
     with_support: dict[Task, object] = {}
     without: dict[Task, object] = {}
     for r in records:
@@ -96,7 +97,7 @@ def columns_of(records: Iterable[Record], split: Said, datasets: Sequence[str]) 
 def grid_of(
     records: Mapping[str, Record], split: Said, tasks: Sequence[Task]
 ) -> dict[RowKey, dict[Task, Runs]]:
-    """Records by row, column and run. One without support stands in all columns of its data."""
+    """Records by row, column and run. A record without support is in all columns of its data."""
     bases: dict[object, list[Task]] = defaultdict(list)
     for task in tasks:
         bases[_BASE(task)].append(task)
@@ -121,7 +122,7 @@ def grid_of(
 
 
 def distinct_runs(runs: Runs) -> tuple[Runs, tuple[tuple[int, ...], ...]]:
-    """Runs on different images, and the seeds that drew the same ones."""
+    """Runs that drew different images, and lists of seeds that drew the same images."""
     first: dict[object, tuple[int, int]] = {}
     seeds: dict[object, list[int]] = defaultdict(list)
     for run in sorted(runs):

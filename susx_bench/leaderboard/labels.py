@@ -1,4 +1,4 @@
-"""What tells the columns of a leaderboard apart, and what they have in common, in words."""
+"""Label the columns of a leaderboard by their differences, and list their common properties."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from susx_bench.leaderboard.board import Group, Task
 from susx_bench.options.run import RunOptions
 
 PUBLISHED_SPLITS = frozenset({"susx", "susx-bench", "bundle"})
-"""Split protocols without a mark: SuS-X's, the demo's own, and whatever a bundle brought."""
+"""Split protocols without a mark: SuS-X's, the demo's own, and a bundle's."""
 
 _OPTIONS = (
     *("dataset", "encoder", "precision", "setting", "support", "prompts"),
@@ -23,11 +23,11 @@ WORDS = {
     "n_test": "n = {}",
     "data": "data {:.6}",
 }
-"""How a field of `Task` is read out; of an option as it is declared."""
+"""Formats for fields of `Task`; an option declares its own."""
 
 
 def _varying(tasks: Sequence[Task]) -> list[str]:
-    """Fields that tell tasks apart beyond what goes with their dataset, as its size does."""
+    """Fields that distinguish tasks, without fields that follow from the dataset."""
     names = [name for name in WORDS if name not in ("dataset", "n_test", "data")]
     return [name for name in names if len({getattr(task, name) for task in tasks}) > 1]
 
@@ -45,7 +45,7 @@ def _describe(task: Task, names: Iterable[str]) -> str:
 
 
 def labels_of(tasks: Sequence[Task]) -> list[str]:
-    """For each task the shortest text that tells it from the others."""
+    """The shortest text that distinguishes each task from the others."""
     varying = _varying(tasks)
     several = len({task.dataset for task in tasks}) > 1
     names = varying if varying and not several else ["dataset", *varying]
@@ -62,7 +62,7 @@ def labels_of(tasks: Sequence[Task]) -> list[str]:
 
 
 def groups_of(tasks: Sequence[Task]) -> list[Group]:
-    """Columns that an average goes over: they differ in the dataset only."""
+    """Groups of columns to average over: they differ only in the dataset."""
     by_rest: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, task in enumerate(tasks):
         by_rest[*task[:8], task.also].append(i)
@@ -82,7 +82,7 @@ def groups_of(tasks: Sequence[Task]) -> list[Group]:
 
 
 def common_facts(tasks: Sequence[Task]) -> tuple[tuple[str, str], ...]:
-    """Name and value of what all tasks have in common."""
+    """Name and value of the properties that all tasks share."""
     facts = []
     for name in (
         "dataset",
@@ -105,5 +105,5 @@ def common_facts(tasks: Sequence[Task]) -> tuple[tuple[str, str], ...]:
 
 
 def split_mark(task: Task) -> str:
-    """``§`` for another split of a known dataset than the published one."""
+    """``§`` for a split of a registered dataset that is not the published one."""
     return "" if task.protocol in PUBLISHED_SPLITS else "§"

@@ -35,7 +35,7 @@ from susx_bench.records.cells import current, data_of, dataset_names, is_own
 from susx_bench.records.record import Record
 
 BASELINES = ("tip-adapter", "zero-shot")
-"""What a table compares with where it is not told: the first one it has."""
+"""Default baselines: a table uses the first that it has."""
 
 
 def make(
@@ -51,19 +51,18 @@ def make(
     """Make a leaderboard.
 
     Args:
-        name: The suite's.
+        name: Name of the suite.
         title: Heading.
-        text: What stands below it.
+        text: Introduction below the heading.
         order: Methods in the order of the rows; others follow by name.
-        datasets: Datasets, as they are asked for, in the order of the columns; others follow by
-            name.
-        records: The runs by their paths.
+        datasets: Datasets, as requested, in the order of the columns; others follow by name.
+        records: The records by their paths.
         figures: Published figures.
-        baseline: Method to compare with; the first of `BASELINES` that there is.
+        baseline: Method to compare with; None for the first of `BASELINES` with records.
 
     Raises:
         RecordError: If two records have the same inputs and other results.
-        OptionError: If there is no record of the baseline.
+        OptionError: If the baseline has no record.
     """
     kept, replaced = current(records)
     left_out = tuple(group.line for group in replaced)
@@ -83,7 +82,7 @@ def arrange(
 ) -> Board:
     """Make a leaderboard of records that all count.
 
-    The arguments are those of `make`, and what the table says of records that do not count.
+    The arguments are those of `make`; `left_out` has the notes on records that do not count.
     """
     kept = dict(records)
     names = dataset_names(kept.values())
@@ -167,18 +166,18 @@ def arrange(
 
 
 def by_metric(board: Board, records: Mapping[str, Record], metric: Metric) -> Board:
-    """The same board with another number of the same records; its rows stay in their places.
+    """The same board with another metric of the same records; its rows stay in their places.
 
-    A cell of which a run has no such number is blank, and the board says why. Tests and published
-    figures are of the accuracy alone.
+    A cell with a run that lacks the metric is blank, and the board says why. Only the accuracy has
+    tests and published figures.
 
     Args:
         board: A board of the accuracy.
         records: Its records by their paths, as in `Cell.records`.
-        metric: What to show.
+        metric: Metric to show.
 
     Raises:
-        OptionError: If no record has the number.
+        OptionError: If no record has the metric.
     """
     if metric is board.metric:
         return board

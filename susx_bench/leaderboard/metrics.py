@@ -1,4 +1,4 @@
-"""What a table can show of a record: top-1 accuracy, or one of the other numbers."""
+"""The metrics that a table can show: top-1 accuracy, or another number of a record."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Metric:
 
     Attributes:
         name: The record's field.
-        label: What a sentence calls it.
-        unit: What stands behind the label.
+        label: Its name in a sentence.
+        unit: Unit, written after the label.
         digits: Decimals in a table.
-        higher: Whether more is better.
+        higher: Whether higher is better.
         counts: Whether it is a share of the test images, so that one run has Wilson's interval.
-        most: Its largest value.
+        most: Largest possible value.
     """
 
     name: str
@@ -34,27 +34,27 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Label and unit, and which way is better where that is not plain."""
+        """Label and unit, and the better direction if it is not obvious."""
         return f"{self.label} {self.unit}" + ("" if self.higher else ", lower is better")
 
     @property
     def sign(self) -> int:
-        """1 where more is better, else -1."""
+        """1 if higher is better, else -1."""
         return 1 if self.higher else -1
 
     def of(self, record: Record) -> float | None:
-        """The number of a record; None where it has none."""
+        """The number of a record; None if it has none."""
         value: float | None = getattr(record, self.name)
         return value
 
     def why_blank(self, record: Record) -> str:
-        """Why a record has no such number."""
+        """Why a record lacks the number."""
         return record.blank.get(
             self.name, "the record was measured before it was counted (run --force counts it)"
         )
 
     def interval(self, values: list[float], n_test: int) -> tuple[float, float] | None:
-        """95 % interval: Student's over several runs, Wilson's for one; None where neither is."""
+        """95 % interval: Student's over several runs, Wilson's for one; None if neither applies."""
         if len(values) > 1:
             return over_seeds(values, self.most)
         if not self.counts:
@@ -62,12 +62,12 @@ class Metric:
         return wilson(round(values[0] * n_test / 100), n_test)
 
     def worst(self, values: list[float]) -> float:
-        """Mean of the worst tenth of some runs."""
+        """Mean of the worst tenth of the runs."""
         return self.sign * tail([self.sign * value for value in values])
 
 
 ACCURACY: Final = Metric("accuracy", "top-1 accuracy", counts=True)
-"""What every leaderboard shows where nothing else is asked for."""
+"""The default metric of every leaderboard."""
 
 METRICS: Final = {
     metric.name: metric
@@ -82,4 +82,4 @@ METRICS: Final = {
         Metric("fpr95", "false positives at 95 % of the known images", higher=False),
     )
 }
-"""By the name of the record's field."""
+"""Metrics by the name of the record's field."""

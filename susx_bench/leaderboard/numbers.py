@@ -27,7 +27,7 @@ from susx_bench.records.record import UNSAID, Record
 
 
 def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
-    """The number of some runs; None without any."""
+    """The cell of some runs; None without runs."""
     if not runs:
         return None
     sorted_runs = [runs[run] for run in sorted(runs)]
@@ -58,18 +58,18 @@ def cell_of(runs: Runs, alike: tuple[tuple[int, ...], ...]) -> Cell | None:
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
-    """Mean of some numbers; None where one is missing."""
+    """Mean of some numbers; None if one is missing."""
     present = [value for value in values if value is not None]
     return math.fsum(present) / len(present) if len(present) == len(values) else None
 
 
 def summary(values: list[float], records: Sequence[Record], metric: Metric) -> dict[str, Any]:
-    """The fields of a `Cell` that say a number and how sure it is.
+    """The fields of a `Cell` with a number and its uncertainty.
 
     Args:
         values: The number of each run.
-        records: The runs.
-        metric: What the number is.
+        records: The record of each run.
+        metric: The metric of the number.
     """
     mean = math.fsum(values) / len(values)
     spread = None
@@ -87,7 +87,7 @@ def fill_tests(
     """Fill in gains and tests against the baseline, adjusted for all of the table."""
     tested = []
     for column in range(len(table[0]) if table else 0):
-        held: dict[tuple[str, ...], NDArray[np.integer[Any]]] = {}  # many rows have one baseline
+        held: dict[tuple[str, ...], NDArray[np.integer[Any]]] = {}  # many rows share one baseline
         for row, base in enumerate(bases):
             if base is None:
                 continue
@@ -167,7 +167,7 @@ def fill_published(
 
 
 def average_of(cells: Sequence[Cell | None], group: Group) -> float | None:
-    """Mean over a group of columns; None where a cell is missing."""
+    """Mean over a group of columns; None if a cell is missing."""
     means = [cell.mean for cell in (cells[i] for i in group.columns) if cell]
     return math.fsum(means) / len(means) if len(means) == len(group.columns) else None
 
@@ -191,7 +191,7 @@ def rank_over_datasets(
             ]
             rated = [i for i in section.rows if any(c and c.ranked for c in rows[i].cells)]
             if len(places) < max(2, len(rated) / 2):
-                continue  # ranks among the few rows that are complete say nothing of the others
+                continue  # too few rows are complete: their ranks would say nothing of the others
             ranks = _over_datasets([rows[i] for i in places], columns, tasks, metric)
             label = section.label + (f", {setting}" if len(settings) > 1 else "")
             rankings.append(Ranks(label, tuple(places), ranks))

@@ -1,4 +1,4 @@
-"""The order of rows in a table: the best first, within what may be compared."""
+"""Order the rows of each section of a table: the best first."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from susx_bench.leaderboard.board import Board, Section
 def best_first(board: Board) -> Board:
     """Put the rows of each section of a board into the order of a table: the best first.
 
-    A row's merit is the mean over its ranked cells of the share of the section's other rows that
-    are better there. Rows that are ranked on less than half of the columns follow, and then those
-    that are ranked on none, by their mean, and those without any number. Equally good rows keep
-    their order.
+    A row's merit is the share of the section's other rows that are better, averaged over its ranked
+    cells. Rows that are ranked on less than half of the columns come next, then rows that are
+    ranked on none, by their mean, then rows without numbers. Equal rows keep their order.
     """
     order = order_of(board)
     place = {old: new for new, old in enumerate(order)}
@@ -45,7 +44,7 @@ def order_of(board: Board) -> list[int]:
 
 
 def _merits(board: Board, section: Section) -> dict[int, tuple[int, float, float]]:
-    """What the rows of a section are sorted by, the smallest first."""
+    """The keys by which the rows of a section are sorted, the smallest first."""
     columns = range(len(board.columns))
     sizes = [
         sum(1 for i in section.rows if (cell := board.rows[i].cells[c]) and cell.ranked)

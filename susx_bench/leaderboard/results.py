@@ -78,12 +78,12 @@ def _apart(records: Sequence[Record]) -> list[list[Record]]:
 def terminal_table(
     records: Sequence[Record], order: Sequence[str] = (), metric: Metric = ACCURACY
 ) -> list[RenderableType]:
-    """The tables of a run for a terminal: a heading, the numbers best first, and what marks mean.
+    """The tables of a run for a terminal: a heading, the numbers best first, and the marks.
 
     Args:
         records: The records of the run.
-        order: Method names in the order in which equally good rows stand.
-        metric: What they show.
+        order: Method names in the order for equal rows.
+        metric: The metric of the tables.
 
     Raises:
         OptionError: If no record has the metric.
@@ -101,7 +101,7 @@ def terminal_table(
 
 
 def _hashes(records: Sequence[Record]) -> dict[str, str]:
-    """What tells two tables of one title apart, the first digits of each hash."""
+    """First digits of the hashes that distinguish two tables with the same title."""
     inputs = {
         "data": {data_of(r) for r in records},
         "texts": {r.prompts_sha256 for r in records},
@@ -115,7 +115,7 @@ def _hashes(records: Sequence[Record]) -> dict[str, str]:
 def html_table(
     records: Sequence[Record], order: Sequence[str] = (), metric: Metric = ACCURACY
 ) -> str:
-    """The tables of a run as HTML, without a page around them; see `terminal_table`."""
+    """The tables of a run as HTML without a page; see `terminal_table`."""
     return "".join(html_tables(board, titled=True) for board in boards(records, order, metric))
 
 
@@ -163,14 +163,14 @@ def _heading(board: Board, records: Sequence[Record], apart: Sequence[str]) -> R
 
 
 def encoder_warning(record: Record) -> str:
-    """Say that the demo's encoder was used on other data than it is for; else empty."""
+    """A warning that the demo's encoder was used on other data than its own; else empty."""
     if record.encoder != _DEMO_ENCODER or (record.dataset, record.protocol) == _DEMO:
         return ""
     return f"encoder {_DEMO_ENCODER} knows only drawn digits: these numbers say nothing of CLIP"
 
 
 def _below(board: Board) -> list[str]:
-    """What the marks of a table mean, and what it leaves out to be narrow."""
+    """The meaning of a table's marks, and the intervals that it leaves out to be narrow."""
     lines = [" · ".join(repeated(board))] if repeated(board) else []
     lines += same_draws(board)
     if any(cell.p is not None for row in board.rows for cell in row.cells if cell):
@@ -182,17 +182,17 @@ def _below(board: Board) -> list[str]:
     return lines + [f"{mark} {MARKS[mark]}" for mark in board.marks]
 
 
-_METHODS = 12  # lines of choices that a person reads
-_WHOLE = 4  # and of which each may say how the search went
+_METHODS = 12  # most lines of choices
+_WHOLE = 4  # most lines that describe their search too
 
 
 def choices(records: Sequence[Record], fresh: Collection[str]) -> list[str]:
-    """What was chosen, on what, and what it took: a line for each method and tuning.
+    """Describe the chosen hyper-parameters and their search: one line per method and tuning.
 
     Args:
         records: The records of the table.
-        fresh: Input hashes of those that were measured now; of the others nothing is said of
-            what they took, which was the time of another run.
+        fresh: Input hashes of the records that this run measured. The duration of a search is
+            given only for these.
     """
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for r in records:
@@ -215,7 +215,7 @@ def choices(records: Sequence[Record], fresh: Collection[str]) -> list[str]:
 
 
 def _chosen(name: str, records: Sequence[Record], *, whole: bool) -> str:
-    """The hyper-parameters of one method under one tuning, each as a value or from low to high."""
+    """The hyper-parameters of one method under one tuning, each as a value or a range."""
     images = sorted({r.search.images for r in records} - {0})
     on = f" ({images[0]:,}{f' to {images[-1]:,}' if len(images) > 1 else ''})" if images else ""
     values = []
@@ -232,7 +232,7 @@ def _chosen(name: str, records: Sequence[Record], *, whole: bool) -> str:
 
 
 def _instead(records: Sequence[Record]) -> list[str]:
-    """Where a tuning could not do what its name says, a line for each reason."""
+    """Reasons why a tuning did something other than its name says, one line each."""
     where: dict[str, tuple[dict[str, None], set[int]]] = {}
     for r in records:
         if r.search.note:

@@ -1,4 +1,4 @@
-"""How far a test set's accuracy lies below that of the clean one with the same classes."""
+"""Compare accuracies on a robustness test set with those on its clean test set."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from susx_bench.registry import DATASETS
 
 
 def clean_places(tasks: Sequence[Task], own: Collection[str]) -> list[int | None]:
-    """For each column the place of its clean test set's, see `DatasetSpec.clean`.
+    """The place of the clean test set's column for each column, see `DatasetSpec.clean`.
 
-    The two columns agree in all but the dataset: encoder, setting, support, prompts, shots.
+    The two columns agree in everything but the dataset: encoder, setting, support, prompts, shots.
 
     Args:
         tasks: The columns.
-        own: Datasets of the user's own, of which no facts are known whatever they are called.
+        own: The user's own datasets, which have no clean one whatever their names.
 
     Returns:
-        None where the dataset has no clean one, or that was not measured, or more than one column
-        is of it.
+        One place per column; None if the dataset has no clean one, or if the clean one has no
+        column or several.
     """
     registered = set(DATASETS.names()) - set(own)
     named = {task.dataset for task in tasks} & registered
@@ -38,14 +38,14 @@ def clean_places(tasks: Sequence[Task], own: Collection[str]) -> list[int | None
 
 
 def _beside(task: Task) -> object:
-    """What a column has in common with that of its clean test set."""
+    """The properties that a column shares with the column of its clean test set."""
     return (*task[:8], task.also)
 
 
 def drop(board: Board, row: int, column: int) -> float | None:
-    """Points of the board's metric that a cell is worse by than the one on the clean test set.
+    """Points by which a cell is worse than the same row's cell on the clean test set.
 
-    None where one of the two is missing, or the column has no clean one.
+    It is None if one of the two cells is missing, or if the column has no clean test set.
     """
     clean = board.columns[column].clean
     cell, clean_cell = (None if c is None else board.rows[row].cells[c] for c in (column, clean))
@@ -55,7 +55,7 @@ def drop(board: Board, row: int, column: int) -> float | None:
 
 
 def drops(board: Board) -> list[list[float | None]]:
-    """`drop` of every row and column; empty where there is none at all."""
+    """`drop` of every row and column; empty if all are None."""
     columns = range(len(board.columns))
     values = [[drop(board, row, column) for column in columns] for row in range(len(board.rows))]
     return values if any(value is not None for row in values for value in row) else []

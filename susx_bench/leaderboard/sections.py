@@ -1,4 +1,4 @@
-"""Which rows are compared with one another, and with which row of the baseline."""
+"""Divide rows into sections that may be compared, and choose the baseline of each row."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SEEN = {
     "val": "tuned on the val labels",
     "test": "tuned on the test labels: upper bounds, not ranked",
 }
-"""What chose the hyper-parameters, by how much it was allowed to see. ``fixed`` looks at no label,
-``support`` at labels that every method is given, so that they are one."""
+"""Tunings in the order of how many labels they see. ``fixed`` looks at no label and ``support`` at
+labels that every method has, so that they count as one."""
 
 
 class Kind(NamedTuple):
-    """What the rows of one section have in common; sorts as sections do."""
+    """The properties that the rows of a section share; they sort as sections do."""
 
     trained: bool
     regime: int
@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 
     @property
     def apart(self) -> tuple[bool, int, str]:
-        """What keeps rows apart that have nothing to choose."""
+        """The properties that separate rows even if they have nothing to choose."""
         return self.trained, self.regime, self.batches
 
     @property
@@ -42,10 +42,10 @@ class Kind(NamedTuple):
 
 
 def kinds_of(grid: Mapping[RowKey, Mapping[Task, Runs]]) -> dict[RowKey, Kind]:
-    """The section of each row.
+    """The kind of each row, which decides its section.
 
-    A row with nothing to choose is the same number whatever it may look at. It stands in the
-    largest section of its regime and kind.
+    A row with nothing to choose has the same number whatever labels it may see. It belongs to the
+    largest section of its regime.
     """
     kinds = {}
     for row in grid:
@@ -66,7 +66,7 @@ _TEST = list(SEEN).index("test")
 
 
 def sections_of(kinds: Sequence[Kind]) -> tuple[Section, ...]:
-    """The sections, from the kind of each row."""
+    """Make the sections from the kind of each row."""
     places: dict[Kind, list[int]] = defaultdict(list)
     for place, kind in enumerate(kinds):
         places[kind].append(place)
@@ -80,10 +80,10 @@ def baseline_row(
     kinds: Mapping[RowKey, Kind],
     free: Collection[RowKey],
 ) -> int | None:
-    """The baseline's row that a row is compared with: the next to it in what else differs.
+    """The baseline's row with which a row is compared: the one that differs least from it.
 
-    It is of the same section, or has nothing to choose and is apart in nothing else. None for
-    itself, and where there is no such row.
+    It is in the same section, or has nothing to choose and differs in nothing else that separates
+    sections. None for a row of the baseline itself, or if there is no such row.
     """
     kind = key[1]
     if key[0] == baseline:

@@ -1,4 +1,4 @@
-"""How sure a number is: intervals, paired tests and ranks, as pure functions."""
+"""Uncertainty of numbers: intervals, paired tests and ranks, as pure functions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, ndtri, stdtrit
 
 LEVEL = 0.95
-"""Of every interval, and one minus the level of every test."""
+"""Level of every interval, and one minus the level of every test."""
 
 FEWEST = 5
-"""Datasets below which ranks are not tested: with fewer, chance alone orders the methods."""
+"""Fewest datasets for a test of ranks: with fewer, chance alone orders the methods."""
 
 _Z = float(ndtri(0.5 + LEVEL / 2))
 
@@ -42,12 +42,11 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
 def over_seeds(accuracies: Sequence[float], most: float = 100.0) -> tuple[float, float]:
     """95 % interval of the mean accuracy over draws, by Student's t, cut to [0, `most`].
 
-    It says how far the mean of other draws may lie, on these test images. How far other test
-    images would move it is no part of it.
+    It covers the mean of other draws on the same test images. It does not cover other test images.
 
     Args:
-        accuracies: Percent, one a draw, at least two.
-        most: The largest value that one can have.
+        accuracies: Percent, one per draw, at least two.
+        most: Largest possible value.
     """
     n = len(accuracies)
     mean = math.fsum(accuracies) / n
@@ -69,12 +68,12 @@ def mean_over_columns(
 ) -> Estimate:
     """Mean over columns of the mean over test images, with its 95 % interval over test images.
 
-    Of paired differences it is the interval of a paired comparison. Columns on the same images
-    are not independent: their scores are added up per image first.
+    For paired differences it is the interval of a paired comparison. Columns on the same images are
+    not independent, so that their scores are first added up per image.
 
     Args:
-        scores: Of each image of each column, ``(N,)`` each.
-        images: Which test set each column is of.
+        scores: Scores of the images, one array ``(N,)`` per column.
+        images: The test set of each column.
 
     Source:
         The central limit theorem; the variance of a sum over independent test sets.
@@ -89,14 +88,14 @@ def mean_over_columns(
 
 
 TAIL_RUNS = 10
-"""Runs from which a tenth is a run."""
+"""Fewest runs of which a tenth is one run."""
 
 
 def tail(accuracies: Sequence[float]) -> float:
     """Mean of the worst tenth of the runs, rounded up to whole ones: the expected tail accuracy.
 
     Args:
-        accuracies: Percent, one a run, at least one.
+        accuracies: Percent, one per run, at least one.
 
     Source:
         Fuchs, Zanella et al., *Online Gaussian Test-Time Adaptation of Vision-Language Models*,
@@ -109,19 +108,18 @@ def tail(accuracies: Sequence[float]) -> float:
 def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """Two-sided p that two methods are equally often right, on the same images.
 
-    With one run each this is McNemar's exact test with the mid-p of Fagerland et al. Several runs
-    stay with their image: an image counts by how much more often the first was right on it, and
-    under the hypothesis that sign is a fair coin. The distribution of the sum is exact, that of
-    all flips of all signs; for one run each it is McNemar's binomial. So an image that both
-    methods see in every run is one observation and not several; how other draws would fall is no
-    part of it.
+    With one run each it is McNemar's exact test with the mid-p of Fagerland et al. With several
+    runs, each image has one difference: how much more often the first method was right on it. Under
+    the hypothesis the sign of each difference is a fair coin. The distribution of the sum is exact,
+    over all flips of all signs; for one run each it is McNemar's binomial. An image is thus one
+    observation however many runs it is in. The p does not cover other draws.
 
     Args:
-        first: Which images each run of one method had right, ``(R, N)``.
-        second: The same of the other, ``(Q, N)``.
+        first: Which images each run of the first method had right, ``(R, N)``.
+        second: Which images each run of the second method had right, ``(Q, N)``.
 
     Returns:
-        p in (0, 1]; 1 where no image tells them apart.
+        p in (0, 1]; 1 if no image distinguishes the methods.
 
     Source:
         McNemar 1947; Fagerland, Lydersen and Laake, *The McNemar test for binary matched-pairs
@@ -136,7 +134,7 @@ def paired_counts(
     second: NDArray[np.integer[Any]],
     second_runs: int,
 ) -> float:
-    """`paired`, of what `how_often` gives for each method, ``(N,)``, and of how many runs."""
+    """`paired`, from the counts ``(N,)`` of `how_often` and the number of runs of each method."""
     common = math.gcd(first_runs, second_runs)
     lead = first.astype(np.int64) * (second_runs // common)
     lead -= second.astype(np.int64) * (first_runs // common)
@@ -144,7 +142,7 @@ def paired_counts(
     total = abs(int(lead.sum()))
     if not total:
         return 1.0
-    # Chances of each sum of the signed leads of one size, in steps of 2 and with 0 in the middle.
+    # Probability of each sum of signed leads of one size, in steps of 2, with 0 in the middle.
     parts = []
     for size, images in enumerate(counts.tolist()):
         if size and images:
@@ -154,9 +152,11 @@ def paired_counts(
             parts.append(won)
     last = parts.pop()
     others = reduce(np.convolve, parts) if parts else np.ones(1)
-    # The sums of all leads are one more convolution, of which the ends alone are asked for.
+    # The sums of all leads are one more convolution, of which only the ends are needed.
     reached = (len(others) + len(last) - 2 + total) // 2
-    tails = np.append(last[::-1].cumsum()[::-1], 0.0)  # chance of a place and all behind it
+    tails = np.append(
+        last[::-1].cumsum()[::-1], 0.0
+    )  # probability of a place and all places after it
     places = reached - np.arange(len(others))
     reaching, beyond = (tails[np.clip(p, 0, len(last))] for p in (places, places + 1))
     two_sided = others @ (reaching + beyond)
@@ -164,16 +164,17 @@ def paired_counts(
 
 
 def how_often(right: NDArray[np.bool_]) -> NDArray[np.integer[Any]]:
-    """In how many of some runs each image was right: of ``(R, N)`` the sum ``(N,)``."""
+    """The number of runs in which each image was right: from ``(R, N)`` the sum ``(N,)``."""
     often: NDArray[np.integer[Any]] = right.sum(0, dtype=np.min_scalar_type(len(right)))
     return often
 
 
 @lru_cache(1024)
 def _fair_coins(n: int) -> NDArray[np.float64]:
-    """Chance of each number of heads in `n` throws, n / 2 in the middle.
+    """Probability of each number of heads in `n` throws, n / 2 in the middle.
 
-    Beyond five roots of n on either side lies less than 1e-21 (Hoeffding 1963), and is left out.
+    The tails beyond five square roots of n on either side have less than 1e-21 (Hoeffding 1963)
+    and are left out.
     """
     fewest = math.ceil(max(0.0, n / 2 - 5 * math.sqrt(n)))
     heads = np.arange(fewest, n - fewest + 1)
@@ -183,7 +184,7 @@ def _fair_coins(n: int) -> NDArray[np.float64]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjust p for being one of several, so that any wrong rejection has at most the level.
+    """Adjust p values of several tests, so that the family-wise error is at most the level.
 
     Source:
         Holm, *A simple sequentially rejective multiple test procedure*, 1979.
@@ -197,15 +198,15 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Methods compared over several datasets.
+    """A comparison of methods over several datasets.
 
     Attributes:
         ranks: Average rank of each method, 1 the best, ties shared.
         datasets: Number of datasets N.
-        p: Friedman's, that all ranks are equal; None with fewer than three methods or `FEWEST`
-            datasets, or where all methods tie.
+        p: Friedman's p for equal ranks; None with fewer than three methods or `FEWEST` datasets, or
+            if all methods tie.
         difference: Average ranks further apart than this differ at the 5 % level (Nemenyi); None
-            where `p` is, where `p` does not reject, and where no two ranks can be that far apart.
+            if `p` is None or does not reject, or if no two ranks can be that far apart.
     """
 
     ranks: tuple[float, ...]
@@ -218,8 +219,8 @@ def ranking(accuracies: NDArray[np.float64]) -> Ranking:
     """Average ranks with Friedman's test and Nemenyi's critical difference.
 
     Args:
-        accuracies: One row a method, one column a dataset, no gaps, ``(methods, N)``. Columns are
-            taken as independent: average what is measured on one dataset first.
+        accuracies: One row per method, one column per dataset, no gaps, ``(methods, N)``. Columns
+            must be independent: average columns of one dataset first.
 
     Source:
         Demšar, *Statistical comparisons of classifiers over multiple data sets*, JMLR 2006.
@@ -239,7 +240,7 @@ def ranking(accuracies: NDArray[np.float64]) -> Ranking:
 
 
 def shared_ranks(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank in each column, 1 the best, ties shared: of ``(methods, N)`` the same shape."""
+    """Rank of each method in each column ``(methods, N)``, 1 the best, ties shared."""
     rounded = np.round(accuracies, 9)
     better = (rounded[None] > rounded[:, None]).sum(1)
     alike = (rounded[None] == rounded[:, None]).sum(1)  # itself too

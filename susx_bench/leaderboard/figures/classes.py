@@ -1,4 +1,4 @@
-"""What the best row of a column changed for each class, against zero-shot."""
+"""Change of each class's accuracy from zero-shot to the best row of a column."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def class_pictures(
     families: Sequence[Family],
     records: Mapping[str, Record],
 ) -> list[Picture]:
-    """What the best row of a section changed for each class."""
+    """Pictures of the change of each class's accuracy under the best row of a section."""
     best, note = best_rows(board, section, families)
     panels: list[list[Any]] = []
     for title, i, cell, zero in best:
@@ -71,7 +71,7 @@ def class_pictures(
 
 
 def _shares(runs: Iterable[Record]) -> dict[str, float]:
-    """Share of each class's test images that were right, over all runs; empty classes left out."""
+    """Accuracy of each class over all runs; classes without test images are left out."""
     right: dict[str, int] = defaultdict(int)
     images: dict[str, int] = defaultdict(int)
     for run in runs:

@@ -1,4 +1,4 @@
-"""What the best row of a column still confuses."""
+"""The classes that the best row of a column still confuses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def confusion_pictures(
     families: Sequence[Family],
     records: Mapping[str, Record],
 ) -> list[Picture]:
-    """The most frequent wrong answers of the best row of a section."""
+    """Pictures of the most frequent wrong answers of the best row of a section."""
     best, note = best_rows(board, section, families)
     panels = [
         _pairs(board, title, names[i], records[cell.records[0]], records[zero.records[0]])

@@ -1,7 +1,7 @@
-"""How pictures look: colours, markers, headings and panels.
+"""The style of pictures: colours, markers, headings and panels.
 
-Colours are Okabe and Ito's, which colour-blind eyes tell apart; markers and line styles say the
-same once more, for print without colour.
+Colours are Okabe and Ito's, which colour-blind readers can distinguish. Markers and line styles
+repeat the distinction for print without colour.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DPI: Final = 144
 
 
 class Look(NamedTuple):
-    """Colour and marker say the method, the line its tuning; what is not ranked is hollow."""
+    """Colour and marker for the method, line style for its tuning, hollow if not ranked."""
 
     colour: str
     marker: str
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 def shortened(name: str, width: int) -> str:
-    """A name as one line of characters that every format allows, cut in its middle."""
+    """Make a name one line of characters that every format allows, and cut out its middle."""
     clean = printable(name)
     tail = width // 3
     return clean if len(clean) <= width else f"{clean[: width - 1 - tail]}…{clean[-tail:]}"
@@ -52,7 +52,7 @@ def shortened(name: str, width: int) -> str:
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Matplotlib's own defaults and ours, whatever a user's matplotlibrc says."""
+    """Use Matplotlib's defaults and ours, and ignore the user's matplotlibrc."""
     import matplotlib
 
     ours: dict[str, Any] = {
@@ -85,14 +85,14 @@ def drawing_style() -> Iterator[None]:
 
 
 def draw_heading(figure: Figure, text: str, **place: float) -> None:
-    """A heading, folded where it is wider than its figure."""
+    """Write a heading, folded if it is wider than its figure."""
     width = int(8 * figure.get_figwidth())
     lines = [part for line in text.split("\n") for part in textwrap.wrap(line, width)]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", **place)
 
 
 def draw_panels(figure: Figure, count: int, across: int, **margins: float) -> list[Axes]:
-    """A grid of axes, `across` in a row, without those that are not used."""
+    """Make a grid of axes, `across` in a row, without unused ones."""
     grid = figure.subplots(math.ceil(count / across), across, squeeze=False, gridspec_kw=margins)
     axes = grid.ravel().tolist()
     for ax in axes[count:]:
@@ -101,7 +101,7 @@ def draw_panels(figure: Figure, count: int, across: int, **margins: float) -> li
 
 
 def marker_style(look: Look, size: float = 5) -> dict[str, Any]:
-    """A look as matplotlib takes it."""
+    """A look as keyword arguments of matplotlib."""
     return {
         "color": look.colour,
         "marker": look.marker or "None",

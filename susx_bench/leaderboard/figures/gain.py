@@ -36,7 +36,7 @@ def gain_pictures(
     families: Sequence[Family],
     slug: str,
 ) -> list[Picture]:
-    """Points over zero-shot at the most shots of each dataset; none without zero-shot."""
+    """Pictures of points over zero-shot at the most shots of each dataset; none without it."""
     base = board.zero_shot
     if base is None:
         return []
@@ -115,7 +115,7 @@ def _draw_gain(figure: Figure, data: Any) -> None:
 
 
 def _draw_gain_of_few(figure: Figure, data: Any) -> None:
-    """With two or three datasets each has a panel, and each row a line."""
+    """Draw two or three datasets: one panel per dataset, one line per row."""
     draw_heading(figure, data["heading"])
     entries = data["entries"][::-1]
     axes = draw_panels(figure, len(entries), 1)

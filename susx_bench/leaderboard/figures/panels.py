@@ -1,4 +1,4 @@
-"""Pictures with a panel for each column: its best row against zero-shot."""
+"""Pictures with one panel per column: its best row against zero-shot."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS: Final = 6
-"""Tasks whose classes are shown: those whose accuracy the baseline is furthest from."""
+"""Number of panels: the tasks on which the best row changed most from zero-shot."""
 
 CLASSES: Final = 8
-"""Classes at either end, and confused pairs, in one panel."""
+"""Number of classes at either end, or of confused pairs, in one panel."""
 
 
 class Best(NamedTuple):
     """The best ranked row of a column, beside zero-shot.
 
     Attributes:
-        title: What tells the column from the others.
+        title: Text that distinguishes the column from the others.
         row: Place of the best row in `Board.rows`.
-        cell: Its number.
-        zero: Zero-shot's.
+        cell: The cell of the best row.
+        zero: The cell of zero-shot.
     """
 
     title: str
@@ -46,7 +46,7 @@ def best_rows(board: Board, section: Section, families: Sequence[Family]) -> tup
     """The best row of a section in each column, for the columns in which it changed most.
 
     Returns:
-        At most `PANELS`, the largest change first, and a note on which columns and rows they are.
+        At most `PANELS`, the largest change first, and a note on the chosen columns and rows.
     """
     base = board.zero_shot
     if base is None:
@@ -72,7 +72,7 @@ def best_rows(board: Board, section: Section, families: Sequence[Family]) -> tup
 
 
 def class_namer(board: Board, record: Record) -> Callable[[str], str]:
-    """What a class of a record is called: as it is there, unless the board knows a name for it."""
+    """A function that names a class: the record's name, unless the board has a better one."""
     classnames = board.classnames.get(record.dataset, ()) if record.protocol == "bundle" else ()
     names = {f"class {label}": name for label, name in enumerate(classnames)}
     return lambda name: names.get(name, name)
@@ -86,7 +86,7 @@ def panel_picture(
     line: float,
     draw: Callable[[Figure, Any], None],
 ) -> Picture:
-    """A picture of panels whose last item are their lines, each `line` inches high."""
+    """A picture of panels. The last item of a panel is its lines, each `line` inches high."""
     across = min(2, len(panels))
     lines = max(len(panel[-1]) for panel in panels)
     return Picture(

@@ -1,7 +1,7 @@
 """A picture of a leaderboard, SVG and PNG: the same records give the same bytes on one machine.
 
-Another version of matplotlib moves a pixel here and there. Every file therefore names the data it
-was drawn from, see `Picture.digest`, and a check compares that and not the bytes.
+Another version of matplotlib may move a pixel. Every file therefore names the hash of its data, see
+`Picture.digest`, and a check compares this hash and not the bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWING: Final = 5
-"""Part of every digest: raise it when a picture of the same data is to look otherwise."""
+"""Part of every digest: raise it when pictures of the same data are drawn differently."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Picture:
     Attributes:
         name: File name without its ending.
         title: Heading, a few words.
-        text: What is to be seen, for those who cannot see it, and how to read it.
+        text: Description of the picture, and how to read it.
         width: Inches.
         height: Inches.
-        data: What is drawn, as plain JSON values.
+        data: The drawn data, as plain JSON values.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """Hash of what is drawn; every file carries it."""
+        """Hash of the drawn data; every file carries it."""
         shape = [round(self.width, 3), round(self.height, 3)]
         return sha256_json([DRAWING, self.name, self.title, shape, _rounded(self.data)])
 
     def files(self) -> dict[str, bytes]:
-        """Draw it: ``NAME.svg`` and ``NAME.png`` with their bytes."""
+        """Draw the picture: ``NAME.svg`` and ``NAME.png`` with their bytes."""
         with drawing_style():
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -61,11 +61,11 @@ class Picture:
             self._draw(figure, self.data)
             if (engine := figure.get_layout_engine()) is not None:
                 engine.execute(figure)
-            figure.set_layout_engine("none")  # laid out once, and not once a format
+            figure.set_layout_engine("none")  # laid out once for both formats
             svg, png = io.BytesIO(), io.BytesIO()
             metadata = {"Description": f"drawn from {self.digest}"}
-            # Neither dates nor versions: they would change without the picture. `savefig` would
-            # draw everything once more for the layout.
+            # No dates and no versions, which would change without the picture. `savefig` would draw
+            # everything again for the layout.
             agg.print_png(png, metadata=metadata | {"Software": None})
             vectors: Any = FigureCanvasSVG(figure)
             vectors.print_svg(svg, metadata=metadata | {"Creator": None, "Date": None})
@@ -73,7 +73,7 @@ class Picture:
 
 
 def _rounded(value: Any) -> Any:
-    """Without the last digits of floats, which differ from machine to machine."""
+    """Round floats: their last digits differ from machine to machine."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, dict):
@@ -82,6 +82,6 @@ def _rounded(value: Any) -> Any:
 
 
 def drawn_from(content: bytes) -> str:
-    """The `Picture.digest` that a file names; empty where it names none."""
+    """The `Picture.digest` that a file names; empty if it names none."""
     match = re.search(rb"drawn from ([0-9a-f]{64})", content)
     return match[1].decode() if match else ""

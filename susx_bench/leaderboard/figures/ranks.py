@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def rank_pictures(board: Board, names: Sequence[str]) -> list[Picture]:
-    """One for each section whose ranks mean something: see `statistics.Ranking.difference`."""
+    """One picture per section with significant ranks, see `statistics.Ranking.difference`."""
     drawn = []
     for number, ranked in enumerate(board.ranks, start=1):
         ranking = ranked.ranking
@@ -87,7 +87,7 @@ def _draw_ranks(figure: Figure, data: Any) -> None:
 
 
 def _cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Longest runs of sorted ranks within the difference, at least two each."""
+    """Longest runs of sorted ranks within the critical difference, at least two ranks each."""
     cliques: list[tuple[int, int]] = []
     for first in range(len(ranks)):
         last = max(i for i in range(len(ranks)) if ranks[i] - ranks[first] <= difference)

@@ -1,4 +1,4 @@
-"""Which rows and columns of a board a picture shows, and what they are called in it."""
+"""Choose the rows and columns of a board for a picture, and label them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from susx_bench.records.files import sha256_json
 from susx_bench.records.store import folder_name
 
 SERIES: Final = 10
-"""Rows in one picture of many lines; beyond that those of the best average rank stand in it."""
+"""Most rows in one picture of lines; of more rows those with the largest mean gain are drawn."""
 
 
 class Family(NamedTuple):
-    """Columns that differ in dataset and shots only."""
+    """Columns that differ only in dataset and shots."""
 
     whole: str
     label: str
@@ -26,7 +26,7 @@ class Family(NamedTuple):
 
 
 def families_of(board: Board) -> list[Family]:
-    """Families of columns, each with what tells it from the others."""
+    """Families of columns, each with a label that distinguishes it from the others."""
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, column in enumerate(board.columns):
         groups[column.task[:7]].append(place)
@@ -45,7 +45,7 @@ def families_of(board: Board) -> list[Family]:
 
 
 def row_names(board: Board) -> list[str]:
-    """A label for every row: method, tuning where there are several, and marks."""
+    """A label for every row: method, tuning if it has several, and marks."""
     several = len({row.tuning for row in board.rows if row.tunable}) > 1
     names: list[str] = []
     seen: Counter[str] = Counter()
@@ -61,7 +61,7 @@ def row_names(board: Board) -> list[str]:
 
 
 def look_of(board: Board, row: Row) -> Look:
-    """How a row is drawn in every picture of its board."""
+    """The look of a row in every picture of its board."""
     if row.method == "zero-shot":
         return Look(GREY, "", (0, (2, 1.5)), False)
     methods = list(dict.fromkeys(r.label for r in board.rows if r.method != "zero-shot"))
@@ -79,9 +79,9 @@ def is_ranked(row: Row) -> bool:
 
 
 def largest_section(board: Board) -> Section:
-    """The section that the pictures are of: the one with most ranked numbers, the first of several.
+    """The section to draw: the one with the most ranked numbers, the first of equals.
 
-    What is in different sections has not seen the same, so it is not drawn side by side.
+    Rows of different sections may not be compared, so that they are not drawn side by side.
     """
 
     def numbers(part: Section) -> int:
@@ -91,9 +91,10 @@ def largest_section(board: Board) -> Section:
 
 
 def floor_of(values: Iterable[float]) -> float:
-    """The lowest value that a picture shows: what lies further below would flatten the others.
+    """The lowest value that a picture shows: lower outliers would flatten the other lines.
 
-    It is the smallest that is no further below the lower quartile than the largest is above it.
+    It is the smallest value that is no further below the lower quartile than the largest is above
+    it.
     """
     ordered = sorted(values)
     quartile = ordered[len(ordered) // 4]
@@ -102,29 +103,29 @@ def floor_of(values: Iterable[float]) -> float:
 
 
 def with_zero_shot(board: Board, section: Section) -> list[int]:
-    """Rows of a section, and zero-shot, from which all start."""
+    """The rows of a section, and zero-shot."""
     zero = board.zero_shot
     return sorted({*section.rows, *([zero] if zero is not None else [])})
 
 
 def section_note(board: Board, section: Section) -> str:
-    """Which rows a picture is of, as a sentence; empty where it is of all."""
+    """A sentence on the rows in a picture; empty if it shows all."""
     return f" Rows: {section.label}." if len(board.sections) > 1 else ""
 
 
 def headed(heading: str, board: Board, section: Section) -> str:
-    """A heading, and below it which rows the picture is of."""
+    """A heading, and below it the rows in the picture."""
     return f"{heading}\n{section.label}" if len(board.sections) > 1 else heading
 
 
 def chosen_rows(board: Board, section: Section, places: Sequence[int]) -> tuple[list[int], str]:
     """Rows of a section to draw, and zero-shot: at most `SERIES`.
 
-    Methods that do not come with this package always stand in it: whoever measured them looks for
-    them. The others are those of the largest mean gain over zero-shot, ranked or not.
+    Methods of the user are always drawn. The others are the rows with the largest mean gain over
+    zero-shot, ranked or not.
 
     Returns:
-        Their places, and a note on which rows they are of how many.
+        Their places, and a note on the choice.
     """
     note = section_note(board, section)
     rows = [
@@ -147,19 +148,19 @@ def chosen_rows(board: Board, section: Section, places: Sequence[int]) -> tuple[
 
 
 def hollow_note(rows: Iterable[Row]) -> str:
-    """What hollow markers mean, as a sentence; empty where there are none."""
+    """A sentence on hollow markers; empty if there are none."""
     return (
         "" if all(map(is_ranked, rows)) else " Hollow: some or all of its numbers are not ranked."
     )
 
 
 def measured(cells: Iterable[Cell | None]) -> list[Cell]:
-    """The cells that are no blanks."""
+    """The cells that are not blank."""
     return [cell for cell in cells if cell is not None]
 
 
 def best_columns(board: Board, family: Family) -> list[int]:
-    """For each dataset of a family the column of the most shots."""
+    """The column with the most shots for each dataset of a family."""
     best: dict[tuple[object, ...], int] = {}
     for column in family.columns:
         task = board.columns[column].task
@@ -170,7 +171,7 @@ def best_columns(board: Board, family: Family) -> list[int]:
 
 
 def column_title(task: Task, family: Family, shots: bool = True) -> str:
-    """A dataset, and what else is needed to know the column."""
+    """A dataset, with further properties if it has several columns."""
     drawn = f"S = {task.shots}" if task.shots and shots else ""
     parts = [shortened(task.dataset, 30), family.label, drawn]
     return ", ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""Accuracy over shots: a panel for each dataset, and one for their mean."""
+"""Accuracy over shots: one panel per dataset, and one for their mean."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BANDS: Final = 4
-"""Lines in one panel whose intervals are bands; those of more are bars."""
+"""Most lines in one panel with intervals as bands; with more lines they are bars."""
 
 
 def shots_pictures(
     board: Board, names: Sequence[str], section: Section, family: Family
 ) -> list[Picture]:
-    """Accuracy over shots for the columns of a family; none where no dataset has several."""
+    """Pictures of accuracy over shots for a family; none if no dataset has several shots."""
     by_task: dict[tuple[object, ...], dict[int, int]] = defaultdict(dict)  # shots -> column
     for column in family.columns:
         task = board.columns[column].task
@@ -113,8 +113,8 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     width, height = figure.get_size_inches()
-    # The constrained layout measures every label of every panel twice, which takes as long as to
-    # draw them. Here all are known.
+    # The constrained layout measures every label of every panel twice, which takes as long as
+    # drawing them. Here all sizes are known.
     figure.set_layout_engine("none")
     draw_heading(figure, data["heading"], y=1 - 0.07 / height)
     axes = draw_panels(figure, len(data["panels"]), data["across"], **_margins(width, height, data))
@@ -134,7 +134,7 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
                 (handles[name],) = ax.plot(x, y, **style)
                 ax.fill_between(x, low, high, color=look.colour, alpha=0.13, lw=0)
                 continue
-            # Many bands are mud: bars, side by side.
+            # Many bands would hide each other: draw bars side by side.
             x = [s * 2 ** (0.24 * (place / (len(drawn) - 1) - 0.5)) for s in x]
             (handles[name],) = ax.plot(x, y, **style)
             bars += zip(x, low, high, [look.colour] * len(x), strict=True)
@@ -150,7 +150,7 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g}"))
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        ax.set_title(title, y=1)  # a place that need not be looked for
+        ax.set_title(title, y=1)  # a fixed place, which matplotlib need not search for
     lowest = axes[-data["across"] :]
     for ax in axes:
         if ax in lowest:
@@ -162,7 +162,7 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
 
 
 def _margins(width: float, height: float, data: Any) -> dict[str, float]:
-    """Margins of equal panels above a legend, for `draw_panels`; all given in inches here."""
+    """Margins of equal panels above a legend, for `draw_panels`; computed from inches."""
     across, down = data["across"], math.ceil(len(data["panels"]) / data["across"])
     left, right, top, gap, beneath = 0.62, 0.1, 0.58, 0.42, 0.52
     top += 0.2 * data["heading"].count("\n")

@@ -1,4 +1,4 @@
-"""Accuracy against seconds, with the line of what nothing beats in both."""
+"""Accuracy against seconds, with the line of rows that no row beats in both."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED: Final = 14
-"""Points whose names one picture holds; of more, those on the front and zero-shot have theirs."""
+"""Most points that are all named; of more points those on the front and zero-shot are named."""
 
 
 def time_pictures(
     board: Board, names: Sequence[str], section: Section, records: Mapping[str, Record]
 ) -> list[Picture]:
-    """Seconds are compared on one device only, and rows only where they have every number."""
+    """A picture of accuracy against seconds; none if several devices or few rows were measured."""
     points: list[tuple[str, float, float, Look]] = []
     devices: set[str] = set()
     rows: list[Row] = []
@@ -102,7 +102,7 @@ def time_pictures(
 
 
 def _mean_of(columns: Sequence[int], board: Board) -> str:
-    """Over how many columns a mean goes, as the end of a sentence; empty for one."""
+    """The number of columns in a mean, as the end of a sentence; empty for one column."""
     whole = len(board.columns)
     if len(columns) == whole:
         return f", mean of {whole} columns" if whole > 1 else ""
@@ -155,14 +155,14 @@ def _name_points(
     obstacles: Sequence[tuple[float, float]],
     lines: Sequence[tuple[tuple[float, float], tuple[float, float]]],
 ) -> None:
-    """Write names beside points where they cover no point, no line and no other name.
+    """Write names beside points without covering points, lines or other names.
 
-    Places around a point are tried from near to far, and the least covered one is taken.
+    Places around a point are tried from near to far, and the least covered place is used.
     """
     from matplotlib.transforms import Bbox
 
     if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)  # places are known after the layout only
+        engine.execute(figure)  # places are known only after the layout
     canvas: Any = figure.canvas
     renderer, scale = canvas.get_renderer(), figure.dpi / 72
     pixels = [ax.transData.transform((x, y)) for _, x, y, _ in points]

@@ -1,7 +1,7 @@
-"""A leaderboard to read: Markdown, CSV, LaTeX, HTML and the terminal, each drawn from a `Board`.
+"""Table formats: Markdown, CSV, LaTeX, HTML and the terminal, each drawn from a `Board`.
 
-The same board gives the same bytes. Names come from datasets and plugins: every format escapes
-them.
+The same board gives the same bytes. Names come from datasets and plugins, so that every format
+escapes them.
 """
 
 from susx_bench.leaderboard.formats.csv import as_csv

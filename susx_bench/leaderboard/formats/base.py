@@ -1,4 +1,4 @@
-"""What a table format is: a name, the ending of its files, and a function of a board."""
+"""A table format: a name, the suffix of its files, and a function of a board."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from susx_bench.leaderboard.board import Board
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A format that tables are written in.
+    """A format of tables.
 
-    A package of anyone's adds one: a constant, declared as an entry point in the group
+    A plugin adds a format as a constant, declared as an entry point in the group
     ``susx_bench.formats``. ``leaderboard build SUITE --format NAME`` writes it.
 
     Attributes:
-        name: What ``--format`` calls it.
-        suffix: Ending of its files, such as ``.md``.
+        name: Its name for ``--format``.
+        suffix: Suffix of its files, such as ``.md``.
         write: Makes the text of a board; the same board must give the same text.
-        about: One line for lists.
+        about: A description in one line.
     """
 
     name: str

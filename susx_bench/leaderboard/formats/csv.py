@@ -9,7 +9,7 @@ from susx_bench.console import FORMULA, printable
 from susx_bench.leaderboard.board import Board, Cell
 
 SMALLEST_P = 1e-9
-"""Smaller p are written as this: their digits would depend on the machine."""
+"""Smaller p values are written as this one: their digits would depend on the machine."""
 
 COLUMNS = (
     *("method", "tuned_on", "official", "regime", "batches", "saw"),
@@ -22,22 +22,22 @@ COLUMNS = (
     *("baseline", "gain", "p", "p_holm"),
     *("published", "difference", "inside", "source", "records"),
 )
-"""Names of the CSV's columns; one more, ``also``, where options are set that have no column, and
-those of `OPEN` where a cell has them.
+"""Names of the CSV's columns. ``also`` is added if options without a column are set, and a column
+of `OPEN` if a cell has its number.
 
-Where another metric than the accuracy is shown, the two change places.
+If another metric than the accuracy is shown, the two columns are swapped.
 """
 
 OPEN = ("auroc", "fpr95")
-"""Numbers of records with unknown images alone."""
+"""Numbers that only records with unknown images have."""
 
 
 def as_csv(board: Board) -> str:
-    """The board as CSV, one line a cell; a cell that was not measured has no accuracy.
+    """The board as CSV, one line per cell; a cell that was not measured has no accuracy.
 
-    Percent and points with four decimals, p with three digits and never below `SMALLEST_P`.
-    Several entries in one field are parted by a space, or for sources by `` / ``. A text that a
-    spreadsheet would take for a formula begins with an apostrophe, by which it takes it for a text.
+    Percent and points have four decimals, p has three digits and is never below `SMALLEST_P`.
+    Several entries in one field are separated by a space, sources by `` / ``. A text that a
+    spreadsheet would read as a formula begins with an apostrophe.
     """
     out = io.StringIO()
     also = ("also",) if any(column.task.also for column in board.columns) else ()

@@ -10,7 +10,7 @@ from susx_bench.leaderboard.formats.sheet import Item, sheets
 
 
 def html_tables(board: Board, *, titled: bool = False) -> str:
-    """The board's tables as HTML, without a page around them; `titled` with its title above."""
+    """The board's tables as HTML without a page; if `titled`, below the board's title."""
     lines = [f"<p><strong>{_html(board.title)}</strong></p>"] if titled else []
     for sheet in sheets(board):
         names = len(sheet.head) - sheet.numbers

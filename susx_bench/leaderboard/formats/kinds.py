@@ -15,4 +15,4 @@ KINDS: dict[str, TableFormat] = {
         TableFormat("latex", ".tex", latex, "for a paper"),
     )
 }
-"""By name, in the order in which they are written."""
+"""The formats by name, in the order in which they are written."""

@@ -39,7 +39,7 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # after a row's end a bracket would be an argument, and a star
+    "[": "{[}",  # after the end of a row, LaTeX reads a bracket or a star as an argument
     "]": "{]}",
     "*": "{*}",
     "`": r"\textasciigrave{}",
@@ -60,7 +60,7 @@ _TEX = {
 
 def _tex(text: str) -> str:
     escaped = "".join(_TEX.get(c, c) for c in printable(text).replace("--", "-\0-"))
-    return escaped.replace("\0", "{}")  # two hyphens of a name are no dash
+    return escaped.replace("\0", "{}")  # two hyphens in a name are not a dash
 
 
 def _tex_item(item: Item) -> str:

@@ -11,7 +11,7 @@ from susx_bench.leaderboard.formats.sheet import Item, sheets
 
 
 def markdown(board: Board) -> str:
-    """The board as Markdown; its text stands there as it is, it is the suite's author's."""
+    """The board as Markdown; the introduction is not escaped, since the suite's author wrote it."""
     lines = [f"# {_md(board.title)}", ""]
     if board.text.strip():
         lines += [board.text.strip(), ""]
@@ -34,7 +34,7 @@ def markdown(board: Board) -> str:
 
 def _md(text: str) -> str:
     text = re.sub(r"([\\`*_{}\[\]<>|#~&$])", r"\\\1", printable(text))
-    return text.replace("://", r"\://")  # no link that nobody made
+    return text.replace("://", r"\://")  # an address in a name becomes no link
 
 
 def _md_item(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""What a reader must know about the numbers of a board, in sentences."""
+"""Notes on the numbers of a board, in sentences."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _USUAL = {("precision", "fp32"), ("views", "1"), ("support", "few-shot"), ("draw
 
 
 def facts(board: Board) -> str:
-    """What all columns have in common, in one line."""
+    """The properties that all columns share, in one line."""
     words = [
         WORDS[name].format(value) for name, value in board.facts if (name, value) not in _USUAL
     ]
     sizes = dict.fromkeys((column.task.dataset, column.task.n_test) for column in board.columns)
-    if len({dataset for dataset, _ in sizes}) == len(sizes):  # else the columns say them
+    if len({dataset for dataset, _ in sizes}) == len(sizes):  # else the columns name them
         tests = ", ".join(f"{dataset} {n:,}" for dataset, n in sizes)
         words.append(f"test images: {tests}")
     return " · ".join(words)
 
 
 def notes(board: Board) -> list[str]:
-    """What a reader must know about the numbers, a sentence or two a line."""
+    """Notes on the numbers, one or two sentences per line."""
     cells = [cell for row in board.rows for cell in row.cells if cell]
     heading = board.metric.heading
     lines = [f"{heading[0].upper()}{heading[1:]}."]
@@ -86,14 +86,14 @@ def notes(board: Board) -> list[str]:
 
 
 def _runs(cells: Sequence[Cell]) -> str:
-    """What tells the runs of cells apart: seeds, orders, or both."""
+    """The difference between the runs of a cell: seeds, orders, or both."""
     seeds = any(len(set(cell.seeds)) > 1 for cell in cells)
     orders = any(len(set(cell.orders)) > 1 for cell in cells)
     return " and ".join(["seeds"] * seeds + ["orders"] * orders)
 
 
 def same_draws(board: Board) -> list[str]:
-    """Which seeds drew the same images, a line for each list of seeds."""
+    """Name the seeds that drew the same images, one line per list of seeds."""
     columns: dict[tuple[int, ...], list[str]] = {}
     for column, *cells in zip(board.columns, *(row.cells for row in board.rows), strict=True):
         for seeds in dict.fromkeys(s for cell in cells if cell for s in cell.alike):
@@ -102,14 +102,14 @@ def same_draws(board: Board) -> list[str]:
 
 
 def same_draw(seeds: Sequence[int], where: Sequence[str]) -> str:
-    """That some seeds drew the same images, as a sentence."""
+    """A sentence that some seeds drew the same images."""
     listed = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
     on = f" on {', '.join(where)}" if where else ""
     return f"Seeds {listed} drew the same images{on}: they are one run."
 
 
 def _rank_notes(board: Board) -> list[str]:
-    """What the average ranks are over, and how far apart they mean something."""
+    """Notes on the average ranks: their datasets, and the difference that is significant."""
     ranked = [ranks for ranks in board.ranks if ranks.ranking.datasets > 1]
     if not ranked:
         return []

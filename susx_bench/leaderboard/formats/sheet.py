@@ -1,4 +1,4 @@
-"""The tables of a board in no format yet: what each format draws, and nothing else."""
+"""The tables of a board, independent of a format."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from susx_bench.leaderboard.formats.notes import LEVEL
 from susx_bench.leaderboard.metrics import ACCURACY
 from susx_bench.leaderboard.robustness import drops
 
-_WIDE = 12  # columns of numbers that a table holds before the next group starts another one
+_WIDE = 12  # columns of numbers after which the next group starts a new table
 
 
 class Item(NamedTuple):
     """One entry of a table, not yet escaped.
 
     Attributes:
-        text: What is set bold or underlined.
-        rest: What follows it.
+        text: The part that may be bold or underlined.
+        rest: The part after it.
         place: 1 for bold, 2 for underlined, 0 for neither.
     """
 
@@ -37,16 +37,16 @@ class Item(NamedTuple):
 
 
 Rows = list[list[Item]]
-"""Entries, as many a row as a table has columns."""
+"""Rows of entries, one entry per column."""
 
 
 class Sheet(NamedTuple):
-    """A table in no format yet.
+    """A table, independent of a format.
 
     Attributes:
-        title: What stands above it; empty for nothing.
+        title: Text above it; may be empty.
         head: Names of the columns.
-        sections: Its rows, by what stands above them; the only section's label is empty.
+        sections: Pairs of a section's label and its rows; the label of an only section is empty.
         numbers: Number of columns, from the right, that hold numbers.
     """
 
@@ -57,12 +57,12 @@ class Sheet(NamedTuple):
 
 
 def sheets(board: Board, *, short: bool = False) -> list[Sheet]:
-    """The tables of a board: the numbers, then ranks and published figures where there are any.
+    """The tables of a board: the numbers, then ranks and published figures, if any.
 
     Args:
         board: The leaderboard.
-        short: Whether to leave out what would make columns wide: the interval of a row that has
-            one number in all columns, and the blank before an arrow.
+        short: Whether to keep columns narrow: without the interval of a row that has one number
+            in all columns, and without the blank before an arrow.
     """
     parts = _parts(board)
     tables = [_numbers(board, part, titled=len(parts) > 1, short=short) for part in parts]
@@ -77,7 +77,7 @@ def sheets(board: Board, *, short: bool = False) -> list[Sheet]:
 
 
 def _parts(board: Board) -> list[list[int]]:
-    """Groups that share a table: as many as fit side by side, at least one."""
+    """The groups of each table: as many as fit side by side, at least one."""
     parts: list[list[int]] = []
     width = 0
     for place, group in enumerate(board.groups):
@@ -125,7 +125,7 @@ def _numbers(board: Board, part: Sequence[int], *, titled: bool, short: bool) ->
 
 
 def _robustness(board: Board, group: Group, fallen: list[list[float | None]]) -> Sheet:
-    """Each robustness set of a group, and how far below its clean test set the numbers are."""
+    """The robustness sets of a group, with the differences from their clean test sets."""
     columns = [c for c in group.columns if any(row[c] is not None for row in fallen)]
     head = ["method", "tuned on"]
     for c in columns:
@@ -150,7 +150,7 @@ def _robustness(board: Board, group: Group, fallen: list[list[float | None]]) ->
 
 
 def _classes_differ(board: Board) -> bool:
-    """Whether the mean over classes is another number than the accuracy that the board shows."""
+    """Whether the board shows the accuracy, and the mean over classes differs from it."""
     if board.metric is not ACCURACY:
         return False
     cells = [cell for row in board.rows for cell in row.cells if cell]
@@ -159,14 +159,14 @@ def _classes_differ(board: Board) -> bool:
 
 
 def _name(row: Row) -> list[Item]:
-    """A row's first entries: marks of the regime with the name, those of the tuning with it."""
+    """A row's first entries: the name with the regime's marks, the tuning with its own marks."""
     tuning = "".join(mark for mark in row.marks if mark in UNRANKED)
     regime = "".join(mark for mark in row.marks if mark not in UNRANKED)
     return [Item(row.label, regime), Item(row.tuning, tuning and f" {tuning}")]
 
 
 def number(cell: Cell, digits: int = 1) -> tuple[str, str]:
-    """A cell's mean, and its spread over runs or its interval for one run, if it has one."""
+    """A cell's mean, and its spread over several runs or its interval for one run, if any."""
     mean = f"{cell.mean:.{digits}f}"
     if cell.spread is not None:
         return mean, f" ±{cell.spread:.{digits}f}"
@@ -209,7 +209,7 @@ def _published(board: Board) -> Sheet:
         seen = set()
         for column, cell in zip(board.columns, row.cells, strict=True):
             if cell is None or cell.records in seen:
-                continue  # a method without support has one number, in however many columns
+                continue  # a method without support has one number for all columns
             seen.add(cell.records)
             rows += [_beside(row, column, cell, compared) for compared in cell.published]
     head = [*("method", "tuned on", "task", "source"), *("ours", "published", "difference", "")]

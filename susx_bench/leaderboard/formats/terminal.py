@@ -30,7 +30,7 @@ def terminal(board: Board) -> list[RenderableType]:
 
 
 def tables(board: Board) -> list[RenderableType]:
-    """The tables of a board alone."""
+    """The tables of a board, without heading and notes."""
     parts: list[RenderableType] = []
     for sheet in sheets(board, short=True):
         if sheet.title:
@@ -40,7 +40,7 @@ def tables(board: Board) -> list[RenderableType]:
 
 
 def repeated(board: Board) -> list[str]:
-    """What `tables` leaves out: the interval of each row that has one number in all columns."""
+    """The intervals that `tables` leaves out: of rows that have one number in all columns."""
     return [
         f"{row.method} {''.join(number(cell, board.metric.digits))}"
         for row in board.rows
@@ -51,7 +51,7 @@ def repeated(board: Board) -> list[str]:
 
 
 def _sections(sheet: Sheet) -> list[RenderableType]:
-    """A table for each section; their columns stand below one another."""
+    """One table per section; their columns are aligned."""
     named: list[tuple[str, Rows]] = []
     for label, rows in sheet.sections:
         if sheet.head[1] != "tuned on":
@@ -99,7 +99,7 @@ def _sections(sheet: Sheet) -> list[RenderableType]:
 
 
 def _joined(row: list[Item], usual: str) -> list[Item]:
-    """A row with its tuning in its name, where the heading does not say it."""
+    """A row with its tuning in its name, if the heading does not name it."""
     name, tuning, *rest = row
     marks = name.rest.strip() + "".join(mark for mark in tuning.rest if mark in UNRANKED)
     text = name.text if tuning.text in ("–", usual) else f"{name.text} · {tuning.text}"
@@ -107,7 +107,7 @@ def _joined(row: list[Item], usual: str) -> list[Item]:
 
 
 def _padded(item: Item, width: int) -> Item:
-    """A number with blanks where others have marks, so that digits stand below one another."""
+    """Pad a number with blanks in place of marks, so that digits are aligned."""
     return item._replace(rest=item.rest + " " * (width - cell_len(item.rest)))
 
 
