@@ -1,7 +1,7 @@
-"""Data files that a program reads: those that its text names, and those that it was seen to open.
+"""Find the data files that a program reads: files that its text names, and files that it opens.
 
-What a text names is known before the program runs, so a record can follow it. What a program opens
-is known too late for that, and is compared with what it names.
+Files named in a text are known before the program runs, so that a record can depend on them. Opened
+files are known only later, and are compared with the named ones.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 
 from susx_bench.records.paths import read_bytes
 
-_LONGEST = 200  # characters of a name; longer texts are no names
-_DEPTH = 3  # folders that may be named one by one before the file
+_LONGEST = 200  # characters; longer texts are no names of files
+_DEPTH = 3  # nested folders that may be named one by one before the file
 _PROGRAMS = (".py", ".pyc", ".so")
 _opened: dict[str, set[Path]] = {}
-"""Files that were opened for reading, by the program file whose code did."""
+"""Files that were opened for reading, by the program file with the opening code."""
 
 
 def named_files(texts: Iterable[str], program: Path) -> dict[str, Path]:
-    """The data files that texts of a program name, by their path from it.
+    """The data files that texts of a program name, by their path relative to the program.
 
     A text names a file beside the program or in the working directory, or by a whole path;
     ``.npy`` is a file called like the program. Of ``folder / "data" / "w.npy"`` each part is a
@@ -36,7 +36,7 @@ def named_files(texts: Iterable[str], program: Path) -> dict[str, Path]:
         program: Its file.
     """
     names = {text for text in texts if 0 < len(text) <= _LONGEST and text.isprintable()}
-    folders, found = [program.parent, Path.cwd()], dict[str, Path]()
+    folders, files = [program.parent, Path.cwd()], dict[str, Path]()
     for _ in range(_DEPTH):
         inner = []
         for folder in dict.fromkeys(folders):
@@ -44,13 +44,13 @@ def named_files(texts: Iterable[str], program: Path) -> dict[str, Path]:
                 place = _place(folder, name, program)
                 try:
                     if place.is_file() and place.suffix not in _PROGRAMS:
-                        found[os.path.relpath(place, program.parent)] = place
+                        files[os.path.relpath(place, program.parent)] = place
                     elif name.strip("./") and not Path(name).is_absolute() and place.is_dir():
                         inner.append(place)
                 except (OSError, ValueError):  # no name of any file
                     continue
         folders = inner
-    return found
+    return files
 
 
 def _place(folder: Path, name: str, program: Path) -> Path:
@@ -62,7 +62,7 @@ def _place(folder: Path, name: str, program: Path) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file, read again only where it changed."""
+    """sha256 of a file, computed again only if the file has changed."""
     state = path.stat()
     return _file_sha256(path, state.st_size, state.st_mtime_ns)
 
@@ -73,10 +73,10 @@ def _file_sha256(path: Path, size: int, changed: int) -> str:
 
 
 def watch(program: str) -> None:
-    """Take note from now on of what the code of a file opens, itself or through others.
+    """Record from now on the files that the code of a file opens, directly or through other code.
 
     Args:
-        program: The file, as its code objects call it.
+        program: The file, by the name in its code objects.
     """
     if not _opened:
         sys.addaudithook(_heed)

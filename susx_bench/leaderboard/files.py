@@ -22,7 +22,7 @@ from susx_bench.leaderboard.page import listed
 from susx_bench.leaderboard.page.build import DATA, Shown
 from susx_bench.leaderboard.page.build import differences as page_differences
 from susx_bench.leaderboard.page.build import files as page_files
-from susx_bench.leaderboard.page.listed import There
+from susx_bench.leaderboard.page.listed import FileReader
 from susx_bench.leaderboard.published import read as read_published
 from susx_bench.records.files import write_atomic
 from susx_bench.records.index import read_records
@@ -130,7 +130,7 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        gc.unfreeze()  # into the oldest generation: what is there now is not looked through at once
+        gc.unfreeze()  # into the oldest generation, which is not scanned at once
         if enabled:
             gc.enable()
 
@@ -185,7 +185,7 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
         for name, data in content.items():
             write_atomic(folder / name, data)
         return [folder / name for name in content]
-    content |= page_files([Shown(built.board, built.records)], _there(folder))
+    content |= page_files([Shown(built.board, built.records)], _reader(folder))
     stale = _stale(built, folder)  # from the old list, before it is rewritten
     stale += [path for path in _data(folder) if path not in content]
     for name, data in content.items():
@@ -225,7 +225,7 @@ def check(
     if not built.paged:
         return built
     shown = [Shown(built.board, built.records)]
-    off = page_differences(shown, _there(folder), _data(folder))
+    off = page_differences(shown, _reader(folder), _data(folder))
     off += [f"{name} is drawn no more" for name in _stale(built, folder)]
     if off:
         raise CheckError(
@@ -240,7 +240,7 @@ def _stale(built: Leaderboard, folder: Path) -> list[str]:
     return listed.stale(
         built.board.name,
         pictures(built.board, built.records),
-        _there(folder),
+        _reader(folder),
         [f"{listed.PICTURES}/{path.name}" for path in (folder / listed.PICTURES).glob("*.*")],
         [path.name for path in (folder / "records").iterdir()],
     )
@@ -251,7 +251,7 @@ def _data(folder: Path) -> list[str]:
     return [f"{DATA}/{path.name}" for path in (folder / DATA).glob("*.js")]
 
 
-def _there(folder: Path) -> There:
+def _reader(folder: Path) -> FileReader:
     """A function that reads existing files of the leaderboards' folder, for the page."""
 
     def content(name: str) -> bytes | None:

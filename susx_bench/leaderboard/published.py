@@ -1,4 +1,4 @@
-"""Published figures, each with its source, and which of them a record can be held against."""
+"""Published figures, each with its source, and the choice of those that fit a record."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Figure(BaseModel):
     """One published top-1 accuracy.
 
     Attributes:
-        method: The method, by our name for it.
-        dataset: By our name.
-        encoder: By our name.
-        setting: What its support was built from.
-        shots: Labelled images a class; None where it looks at none, or in the name-only setting.
-        prompts: Our kind of prompts; None where it is none of ours or not said.
-        tuned_on: What chose its hyper-parameters.
+        method: The method, by our name.
+        dataset: The dataset, by our name.
+        encoder: The encoder, by our name.
+        setting: The setting of its support.
+        shots: Labelled images per class; None without any, or in the name-only setting.
+        prompts: Our kind of prompts; None if the source does not say, or uses another kind.
+        tuned_on: The labels that chose its hyper-parameters.
         accuracy: Percent.
         source: Paper or file, with its commit.
-        primary: Whether the authors themselves published it there, and not others who copied it.
-        note: What a reader must know about it.
+        primary: Whether the authors of the method published it there, and not others.
+        note: A remark for the reader.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -99,10 +99,10 @@ def read() -> tuple[Figure, ...]:
 
 
 def fitting(figures: Sequence[Figure], record: Record) -> list[Figure]:
-    """The figures that a record can be held against.
+    """The figures with which a record may be compared.
 
-    Method, dataset, encoder, tuning and split must be the same; the prompts where the figure says
-    them; setting and shots unless the method looks at no support.
+    Method, dataset, encoder, tuning and split must be equal; the prompts if the figure names them;
+    setting and shots unless the method looks at no support.
     """
     if record.protocol not in PROTOCOLS or record.skipped or record.extras():
         return []

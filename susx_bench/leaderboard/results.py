@@ -19,7 +19,7 @@ from susx_bench.records.cells import current, data_of, dataset_names
 from susx_bench.records.record import Record
 
 _DEMO_ENCODER, _DEMO = "demo", ("digits", "susx-bench")
-"""The encoder of the package, and dataset and protocol of the only data that it was made for."""
+"""The package's own encoder, and the dataset and protocol for which alone it was made."""
 
 
 def boards(
@@ -29,8 +29,8 @@ def boards(
 
     Args:
         records: The records of the run; all of them count.
-        order: Method names in the order in which equally good rows stand.
-        metric: What they show.
+        order: Method names in the order for equal rows.
+        metric: The metric of the leaderboards.
 
     Raises:
         OptionError: If no record has the metric.
@@ -52,7 +52,7 @@ def _boards(
         name, encoder, setting, *_ = data
         title = f"{name} · {encoder} · {setting}"
         by_place = {str(place): r for place, r in enumerate(group)}
-        # Renamed where two datasets of the run have one name.
+        # Two datasets of the run may have the same name: give each its unique name.
         by_place = {key: r.model_copy(update={"dataset": name}) for key, r in by_place.items()}
         board = by_metric(arrange("", title, "", order, [name], by_place), by_place, metric)
         titled.append((best_first(board), group))
@@ -60,10 +60,10 @@ def _boards(
 
 
 def _apart(records: Sequence[Record]) -> list[list[Record]]:
-    """Records of one task in as many tables as it takes to show them all.
+    """Divide the records of one task into tables that can show all of them.
 
-    Two bundles of the same test images with other texts, support or scale fill the same cells, and
-    one number would stand in the other's place.
+    Two bundles with the same test images but other texts, support or scale fill the same cells, so
+    that in one table one number would replace the other.
     """
     distinct = {(r.input_sha256, r.predictions_sha256): r for r in records}
     remaining = {str(place): r for place, r in enumerate(distinct.values())}

@@ -16,17 +16,17 @@ from susx_bench.leaderboard.figures import pictures as pictures_of
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.page import listed
 from susx_bench.leaderboard.page.data import board_json, index_json, records_json
-from susx_bench.leaderboard.page.listed import There
+from susx_bench.leaderboard.page.listed import FileReader
 from susx_bench.records.record import Record
 
 INDEX: Final = "index.html"
 
 DATA: Final = "data"
-"""Folder of the data that lie beside the page, a script each: a browser reads no other file from
-a page that it has from a file."""
+"""Folder of the data files beside the page. Each is a script, because a browser that has opened a
+page from a file reads no other kind of file for it."""
 
 BESIDE: Final = 256_000
-"""Bytes of JSON from which a board or its records lie beside the page."""
+"""Fewest bytes of JSON for which a board or its records are put beside the page."""
 
 SCRIPTS: Final = ("page.js", "answer.js", "chart.js", "table.js", "details.js", "begin.js")
 """Parts of the page's script, in their order."""
@@ -36,8 +36,8 @@ class Shown(NamedTuple):
     """A leaderboard on the page.
 
     Attributes:
-        board: What to show.
-        records: Its records by path from the leaderboards' folder.
+        board: The board to show.
+        records: Its records by path relative to the leaderboards' folder.
     """
 
     board: Board
@@ -45,54 +45,56 @@ class Shown(NamedTuple):
 
 
 def nothing(path: str) -> bytes | None:
-    """A folder in which nothing lies."""
+    """An empty folder: no path has content."""
     return None
 
 
-def files(shown: Sequence[Shown], there: There = nothing) -> dict[str, bytes]:
-    """The page and the pictures of some leaderboards, by path from the leaderboards' folder.
+def files(shown: Sequence[Shown], read_file: FileReader = nothing) -> dict[str, bytes]:
+    """The page and the pictures of some leaderboards, by path relative to the folder.
 
-    The page's other leaderboards stay on it as they are, as long as their records are there, so
-    that each is built alone. They stand in the order of their names, the demo's last.
+    Each leaderboard can be built alone: the page keeps its other leaderboards unchanged as long as
+    their records exist. They are in the order of their names, the demo's last.
 
     Args:
-        shown: Leaderboards to write or to write anew.
-        there: What lies in the folder already. A whole picture of the same data is kept, see
+        shown: Leaderboards to write or rewrite.
+        read_file: Reads existing files of the folder. A whole picture of the same data is kept, see
             `listed`.
     """
     drawn = [pictures_of(board, records) for board, records in shown]
-    content = _written(shown, drawn, there)
+    content = _written(shown, drawn, read_file)
     for (board, _), pictures in zip(shown, drawn, strict=True):
-        content |= listed.draw(board.name, pictures, there)
+        content |= listed.draw(board.name, pictures, read_file)
     return content
 
 
-def differences(shown: Sequence[Shown], there: There, data: Collection[str] = ()) -> list[str]:
-    """What is not as `files` would write it: a path and what is wrong with it, a line each.
+def differences(
+    shown: Sequence[Shown], read_file: FileReader, data: Collection[str] = ()
+) -> list[str]:
+    """Files that differ from those that `files` would write: one line per path, with the fault.
 
-    The page is compared to the byte, and a picture with the list that was written with it.
+    The page is compared byte by byte, and a picture with the list that was written with it.
 
     Args:
         shown: Leaderboards to compare.
-        there: What lies in the leaderboards' folder.
+        read_file: Reads existing files of the leaderboards' folder.
         data: Paths of its data folder.
     """
     drawn = [pictures_of(board, records) for board, records in shown]
     wrong = []
-    written = _written(shown, drawn, there)
+    written = _written(shown, drawn, read_file)
     for path, content in written.items():
-        if (lies := there(path)) is None:
+        if (lies := read_file(path)) is None:
             wrong.append(f"{path} is missing")
         elif lies != content:
             wrong.append(f"{path} is not what the records give")
     wrong += [f"{path} is read no more" for path in sorted(data) if path not in written]
     for (board, _), pictures in zip(shown, drawn, strict=True):
-        wrong += listed.differences(board.name, pictures, there)
+        wrong += listed.differences(board.name, pictures, read_file)
     return wrong
 
 
 class _Data(NamedTuple):
-    """A leaderboard as the page holds it: two texts of JSON."""
+    """A leaderboard in the form that the page holds: two texts of JSON."""
 
     board: str
     records: str
@@ -103,15 +105,15 @@ _CALL: Final = 'hold("{}",\n{});\n'
 
 
 def _written(
-    shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]], there: There
+    shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]], read_file: FileReader
 ) -> dict[str, bytes]:
-    """The page and the data beside it of all of its leaderboards, by path."""
-    boards = _kept(there, {board.name for board, _ in shown})
+    """The page and the data files beside it, for all of its leaderboards, by path."""
+    boards = _kept(read_file, {board.name for board, _ in shown})
     for (board, records), pictures in zip(shown, drawn, strict=True):
         boards[board.name] = _Data(
             board_json(board, records, pictures), records_json(board, records)
         )
-    # What measures real data comes first: the demo says nothing about CLIP.
+    # Leaderboards of real data come first: the demo says nothing about CLIP.
     names = sorted(boards, key=lambda name: (name.startswith("demo"), name))
     titles = {name: json.loads(boards[name].board)["title"] for name in names}
     elements = [_ELEMENT.format("boards", index_json(titles))]
@@ -123,7 +125,7 @@ def _written(
             if len(content) < BESIDE:
                 element = _ELEMENT.format(f"{what}-{html.escape(name)}", content.decode())
                 elements.append(element)
-            else:  # hundreds of megabytes, perhaps: formatted as text they would be held twice more
+            else:  # perhaps hundreds of megabytes, of which formatting would make two more copies
                 head, tail = _CALL.format(f"{what}-{name}", "\0").encode().split(b"\0")
                 beside[_path(what, name)] = b"".join([head, content, tail])
     return {INDEX: _page(elements, bool(beside)), **beside}
@@ -135,8 +137,7 @@ def _path(what: str, name: str) -> str:
 
 def _page(elements: Sequence[str], beside: bool) -> bytes:
     style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
-    # Images and data lie beside the page, which `self` means over HTTP, and `file:` where it is
-    # opened.
+    # Images and data lie beside the page: `self` allows them over HTTP, and `file:` on a disk.
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -147,37 +148,38 @@ def _page(elements: Sequence[str], beside: bool) -> bytes:
             "form-action 'none'",
         ]
     )
-    # The data come last: what stands in them is not looked through for the places of others.
+    # The data come last, so that their text is not searched for the places of other parts.
     head, tail = _asset("page.html").split("@DATA@")
     head = head.replace("@POLICY@", policy).replace("@STYLE@", style)
     return "".join([head, "\n".join(elements), tail.replace("@SCRIPT@", script)]).encode()
 
 
-def _kept(there: There, anew: Collection[str]) -> dict[str, _Data]:
-    """Leaderboards of the page that lies there, but for those whose records are gone.
+def _kept(read_file: FileReader, anew: Collection[str]) -> dict[str, _Data]:
+    """Leaderboards of the existing page, without those that have lost their records.
 
     Those that are written `anew` are not read.
 
     No text of JSON has a ``<`` in it, see `susx_bench.leaderboard.page.data`.
     """
-    page = (there(INDEX) or b"").decode(errors="replace")
+    page = (read_file(INDEX) or b"").decode(errors="replace")
     elements = dict(re.findall(_ELEMENT.format("([a-z0-9-]+)", "([^<]*)"), page))
     kept = {}
     for name in re.findall(r'"name":"([a-z0-9-]+)"', elements.get("boards", "")):
         if name in anew:
             continue
         texts = [
-            elements.get(f"{what}-{name}") or _beside(what, name, there) for what in _Data._fields
+            elements.get(f"{what}-{name}") or _beside(what, name, read_file)
+            for what in _Data._fields
         ]
         path = re.search(r'"records":\[\n\["([^"]+)"', texts[1])
-        if texts[0] and path and there(path[1]) is not None:
+        if texts[0] and path and read_file(path[1]) is not None:
             kept[name] = _Data(*texts)
     return kept
 
 
-def _beside(what: str, name: str, there: There) -> str:
-    """JSON that lies beside the page; empty for none."""
-    text = (there(_path(what, name)) or b"").decode(errors="replace")
+def _beside(what: str, name: str, read_file: FileReader) -> str:
+    """JSON in a file beside the page; empty without such a file."""
+    text = (read_file(_path(what, name)) or b"").decode(errors="replace")
     head, tail = _CALL.format(f"{what}-{name}", "\0").split("\0")
     whole = text.startswith(head) and text.endswith(tail)
     return text[len(head) : -len(tail)] if whole else ""

@@ -1,4 +1,4 @@
-"""What the page knows: boards and their records as JSON, small enough for thousands of cells."""
+"""The data of the page: boards and their records as JSON, small enough for thousands of cells."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FIELDS: Final = (
     *("prompts_sha256", "weights_sha256", "predictions_sha256", "checksum", "started", "device"),
     *("git", "versions", "protocol", "logit_scale", "skipped", "command"),
 )
-"""Values of one record, in this order; `versions` is a place in the list beside it."""
+"""Values of one record, in this order; `versions` is a place in the list of versions."""
 
 
 def index_json(titles: Mapping[str, str]) -> str:
@@ -43,8 +43,8 @@ def index_json(titles: Mapping[str, str]) -> str:
 def board_json(board: Board, records: Mapping[str, Record], pictures: Sequence[Picture]) -> str:
     """A board and its answers, without its records, as one line of JSON.
 
-    Means are exact and the rest has nine decimals, so that all of it rounds as in the tables, and
-    no machine's last digits show.
+    Means are exact and other numbers have nine decimals, so that they round as in the tables and
+    do not depend on the machine.
     """
     places = _places(board)
     sections = {i: part.label for part in board.sections for i in part.rows}
@@ -96,7 +96,7 @@ _OF_TASK = ("dataset", "encoder", "setting", "support", "prompts", "shots", "pro
 
 
 def records_json(board: Board, records: Mapping[str, Record]) -> str:
-    """The records of a board, one a line, so that a new one is one new line."""
+    """The records of a board, one per line, so that a new record is one new line."""
     versions: list[dict[str, str]] = []
     lines = []
     for path in _places(board):
@@ -115,7 +115,7 @@ def records_json(board: Board, records: Mapping[str, Record]) -> str:
 
 
 def _places(board: Board) -> dict[str, int]:
-    """Paths of a board's records in the order in which its cells name them first."""
+    """Paths of a board's records, in the order of their first cell."""
     places: dict[str, int] = {}
     for row in board.rows:
         for cell in row.cells:
@@ -146,10 +146,10 @@ def _row(
 
 
 def _metric(board: Board, records: Mapping[str, Record], metric: Metric) -> dict[str, Any] | None:
-    """What the table may show, and its numbers; None where no record has it.
+    """A metric for the page's table, and its numbers; None if no record has it.
 
-    The rows themselves have the accuracy. Of another metric there are, in the order of the rows,
-    rank, averages and for each cell mean, interval, spread, rank and place.
+    The rows of the page hold the accuracy. For another metric the numbers are, in the order of the
+    rows: rank, averages, and for each cell its mean, interval, spread, rank and place.
     """
     value: dict[str, Any] = {
         "name": metric.name,
@@ -179,7 +179,7 @@ _OF_METRIC = ("mean", "low", "high", "spread", "rank", "place")
 
 
 def _robustness(board: Board) -> list[dict[str, Any]]:
-    """The drops beside the clean test sets as one more metric; none where there are none."""
+    """The drops from the clean test sets as one more metric; none without such drops."""
     table = drops(board)
     value = {
         "name": "drop",
@@ -232,7 +232,7 @@ def _figures(seconds: float | None) -> float | None:
 
 @cache
 def _paper(method: str) -> str:
-    """Address of the paper of a method that is registered here; empty where none is known."""
+    """Address of the paper of a registered method; empty if it is unknown."""
     if method not in METHODS.names():
         return ""
     try:
@@ -274,7 +274,7 @@ def _cell(cell: Cell, row: Row, places: Mapping[str, int]) -> dict[str, Any]:
             for c in cell.published
         ],
     }
-    # A zero is a value; what is None, empty or no place is left out.
+    # A zero is a value; None, empty values and missing places are left out.
     return {key: item for key, item in value.items() if item is not None and item not in ("", [])}
 
 
@@ -302,7 +302,7 @@ def _p(p: float | None) -> float | None:
 
 
 def _shown(value: Any) -> Any:
-    """A JSON value in which every text shows what is in it, also what has no glyph."""
+    """A JSON value with every text escaped, so that characters without a glyph are visible."""
     if isinstance(value, str):
         return value if value.isprintable() else printable_lines(value)
     if isinstance(value, dict):
@@ -315,10 +315,10 @@ def _dumped(value: Any) -> str:
 
 
 def _compact(value: Any) -> str:
-    """JSON that may stand in a script element: without a letter that HTML or JavaScript minds."""
+    """JSON that is safe in a script element: without characters special to HTML or JavaScript."""
     text = _dumped(value)
-    # Without a backslash no text in it was escaped, and all stands here as a reader sees it. Of
-    # hundreds of megabytes hardly a text needs more than this look at the whole.
+    # Without a backslash no text in it was escaped, and all texts are as a reader sees them. Even
+    # in hundreds of megabytes hardly any text needs more than this look at the whole.
     if "\\" in text or not text.isprintable():
         text = _dumped(_shown(value))
     for letter in "<>&\u2028\u2029":
