@@ -39,7 +39,7 @@ def print_outlook(outlook: Outlook, out: Path) -> None:
         console.print(f"{_title(wait.request)}: its cells are known after building")
     for line in lost_lines(outlook.lost):
         console.print(f"cannot be listed: {line}")
-    reasons = (outcome.reason for outcome in outlook.there.values() if outcome.reason)
+    reasons = (outcome.reason for outcome in outlook.settled.values() if outcome.reason)
     for reason in dict.fromkeys(reasons):
         console.print(f"would be left blank: {reason}")
     total, todo = counted(len(outlook.cells), "cell"), len(outlook.todo)
@@ -60,7 +60,7 @@ def print_outlook_json(outlook: Outlook, paths: list[Path]) -> None:
     if own_rank() != 0:
         return
     for i, (cell, path) in enumerate(zip(outlook.cells, paths, strict=True)):
-        outcome = outlook.there.get(i)
+        outcome = outlook.settled.get(i)
         line = {
             name: cell.inputs[name]
             for name in ("method", "dataset", "encoder", "setting", "prompts", "support")
@@ -96,7 +96,7 @@ def _table(outlook: Outlook) -> Table:
         table.add_column(name, justify="right")
     for data, places in groups.items():
         methods = Counter(outlook.cells[i].method.name for i in places)
-        existing = [outlook.there[i] for i in places if i in outlook.there]
+        existing = [outlook.settled[i] for i in places if i in outlook.settled]
         blank = sum(bool(outcome.reason) for outcome in existing)
         numbers = (len(places), len(existing) - blank, blank)
         table.add_row(*data, ", ".join(methods), *(f"{n:,}" for n in numbers))

@@ -14,7 +14,7 @@ from susx_bench.features.task import Task
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.plan import PURE, Part, Plan, Waiting
 from susx_bench.runner.prepare import need_of
-from susx_bench.runner.run import Outcome, there_already
+from susx_bench.runner.run import Outcome, settled_outcomes
 from susx_bench.support.build import Outstanding
 
 FLOAT = 4
@@ -55,7 +55,7 @@ class Outlook:
 
     Attributes:
         cells: Its cells.
-        there: Outcomes of the cells with nothing to do, by their place: a record, or a reason.
+        settled: Outcomes of the cells with nothing to do, by their place: a record, or a reason.
         encodings: The features to encode.
         builds: The support sets to build.
         waiting: Requests whose cells are known only after building.
@@ -63,7 +63,7 @@ class Outlook:
     """
 
     cells: Sequence[Cell]
-    there: dict[int, Outcome]
+    settled: dict[int, Outcome]
     encodings: Sequence[Encoding]
     builds: Sequence[Outstanding]
     waiting: Sequence[Waiting]
@@ -72,7 +72,7 @@ class Outlook:
     @property
     def todo(self) -> list[Cell]:
         """The cells that would be measured."""
-        return [cell for i, cell in enumerate(self.cells) if i not in self.there]
+        return [cell for i, cell in enumerate(self.cells) if i not in self.settled]
 
     @property
     def refused(self) -> list[Part]:
@@ -105,7 +105,7 @@ def look_ahead(
         force: As in `run`.
         keep_search: As in `run`.
     """
-    existing = there_already(cells, out, listen, force=force, keep_search=keep_search)
+    existing = settled_outcomes(cells, out, listen, force=force, keep_search=keep_search)
     todo = [cell for i, cell in enumerate(cells) if i not in existing]
     return Outlook(
         cells,

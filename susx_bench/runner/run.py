@@ -100,7 +100,7 @@ def run(
         One outcome per cell, in the order of `cells`.
     """
     paths = [path_of(cell, out) for cell in cells]
-    outcomes = there_already(cells, out, listen, force=force, keep_search=keep_search)
+    outcomes = settled_outcomes(cells, out, listen, force=force, keep_search=keep_search)
     todo = [i for i in range(len(cells)) if i not in outcomes]
     if todo and launch.accelerator != "auto":
         from susx_bench.features.predict import trainer  # Lightning, which takes seconds to import
@@ -134,7 +134,7 @@ def path_of(cell: Cell, out: Path) -> Path:
     return record_path(out, task.dataset, task.encoder, cell.method.name, cell.input_sha256)
 
 
-def there_already(
+def settled_outcomes(
     cells: Sequence[Cell],
     out: Path,
     listen: Listener = ignore,
