@@ -1,9 +1,9 @@
-"""What an encoder is: images and texts to unit vectors of one space, or images alone.
+"""Base classes of encoders: images and texts to unit vectors of one space, or images alone.
 
-A package of anyone's brings an encoder of another kind under a name of its own: a subclass of
-`Encoder`, declared as an entry point in the group ``susx_bench.encoders``. Or it brings a family of
-them, ``FAMILY:PLACE``, under ``susx_bench.encoder_families``: a subclass with an attribute `family`
-that is made with the place and the precision.
+Any package can add an encoder: a subclass of `Encoder`, declared as an entry point in the group
+``susx_bench.encoders``. It can also add a family of encoders, ``FAMILY:PLACE``, in the group
+``susx_bench.encoder_families``: a subclass with an attribute `family`, constructed with the place
+and the precision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Of weights and products."""
+"""Precisions of weights and matrix products."""
 
 _TEXT_BLOCK = 64  # prompts encoded together, always: see features.blocks.BLOCK
 
@@ -32,7 +32,7 @@ class Towers(ABC):
 
     Attributes:
         model: Holds all weights, in eval mode, without gradient. It is moved to the device that
-            images are encoded on.
+            encodes images.
         transform: RGB image to ``(3, H, W)``.
     """
 
@@ -42,7 +42,7 @@ class Towers(ABC):
     @property
     @abstractmethod
     def preprocess_cfg(self) -> dict[str, Any]:
-        """What `transform` does, for who must do a part of it in another way.
+        """The parameters of `transform`, for code that does a part of it in another way.
 
         Returns:
             ``size`` (H, W) in pixels, ``mean`` and ``std`` of the channels (three numbers each),
@@ -65,12 +65,12 @@ class Towers(ABC):
             but of any length: they are not L2-normalised.
 
         Raises:
-            EncoderError: If a patch alone has no place in that space.
+            EncoderError: If the model has no patch features in that space.
         """
         raise EncoderError(f"{type(self).__name__} has no patch features.")
 
     def excess(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens of each text are cut off, because the text encoder reads no more."""
+        """Number of tokens of each text beyond the text encoder's length, which are cut off."""
         return [0] * len(texts)
 
     def images(self, pixels: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Towers(ABC):
         return torch.cat(blocks)
 
     def texts(self, prompts: Sequence[Sequence[str]]) -> Tensor:
-        """Encode the prompts of every class into one unit vector a class, ``(K, D)``, fp32.
+        """Encode the prompts of every class into one unit vector per class, ``(K, D)``, fp32.
 
         The unit vectors of a class's prompts are averaged, and the mean is scaled to length 1.
         """
@@ -109,19 +109,18 @@ class Towers(ABC):
 
 
 class Encoder(ABC):
-    """An encoder that is named and checked at once, and hashed and loaded when that is needed.
+    """An encoder. Its name is checked at once; it is hashed and loaded when needed.
 
-    The three properties below are asked for more than once: `functools.cached_property` keeps
-    them.
+    The three properties below are read more than once: use `functools.cached_property`.
 
     Args:
         precision: One of `PRECISIONS`; features are fp32 in any case.
 
     Attributes:
-        name: What ``--encoder`` calls it.
-        family: Of a class that makes encoders ``FAMILY:PLACE``, what stands before the colon.
-        packages: What its features depend on besides torch: features made with another version
-            are kept under other keys, see `susx_bench.encoders.versions`.
+        name: Its name for ``--encoder``.
+        family: The part before the colon, for a class that makes encoders ``FAMILY:PLACE``.
+        packages: Packages besides torch on which its features depend. Features of another
+            version have other keys, see `susx_bench.encoders.versions`.
 
     Raises:
         UnknownNameError: If there is no such precision.
@@ -139,9 +138,9 @@ class Encoder(ABC):
     @property
     @abstractmethod
     def sha256(self) -> str:
-        """Hash of everything that decides a feature: weights, configuration, tokenizer.
+        """Hash of everything on which a feature depends: weights, configuration, tokenizer.
 
-        Features are kept under it. Neither where the files are nor the precision is a part of it.
+        Features are kept under it. It covers neither the place of the files nor the precision.
         """
 
     @property
@@ -151,12 +150,12 @@ class Encoder(ABC):
 
     @property
     def has_patches(self) -> bool:
-        """Whether `Towers.spatial` has patch features, told without loading the model."""
+        """Whether `Towers.spatial` gives patch features; does not load the model."""
         return False
 
     @property
     def width(self) -> int | None:
-        """Numbers in a feature, told without loading the model; None where nobody knows."""
+        """Width D of a feature, without loading the model; None if unknown."""
         return None
 
     @property
@@ -166,7 +165,7 @@ class Encoder(ABC):
 
     @property
     def has_text(self) -> bool:
-        """Whether it encodes texts, told without loading the model."""
+        """Whether it encodes texts; does not load the model."""
         return True
 
 
@@ -180,7 +179,7 @@ class ImageTowers(Towers):
 class ImageEncoder(Encoder):
     """An encoder of images alone: only methods that need no text run on its features.
 
-    It was trained with no factor on cosines; `logit_scale` is that of a bundle that names none.
+    It was trained without a factor on cosines; `logit_scale` is the default of a feature bundle.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""The files of an encoder from the Hugging Face hub, and why they could not be had."""
+"""Download the files of an encoder from the Hugging Face hub, and explain failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from susx_bench.errors import EncoderError
 from susx_bench.hub import unwritable_cache, why_offline
 
 CONFIG = "open_clip_config.json"
-TOKENIZER = (  # config.json: transformers takes the kind from it where no other file names one
+TOKENIZER = (  # config.json: transformers reads the kind from it if no other file has it
     "config.json",
     "tokenizer*",
     "special_tokens_map.json",
@@ -37,15 +37,15 @@ def download(
         name: Name of the encoder, for messages.
         repository: ``ORG/NAME``.
         revision: Branch, tag or commit; None for the main branch.
-        weights: Files that weights can be in. The first that is there is taken.
-        beside: Patterns of what is taken besides, with the tokenizer.
+        weights: Files that may hold the weights. The first one that exists is taken.
+        beside: Patterns of further files to take, besides the tokenizer.
 
     Returns:
-        The file of the weights, or the folder it would be in where none were asked for. The last
-        part of the folder's name is the commit.
+        The file of the weights, or its folder if `weights` is empty. The last part of the folder's
+        name is the commit.
 
     Raises:
-        EncoderError: If they cannot be had.
+        EncoderError: If the download fails.
     """
     from huggingface_hub import (
         _CACHED_NO_EXIST,
@@ -57,7 +57,7 @@ def download(
     from huggingface_hub.utils.tqdm import tqdm
 
     class NoBar(tqdm):
-        """For the small files, which are looked at in every run; the weights have a bar."""
+        """Shows no bar for the small files, which every run checks; the weights have one."""
 
         __init__ = partialmethod(tqdm.__init__, disable=True)
 
@@ -75,7 +75,7 @@ def download(
             return folder
         missing = EntryNotFoundError()
         for file in weights:
-            # What the Hub once said it has not got in this commit is not asked for again.
+            # Do not ask again for a file that this commit is known to lack.
             if try_to_load_from_cache(repository, file, revision=commit) is _CACHED_NO_EXIST:
                 continue
             try:
@@ -83,35 +83,37 @@ def download(
             except EntryNotFoundError as error:
                 missing = error
         raise missing
-    except Exception as error:  # also of the network libraries below
+    except Exception as error:  # including errors of the network libraries below
         place = f"{repository}@{revision}" if revision else repository
-        told = hub_advice(repository, weights, error)
-        raise EncoderError(f"--encoder {name}: {place}: {told}") from error
+        advice = hub_advice(repository, weights, error)
+        raise EncoderError(f"--encoder {name}: {place}: {advice}") from error
 
 
 def hub_advice(repository: str, weights: Sequence[str], error: Exception) -> str:
-    """Why the Hub did not give a file, and what to do about it."""
+    """Explain why a download from the Hub failed, and what to do about it."""
     from huggingface_hub import constants, errors
 
     if full := unwritable_cache(error):
         return full
-    here, there = f"not in {constants.HF_HUB_CACHE}", constants.ENDPOINT
-    advice: dict[type[Exception], str] = {  # the first that fits; some are kinds of later ones
-        errors.GatedRepoError: f"access must be granted at {there}/{repository}. Ask for it there, "
-        "and set HF_TOKEN to a token that has it.",
-        errors.RepositoryNotFoundError: f"{there} has no such repository, or it is private. Check "
-        "the name, or set HF_TOKEN.",
-        errors.RevisionNotFoundError: f"no such branch, tag or commit. {there}/{repository} lists "
-        "them.",
-        errors.LocalEntryNotFoundError: f"{here}, and {why_offline()}. To have it before: "
+    absent, endpoint = f"not in {constants.HF_HUB_CACHE}", constants.ENDPOINT
+    advice: dict[
+        type[Exception], str
+    ] = {  # the first match counts; some are subclasses of later ones
+        errors.GatedRepoError: f"access must be granted at {endpoint}/{repository}. Ask for it "
+        "there, and set HF_TOKEN to a token that has it.",
+        errors.RepositoryNotFoundError: f"{endpoint} has no such repository, or it is private. "
+        "Check the name, or set HF_TOKEN.",
+        errors.RevisionNotFoundError: f"no such branch, tag or commit. {endpoint}/{repository} "
+        "lists them.",
+        errors.LocalEntryNotFoundError: f"{absent}, and {why_offline()}. To have it before: "
         f"`hf download {repository}` where there is a connection."
         if why_offline()
-        else f"{here}, and {there} does not answer. Check the connection, and HF_ENDPOINT where "
-        "you set it.",
+        else f"{absent}, and {endpoint} does not answer. Check the connection, and HF_ENDPOINT "
+        "where you set it.",
         errors.EntryNotFoundError: f"it has none of {', '.join(weights)}.",
         Exception: f"{reason(error)} If HF_TOKEN or HF_ENDPOINT is set, check it.",
     }
-    return next(told for kind, told in advice.items() if isinstance(error, kind))
+    return next(line for kind, line in advice.items() if isinstance(error, kind))
 
 
 def reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""How a program without susx-bench loads an encoder: open_clip's own words for it."""
+"""How a program without susx-bench loads an encoder: the arguments for open_clip."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def preprocessing(encoder: Encoder) -> dict[str, Any] | None:
     Returns:
         ``size`` (H, W) in pixels, ``mean`` and ``std`` of the channels, ``interpolation``,
         ``resize_mode`` and ``fill_color``, as `open_clip.transform.PreprocessCfg` calls them; None
-        for an encoder of another kind, and for one of which no part is on this machine.
+        for an encoder of another kind, or with no part on this machine.
     """
     if not isinstance(encoder, OpenClip):
         return None
@@ -48,12 +48,12 @@ def preprocessing(encoder: Encoder) -> dict[str, Any] | None:
     except EncoderError:
         return None
     size = config["model_cfg"]["vision_cfg"].get("image_size", 224)
-    said = {k: v for k, v in (config.get("preprocess_cfg") or {}).items() if k in _KEYS}
-    cfg = PreprocessCfg(**({"size": size} | said))
+    configured = {k: v for k, v in (config.get("preprocess_cfg") or {}).items() if k in _KEYS}
+    cfg = PreprocessCfg(**({"size": size} | configured))
     side = cfg.size
-    found: dict[str, Any] = {name: getattr(cfg, name) for name in _KEYS}
-    found["size"] = [side, side] if isinstance(side, int) else list(side)
-    return found | {"mean": list(cfg.mean), "std": list(cfg.std)}
+    prepared: dict[str, Any] = {name: getattr(cfg, name) for name in _KEYS}
+    prepared["size"] = [side, side] if isinstance(side, int) else list(side)
+    return prepared | {"mean": list(cfg.mean), "std": list(cfg.std)}
 
 
 def _tabled(encoder: OpenClip) -> dict[str, Any]:

@@ -9,4 +9,4 @@ from susx_bench.encoders.transformers import TransformersEncoder
 FAMILIES: dict[str, type[Encoder]] = {
     family.family: family for family in (TransformersEncoder, TimmEncoder)
 }
-"""By what stands before the colon."""
+"""By the part of the name before the colon."""

@@ -1,4 +1,4 @@
-"""Where the parts of an open_clip encoder are found: a folder, a repository, open_clip's tables."""
+"""Find the parts of an open_clip encoder in a folder, a repository or open_clip's tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HINT = (
     f"{ENCODERS.group}."
 )
 _MOST_LAYERS = 1_000  # of a configuration; the deepest tower of open_clip's table has 56
-_MOST = 10_000_000  # any other number of it
+_MOST = 10_000_000  # any other number of a configuration
 _GELU = {True: "QuickGELU", False: "GELU"}
 _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 WEIGHTS = (  # in the order open_clip looks for them
@@ -50,17 +50,17 @@ _TOKENIZER_OPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What an encoder is made of, all of it on this machine.
+    """The parts of an encoder, all of them on this machine.
 
     Attributes:
-        architecture: What open_clip builds: a model of its own, or ``local-dir:FOLDER``.
-        config: ``model_cfg``, and ``preprocess_cfg`` where it is not open_clip's default.
-        weights: Their file, None where they are drawn.
+        architecture: The model that open_clip builds: a model of its own, or ``local-dir:FOLDER``.
+        config: ``model_cfg``, and ``preprocess_cfg`` if it is not open_clip's default.
+        weights: File of the weights; None for random ones.
         tokenizer: Folder of a tokenizer for `transformers`, None for open_clip's own.
-        files: All that decides a feature and is a file.
-        facts: All that decides a feature and is not, as JSON values.
-        preprocess: What open_clip must be told about the image transform.
-        seed: Of what is drawn.
+        files: All files on which a feature depends.
+        facts: Everything else on which a feature depends, as JSON values.
+        preprocess: Options of open_clip's image transform.
+        seed: Seed of random weights.
         revision: Commit on the Hub.
     """
 
@@ -76,11 +76,11 @@ class Parts:
 
 
 def finder(name: str) -> Callable[[], Parts]:
-    """Check a name without a connection, and tell how to come by its parts.
+    """Check a name without a connection, and return a function that gets its parts.
 
     Raises:
-        UnknownNameError: If nothing has this name.
-        EncoderError: If what has it is not complete, or does not fit together.
+        UnknownNameError: If no encoder has this name.
+        EncoderError: If the encoder is not complete, or its parts do not fit together.
     """
     match name.partition(":"):
         case ("local-dir", ":", folder):
@@ -120,10 +120,10 @@ def _hub(name: str, repository: str, revision: str | None) -> Callable[[], Parts
 
 
 def _layout(name: str, weights: Path, revision: str | None = None) -> Parts:
-    """The parts that are beside the weights in open_clip's layout.
+    """The parts beside the weights in open_clip's layout.
 
     Raises:
-        EncoderError: If the configuration is missing, or is none.
+        EncoderError: If the configuration is missing or invalid.
     """
     folder = weights.parent
     path = folder / CONFIG
@@ -139,13 +139,13 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> Parts:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(f"{path} is not an open_clip configuration: {error!r}.") from error
     refuse_sizes(path, config["model_cfg"])
-    # They reach transformers, which has options that run code from the Hub.
+    # They are passed to transformers, which has options that run code from the Hub.
     if refused := options - _TOKENIZER_OPTIONS:
         raise EncoderError(
             f"{path}: tokenizer_kwargs has {', '.join(sorted(refused))}. Only "
             f"{', '.join(sorted(_TOKENIZER_OPTIONS))} are passed on."
         )
-    if ":" in timm:  # another repository, of which nothing would be hashed
+    if ":" in timm:  # from another repository, which the hash would not cover
         raise EncoderError(f"{path}: timm_model_name '{timm}' is no name of timm's own.")
     tokenizer = folder if text_cfg.get("hf_tokenizer_name") else None
     beside = sorted([path, *tokenizer_files(tokenizer)], key=lambda file: file.name)
@@ -160,22 +160,22 @@ def _layout(name: str, weights: Path, revision: str | None = None) -> Parts:
 
 
 def refuse_sizes(path: Path, value: Any, name: str = "model_cfg") -> None:
-    """Check the numbers of a configuration before a model is built of them.
+    """Check the numbers of a configuration before a model is built from them.
 
     Raises:
         EncoderError: If one is larger than in any model.
     """
     if isinstance(value, dict):
-        for key, each in value.items():
-            refuse_sizes(path, each, str(key))
+        for key, item in value.items():
+            refuse_sizes(path, item, str(key))
     elif isinstance(value, list):
-        for each in value:
-            refuse_sizes(path, each, name)
+        for item in value:
+            refuse_sizes(path, item, name)
     elif isinstance(value, int | float):
         most = _MOST_LAYERS if "layers" in name or "depth" in name else _MOST
         if not abs(value) <= most:
-            said = str(value) if len(str(value)) < 20 else f"of {len(str(value))} digits"
-            raise EncoderError(f"{path}: {name} is {said}, the most that is built is {most:,}.")
+            shown = str(value) if len(str(value)) < 20 else f"of {len(str(value))} digits"
+            raise EncoderError(f"{path}: {name} is {shown}, the most that is built is {most:,}.")
 
 
 def _tagged(name: str, model: str, tag: str) -> Callable[[], Parts]:
@@ -183,17 +183,19 @@ def _tagged(name: str, model: str, tag: str) -> Callable[[], Parts]:
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     model_cfg = _built_in(name, model)
-    if tag not in list_pretrained_tags_by_model(model):  # open_clip knows other spellings, too
+    if tag not in list_pretrained_tags_by_model(model):  # open_clip accepts other spellings, too
         raise _unknown(name)
-    known = get_pretrained_cfg(model, tag)
-    repository, file = os.path.split(known["hf_hub"])
-    if use := _other_gelu(name):  # open_clip only warns, and computes what nobody trained
+    pretrained = get_pretrained_cfg(model, tag)
+    repository, file = os.path.split(pretrained["hf_hub"])
+    if use := _other_gelu(
+        name
+    ):  # open_clip only warns, and computes with a GELU that was not trained
         has = _is_quick(model_cfg)
         raise EncoderError(
             f"--encoder {name}: these weights were trained with {_GELU[not has]}, {model} has "
             f"{_GELU[has]}. Use {use}."
         )
-    preprocess = {key: known[key] for key in _PREPROCESS}
+    preprocess = {key: pretrained[key] for key in _PREPROCESS}
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
 
     def find() -> Parts:
@@ -238,7 +240,7 @@ def _built_in(name: str, model: str) -> dict[str, Any]:
     """Configuration of a model in open_clip's table.
 
     Raises:
-        UnknownNameError: If it is not there.
+        UnknownNameError: If the table does not have it.
     """
     import open_clip
 
@@ -249,23 +251,24 @@ def _built_in(name: str, model: str) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> UnknownNameError:
-    """The error for a name that nothing has, with the nearest that something has."""
+    """The error for a name that no encoder has, with the nearest known names."""
     near = [_other_gelu(other) or other for other in nearest(name)]
     return UnknownNameError("encoder", name, {*ENCODERS.names(), *OPENAI}, _HINT, near)
 
 
 def _other_gelu(name: str) -> str | None:
-    """What to use for ``MODEL:TAG`` if the weights were trained with another GELU than it has."""
+    """The name to use for ``MODEL:TAG`` if its weights were trained with another GELU."""
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg, is_pretrained_cfg
 
     model, _, tag = name.partition(":")
     model = OPENAI.get(name, model)
-    known, model_cfg = get_pretrained_cfg(model, tag), open_clip.get_model_config(model)
-    if not known or model_cfg is None or known.get("quick_gelu", False) == _is_quick(model_cfg):
+    pretrained, model_cfg = get_pretrained_cfg(model, tag), open_clip.get_model_config(model)
+    quick = (pretrained or {}).get("quick_gelu", False)
+    if not pretrained or model_cfg is None or quick == _is_quick(model_cfg):
         return None
     right = f"{model}-quickgelu"
-    repository = os.path.split(known["hf_hub"])[0]
+    repository = os.path.split(pretrained["hf_hub"])[0]
     return f"{right}:{tag}" if is_pretrained_cfg(right, tag) else f"hf-hub:{repository}"
 
 
@@ -274,7 +277,7 @@ def _is_quick(model_cfg: dict[str, Any]) -> bool:
 
 
 def _stay_off_the_hub(name: str, model_cfg: dict[str, Any], *keys: str) -> None:
-    """Refuse what would ask the Hub although its name does not say so.
+    """Refuse a configuration that would load from the Hub although its name does not say so.
 
     Raises:
         EncoderError: If one of these keys of ``text_cfg`` names a repository.
@@ -289,7 +292,7 @@ def _stay_off_the_hub(name: str, model_cfg: dict[str, Any], *keys: str) -> None:
 
 
 def tokenizer_files(folder: Path | None) -> list[Path]:
-    """What decides how a text becomes tokens."""
+    """The files on which tokenization depends."""
     if folder is None:
         from open_clip.tokenizer import default_bpe
 

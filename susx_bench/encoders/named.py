@@ -10,27 +10,27 @@ from susx_bench.errors import OptionError, PluginError
 from susx_bench.registry import ENCODERS, FAMILIES
 
 
-def encoder_name(asked: str | None, own: str | None, whose: str) -> str:
-    """The encoder that is meant for a dataset.
+def encoder_name(requested: str | None, of_dataset: str | None, option: str) -> str:
+    """The name of the encoder for a dataset.
 
     Args:
-        asked: The one that was asked for.
-        own: The one that the dataset comes with.
-        whose: The option that names the dataset, for the message.
+        requested: The encoder that the user gives.
+        of_dataset: The encoder that comes with the dataset.
+        option: The option that names the dataset, for the message.
 
     Raises:
-        OptionError: If there is neither.
+        OptionError: If both are None.
     """
-    if name := asked or own:
+    if name := requested or of_dataset:
         return name
     raise OptionError(
-        f"{whose}: give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list "
+        f"{option}: give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list "
         "encoders` has them all. The embedded one, demo, has seen nothing but drawn digits."
     )
 
 
 def open_encoder(name: str, precision: str = "fp32") -> Encoder:
-    """The encoder of a name: a registered one, or one of `susx_bench.encoders.openclip`.
+    """Open an encoder by name: a registered one, or one of `susx_bench.encoders.openclip`.
 
     Raises:
         UnknownNameError: If there is no such name or precision.
@@ -41,7 +41,7 @@ def open_encoder(name: str, precision: str = "fp32") -> Encoder:
         return ENCODERS.get(name)(precision)
     family, colon, place = name.partition(":")
     if colon and family in FAMILIES.names():
-        make: Any = FAMILIES.get(family)  # made with a place, too
+        make: Any = FAMILIES.get(family)  # takes a place, too
         encoder: Encoder = make(place, precision)
         if encoder.name != name:
             raise PluginError(

@@ -8,4 +8,4 @@ OPENAI: Final = {
     f"{model}:openai": f"{model}-quickgelu"
     for model in ("RN50", "RN101", "ViT-B-32", "ViT-B-16", "ViT-L-14")
 }
-"""Their names, and the models of open_clip that OpenAI trained them as: all with QuickGELU."""
+"""Names, and the matching models of open_clip: OpenAI trained all of them with QuickGELU."""

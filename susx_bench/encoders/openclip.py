@@ -10,8 +10,8 @@ name                      weights
 ``MODEL:random``          none: initialised from seed 0, or from 7 for ``MODEL:random-7``
 ========================  ==================================================================
 
-Only ``hf-hub:`` and ``MODEL:TAG`` ask the Hub for anything, when the first of their parts is needed
-and not when the encoder is named. ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and ``HF_TOKEN`` hold.
+Only ``hf-hub:`` and ``MODEL:TAG`` use the Hub, and only when the first of their parts is needed.
+``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and ``HF_TOKEN`` apply.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def _resnet_patches(visual: Any, pixels: Tensor) -> Tensor:
-    """What the attention pooling makes of a place it looks at alone.
+    """Apply the value and output projections of the attention pooling to each place alone.
 
     The positional embedding, which the pooling adds first, is left out.
     """
@@ -52,7 +52,7 @@ def _resnet_patches(visual: Any, pixels: Tensor) -> Tensor:
 
 
 def _vit_patches(visual: Any, pixels: Tensor) -> Tensor:
-    """The patch tokens, treated as the class token is."""
+    """The patch tokens, normalised and projected like the class token."""
     last = visual.forward_intermediates(
         pixels,
         indices=1,
@@ -76,7 +76,7 @@ class OpenClipTowers(Towers):
             in OpenAI's own code.
         transform: RGB image to ``(3, H, W)``; open_clip's own for validation.
         tokenize: Texts to token ids ``(T, L)``.
-        dtype: What the image tower reads.
+        dtype: Input type of the image tower.
     """
 
     model: nn.Module
@@ -106,10 +106,10 @@ class OpenClipTowers(Towers):
     def excess(self, texts: Sequence[str]) -> list[int]:
         tokenize: Any = self.tokenize
         most: int = tokenize.context_length
-        if hasattr(tokenize, "encode"):  # open_clip's own, which adds a token at either end
+        if hasattr(tokenize, "encode"):  # open_clip's own tokenizer adds a token at either end
             lengths = [len(tokenize.encode(text)) + 2 for text in texts]
         else:
-            lengths = [  # not verbose: it would warn of errors that cutting off prevents
+            lengths = [  # not verbose: it would warn of errors that truncation prevents
                 len(tokenize.tokenizer(tokenize.clean_fn(text), verbose=False).input_ids)
                 for text in texts
             ]
@@ -123,8 +123,8 @@ class OpenClipTowers(Towers):
             but of any length: they are not L2-normalised.
 
         Raises:
-            EncoderError: If the tower ends in something other than CLIP's attention pooling or
-                class token, so that a patch alone has no place in that space.
+            EncoderError: If the tower does not end in CLIP's attention pooling or class token:
+                then it has no patch features in that space.
 
         Source:
             ResNets as in Zhou et al., *Extract Free Dense Labels from CLIP*, ECCV 2022,
@@ -149,7 +149,7 @@ class OpenClip(Encoder):
 
     Raises:
         UnknownNameError: If there is no such name or precision.
-        EncoderError: If a folder is not complete, or weights and model differ in their GELU.
+        EncoderError: If a folder is not complete, or weights and model have different GELUs.
     """
 
     packages: ClassVar[tuple[str, ...]] = ("open_clip_torch", *Encoder.packages)
@@ -165,30 +165,30 @@ class OpenClip(Encoder):
 
     @property
     def config(self) -> dict[str, Any]:
-        """``model_cfg``, and ``preprocess_cfg`` where it is not open_clip's default.
+        """``model_cfg``, and ``preprocess_cfg`` if it is not open_clip's default.
 
         Raises:
-            EncoderError: If a part cannot be had from the Hub.
+            EncoderError: If a part is not available from the Hub.
         """
         return self._parts.config
 
     @property
     def revision(self) -> str | None:
-        """Commit on the Hub that the weights are from, None where they are from elsewhere.
+        """Commit on the Hub that the weights are from, None for weights from elsewhere.
 
         Raises:
-            EncoderError: If a part cannot be had from the Hub.
+            EncoderError: If a part is not available from the Hub.
         """
         return self._parts.revision
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of everything that decides a feature: weights, configuration, tokenizer.
+        """Hash of everything on which a feature depends: weights, configuration, tokenizer.
 
-        Neither where the files are nor the precision is a part of it.
+        It covers neither the place of the files nor the precision.
 
         Raises:
-            EncoderError: If a part cannot be had from the Hub.
+            EncoderError: If a part is not available from the Hub.
         """
         return sha256_json([*map(sha256_file, self._parts.files), *self._parts.facts])
 
@@ -197,7 +197,7 @@ class OpenClip(Encoder):
         """The factor the model was trained to put on cosines, read without building the model.
 
         Raises:
-            EncoderError: If the weights cannot be read, or a part cannot be had from the Hub.
+            EncoderError: If the weights cannot be read, or a part is not available from the Hub.
         """
         path = self._parts.weights
         if path is None:
@@ -205,7 +205,7 @@ class OpenClip(Encoder):
             return float(torch.tensor(start).exp())
         try:
             return float(_read_logit_scale(path).float().exp())
-        except Exception as error:  # of whatever kind the bytes lead a library to
+        except Exception as error:  # of any kind
             raise EncoderError(f"{path} cannot be read: {reason(error)}") from error
 
     @property
@@ -224,7 +224,7 @@ class OpenClip(Encoder):
 
         Raises:
             EncoderError: If open_clip cannot build the model, the weights do not fit it, or a part
-                cannot be had from the Hub.
+                is not available from the Hub.
         """
         import open_clip
         from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -236,13 +236,13 @@ class OpenClip(Encoder):
             torch.default_generator.manual_seed(parts.seed)
             model: Any = open_clip.create_model(
                 parts.architecture,
-                load_weights=False,  # what is loaded below is the very file that is hashed
+                load_weights=False,  # the file loaded below is the one that is hashed
                 pretrained_text=False,
                 precision=self.precision,
                 force_preprocess_cfg=parts.preprocess,
             )
             if parts.weights:
-                # Strict, and nothing that a file brings along is run.
+                # Strict; no code in a file is run.
                 open_clip.load_checkpoint(model, str(parts.weights))
             tokenize = _tokenizer(parts)
         model = model.eval().requires_grad_(False)
@@ -253,7 +253,7 @@ class OpenClip(Encoder):
 
 
 class Demo(OpenClip):
-    """In the package: small, and trained on nothing but drawings of digits."""
+    """The small encoder in the package, trained only on drawings of digits."""
 
     name = "demo"
 
@@ -262,7 +262,7 @@ class Demo(OpenClip):
 
 
 def _tokenizer(parts: Parts) -> Callable[[list[str]], Tensor]:
-    """What `open_clip.get_tokenizer` makes, from the files that are hashed and from no others."""
+    """Make the tokenizer of `open_clip.get_tokenizer`, from the hashed files only."""
     from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 
     text_cfg = parts.config["model_cfg"]["text_cfg"]
@@ -282,8 +282,8 @@ def _tokenizer(parts: Parts) -> Callable[[list[str]], Tensor]:
 
 
 def _read_logit_scale(path: Path) -> Tensor:
-    """The logarithm of the factor on cosines, a single number in whatever shape and precision."""
-    if path.suffix == ".safetensors":  # read alone
+    """The logarithm of the factor on cosines: a single number, of any shape and precision."""
+    if path.suffix == ".safetensors":  # only this tensor is read
         with safe_open(path, framework="pt") as file:
             names = file.keys()
             name = next(name for name in names if name.removeprefix("module.") == "logit_scale")
@@ -297,7 +297,7 @@ def _read_logit_scale(path: Path) -> Tensor:
 
 @contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Silence open_clip, and make one line of whatever it stumbles over.
+    """Silence open_clip, and turn its errors into one line.
 
     Raises:
         EncoderError: Instead of any other error.
@@ -308,7 +308,7 @@ def _loading(name: str) -> Iterator[None]:
     try:
         with own_code_refused():
             yield
-    except Exception as error:  # of whatever kind the configuration leads it to
+    except Exception as error:  # of any kind
         why = OWN_CODE if is_own_code(error) else reason(error)
         raise EncoderError(f"--encoder {name}: cannot be loaded: {why}") from error
     finally:

@@ -1,4 +1,4 @@
-"""Encoders that lie in a folder, or in a repository of the Hub: ``FAMILY:PLACE``."""
+"""Encoders in a folder or in a repository of the Hub: ``FAMILY:PLACE``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ REPOSITORY = r"([\w.-]+/[\w.-]+)(?:@(.+))?"
 
 @dataclass(frozen=True)
 class Parts:
-    """What an encoder is made of, all of it on this machine.
+    """The parts of an encoder, all of them on this machine.
 
     Attributes:
-        folder: Where it lies.
+        folder: Its folder.
         config: Its ``config.json``.
         weights: Its safetensors files.
-        files: All that decides a feature.
-        revision: Commit on the Hub, None where it is from elsewhere.
+        files: All files on which a feature depends.
+        revision: Commit on the Hub; None for an encoder from elsewhere.
     """
 
     folder: Path
@@ -37,11 +37,11 @@ class Parts:
 
 
 class PlacedEncoder(Encoder):
-    """An encoder at a place. A folder is checked at once, the Hub is asked when a part is needed.
+    """An encoder at a place. A folder is checked at once; the Hub is used when a part is needed.
 
     Args:
-        place: A folder, with a slash at its beginning, a point or ``~``; or what `repository`
-            takes, with ``@REVISION`` at a branch, tag or commit.
+        place: A folder, beginning with a slash, a point or ``~``; or a place for `repository`,
+            with ``@REVISION`` for a branch, tag or commit.
         precision: One of `PRECISIONS`; features are fp32 in any case.
 
     Raises:
@@ -54,8 +54,8 @@ class PlacedEncoder(Encoder):
         self.name = f"{self.family}:{place}"
         self._find: Callable[[], Parts]
         if place.startswith((".", "/", "~")):
-            found = self.in_folder(Path(place).expanduser(), None)
-            self._find = lambda: found
+            local_parts = self.in_folder(Path(place).expanduser(), None)
+            self._find = lambda: local_parts
         else:
             repository, revision = self.repository(place)
             self._find = lambda: self.from_hub(repository, revision)
@@ -64,7 +64,7 @@ class PlacedEncoder(Encoder):
         """Repository and revision of a place that is no folder.
 
         Raises:
-            EncoderError: If it names none.
+            EncoderError: If the place names no repository.
         """
         if parts := re.fullmatch(REPOSITORY, place):
             return parts[1], parts[2]
@@ -74,10 +74,10 @@ class PlacedEncoder(Encoder):
 
     @abstractmethod
     def in_folder(self, folder: Path, revision: str | None) -> Parts:
-        """The parts that lie in a folder.
+        """The parts in a folder.
 
         Raises:
-            EncoderError: If one is missing, or the configuration is none that is built here.
+            EncoderError: If one is missing, or the configuration is not supported.
         """
 
     @abstractmethod
@@ -86,10 +86,10 @@ class PlacedEncoder(Encoder):
 
     @cached_property
     def parts(self) -> Parts:
-        """What it is made of."""
+        """The parts of the encoder."""
         return self._find()
 
     @property
     def revision(self) -> str | None:
-        """Commit on the Hub that the weights are from, None where they are from elsewhere."""
+        """Commit on the Hub that the weights are from, None for weights from elsewhere."""
         return self.parts.revision

@@ -1,4 +1,4 @@
-"""The encoders that somebody may mean who writes a name that nothing has."""
+"""Suggest encoders for a misspelt name."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ _MOST = 2  # names to offer
 
 
 def nearest(name: str) -> list[str]:
-    """Names that can be given in place of one that nothing has, the nearest first.
+    """Known names that are nearest to an unknown one, the nearest first.
 
     CLIP's models are written in many ways: ``ViT-B/32`` (OpenAI), ``ViT-B-32`` (open_clip),
-    ``clip-vit-base-patch32`` (Hugging Face), ``vit_base_patch32_clip_224`` (timm). Which weights
-    are meant is seldom said: OpenAI's come first.
+    ``clip-vit-base-patch32`` (Hugging Face), ``vit_base_patch32_clip_224`` (timm). These names
+    seldom include the weights: OpenAI's come first.
     """
     import open_clip
 
-    known: dict[str, list[str]] = {model: ["random"] for model in open_clip.list_models()}
+    tags_of: dict[str, list[str]] = {model: ["random"] for model in open_clip.list_models()}
     for model, tag in open_clip.list_pretrained():
-        known[model].insert(-1, tag)
-    asked = _letters(name)
-    models = {_letters(model): model for model in known}
-    heads = [letters for letters in models if asked.startswith(letters)]
+        tags_of[model].insert(-1, tag)
+    typed = _letters(name)
+    models = {_letters(model): model for model in tags_of}
+    heads = [letters for letters in models if typed.startswith(letters)]
     if heads:
         head = max(heads, key=len)
         model = models[head]
-        tags = _nearest_tags(asked.removeprefix(head), known[model])
+        tags = _nearest_tags(typed.removeprefix(head), tags_of[model])
         near = [f"{model}:{tag}" for tag in tags]
     else:
         every = {
-            _letters(f"{model}:{tag}"): f"{model}:{tag}" for model in known for tag in known[model]
+            _letters(f"{model}:{tag}"): f"{model}:{tag}"
+            for model, tags in tags_of.items()
+            for tag in tags
         }
-        found = difflib.get_close_matches(asked, every, n=_MOST, cutoff=0.6)
-        near = [every[letters] for letters in found]
+        matches = difflib.get_close_matches(typed, every, n=_MOST, cutoff=0.6)
+        near = [every[letters] for letters in matches]
     if re.fullmatch(r"[\w.-]+/[A-Za-z][\w.-]*(@\S+)?", name):
         near.append(f"hf-hub:{name}")
     if name and os.path.isdir(os.path.expanduser(name)):  # noqa: PTH111, PTH112  never raise
@@ -43,20 +45,21 @@ def nearest(name: str) -> list[str]:
     return near
 
 
-def _nearest_tags(asked: str, tags: Sequence[str]) -> list[str]:
-    """Those of a model's tags that are near what stands after the model; else its usual ones."""
+def _nearest_tags(typed: str, tags: Sequence[str]) -> list[str]:
+    """The tags of a model that are near the typed one; else its usual tags."""
     letters = {_letters(tag): tag for tag in tags}
-    if asked in letters:
-        return [letters[asked]]
-    near = difflib.get_close_matches(asked, letters, n=_MOST, cutoff=0.6)
-    inside = [each for each in letters if each in asked and each not in near]
+    if typed in letters:
+        return [letters[typed]]
+    near = difflib.get_close_matches(typed, letters, n=_MOST, cutoff=0.6)
+    inside = [spelling for spelling in letters if spelling in typed and spelling not in near]
     usual = sorted(tags, key=lambda tag: tag != "openai")  # random is the last of them
-    return [letters[each] for each in near + inside][:_MOST] or (usual[:-1] or usual)[:_MOST]
+    matches = [letters[spelling] for spelling in near + inside]
+    return matches[:_MOST] or (usual[:-1] or usual)[:_MOST]
 
 
 def _letters(name: str) -> str:
     """A model's name as its letters and digits: ``vitb32`` for all of the spellings above."""
-    name = re.sub(r"^(?:hf-hub:)?[\w.-]+/(?=[a-z])", "", name.casefold())  # whose it is
+    name = re.sub(r"^(?:hf-hub:)?[\w.-]+/(?=[a-z])", "", name.casefold())  # the organisation
     name = re.sub(r"^(?:open[-_ ]?)?clip[-_ :/]+", "", name)
     name = re.sub(r"(?<=vit)([-_ ]?)(tiny|small|base|large|huge|giant)", lambda m: m[2][0], name)
     name = re.sub(r"resnet[-_ ]?(?=\d)", "rn", name)

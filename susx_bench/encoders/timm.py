@@ -3,8 +3,8 @@
 They read no text: DINOv2, supervised ConvNeXts and the like. A place is a name of timm's own table,
 such as ``vit_small_patch14_dinov2.lvd142m``, whose repository timm knows; another repository in
 timm's layout (``config.json`` and ``model.safetensors``); or a folder in that layout. Images are
-prepared as the model's own data configuration says. The feature is what the model's classifier
-would read. Weights are safetensors, every one of which must be there.
+prepared as the model's own data configuration says. The feature is the input of the model's
+classifier. Weights are safetensors, and none may be missing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _NAME = r"([\w.-]+)(?:@(.+))?"
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _CHANNELS = 3
-# Of a configuration's model_args: what timm's factory takes besides a model's own arguments.
+# Keys of model_args that timm's factory takes besides a model's own arguments.
 _FACTORY = {"cache_dir", "checkpoint_path", "feature_cls", "features_only", "kwargs_filter"}
 
 
@@ -46,7 +46,7 @@ class TimmTowers(ImageTowers):
         model: The model without its classifier, in eval mode, without gradient.
         transform: RGB image to ``(3, H, W)``; timm's own for evaluation.
         data: The model's data configuration, as timm resolves it.
-        dtype: What the model reads.
+        dtype: Input type of the model.
     """
 
     model: nn.Module
@@ -79,7 +79,7 @@ class TimmEncoder(PlacedEncoder, ImageEncoder):
 
     Args:
         place: A name of `timm.list_pretrained` or ``ORG/NAME``, with ``@REVISION`` at a branch, tag
-            or commit; or a folder, with a slash at its beginning or a point.
+            or commit; or a folder, beginning with a slash or a point.
         precision: One of `PRECISIONS`; features are fp32 in any case.
 
     Raises:
@@ -111,8 +111,8 @@ class TimmEncoder(PlacedEncoder, ImageEncoder):
             architecture = config.get("architecture")
             cfg, args = config.get("pretrained_cfg", config), config.get("model_args") or {}
             channels = [args.get("in_chans", _CHANNELS), (cfg.get("input_size") or (_CHANNELS,))[0]]
-            classes = {each["num_classes"] for each in (config, args) if "num_classes" in each}
-            own = {key for key in args if key in _FACTORY or key.startswith("pretrained")}
+            classes = {c["num_classes"] for c in (config, args) if "num_classes" in c}
+            forbidden = {key for key in args if key in _FACTORY or key.startswith("pretrained")}
         except FileNotFoundError as error:
             raise EncoderError(f"--encoder {self.name}: {path} does not exist.") from error
         except OSError as error:
@@ -121,8 +121,9 @@ class TimmEncoder(PlacedEncoder, ImageEncoder):
             raise EncoderError(f"{path} is not the configuration of a model: {error!r}.") from error
         if not isinstance(architecture, str):
             raise EncoderError(f"{path} has no architecture, so it is no model of timm.")
-        if own:
-            raise EncoderError(f"{path}: model_args has {', '.join(sorted(own))}, no model's own.")
+        if forbidden:
+            names = ", ".join(sorted(forbidden))
+            raise EncoderError(f"{path}: model_args has {names}, no model's own.")
         if channels != [_CHANNELS] * 2:
             raise EncoderError(
                 f"{path}: the model reads {channels[0]} channels, its weights {channels[1]}; "
@@ -145,9 +146,9 @@ class TimmEncoder(PlacedEncoder, ImageEncoder):
     @property
     def width(self) -> int | None:
         config = self.parts.config
-        # Of other kinds a hidden layer of the head may change it.
-        found = config.get("num_features") if config["architecture"].startswith("vit_") else None
-        return found if isinstance(found, int) else None
+        # In other kinds a hidden layer of the head may change the width.
+        features = config.get("num_features") if config["architecture"].startswith("vit_") else None
+        return features if isinstance(features, int) else None
 
     @cached_property
     def towers(self) -> TimmTowers:
@@ -161,7 +162,7 @@ class TimmEncoder(PlacedEncoder, ImageEncoder):
                 return self._load()
         except EncoderError:
             raise
-        except Exception as error:  # of whatever kind the configuration leads it to
+        except Exception as error:  # of any kind
             raise EncoderError(
                 f"--encoder {self.name}: cannot be loaded: {reason(error)}"
             ) from error
@@ -171,10 +172,10 @@ class TimmEncoder(PlacedEncoder, ImageEncoder):
         from timm.data.config import resolve_model_data_config
         from timm.data.transforms_factory import create_transform
 
-        # With the number of classes of the weights, so that timm demands every tensor.
+        # Pass the number of classes of the weights, so that timm demands every tensor.
         model: Any = create_model(f"local-dir:{self.parts.folder}", pretrained=True)
         model.reset_classifier(0)
-        resolve: Any = resolve_model_data_config  # it has no types
+        resolve: Any = resolve_model_data_config  # timm has no types
         data = resolve(model)
         transform: Any = create_transform(**data, is_training=False)
         dtype = PRECISIONS[self.precision]
@@ -183,10 +184,10 @@ class TimmEncoder(PlacedEncoder, ImageEncoder):
 
 
 def _tabled(name: str, model: str) -> str:
-    """The repository of a model that timm's table has weights of.
+    """The repository of a model with weights in timm's table.
 
     Raises:
-        UnknownNameError: If it has none of this name.
+        UnknownNameError: If the table has no such model.
         EncoderError: If its weights are on no hub.
     """
     from timm.models import get_pretrained_cfg, is_model_pretrained, list_pretrained
@@ -195,13 +196,13 @@ def _tabled(name: str, model: str) -> str:
     if not is_model_pretrained(architecture):
         raise UnknownNameError("model of timm with weights", model, _near(model), _HINT)
     try:
-        known = get_pretrained_cfg(model)
+        pretrained = get_pretrained_cfg(model)
     except RuntimeError as error:
-        tags = [each for each in list_pretrained() if each.partition(".")[0] == architecture]
+        tags = [tag for tag in list_pretrained() if tag.partition(".")[0] == architecture]
         raise UnknownNameError("model of timm with weights", model, tags, _HINT) from error
-    if known is None or not known.hf_hub_id:
+    if pretrained is None or not pretrained.hf_hub_id:
         raise EncoderError(f"--encoder {name}: timm has its weights from no hub.")
-    repository: str = known.hf_hub_id
+    repository: str = pretrained.hf_hub_id
     return repository
 
 
@@ -210,7 +211,7 @@ _SHOWN = 5
 
 
 def _near(model: str) -> list[str]:
-    """The names of timm's table that are nearest to one that it does not have."""
+    """The names in timm's table that are nearest to an unknown one."""
     import difflib
 
     from timm.models import list_pretrained

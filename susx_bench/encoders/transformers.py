@@ -1,7 +1,7 @@
 """CLIP-like models that transformers loads: ``transformers:ORG/NAME[@REVISION]`` or a folder.
 
-A model is taken if its class has ``get_image_features`` and ``get_text_features``, as those of
-CLIP, SigLIP, SigLIP 2, MetaCLIP 2, AltCLIP and ChineseCLIP have. Weights are safetensors. Images
+A model is taken if its class has ``get_image_features`` and ``get_text_features``, like CLIP,
+SigLIP, SigLIP 2, MetaCLIP 2, AltCLIP and ChineseCLIP. Weights are safetensors. Images
 are prepared by the model's own processor, in its form for Pillow. Texts are tokenized as they were
 in training:
 
@@ -43,7 +43,7 @@ _IMAGES = ("preprocessor_config.json", "processor_config.json")
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 _SIGLIP = ("siglip", "siglip2")
-_MOST_TOKENS = 8192  # of a text; a tokenizer that knows no limit says 1e30
+_MOST_TOKENS = 8192  # tokens of a text; a tokenizer without a limit reports 1e30
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class TransformersTowers(Towers):
         length: Tokens that every text is padded and cut to.
         kind: The model's type, such as ``clip``.
         processor: The model's own image processor.
-        size: Height and width of what it gives.
-        dtype: What the image tower reads.
+        size: Height and width of its output.
+        dtype: Input type of the image tower.
     """
 
     model: nn.Module
@@ -74,12 +74,12 @@ class TransformersTowers(Towers):
     def preprocess_cfg(self) -> dict[str, Any]:
         from PIL.Image import Resampling
 
-        own, normal = self.processor, self.processor.do_normalize
+        processor, normal = self.processor, self.processor.do_normalize
         return {
             "size": self.size,
-            "mean": tuple(own.image_mean) if normal else (0.0, 0.0, 0.0),
-            "std": tuple(own.image_std) if normal else (1.0, 1.0, 1.0),
-            "interpolation": Resampling(int(own.resample)).name.lower(),
+            "mean": tuple(processor.image_mean) if normal else (0.0, 0.0, 0.0),
+            "std": tuple(processor.image_std) if normal else (1.0, 1.0, 1.0),
+            "interpolation": Resampling(int(processor.resample)).name.lower(),
         }
 
     def image_features(self, pixels: Tensor) -> Tensor:
@@ -93,9 +93,9 @@ class TransformersTowers(Towers):
         return _pooled(encode(**read))
 
     def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """What the text tower reads, ``(T, L)`` each: ``input_ids``, and its mask if it has one."""
+        """Inputs of the text tower, ``(T, L)`` each: ``input_ids``, and its mask if it has one."""
         siglip = self.kind in _SIGLIP
-        found = self.tokenizer(
+        encoded = self.tokenizer(
             self._spelt(texts),
             padding="max_length",
             padding_side="right",
@@ -104,14 +104,14 @@ class TransformersTowers(Towers):
             return_tensors="pt",
         )
         names = ("input_ids",) if siglip else ("input_ids", "attention_mask")
-        return {name: found[name] for name in names}
+        return {name: encoded[name] for name in names}
 
     def _spelt(self, texts: Sequence[str]) -> list[str]:
         return [text.lower() if self.kind in _SIGLIP else text for text in texts]
 
     def excess(self, texts: Sequence[str]) -> list[int]:
         ids = self.tokenizer(self._spelt(texts), verbose=False).input_ids  # as in openclip.py
-        return [max(len(each) - self.length, 0) for each in ids]
+        return [max(len(text_ids) - self.length, 0) for text_ids in ids]
 
     def spatial(self, pixels: Tensor) -> Tensor:
         if self.kind != "clip":
@@ -123,17 +123,17 @@ class TransformersTowers(Towers):
 
 
 def _pooled(features: Any) -> Tensor:
-    """The features that a model's method gives, alone or beside others."""
-    found: Tensor = features if isinstance(features, Tensor) else features.pooler_output
-    return found
+    """The features in a model's output, which may hold other values beside them."""
+    pooled: Tensor = features if isinstance(features, Tensor) else features.pooler_output
+    return pooled
 
 
 class TransformersEncoder(PlacedEncoder):
     """CLIP, SigLIP, ... as transformers loads them: ORG/NAME[@COMMIT] or ./FOLDER.
 
     Args:
-        place: ``ORG/NAME``, with ``@REVISION`` at a branch, tag or commit; or a folder, with a
-            slash at its beginning or a point.
+        place: ``ORG/NAME``, with ``@REVISION`` at a branch, tag or commit; or a folder,
+            beginning with a slash or a point.
         precision: One of `PRECISIONS`; features are fp32 in any case.
 
     Raises:
@@ -145,12 +145,12 @@ class TransformersEncoder(PlacedEncoder):
 
     def from_hub(self, repository: str, revision: str | None) -> Parts:
         beside = (_CONFIG, *_IMAGES)
-        found = download(self.name, repository, revision, (_WEIGHTS, _INDEX), beside)
-        commit = found.parent.name
-        if found.name == _INDEX:
-            for shard in _shards(self.name, found):
+        file = download(self.name, repository, revision, (_WEIGHTS, _INDEX), beside)
+        commit = file.parent.name
+        if file.name == _INDEX:
+            for shard in _shards(self.name, file):
                 download(self.name, repository, commit, (shard,), beside)
-        return self.in_folder(found.parent, commit)
+        return self.in_folder(file.parent, commit)
 
     def in_folder(self, folder: Path, revision: str | None) -> Parts:
         path = folder / _CONFIG
@@ -198,7 +198,7 @@ class TransformersEncoder(PlacedEncoder):
                     names = [n for n in file.keys() if n.rpartition(".")[2] == "logit_scale"]  # noqa: SIM118
                     if names:
                         return float(file.get_tensor(names[0]).float().exp())
-            except Exception as error:  # of whatever kind the bytes lead the library to
+            except Exception as error:  # of any kind
                 raise EncoderError(f"{path} cannot be read: {reason(error)}") from error
         raise EncoderError(
             f"--encoder {self.name}: its weights have no logit_scale, so it is no CLIP-like model."
@@ -207,10 +207,10 @@ class TransformersEncoder(PlacedEncoder):
     @property
     def width(self) -> int | None:
         config = self.parts.config
-        found = config.get("projection_dim")
+        size = config.get("projection_dim")
         if config.get("model_type") in _SIGLIP:
-            found = (config.get("vision_config") or {}).get("hidden_size")
-        return found if isinstance(found, int) else None
+            size = (config.get("vision_config") or {}).get("hidden_size")
+        return size if isinstance(size, int) else None
 
     @property
     def has_patches(self) -> bool:
@@ -221,15 +221,15 @@ class TransformersEncoder(PlacedEncoder):
         """The loaded model, on the CPU. The random state of the caller stays as it is.
 
         Raises:
-            EncoderError: If transformers cannot build the model, weights are missing, or it is no
-                model with both towers.
+            EncoderError: If transformers cannot build the model, weights are missing, or the model
+                does not have both towers.
         """
         try:
             with quiet(), torch.random.fork_rng(devices=[]):
                 return self._load()
         except EncoderError:
             raise
-        except Exception as error:  # of whatever kind the configuration leads it to
+        except Exception as error:  # of any kind
             why = OWN_CODE if is_own_code(error) else reason(error)
             raise EncoderError(f"--encoder {self.name}: cannot be loaded: {why}") from error
 
@@ -255,7 +255,7 @@ class TransformersEncoder(PlacedEncoder):
                 f"--encoder {self.name}: {type(model).__name__} has not both get_image_features "
                 "and get_text_features, so images and texts have no space in common."
             )
-        processors: Any = AutoImageProcessor  # its methods have no types
+        processors: Any = AutoImageProcessor  # transformers' methods have no types
         processor = processors.from_pretrained(
             folder, backend="pil", trust_remote_code=False, local_files_only=True
         )
@@ -285,12 +285,12 @@ class TransformersEncoder(PlacedEncoder):
 
 
 def _pixels(processor: Any, image: Image) -> Tensor:
-    found: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
-    return found
+    pixels: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
+    return pixels
 
 
 def _size(name: str, processor: Any) -> tuple[int, int]:
-    """Height and width of what a processor makes of a wide and of a high image.
+    """Height and width of a processor's output for a wide and for a high image.
 
     Raises:
         EncoderError: If images do not all become ``(3, H, W)`` of one size.
@@ -310,10 +310,10 @@ def _size(name: str, processor: Any) -> tuple[int, int]:
 
 
 def _shards(name: str, index: Path) -> list[str]:
-    """The files that an index names, all beside it.
+    """The files that an index names, all in its folder.
 
     Raises:
-        EncoderError: If it is no index.
+        EncoderError: If the file is no such index.
     """
     try:
         files = sorted(set(read_json(index)["weight_map"].values()))

@@ -1,4 +1,4 @@
-"""Code that comes with a model is never run, and nobody is asked whether it may."""
+"""Never run code that comes with a model, and never ask the user for permission."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ OWN_CODE = (
 def own_code_refused() -> Iterator[None]:
     """Make transformers refuse a model's own code where it would ask on stdin.
 
-    It asks wherever it is not told ``trust_remote_code=False``, which open_clip does not for text
+    It asks unless it gets ``trust_remote_code=False``. open_clip does not pass that for text
     towers, nor diffusers for the parts of a pipeline.
 
     Raises:
-        ValueError: Within, where a model's own code would be needed; see `is_own_code`.
+        ValueError: From the code within, if a model needs its own code; see `is_own_code`.
     """
     from transformers import dynamic_module_utils as dynamic
 
     before = dynamic.TIME_OUT_REMOTE_CODE
-    dynamic.TIME_OUT_REMOTE_CODE = 0  # seconds to wait for an answer; at 0 nothing is asked
+    dynamic.TIME_OUT_REMOTE_CODE = 0  # seconds to wait for an answer; 0 for no question
     try:
         yield
     finally:

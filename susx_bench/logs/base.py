@@ -1,4 +1,4 @@
-"""What is told of a run beside the terminal: a file in the results folder, and logs of plugins."""
+"""Logs of a run besides the terminal: a file in the results folder, and logs of plugins."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FOLDER = "logs"
 
 
 class RunLog(ABC):
-    """A log of one run: hears every event, see `susx_bench.events`.
+    """A log of one run: receives every event, see `susx_bench.events`.
 
-    A log that raises is left out from there on, and the run goes on.
+    A log that raises is dropped, and the run continues.
 
     Args:
-        folder: Where its files go, if it has any; made when the first is written.
-        run: Name of the run, fit for a file: the time of its start, and what tells it from others.
+        folder: Folder of its files, if it has any; made when the first is written.
+        run: Name of the run, valid as a file name: the time of its start, and a unique suffix.
 
     Attributes:
-        name: What ``--log`` calls it.
+        name: Its name for ``--log``.
     """
 
     name: ClassVar[str]
@@ -36,18 +36,18 @@ class RunLog(ABC):
 
     @abstractmethod
     def __call__(self, event: Event) -> None:
-        """Take an event. `susx_bench.events.Measured` has a record, as soon as it is written."""
+        """Receive an event. `susx_bench.events.Measured` has a record, as soon as it is written."""
 
     def close(self) -> None:  # noqa: B027 - nothing to do is the usual case
-        """End, after the last event; also where an error ended the run."""
+        """Close the log after the last event, also if an error ended the run."""
 
 
 class Logged:
-    """A listener and some logs, heard together: a context manager, which closes the logs.
+    """Passes events to a listener and to logs: a context manager that closes the logs.
 
     Args:
-        report: Hears everything, and why a log was left out.
-        logs: Hear everything too.
+        report: Receives every event, and the reason if a log is dropped.
+        logs: Receive every event.
     """
 
     def __init__(self, report: Listener, logs: Sequence[RunLog]) -> None:
@@ -60,7 +60,7 @@ class Logged:
         self._tell(event)
 
     def _tell(self, event: Event) -> None:
-        with self._lock:  # threads tell of progress
+        with self._lock:  # several threads report progress
             for log in list(self._logs):
                 try:
                     log(event)

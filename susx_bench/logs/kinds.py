@@ -22,12 +22,12 @@ FIELDS: Final = (
     *("tuned_on", "regime", "order", "batches", "accuracy", "mean_per_class", "macro_f1"),
     *("top5", "nll", "ece", "n_test", "started"),
 )
-"""Fields of a record that a row has."""
+"""Fields of a record that a row contains."""
 SECONDS: Final = ("encode", "fit", "search", "predict")
 
 
 def row_of(event: Measured) -> dict[str, Any]:
-    """What is logged of a measured cell, by column; None for what its record has not."""
+    """The row of a measured cell, by column; None for fields that its record lacks."""
     record = event.record
     return {
         **{name: getattr(record, name) for name in FIELDS},
@@ -64,7 +64,7 @@ class CsvLog(RunLog):
 
 
 def _cell(value: Any) -> Any:
-    """A value as a cell that no spreadsheet runs."""
+    """A value as a cell that no spreadsheet evaluates."""
     if not isinstance(value, str):
         return value
     plain = printable(value)
@@ -72,7 +72,7 @@ def _cell(value: Any) -> Any:
 
 
 class _Client(RunLog):
-    """A service with the calls of Weights & Biases: a run of it, with a step per measured cell."""
+    """A run of a service with the API of Weights & Biases, with one step per measured cell."""
 
     package: ClassVar[str]
 
@@ -113,7 +113,7 @@ class WandbLog(_Client):
 
 
 class TrackioLog(_Client):
-    """trackio, which keeps its runs on this machine unless it is told of a space."""
+    """trackio, which keeps its runs on this machine unless a space is configured."""
 
     name: ClassVar[str] = "trackio"
     package: ClassVar[str] = "trackio"

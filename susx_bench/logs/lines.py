@@ -1,4 +1,4 @@
-"""Events as lines of text: the log file of a run, and what ``--verbose`` prints."""
+"""Events as lines of text, for the log file of a run and for ``--verbose``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from susx_bench.events import Advanced, Event, Failed, Finished, Job, Measured, 
 from susx_bench.logs.base import RunLog
 from susx_bench.records.files import make_folder
 
-_EVERY = 30.0  # seconds between two lines on how far a job is
+_EVERY = 30.0  # seconds between two lines about progress
 
 
 class Lines:
-    """Makes a line of an event; of progress one every half minute.
+    """Turns events into lines; progress gives one every half minute.
 
     Args:
-        clock: Seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,7 +30,7 @@ class Lines:
         self._told: dict[Job, float] = {}
 
     def of(self, event: Event) -> str:
-        """The line of an event; empty where there is nothing to say."""
+        """The line of an event; empty for an event without one."""
         now = self._clock()
         match event:
             case Note(text, level):
@@ -60,7 +60,7 @@ def _counted(job: Job) -> str:
 
 
 class LogFile(RunLog):
-    """A file of lines with their times, begun with the first work that is done.
+    """A file of lines with their times; it is begun by the first work of the run.
 
     Args:
         folder: As in the base.
@@ -78,7 +78,7 @@ class LogFile(RunLog):
 
     @property
     def path(self) -> Path:
-        """Where it lies, if there was anything to do."""
+        """The file, which exists only if the run had work to do."""
         return self.folder / f"{self.run}.log"
 
     def __call__(self, event: Event) -> None:
@@ -86,7 +86,7 @@ class LogFile(RunLog):
             self._waiting.append(self._timed(line))
         if self._file is None:
             if isinstance(event, Note | Started | Finished):
-                return  # what has nothing to do leaves no file
+                return  # a run without work leaves no file
             make_folder(self.folder)
             self._file = self.path.open("x", encoding="utf-8", errors="backslashreplace")
         self._flush(self._file)

@@ -1,4 +1,4 @@
-"""Probabilities that can be believed: a temperature from held-out labelled images, and its test."""
+"""Calibrate probabilities: fit a temperature on held-out labelled images, and test it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from susx_bench.methods.tag import FOLDS, deal, rest
 BINS = 15
 """Bins of the expected calibration error, as usual."""
 FEWEST = 8
-"""Fewest held-out images that a temperature is fitted on: with fewer it is a guess."""
+"""Fewest held-out images for a temperature; with fewer it would be a guess."""
 
-_LOW, _HIGH = math.log(1 / 1000), math.log(1000)  # of the temperature
+_LOW, _HIGH = math.log(1 / 1000), math.log(1000)  # range of the temperature
 _STEPS = 60  # of a golden-section search: the interval shrinks by 1e-12
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How good probabilities are on labelled images that the method had not seen.
+    """Quality of probabilities on labelled images that the method had not seen.
 
     Attributes:
         images: Number of held-out images.
@@ -48,7 +48,7 @@ class HeldOut:
     Attributes:
         logits: ``(M, K)``.
         labels: ``(M,)``.
-        fold: Which fold each was held out with, ``(M,)``.
+        fold: The fold in which each was held out, ``(M,)``.
     """
 
     logits: Tensor
@@ -65,18 +65,18 @@ def held_out(
 ) -> HeldOut | None:
     """Score labelled images by a method fitted without them.
 
-    A method that was fitted on no support has not seen them in any case. For one that was, four
-    folds are dealt as TAG deals them, and each is scored by what is fitted on the rest.
+    A method without support has never seen them. Otherwise they are dealt into four folds as in
+    TAG, and each fold is scored by the method fitted on the others.
 
     Args:
         method: The method; it is copied, not changed.
-        context: What it is fitted on.
+        context: The context to fit it on.
         hparams: The chosen hyper-parameters.
-        labelled: Labelled images; those of `context` where it has some.
+        labelled: Labelled images; those of `context` if it has any.
         logits: Scores images ``(B, D)`` by a fitted method.
 
     Returns:
-        The scores, in the order of the folds; None where no image can be held out.
+        The scores, in the order of the folds; None if no image can be held out.
     """
     as_support = Context(
         context.text,
@@ -94,25 +94,25 @@ def held_out(
         if not out.any():
             continue
         part = context.part(rest(as_support, fold, number))
-        made = copy.copy(method)
+        fitted = copy.copy(method)
         try:
-            made.fit(part)
+            fitted.fit(part)
         except UnfitError:
             continue
-        made.set(hparams)
-        parts.append((logits(made, labelled.features[out]), labelled.labels[out], fold[out]))
+        fitted.set(hparams)
+        parts.append((logits(fitted, labelled.features[out]), labelled.labels[out], fold[out]))
     if not parts:
         return None
-    scores, labels, folds = (torch.cat(each) for each in zip(*parts, strict=True))
+    scores, labels, folds = (torch.cat(values) for values in zip(*parts, strict=True))
     return HeldOut(scores, labels, folds)
 
 
 def calibrate(held: HeldOut | None) -> tuple[float, Calibration | None]:
-    """Fit a temperature on held-out images, and test it on those it was not fitted on.
+    """Fit a temperature on held-out images, and test it by cross-validation over the folds.
 
     Returns:
-        The temperature, fitted on all of them, and how good the probabilities are when each fold
-        has the temperature of the others; 1 and None where there are too few images.
+        The temperature, fitted on all images, and the quality of the probabilities if each fold
+        has the temperature of the others; 1 and None if there are too few images.
     """
     folds = [] if held is None else sorted(set(held.fold.tolist()))
     if held is None or len(held.labels) < FEWEST or len(folds) < 2:
@@ -125,11 +125,11 @@ def calibrate(held: HeldOut | None) -> tuple[float, Calibration | None]:
 
 
 def temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature under which labels are likeliest, by a golden-section search.
+    """The temperature that maximises the likelihood of the labels, by a golden-section search.
 
-    As if one image in M + 2 were of the highest class that is not its own: where all M are right,
-    one more may be wrong, and no finite temperature would be small enough. The likelihood is
-    concave in the inverse of the temperature, so it has one maximum.
+    Each label is smoothed: a share of 1 / (M + 2) goes to the highest other class. Otherwise no
+    finite temperature would be small enough if all M images are right. The likelihood is concave in
+    the inverse of the temperature, so it has one maximum.
 
     Args:
         logits: ``(M, K)``.
@@ -137,15 +137,17 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
 
     Source:
         Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017, arXiv:1706.04599; for
-        the one image more, Platt, *Probabilistic Outputs for Support Vector Machines*, 1999.
+        the smoothing, Platt, *Probabilistic Outputs for Support Vector Machines*, 1999.
     """
-    rows, own = logits.double(), labels[:, None]
-    other = rows.scatter(1, own, -torch.inf).argmax(-1)
+    rows, label_column = logits.double(), labels[:, None]
+    other = rows.scatter(1, label_column, -torch.inf).argmax(-1)
     doubt = 1 / (len(labels) + 2)
 
     def loss(log_t: float) -> float:
         log_p = torch.log_softmax(rows / math.exp(log_t), dim=-1)
-        at_own, at_other = (log_p.gather(1, each)[:, 0].mean() for each in (own, other[:, None]))
+        at_own, at_other = (
+            log_p.gather(1, column)[:, 0].mean() for column in (label_column, other[:, None])
+        )
         return -float((1 - doubt) * at_own + doubt * at_other)
 
     low, high = _LOW, _HIGH
@@ -169,10 +171,10 @@ def confidence(logits: Tensor, temperature: float = 1.0) -> float:
 
 
 def matched(logits: Tensor, target: float) -> float:
-    """The temperature under which logits ``(N, K)`` are as sure as a target on average.
+    """The temperature under which the mean confidence of logits ``(N, K)`` equals a target.
 
-    A method that looks at all images at once is surer than it is right: nothing but the encoder's
-    own confidence says how sure to be where no label is known. The answers stay as they are.
+    A method that sees all images at once is overconfident. Without labels, the encoder's own
+    confidence is the only reference. The answers do not change.
     """
     low, high = _LOW, _HIGH
     for _ in range(_STEPS):
@@ -185,7 +187,7 @@ def matched(logits: Tensor, target: float) -> float:
 
 
 def assess(logits: Tensor, labels: Tensor) -> Calibration:
-    """How good the softmax of logits ``(M, K)`` is, given the labels ``(M,)``."""
+    """Quality of the softmax of logits ``(M, K)``, given the labels ``(M,)``."""
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     ece = multiclass_calibration_error(

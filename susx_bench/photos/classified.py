@@ -1,4 +1,4 @@
-"""Photographs and what they were taken for."""
+"""Photographs and their predicted classes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Classified:
-    """Photographs and what they were taken for.
+    """Photographs and their predicted classes.
 
     Attributes:
-        classifier: What answered.
-        why: Why this method, in a line.
+        classifier: The classifier that answered.
+        why: The reason for its method, in one line.
         files: Name of each photograph that could be read.
         labels: Its class, ``(N,)``.
         seconds: The next class, ``(N,)``; -1 for a photograph whose class was given.
-        probabilities: Of the two, and the margin, ``(N, 3)``; NaN where the class was given.
-        statuses: ``predicted``, ``unsure`` or ``given``, of each.
-        skipped: Photographs that could not be read, and why.
-        photos: The photographs; None where there were only features.
-        matched: Whether probabilities are only as sure as the encoder's own, on average.
+        probabilities: Of the two classes, and the margin, ``(N, 3)``; NaN if the class was given.
+        statuses: ``predicted``, ``unsure`` or ``given``, for each.
+        skipped: Photographs that could not be read, with the reason.
+        photos: The photographs; None if there were only features.
+        matched: Whether the mean confidence was only matched to the encoder's own.
     """
 
     classifier: Classifier
@@ -49,21 +49,21 @@ class Classified:
     matched: bool = False
 
     def __repr__(self) -> str:
-        known = [self.classifier.classnames[label] for label in self.labels.tolist()]
-        counts = ", ".join(f"{name} {n}" for name, n in Counter(known).most_common(5))
+        names = [self.classifier.classnames[label] for label in self.labels.tolist()]
+        counts = ", ".join(f"{name} {n}" for name, n in Counter(names).most_common(5))
         return (
             f"<Classified: {len(self.files)} photographs ({counts}), {len(self.skipped)} skipped>"
         )
 
     @property
     def calibration(self) -> str:
-        """What the probabilities are worth, in a line."""
-        found, temperature = self.classifier.calibration, self.classifier.temperature
-        if found is not None:
+        """The quality of the probabilities, in one line."""
+        measured, temperature = self.classifier.calibration, self.classifier.temperature
+        if measured is not None:
             return (
-                f"probabilities: temperature {temperature:.3g}, fitted on {found.images} labelled "
-                f"images while they were held out. There {found.accuracy:.1f} % are right, ECE "
-                f"{found.ece:.1f} points, NLL {found.nll:.3f}"
+                f"probabilities: temperature {temperature:.3g}, fitted on {measured.images} "
+                f"labelled images while they were held out. There {measured.accuracy:.1f} % are "
+                f"right, ECE {measured.ece:.1f} points, NLL {measured.nll:.3f}"
             )
         if self.matched:
             return (
@@ -75,7 +75,7 @@ class Classified:
     def rows(self) -> list[tuple[Any, ...]]:
         """The table's rows, in the order of the photographs, see `COLUMNS`."""
         names = self.classifier.classnames
-        found = []
+        rows = []
         for file, label, second, (p, q, margin), status in zip(
             self.files,
             self.labels.tolist(),
@@ -84,17 +84,17 @@ class Classified:
             self.statuses,
             strict=True,
         ):
-            known = status != GIVEN
-            found.append(
+            is_predicted = status != GIVEN
+            rows.append(
                 (file, names[label])
-                + ((p, names[second], q, margin) if known else (None,) * 4)
+                + ((p, names[second], q, margin) if is_predicted else (None,) * 4)
                 + (status,)
             )
-        return found
+        return rows
 
     @property
     def table(self) -> pa.Table:
-        """The answers as an Arrow table, a row a photograph, see `COLUMNS`."""
+        """The answers as an Arrow table, one row per photograph, see `COLUMNS`."""
         import pyarrow as pa
 
         text, number = pa.string(), pa.float32()

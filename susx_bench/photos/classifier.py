@@ -1,4 +1,4 @@
-"""A fitted classifier as an object: it predicts, is kept in a file, and can be exported."""
+"""A fitted classifier: it predicts, can be saved to a file, and can be exported."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _META = "classifier"
 
 
 class Predictions(NamedTuple):
-    """Answers of a classifier, a row an image.
+    """Answers of a classifier, one row per image.
 
     Attributes:
         label: The class, ``(N,)`` int64.
-        probability: Of that class, in [0, 1], ``(N,)``.
+        probability: Probability of that class, in [0, 1], ``(N,)``.
         second: The next class, ``(N,)`` int64.
-        second_probability: Of that one, ``(N,)``.
+        second_probability: Probability of the next class, ``(N,)``.
         margin: The highest minus the second highest logit, in CLIP's units, ``(N,)``.
     """
 
@@ -52,23 +52,23 @@ class Predictions(NamedTuple):
 
 @dataclass(frozen=True)
 class Classifier:
-    """A method that is fitted on class names and, for some methods, on labelled images.
+    """A method fitted on class names and, for some methods, on labelled images.
 
     Attributes:
         classnames: Names of the K classes, in their order.
         method: Fitted on `context`, with `hparams` set.
         context: Text and support features.
         hparams: The chosen hyper-parameters.
-        tuned_on: What chose them.
-        asked: The method as `susx_bench.registry.load_method` finds it.
+        tuned_on: The labels that chose them.
+        asked: The method as given to `susx_bench.registry.load_method`.
         encoder: Name of the encoder whose features are read.
-        weights_sha256: Hash of its weights; empty where only features were given.
-        precision: What the encoder computes in.
+        weights_sha256: Hash of its weights; empty if only features were given.
+        precision: Precision of the encoder.
         prompts: Kind of prompts, or the template.
-        texts: The prompts of each class; empty where only text features were given.
-        temperature: What logits are divided by before the softmax, > 0.
-        calibration: How good the probabilities are on held-out labelled images; None where
-            nothing was there to tell.
+        texts: The prompts of each class; empty if only text features were given.
+        temperature: Divisor of the logits before the softmax, > 0.
+        calibration: Quality of the probabilities on held-out labelled images; None without such
+            images.
     """
 
     classnames: tuple[str, ...]
@@ -109,12 +109,12 @@ class Classifier:
             method: Its name, or ``./file.py:Class``.
             context: Text and support features.
             encoder: Name of their encoder.
-            tune: What chooses hyper-parameters: ``fixed`` or ``support``.
+            tune: How to choose hyper-parameters: ``fixed`` or ``support``.
             facts: Other attributes of the classifier.
 
         Raises:
-            UnknownNameError: If nobody registered the method.
-            OptionError: If an argument is of another kind.
+            UnknownNameError: If no such method is registered.
+            OptionError: If an argument has the wrong type.
             UnfitError: If the method is not defined on this context.
         """
         method, encoder = checked("method", NAME, method), checked("encoder", TEXT, encoder)
@@ -126,14 +126,14 @@ class Classifier:
             raise OptionError(f"classnames: {shown(classnames)} is no list of names.")
         if len(names) != context.num_classes:
             raise OptionError(f"classnames: {len(names)} names for {context.num_classes} classes.")
-        if unknown := sorted(facts.keys() - {each.name for each in fields(cls)}):
+        if unknown := sorted(facts.keys() - {attribute.name for attribute in fields(cls)}):
             raise OptionError(f"a classifier has no {', '.join(unknown)}.")
-        made = load_method(method)[0]()
-        made.fit(context)
-        choice = choose(made, context, tune)
+        fitted = load_method(method)[0]()
+        fitted.fit(context)
+        choice = choose(fitted, context, tune)
         return cls(
             classnames=names,
-            method=made,
+            method=fitted,
             context=context,
             hparams=choice.hparams,
             tuned_on=choice.tuned_on,
@@ -146,11 +146,11 @@ class Classifier:
     def logits(self, images: Tensor) -> Tensor:
         """Score unit features ``(N, D)``: logits ``(N, K)``.
 
-        An inductive method gets blocks of the size that records are measured with, so that its
-        answers are theirs to the last bit. Any other gets all images at once.
+        An inductive method gets blocks of the same size as a benchmark run, so that its answers
+        equal those of the record to the last bit. Any other method gets all images at once.
 
         Raises:
-            OptionError: If they are no unit features of the classifier's encoder.
+            OptionError: If they do not have unit length or the width of the classifier's encoder.
         """
         try:
             images = check_rows("images", images, "(N, D)", self.context.text[:0])
@@ -165,7 +165,7 @@ class Classifier:
 
     @property
     def first_alike(self) -> Tensor:
-        """For each class the first one that the method cannot tell from it, ``(K,)``."""
+        """For each class the first one that the method cannot distinguish from it, ``(K,)``."""
         return first_alike(self.context, self.method.needs)
 
     def predict(self, images: Tensor) -> Predictions:
@@ -180,7 +180,7 @@ class Classifier:
         """Write the classifier into a safetensors file; `load` fits it again.
 
         Raises:
-            OptionError: If there can be no such path.
+            OptionError: If the path is not valid.
             OutputError: If it cannot be written.
         """
         context = self.context
@@ -219,7 +219,7 @@ class Classifier:
         """Read a classifier back, and fit it.
 
         Raises:
-            OptionError: If it is no such file, or of another version of the method.
+            OptionError: If it is no such file, or was written for another version of the method.
         """
         file: Path = checked("path", FILE_PATH, path)
         try:
@@ -228,10 +228,10 @@ class Classifier:
             tensors = load(content)
             if says.pop("format") != FORMAT:
                 raise ValueError("it was written by another version of susx-bench")
-            asked, version = says.pop("method"), says.pop("version")
-            method = load_method(asked)[0]()
+            source, version = says.pop("method"), says.pop("version")
+            method = load_method(source)[0]()
             if method.version != version:
-                raise ValueError(f"{asked} was version {version} then and is {method.version} now")
+                raise ValueError(f"{source} was version {version} then and is {method.version} now")
             prompts = None
             if counts := says.pop("prompts_per_class", None):
                 prompts = torch.split(tensors["text_prompts"], counts)
@@ -249,8 +249,8 @@ class Classifier:
             calibration = says.pop("calibration")
             says["calibration"] = Calibration(**calibration) if calibration else None
             says["classnames"] = tuple(says["classnames"])
-            says["texts"] = tuple(tuple(each) for each in says["texts"])
-            return cls(method=method, context=context, asked=asked, **says)
+            says["texts"] = tuple(tuple(of_class) for of_class in says["texts"])
+            return cls(method=method, context=context, asked=source, **says)
         except OSError as error:
             raise OptionError(f"{path} cannot be read: {error.strerror or error}.") from error
         except (
@@ -269,8 +269,8 @@ def answers(logits: Tensor, temperature: float, first: Tensor | None = None) -> 
 
     Args:
         logits: ``(N, K)``.
-        temperature: What they are divided by before the softmax, > 0.
-        first: As of `susx_bench.methods.ties.first_alike`.
+        temperature: Divisor of the logits before the softmax, > 0.
+        first: See `susx_bench.methods.ties.first_alike`.
     """
     best = top1(logits, first)
     second = top1(logits.scatter(1, best[:, None], -torch.inf))

@@ -1,4 +1,4 @@
-"""From photographs and class names to answers: `classify`, as ``susx_bench.classify``."""
+"""Classify photographs by class names: `classify`, exported as ``susx_bench.classify``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ from susx_bench.options.recorded import Precision
 from susx_bench.photos.calibration import calibrate, confidence, held_out, matched
 from susx_bench.photos.classified import GIVEN, SURE, UNSURE, Classified
 from susx_bench.photos.classifier import Classifier, answers
-from susx_bench.photos.material import Asked, Material, of_bundle, of_photographs, why_unread
+from susx_bench.photos.material import (
+    ClassifyInputs,
+    Material,
+    of_bundle,
+    of_photographs,
+    why_unread,
+)
 from susx_bench.photos.photographs import Photos
 from susx_bench.registry import load_method
 from susx_bench.tuning.choose import Tune
@@ -32,10 +38,10 @@ if TYPE_CHECKING:
     pass
 
 PER_CLASS, ENOUGH = 5, 100
-"""Photographs per class and in all from which `tag-u` is used. With fewer it was at times worse
-than zero-shot, see ``docs/classify.md``."""
+"""Fewest photographs, per class and in all, for which `tag-u` is the default. With fewer it was
+sometimes worse than zero-shot, see ``docs/classify.md``."""
 FEW_LABELS = 4
-"""Labelled images per class, on average, from which `tag` is used in its place."""
+"""Fewest labelled images per class, on average, for which `tag` is the default instead."""
 
 
 def classify(
@@ -56,36 +62,36 @@ def classify(
     launch: Launch | None = None,
     listen: Listener = ignore,
 ) -> Classified:
-    """Classify photographs by the names of their classes, and by labelled ones where there are any.
+    """Classify photographs by class names, and by labelled photographs if there are any.
 
     Args:
         photos: Folders, image files, patterns with ``*``, Parquet or tar files, or
             ``hf:ORG/NAME``; one or several.
-        classes: Class names, ``"cat,dog"`` or a file with one a line. Where it is None the folders
-            of `labelled` say them.
+        classes: Class names, ``"cat,dog"`` or a file with one per line. None for the names of the
+            folders in `labelled`.
         labelled: Folders with a folder per class, or CSV files with the columns ``file`` and
-            ``class``. A photograph that is labelled is given its class and not predicted.
+            ``class``. A labelled photograph keeps its class and is not predicted.
         support: A support set that was made from the names: a kind, or its folder.
         encoder: As ``--encoder``, such as ``ViT-B-32:openai``.
-        precision: What it computes in.
+        precision: Precision of the encoder.
         method: An inductive or transductive method. None for `tag` with labelled images, `tipx`
-            with a support set, else `zero-shot`; and where photographs are many, for `tag-u`, with
-            labelled images if these are few, or `tag-u-sus`.
+            with a support set, else `zero-shot`. For many photographs, None stands for `tag-u-sus`
+            with a support set, else for `tag-u` unless there are many labelled images.
         tune: ``fixed`` or ``support``; None for ``support`` with labelled images.
         prompts: A kind of prompts, or a template such as ``"a sketch of a {}."``.
         prompts_dir: Folder of prompt files.
         reject: Photographs whose probability is lower are marked ``unsure``.
-        features: A feature bundle in the place of photographs, whose test images are classified
-            and whose support is labelled.
-        leave_out: Folders of which no photograph is taken.
+        features: A feature bundle instead of photographs: its test images are classified, and its
+            support images are the labelled ones.
+        leave_out: Folders to leave out.
         launch: Where to encode; None for one device.
-        listen: Told of notes and progress, see `susx_bench.events`.
+        listen: Receives notes and progress, see `susx_bench.events`.
 
     Returns:
-        The answers. Nothing is written but the store of features.
+        The answers. Only the store of features is written to.
 
     Raises:
-        BenchError: If something is missing or does not fit, with a line that says what.
+        BenchError: If an input is missing or does not fit.
     """
     photos, labelled = _listed("photos", NAME, photos), _listed("labelled", ANY_PATH, labelled)
     leave_out = _listed("leave_out", ANY_PATH, leave_out)
@@ -110,8 +116,8 @@ def classify(
             raise OptionError("--features takes the place of PHOTOS, --labelled and --support.")
         material = of_bundle(checked("features", FILE_PATH, features), classes)
     else:
-        asked = Asked(
-            places=[str(each) for each in photos],
+        inputs = ClassifyInputs(
+            places=[str(photo) for photo in photos],
             classes=classes,
             labelled=labelled,
             support=support,
@@ -122,22 +128,22 @@ def classify(
             leave_out=leave_out,
         )
         if method is not None:
-            own = _checked(method, bool(asked.labelled), support).prompts
-            asked = replace(asked, prompts=own or prompts)
-        material, opened, skipped = of_photographs(asked, launch or Launch(), listen)
+            method_prompts = _checked(method, bool(inputs.labelled), support).prompts
+            inputs = replace(inputs, prompts=method_prompts or prompts)
+        material, opened, skipped = of_photographs(inputs, launch or Launch(), listen)
     return _answer(material, opened, skipped, support is not None, method, tune, reject, listen)
 
 
-def _listed(name: str, kind: click.ParamType[Any], given: Any) -> tuple[Any, ...]:
-    """One value or several, each checked; none of None."""
-    return () if given is None else tuple(checked(name, kind, each) for each in several(given))
+def _listed(name: str, kind: click.ParamType[Any], values: Any) -> tuple[Any, ...]:
+    """Check one value or several; an empty tuple for None."""
+    return () if values is None else tuple(checked(name, kind, value) for value in several(values))
 
 
 def _checked(name: str, labelled: bool, support: str | None) -> type[Method]:
-    """A method that photographs can be classified by.
+    """Load a method for photographs.
 
     Raises:
-        OptionError: If it takes something that they do not come with.
+        OptionError: If it needs an input that is not there.
     """
     method = load_method(name)[0]
     if method().regime == "streaming":
@@ -155,15 +161,15 @@ def _checked(name: str, labelled: bool, support: str | None) -> type[Method]:
     return method
 
 
-def _default(material: Material, photographs: int, made: bool) -> tuple[str, str]:
-    """The method where none was asked for, and why."""
+def _default(material: Material, photographs: int, has_made_support: bool) -> tuple[str, str]:
+    """The default method, and the reason for it."""
     classes, labelled = len(material.classnames), material.labelled
     enough = max(PER_CLASS * classes, ENOUGH)
-    if made and len(material.text):
-        known = "a support set made from the names"
+    if has_made_support and len(material.text):
+        reason = "a support set made from the names"
         if photographs >= enough:
-            return "tag-u-sus", f"{known}, and {counted(photographs, 'photograph')}"
-        return "tipx", known
+            return "tag-u-sus", f"{reason}, and {counted(photographs, 'photograph')}"
+        return "tipx", reason
     count = 0 if labelled is None else len(labelled.labels)
     if not len(material.text):
         if not count:
@@ -172,10 +178,10 @@ def _default(material: Material, photographs: int, made: bool) -> tuple[str, str
                 "give labelled images of each class."
             )
         return "tag", f"{counted(count, 'labelled image')}, and no text features"
-    known = f"{counted(count, 'labelled image')}" if count else "names alone"
-    together = f"{known}, and {counted(photographs, 'photograph')} of {classes} classes"
+    reason = f"{counted(count, 'labelled image')}" if count else "names alone"
+    together = f"{reason}, and {counted(photographs, 'photograph')} of {classes} classes"
     if count >= FEW_LABELS * classes or (count and photographs < enough):
-        return "tag", known
+        return "tag", reason
     if photographs >= enough:
         return "tag-u", together
     return "zero-shot", f"{together}, fewer than the {enough:,} from which tag-u is used"
@@ -185,13 +191,13 @@ def _answer(
     material: Material,
     photos: Photos | None,
     skipped: list[tuple[str, str]],
-    made: bool,
+    has_made_support: bool,
     method: str | None,
     tune: Tune | None,
     reject: float,
     listen: Listener,
 ) -> Classified:
-    """Fit, calibrate, and only then look at the photographs."""
+    """Fit, calibrate, and only then classify the photographs."""
     bad = material.rows.isnan().any(-1)
     if photos is not None:
         skipped = [*why_unread(photos, bad.nonzero().flatten().tolist()), *skipped]
@@ -200,22 +206,24 @@ def _answer(
             f"none of {len(bad)} photographs can be read; the first, {skipped[0][0]}: "
             f"{skipped[0][1]}."
         )
-    given = torch.zeros(len(bad), dtype=torch.bool)
-    given[list(material.given)] = True
-    unlabelled = material.rows[~bad & ~given]
+    is_given = torch.zeros(len(bad), dtype=torch.bool)
+    is_given[list(material.given)] = True
+    unlabelled = material.rows[~bad & ~is_given]
     why = ""
     if method is None:
-        method, why = _default(material, len(unlabelled), made)
-    labelled = bool(material.labelled is not None and not made)
-    _checked(method, labelled, "made" if made else None)
+        method, why = _default(material, len(unlabelled), has_made_support)
+    labelled = bool(material.labelled is not None and not has_made_support)
+    _checked(method, labelled, "made" if has_made_support else None)
     try:
         classifier = _fit(material, method, tune or ("support" if labelled else "fixed"))
     except UnfitError as error:
         if not why or not len(material.text):
             raise OptionError(f"--method {method}: {error}.") from error
-        # Labelled images of which nothing can be learnt: what names alone would have.
+        # Nothing can be learnt from the labelled images: use the default for names alone.
         listen(Note(f"{method}: {error}. The labelled images are not used", "warning"))
-        method, why = _default(replace(material, labelled=None), len(unlabelled), made=False)
+        method, why = _default(
+            replace(material, labelled=None), len(unlabelled), has_made_support=False
+        )
         classifier = _fit(material, method, "fixed")
     if classifier.note:
         untuned = classifier.note.removeprefix("fixed: ")
@@ -227,11 +235,11 @@ def _answer(
     numbers = torch.full((len(bad), 3), torch.nan)
     label[list(material.given)] = torch.tensor(list(material.given.values()), dtype=torch.int64)
     if len(unlabelled):
-        found = answers(logits, classifier.temperature, classifier.first_alike)
-        asked = ~bad & ~given
-        label[asked], second[asked] = found.label, found.second
-        numbers[asked] = torch.stack(
-            [found.probability, found.second_probability, found.margin], dim=-1
+        predictions = answers(logits, classifier.temperature, classifier.first_alike)
+        is_predicted = ~bad & ~is_given
+        label[is_predicted], second[is_predicted] = predictions.label, predictions.second
+        numbers[is_predicted] = torch.stack(
+            [predictions.probability, predictions.second_probability, predictions.margin], dim=-1
         )
     places = (~bad).nonzero().flatten().tolist()
     low = (numbers[:, 0] < reject).tolist()
@@ -242,7 +250,7 @@ def _answer(
         labels=label[places],
         seconds=second[places],
         probabilities=numbers[places],
-        statuses=tuple(GIVEN if given[i] else UNSURE if low[i] else SURE for i in places),
+        statuses=tuple(GIVEN if is_given[i] else UNSURE if low[i] else SURE for i in places),
         skipped=tuple(skipped),
         photos=photos,
         matched=as_sure,
@@ -276,21 +284,21 @@ def _fit(material: Material, name: str, tune: Tune) -> Classifier:
 def _probable(
     classifier: Classifier, material: Material, unlabelled: Tensor, labelled: bool
 ) -> tuple[Classifier, Tensor, bool]:
-    """The classifier with its temperature, the photographs' logits, and whether it only matches.
+    """The classifier with a temperature, the photographs' logits, and whether it is only matched.
 
-    With labelled images it is fitted on them while they are held out. Without, a method that is not
-    CLIP alone gets the temperature under which it is on average as sure as CLIP.
+    The temperature is fitted on held-out labelled images. Without any, a method other than
+    zero-shot gets the temperature under which its mean confidence equals that of CLIP.
     """
     logits = classifier.logits(unlabelled) if len(unlabelled) else unlabelled[:, :0]
     context = classifier.context
     if labelled and material.labelled is not None:
 
         def scores(method: Method, images: Tensor) -> Tensor:
-            made = replace(classifier, method=method)
+            refitted = replace(classifier, method=method)
             if method.regime == "inductive":
-                return made.logits(images)
-            # Beside the photographs, as these are beside each other.
-            return made.logits(torch.cat([unlabelled, images]))[len(unlabelled) :]
+                return refitted.logits(images)
+            # Score them together with the photographs, which are also scored together.
+            return refitted.logits(torch.cat([unlabelled, images]))[len(unlabelled) :]
 
         held = held_out(classifier.method, context, classifier.hparams, material.labelled, scores)
         temperature, calibration = calibrate(held)

@@ -1,4 +1,4 @@
-"""Photographs, labelled images and prompts as features, made once and kept in the store."""
+"""Encode photographs, labelled images and prompts once, and keep the features in the store."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from susx_bench.photos.photographs import Photos
 
 @dataclass(frozen=True)
 class Studio:
-    """What features are made with.
+    """Encodes images and prompts for one classification.
 
     Attributes:
         encoder: The encoder.
         store: Where features are kept.
         launch: Where to encode.
-        listen: Told how far it is.
+        listen: Receives progress.
     """
 
     encoder: Encoder
@@ -38,21 +38,21 @@ class Studio:
     def images(self, lists: Sequence[Images], what: str) -> Tensor:
         """Encode lists of images, ``(n, D)``, unit rows; NaN for an image that cannot be read.
 
-        What the store has is read; a run that was stopped goes on where it was.
+        Stored features are reused, so a stopped run continues.
         """
         contents = Contents(self.store)
         recipe = encoder_recipe(self.encoder)
         work = [ImageRows(images, 1, recipe, contents.sha256(images)) for images in lists]
-        found = [self.store.load(each.recipe, each.rows) for each in work]
+        stored = [self.store.load(image_rows.recipe, image_rows.rows) for image_rows in work]
         missing = sum(
-            rows_in([i for i, shard in enumerate(shards) if shard is None], each.rows)
-            for each, shards in zip(work, found, strict=True)
+            rows_in([i for i, shard in enumerate(shards) if shard is None], image_rows.rows)
+            for image_rows, shards in zip(work, stored, strict=True)
         )
-        # Where all is in the store, nobody sees a bar.
+        # No progress is reported if the store has everything.
         with Job(self.listen if missing else ignore, what, "images", missing) as job:
             rows = [
-                encode(each, shards, self.encoder, self.store, self.launch, job.advance)
-                for each, shards in zip(work, found, strict=True)
+                encode(image_rows, shards, self.encoder, self.store, self.launch, job.advance)
+                for image_rows, shards in zip(work, stored, strict=True)
             ]
         return F.normalize(torch.cat(rows), dim=-1)
 
@@ -62,9 +62,9 @@ class Studio:
 
     def texts(self, texts: Sequence[Sequence[str]]) -> list[Tensor]:
         """Encode the prompts of every class: K tensors ``(T_k, D)`` of unit rows."""
-        flat = [text for each in texts for text in each]
-        found = self.store.load(text_recipe(self.encoder, flat), len(flat))
+        flat = [text for of_class in texts for text in of_class]
+        stored = self.store.load(text_recipe(self.encoder, flat), len(flat))
         rows, _ = encode_texts(
-            flat, found, self.encoder, self.store, self.launch, lambda count: None
+            flat, stored, self.encoder, self.store, self.launch, lambda count: None
         )
-        return list(torch.split(F.normalize(rows, dim=-1), [len(each) for each in texts]))
+        return list(torch.split(F.normalize(rows, dim=-1), [len(of_class) for of_class in texts]))

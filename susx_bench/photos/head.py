@@ -1,4 +1,4 @@
-"""A linear head in a file: weights, bias, and all that is needed to use it without susx-bench."""
+"""A linear head in a file: weights, bias, and the facts to use it without susx-bench."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ META = "head"
 
 @dataclass(frozen=True)
 class Head:
-    """A linear classifier, and what it was made with.
+    """A linear classifier, with its encoder and method.
 
     Attributes:
         linear: Weights ``(K, D)`` and bias ``(K,)`` on unit image features.
         classnames: Names of the K classes, in their order.
         encoder: Name of the encoder.
         encoder_sha256: Hash of its weights, configuration and tokenizer; empty where unknown.
-        precision: What it computed in.
-        open_clip: Arguments of ``open_clip.create_model``; None where open_clip cannot load it.
+        precision: Precision of the encoder.
+        open_clip: Arguments of ``open_clip.create_model``; None if open_clip cannot load it.
         preprocess: How images are prepared, see `susx_bench.encoders.elsewhere`; None if unknown.
         method: Name of the method.
-        facts: What else is worth knowing, JSON values by name.
+        facts: Further facts, JSON values by name.
     """
 
     linear: LinearHead
@@ -94,8 +94,8 @@ class Head:
                 content = head_model(self.linear, {META: canonical_json(says)})
             else:
                 towers = tower.towers
-                said = {META: canonical_json(says | {"preprocess": _prepared(self, towers)})}
-                content = tower_model(towers, self.linear, said)
+                metadata = {META: canonical_json(says | {"preprocess": _prepared(self, towers)})}
+                content = tower_model(towers, self.linear, metadata)
             write_atomic(path, content)
             return
         tensors = {"weights": self.linear.weights, "bias": self.linear.bias}
@@ -116,11 +116,11 @@ def head_of(
 
     Args:
         method: Fitted on `context`, with its hyper-parameters set.
-        context: What it was fitted on.
+        context: The context that it was fitted on.
         classnames: Names of the classes.
-        encoder: Name of the encoder that the features are from.
-        precision: What it computed in.
-        encoder_sha256: Hash of it, where it is known.
+        encoder: Name of the encoder of the features.
+        precision: Precision of the encoder.
+        encoder_sha256: Hash of the encoder; empty if unknown.
         facts: See `Head`.
 
     Raises:
@@ -145,7 +145,7 @@ def head_of(
 
 
 def _prepared(head: Head, towers: Towers) -> dict[str, Any]:
-    """How images are prepared: as the head knows it, or what the loaded encoder says."""
+    """How images are prepared: from the head, else from the loaded encoder."""
     if head.preprocess is not None:
         return dict(head.preprocess)
     config = towers.preprocess_cfg
@@ -156,9 +156,9 @@ def _tower_of(head: Head) -> Encoder:
     """The encoder of a head, for its image tower.
 
     Raises:
-        OptionError: If it did not compute in fp32.
-        EncoderError: If it has other weights than those that the head was made with.
-        BenchError: If it cannot be had.
+        OptionError: If its precision was not fp32.
+        EncoderError: If its weights are not those of the head.
+        BenchError: If it cannot be loaded.
     """
     if head.precision != "fp32":
         raise OptionError(
@@ -175,7 +175,7 @@ def _tower_of(head: Head) -> Encoder:
 
 
 def _opened(encoder: str, precision: str) -> Encoder | None:
-    """An encoder by its name; None for the name of a bundle's that nobody knows."""
+    """An encoder by its name; None for an unknown name of a feature bundle."""
     try:
         return open_encoder(encoder, precision)
     except BenchError:
@@ -186,7 +186,7 @@ def export(classifier: Classifier | Path | str, to: Path | str, *, tower: bool =
     """Write the linear head of a classifier, to be used without susx-bench.
 
     Args:
-        classifier: A fitted `susx_bench.Classifier`, or the file that it was saved in.
+        classifier: A fitted `susx_bench.Classifier`, or its file.
         to: ``FILE.safetensors``, or ``FILE.onnx``.
         tower: Whether the ONNX model begins with the encoder's image tower.
 
@@ -195,7 +195,7 @@ def export(classifier: Classifier | Path | str, to: Path | str, *, tower: bool =
 
     Raises:
         OptionError: If the method is not linear in the image's feature, or a file is no classifier.
-        EncoderError: If the image tower cannot be had or exported.
+        EncoderError: If the image tower cannot be loaded or exported.
         OutputError: If it cannot be written.
     """
     file: Path = checked("to", FILE_PATH, to)
@@ -224,17 +224,17 @@ def export_record(
     Args:
         path: The record.
         to: ``FILE.safetensors``, or ``FILE.onnx``.
-        named: What the user names of its inputs, as for `susx_bench.runner.verify.verify`.
-        listen: Told of notes.
+        named: Inputs that the user names, as for `susx_bench.runner.verify.verify`.
+        listen: Receives notes.
         tower: Whether the ONNX model begins with the encoder's image tower.
 
     Returns:
-        What was written, on how many test images it has another answer than the record (where two
-        classes tie but for rounding), and how many there are.
+        The head, the number of test images on which its answer differs from the record (two classes
+        tie but for rounding), and the number of test images.
 
     Raises:
         OptionError: If the method is not linear in the image's feature.
-        RecordError: If the inputs cannot be found again, or the method answers otherwise now.
+        RecordError: If an input is missing, or the method's answers have changed.
     """
     again = refit(path, named, listen)
     record, features = again.inputs.record, again.inputs.features

@@ -27,12 +27,12 @@ _HEADS = ({"file", "filename", "path", "image"}, {"class", "label", "classname"}
 
 @dataclass
 class Labels:
-    """What somebody said of photographs.
+    """Labels that the user gives.
 
     Attributes:
-        given: Labels of photographs that are to be classified, by their place.
-        others: Labelled photographs besides.
-        skipped: Of these, what cannot be read: name and reason.
+        given: Labels of photographs among those to classify, by position.
+        others: Labelled photographs that are not among them.
+        skipped: Those of `others` that cannot be read, as name and reason.
     """
 
     given: dict[int, int] = field(default_factory=dict)
@@ -43,11 +43,11 @@ class Labels:
 
 
 class _Places:
-    """Where photographs stand, by name and by file."""
+    """Positions of photographs, by name and by file."""
 
     def __init__(self, photos: Photos) -> None:
         self._photos = photos
-        # As it is, or as a table shows it.
+        # The plain name, or as a table shows it.
         self.by_name = {printable(photo.name): i for i, photo in enumerate(photos.photos)}
         self.by_name |= {photo.name: i for i, photo in enumerate(photos.photos)}
 
@@ -58,10 +58,10 @@ class _Places:
 
 
 def classes_of(folder: Path) -> list[str]:
-    """The classes that a folder has a folder of, in the order of their names.
+    """The class folders in a folder, in the order of their names.
 
     Raises:
-        OptionError: If it has none.
+        OptionError: If it has no class folder.
     """
     names = [path.name for path in class_folders(folder)]
     if not names:
@@ -84,7 +84,7 @@ def read_labels(places: Sequence[Path], classnames: Sequence[str], photos: Photo
         OptionError: If a class is unknown, a file is missing, or a picture has two classes.
         DatasetError: If a folder cannot be read.
     """
-    found, where = Labels(), _Places(photos)
+    labels, where = Labels(), _Places(photos)
     seen: dict[str, tuple[int, str]] = {}
     for place in places:
         rows = _in_folder(place, classnames) if place.is_dir() else _in_file(place, classnames)
@@ -105,23 +105,23 @@ def read_labels(places: Sequence[Path], classnames: Sequence[str], photos: Photo
                     f"'{classnames[before[0]]}' in {before[1]}. Give it one class."
                 )
             if at is not None:
-                found.given[at] = label
+                labels.given[at] = label
             elif path is not None and not again:
-                found.others.append((Photo.of_file(name, str(path)), label))
+                labels.others.append((Photo.of_file(name, str(path)), label))
         if lost:
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             raise OptionError(
                 f"--labelled {place}: {lost[0]}{more} is neither one of the photographs nor a "
                 f"file beside {place.name}."
             )
-    if places and not len(found):
+    if places and not len(labels):
         raise OptionError(f"--labelled {places[0]}: it has no labelled photograph.")
-    _refuse_two_classes(found, photos, classnames)
-    return found
+    _refuse_two_classes(labels, photos, classnames)
+    return labels
 
 
 def _refuse_two_classes(labels: Labels, photos: Photos, classnames: Sequence[str]) -> None:
-    """Refuse one picture, in whatever files it is, that has two classes."""
+    """Refuse a picture that has two classes, even in two files."""
     labelled = [(photos.photos[place], label) for place, label in labels.given.items()]
     labelled += labels.others
     seen: dict[str, tuple[int, str]] = {}
@@ -137,7 +137,7 @@ def _refuse_two_classes(labels: Labels, photos: Photos, classnames: Sequence[str
 
 
 def _digest(photo: Photo) -> str:
-    """What is equal for one picture in two files; empty where it cannot be read."""
+    """A hash that is equal for one picture in two files; empty if it cannot be read."""
     try:
         return pixels_sha256(decode(photo.read() or b""))
     except (OSError, BadImageError):
@@ -152,11 +152,13 @@ def _in_folder(folder: Path, classnames: Sequence[str]) -> list[tuple[str, Path 
             f"--labelled {folder}: {len(foreign)} of its {len(names)} folders are none of the "
             f"classes: {unknown(foreign, classnames)}."
         )
-    found: list[tuple[str, Path | None, int]] = []
+    photographs: list[tuple[str, Path | None, int]] = []
     for name, label in labels.items():
         assert label is not None
-        found += [(path.as_posix(), path, label) for path in sorted(image_files(folder / name))]
-    return found
+        photographs += [
+            (path.as_posix(), path, label) for path in sorted(image_files(folder / name))
+        ]
+    return photographs
 
 
 def _in_file(path: Path, classnames: Sequence[str]) -> list[tuple[str, Path | None, int]]:
@@ -182,18 +184,20 @@ def _in_file(path: Path, classnames: Sequence[str]) -> list[tuple[str, Path | No
             f"--labelled {path}: {len(foreign)} of its {len(labels)} classes are not among those "
             f"named: {unknown(foreign, classnames)}."
         )
-    found: list[tuple[str, Path | None, int]] = []
+    photographs: list[tuple[str, Path | None, int]] = []
     for row in rows:
         label = labels[row[classes]]
         assert label is not None
         name = unescaped(row[files])
         near = (path.parent / name, Path(name))
-        found.append((name, next((each for each in near if each.is_file()), None), label))
-    return found
+        photographs.append(
+            (name, next((candidate for candidate in near if candidate.is_file()), None), label)
+        )
+    return photographs
 
 
 def _header(row: Sequence[str]) -> tuple[int, int] | None:
-    """Which columns hold the file and the class, where a row names its columns."""
+    """The columns of the file and the class, if a row is a header; else None."""
     words = [cell.strip().lower() for cell in row]
     places = [next((i for i, w in enumerate(words) if w in names), None) for names in _HEADS]
     return None if places[0] is None or places[1] is None else (places[0], places[1])

@@ -1,4 +1,4 @@
-"""Features to classify and to learn from: of photographs and names, or of a bundle."""
+"""Features of photographs, labelled images and names, or from a feature bundle."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from susx_bench.support.images import BuiltSupport
 
 @dataclass(frozen=True)
 class Material:
-    """Features, whoever made them.
+    """Features to classify and to learn from.
 
     Attributes:
         classnames: Names of the classes.
-        prompts: Features of each class's single prompts; None where only their means are known, or
-            there are none.
-        text: ``(K, D)``; ``(0, D)`` where the encoder reads no text.
-        files: What each photograph is called.
-        rows: Of the photographs, ``(N, D)``; NaN for one that cannot be read.
+        prompts: Features of each class's single prompts; None if only their means are known, or
+            there are no prompts.
+        text: ``(K, D)``; ``(0, D)`` if the encoder reads no text.
+        files: Name of each photograph.
+        rows: Features of the photographs, ``(N, D)``; NaN for one that cannot be read.
         labelled: Labelled images, or a support set made from names; None without.
-        given: Label of each photograph somebody labelled, by place.
-        facts: What a `Classifier` says besides.
+        given: Label of each photograph that the user labelled, by position.
+        facts: Further attributes of the `Classifier`.
     """
 
     classnames: tuple[str, ...]
@@ -58,8 +58,8 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What `classify` was asked for, of photographs."""
+class ClassifyInputs:
+    """The arguments of `classify` for photographs."""
 
     places: Sequence[str]
     classes: str | Path | Sequence[str] | None
@@ -72,73 +72,76 @@ class Asked:
     leave_out: Sequence[Path]
 
     def classnames(self) -> tuple[str, ...]:
-        """The classes, which the folders of labelled images may name."""
+        """The class names; from the folders of labelled images if they are not given."""
         if self.classes is not None:
             return read_classes(self.classes)
         folders = [folder for folder in self.labelled if folder.is_dir()]
         if not folders:
             raise OptionError("Missing option '--classes': cat,dog,... or a file, one a line.")
-        return read_classes(sorted({name for each in folders for name in classes_of(each)}))
+        return read_classes(sorted({name for folder in folders for name in classes_of(folder)}))
 
 
 def of_photographs(
-    asked: Asked, launch: Launch, listen: Listener
+    inputs: ClassifyInputs, launch: Launch, listen: Listener
 ) -> tuple[Material, Photos, list[tuple[str, str]]]:
-    """Encode photographs, labelled images and prompts; what is wrong is said before that."""
-    if lost := next((each for each in asked.labelled if not each.exists()), None):
+    """Check the inputs, then encode photographs, labelled images and prompts."""
+    if lost := next((item for item in inputs.labelled if not item.exists()), None):
         raise OptionError(f"--labelled {lost}: there is no such file or folder.")
-    if asked.support and asked.labelled:
+    if inputs.support and inputs.labelled:
         raise OptionError("--support is for names alone: give either it or --labelled.")
-    if not asked.places:
+    if not inputs.places:
         raise OptionError("Missing argument 'PHOTOS': folders, files, patterns or hf:ORG/NAME.")
-    classnames = asked.classnames()
-    if asked.encoder is None:
+    classnames = inputs.classnames()
+    if inputs.encoder is None:
         raise OptionError(
             "give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list encoders` has them "
             "all."
         )
-    made = open_encoder(asked.encoder, asked.precision)
+    encoder = open_encoder(inputs.encoder, inputs.precision)
     texts: tuple[tuple[str, ...], ...] = ()
-    if made.has_text:
+    if encoder.has_text:
         texts = texts_of(
-            asked.prompts, classnames, asked.prompts_dir, lambda line: listen(Note(line, "warning"))
+            inputs.prompts,
+            classnames,
+            inputs.prompts_dir,
+            lambda line: listen(Note(line, "warning")),
         )
-    elif not (asked.labelled or asked.support):
+    elif not (inputs.labelled or inputs.support):
         raise OptionError(
-            f"--encoder {made.name} reads no text, so names alone say nothing: give labelled "
+            f"--encoder {encoder.name} reads no text, so names alone say nothing: give labelled "
             "images of each class with --labelled."
         )
-    opened = open_photos(asked.places, asked.leave_out)
-    labels = read_labels(asked.labelled, classnames, opened)
-    studio = Studio(made, FeatureStore(cache_url()), launch, listen)
+    opened = open_photos(inputs.places, inputs.leave_out)
+    labels = read_labels(inputs.labelled, classnames, opened)
+    studio = Studio(encoder, FeatureStore(cache_url()), launch, listen)
 
     rows = studio.photos(opened)
     extra, skipped = _labelled(labels, studio)
-    if asked.support:
-        extra = _support(asked, classnames, studio)
+    if inputs.support:
+        extra = _support(inputs, classnames, studio)
     at = [place for place in labels.given if not bool(rows[place].isnan().any())]
     own_rows = Labelled(rows[at], torch.tensor([labels.given[i] for i in at], dtype=torch.int64))
-    together = [each for each in (own_rows, extra) if each is not None and len(each.labels)]
+    together = [item for item in (own_rows, extra) if item is not None and len(item.labels)]
     each_text = studio.texts(texts) if texts else None
     material = Material(
         classnames=classnames,
         prompts=each_text,
         text=rows.new_zeros(0, rows.shape[1]) if each_text is None else mean_unit(each_text),
-        logit_scale=made.logit_scale,
+        logit_scale=encoder.logit_scale,
         files=tuple(photo.name for photo in opened.photos),
         rows=rows,
         labelled=Labelled(
-            torch.cat([each.features for each in together]),
-            torch.cat([each.labels for each in together]),
+            torch.cat([item.features for item in together]),
+            torch.cat([item.labels for item in together]),
         )
         if together
         else None,
         given={place: labels.given[place] for place in at},
         facts={
-            "encoder": made.name,
-            "weights_sha256": made.sha256,
-            "precision": asked.precision,
-            "prompts": asked.prompts if made.has_text else NO_PROMPTS,
+            "encoder": encoder.name,
+            "weights_sha256": encoder.sha256,
+            "precision": inputs.precision,
+            "prompts": inputs.prompts if encoder.has_text else NO_PROMPTS,
             "texts": texts,
         },
     )
@@ -146,7 +149,7 @@ def of_photographs(
 
 
 def _labelled(labels: Labels, studio: Studio) -> tuple[Labelled | None, list[tuple[str, str]]]:
-    """Features of the labelled images that are not among the photographs, and what was skipped."""
+    """Features of labelled images outside the photographs, and the images that were skipped."""
     if not labels.others:
         return None, []
     photos = Photos([photo for photo, _ in labels.others], "--labelled")
@@ -157,12 +160,12 @@ def _labelled(labels: Labels, studio: Studio) -> tuple[Labelled | None, list[tup
     return Labelled(rows[good], label[good]), reasons
 
 
-def _support(asked: Asked, classnames: Sequence[str], studio: Studio) -> Labelled:
+def _support(inputs: ClassifyInputs, classnames: Sequence[str], studio: Studio) -> Labelled:
     """Features of a support set that was made from the names."""
     named = names_alone(classnames)
-    said = asked.classes if isinstance(asked.classes, str | Path) else ",".join(classnames)
-    whose = f"--classes {shlex.quote(str(said))}"
-    images = BuiltSupport(find(str(asked.support), named, default_root(), whose), named.spec)
+    classes = inputs.classes if isinstance(inputs.classes, str | Path) else ",".join(classnames)
+    option = f"--classes {shlex.quote(str(classes))}"
+    images = BuiltSupport(find(str(inputs.support), named, default_root(), option), named.spec)
     labels = torch.from_numpy(images.labels)
     if images.features is not None:
         return Labelled(images.features, labels)
@@ -170,16 +173,16 @@ def _support(asked: Asked, classnames: Sequence[str], studio: Studio) -> Labelle
 
 
 def why_unread(photos: Photos, places: Sequence[int]) -> list[tuple[str, str]]:
-    """Why photographs could not be read, by their name."""
-    found = []
+    """Names of photographs that could not be read, with the reasons."""
+    reasons = []
     for place in places:
         reason = "it could not be read when it was encoded"
         try:
             photos.image(photos.samples[place])
         except DatasetError as error:
             reason = str(error)
-        found.append((photos.samples[place].key, reason))
-    return found
+        reasons.append((photos.samples[place].key, reason))
+    return reasons
 
 
 def of_bundle(path: Path, classes: str | Path | Sequence[str] | None) -> Material:
@@ -187,15 +190,15 @@ def of_bundle(path: Path, classes: str | Path | Sequence[str] | None) -> Materia
     names = None if classes is None else list(read_classes(classes))
     task = BundleTask(path, classnames=names)
     every = torch.arange(len(task.pool_labels))
-    found = task.features(Need([every], val=False), Launch(), lambda *_: None)
-    rows = found.support([every], every)
+    features = task.features(Need([every], val=False), Launch(), lambda *_: None)
+    rows = features.support([every], every)
     return Material(
         classnames=task.classnames,
-        prompts=found.prompts,
-        text=found.text,
+        prompts=features.prompts,
+        text=features.text,
         logit_scale=task.logit_scale,
-        files=tuple(f"test/{i}" for i in range(len(found.test))),
-        rows=found.test,
+        files=tuple(f"test/{i}" for i in range(len(features.test))),
+        rows=features.test,
         labelled=Labelled(rows, task.pool_labels) if len(rows) else None,
         given={},
         facts={"encoder": task.encoder, "prompts": task.prompts},

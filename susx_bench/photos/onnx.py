@@ -19,9 +19,9 @@ from susx_bench.methods.linear import LinearHead
 OPSET: Final = 17
 """Version of the operators: every runtime since 2022 reads it."""
 LIMIT: Final = 2_000_000_000
-"""Bytes of weights that one ONNX file may hold, about: protobuf reads 2 GiB."""
+"""Most bytes of weights in one ONNX file, roughly: protobuf reads 2 GiB."""
 _TOLERANCE: Final = 1e-3
-"""How far a number of a feature of length 1 may be from the encoder's."""
+"""Largest difference of a component of a unit feature from the encoder's own."""
 
 
 def head_model(linear: LinearHead, says: Mapping[str, str]) -> bytes:
@@ -65,8 +65,8 @@ def tower_model(towers: Towers, linear: LinearHead, says: Mapping[str, str]) -> 
     """A model that encodes prepared images and gives their logits.
 
     Its input is ``pixels (N, 3, H, W)``, prepared as the metadata say; its outputs are
-    ``logits (N, K)`` and ``features (N, D)``, which have length 1. It is run on noise before it is
-    given away, and must have the encoder's features.
+    ``logits (N, K)`` and ``features (N, D)``, which have length 1. It is run on noise and
+    must reproduce the encoder's features before it is returned.
 
     Args:
         towers: The loaded encoder.
@@ -74,7 +74,7 @@ def tower_model(towers: Towers, linear: LinearHead, says: Mapping[str, str]) -> 
         says: Metadata.
 
     Raises:
-        EncoderError: If torch cannot export the encoder, its weights are too many for one file,
+        EncoderError: If torch cannot export the encoder, its weights are too large for one file,
             or the model has other features.
         PackageMissingError: If onnx or onnxruntime is not installed.
     """
@@ -99,7 +99,7 @@ def tower_model(towers: Towers, linear: LinearHead, says: Mapping[str, str]) -> 
                 output_names=["logits", "features"],
                 dynamic_axes={name: {0: "N"} for name in ("pixels", "logits", "features")},
                 opset_version=OPSET,
-                dynamo=False,  # the other way needs more packages, and leaves the same numbers
+                dynamo=False,  # the newer exporter needs more packages, and gives the same numbers
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             why = str(error).strip().partition("\n")[0]
@@ -107,8 +107,8 @@ def tower_model(towers: Towers, linear: LinearHead, says: Mapping[str, str]) -> 
         wanted = module(noise)[1].numpy()
     content = _finished(onnx, onnx.load_model_from_string(memory.getvalue()), says)
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    found = session.run(["features"], {"pixels": noise.numpy()})[0]
-    if (most := float(np.abs(found - wanted).max())) > _TOLERANCE:
+    features = session.run(["features"], {"pixels": noise.numpy()})[0]
+    if (most := float(np.abs(features - wanted).max())) > _TOLERANCE:
         raise EncoderError(
             f"the ONNX model has other features than the encoder, by up to {most:.2g} where "
             f"{_TOLERANCE:g} is rounding: nothing is written. Export the head alone, without "

@@ -1,4 +1,4 @@
-"""What a classification leaves behind: tables, the classifier, and copies sorted by class."""
+"""Write the results of a classification: tables, the classifier, and copies by class."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KIND = "susx-bench classify"
 
 
 def begin(folder: Path) -> None:
-    """Make the folder of a classification, or go on in that of an earlier one.
+    """Make the folder of a classification, or reuse that of an earlier one.
 
     Raises:
         OptionError: If it holds something else.
@@ -47,7 +47,7 @@ def begin(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Check that a folder is empty, or holds what an earlier classification left.
+    """Check that a folder is empty, or holds an earlier classification.
 
     Raises:
         OptionError: If it holds something else.
@@ -55,45 +55,45 @@ def check(folder: Path) -> None:
     if not folder.exists():
         return
     try:
-        there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        existing = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise OptionError(f"--out {folder}: {error.strerror}.") from error
-    if not there:
+    if not existing:
         return
     try:
-        known = read_json(folder / MARK)
+        mark = read_json(folder / MARK)
     except (OSError, ValueError):
-        known = None
-    if not isinstance(known, dict) or known.get("made_by") != _KIND:
+        mark = None
+    if not isinstance(mark, dict) or mark.get("made_by") != _KIND:
         raise OptionError(
-            f"--out {folder} holds something else ({', '.join(there[:3])}"
-            f"{', ...' if len(there) > 3 else ''}), and no earlier result of classify. Give an "
+            f"--out {folder} holds something else ({', '.join(existing[:3])}"
+            f"{', ...' if len(existing) > 3 else ''}), and no earlier result of classify. Give an "
             "empty folder or a new one."
         )
 
 
-def write(found: Classified, folder: Path, reject: float = 0.0) -> None:
-    """Write the tables and the classifier; what an earlier classification left is replaced.
+def write(answers: Classified, folder: Path, reject: float = 0.0) -> None:
+    """Write the tables and the classifier; replace those of an earlier classification.
 
     Raises:
         OptionError: If the folder holds something else.
         OutputError: If it cannot be written.
     """
     begin(folder)
-    write_atomic(folder / CSV, as_csv(COLUMNS, found.rows()))
-    write_atomic(folder / PARQUET, as_parquet(found.table))
-    write_atomic(folder / SKIPPED, as_csv(("file", "reason"), found.skipped))
-    found.classifier.save(folder / CLASSIFIER)
-    classifier = found.classifier
+    write_atomic(folder / CSV, as_csv(COLUMNS, answers.rows()))
+    write_atomic(folder / PARQUET, as_parquet(answers.table))
+    write_atomic(folder / SKIPPED, as_csv(("file", "reason"), answers.skipped))
+    answers.classifier.save(folder / CLASSIFIER)
+    classifier = answers.classifier
     _write_mark(
         folder,
         {
             "finished": True,
-            "photographs": len(found.files),
-            "skipped": len(found.skipped),
-            "statuses": dict(Counter(found.statuses)),
+            "photographs": len(answers.files),
+            "skipped": len(answers.skipped),
+            "statuses": dict(Counter(answers.statuses)),
             "method": classifier.asked,
-            "why": found.why,
+            "why": answers.why,
             "tuned_on": classifier.tuned_on,
             "hparams": dict(classifier.hparams),
             "encoder": classifier.encoder,
@@ -107,7 +107,7 @@ def write(found: Classified, folder: Path, reject: float = 0.0) -> None:
 
 
 def write_gallery(
-    found: Classified,
+    answers: Classified,
     folder: Path,
     again: str,
     reject: float = 0.0,
@@ -116,60 +116,63 @@ def write_gallery(
     """Write a page on which a person looks at the answers and corrects them.
 
     Args:
-        found: The answers.
-        folder: That of the tables.
+        answers: The answers.
+        folder: The folder of the tables.
         again: The command that classifies again with the labels that the page saves.
         reject: Probability below which a photograph is unsure.
-        advance: Told how many photographs are done.
+        advance: Called with the number of photographs just done.
 
     Returns:
         The page.
 
     Raises:
-        OptionError: If there are only features, which nobody can look at.
+        OptionError: If there are only features and no photographs.
         OutputError: If the folder cannot be written.
     """
-    if found.photos is None:
+    if answers.photos is None:
         raise OptionError("--page needs photographs, and a bundle has only features.")
     begin(folder)
     items, samples = [], []
     for file, label, second, (p, q, _), status in zip(
-        found.files,
-        found.labels.tolist(),
-        found.seconds.tolist(),
-        found.probabilities.tolist(),
-        found.statuses,
+        answers.files,
+        answers.labels.tolist(),
+        answers.seconds.tolist(),
+        answers.probabilities.tolist(),
+        answers.statuses,
         strict=True,
     ):
-        photo = found.photos.photo(file)
-        known = status != GIVEN
+        photo = answers.photos.photo(file)
+        is_predicted = status != GIVEN
         items.append(
             Item(
                 name=file,
                 label=label,
-                probability=p if known else None,
+                probability=p if is_predicted else None,
                 second=second,
-                second_probability=q if known else None,
+                second_probability=q if is_predicted else None,
                 status=status,
                 path=photo.path if photo else None,
             )
         )
         samples.append(Sample(file, 0))
-    classifier = found.classifier
-    why = f" ({found.why})" if found.why else ""
+    classifier = answers.classifier
+    why = f" ({answers.why})" if answers.why else ""
     gallery = Gallery(
         title=f"{len(items):,} photographs of {len(classifier.classnames)} classes",
         facts=(
             f"{classifier.asked}{why} · {classifier.encoder} · prompts {classifier.prompts}",
-            found.calibration,
-            *([f"{len(found.skipped):,} could not be read, see {SKIPPED}"] * bool(found.skipped)),
+            answers.calibration,
+            *(
+                [f"{len(answers.skipped):,} could not be read, see {SKIPPED}"]
+                * bool(answers.skipped)
+            ),
         ),
         classnames=classifier.classnames,
         items=items,
         reject=reject,
         again=again,
     )
-    return write_page(gallery, found.photos, samples, folder, advance)
+    return write_page(gallery, answers.photos, samples, folder, advance)
 
 
 def _write_mark(folder: Path, says: dict[str, Any]) -> None:
@@ -179,13 +182,13 @@ def _write_mark(folder: Path, says: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Copied:
-    """What sorting into folders did.
+    """Result of sorting photographs into folders.
 
     Attributes:
-        made: Number of copies or links made now.
-        kept: Number that were there already.
-        renamed: Number that got another name, because theirs was taken.
-        left: Copies of an earlier run whose photograph is of another class now.
+        made: Number of new copies or links.
+        kept: Number of copies that existed already.
+        renamed: Number of copies with another name, because their own was taken.
+        left: Copies of an earlier run whose photograph has another class now.
     """
 
     made: int
@@ -194,47 +197,49 @@ class Copied:
     left: tuple[str, ...]
 
 
-def copy_to(found: Classified, folder: Path, *, link: bool = False) -> Copied:
+def copy_to(answers: Classified, folder: Path, *, link: bool = False) -> Copied:
     """Copy every photograph into a folder of its class, or into ``unsure``.
 
-    Nothing is moved, overwritten or removed: a name that is taken by another file gets a number.
-    What was copied is noted in ``copies.csv`` there, so that a second run adds what is new.
+    Nothing is moved, overwritten or removed: if another file has the name, a number is added.
+    ``copies.csv`` in the folder lists the copies, so that a second run adds only new ones.
 
     Args:
-        found: The answers; their photographs are files or in tables.
-        folder: Where the folders go.
-        link: Whether to make symbolic links in the place of copies, of what is a file.
+        answers: The answers; their photographs are files or in tables.
+        folder: The folder of the class folders.
+        link: Whether to make symbolic links instead of copies, for photographs that are files.
 
     Raises:
         OptionError: If there are only features.
         OutputError: If the folder cannot be written.
     """
-    if found.photos is None:
+    if answers.photos is None:
         raise OptionError("--copy-to needs photographs, and a bundle has only features.")
     make_folder(folder)
-    names = _folder_names(found.classifier.classnames)
+    names = _folder_names(answers.classifier.classnames)
     before = _noted(folder)
     noted: dict[str, str] = {}
     used: set[str] = set()
-    made = kept = renamed = 0
-    for file, label, status in zip(found.files, found.labels.tolist(), found.statuses, strict=True):
-        photo = found.photos.photo(file)
+    copied = kept = renamed = 0
+    for file, label, status in zip(
+        answers.files, answers.labels.tolist(), answers.statuses, strict=True
+    ):
+        photo = answers.photos.photo(file)
         assert photo is not None
         place = folder / ("unsure" if status == UNSURE else names[label])
         wanted = _file_name(photo)
         for name in _numbered(wanted):
             if f"{place.name}/{name}".casefold() in used:
                 continue
-            there = os.path.lexists(place / name)
-            if not there or _is(photo, place / name):
+            exists = os.path.lexists(place / name)
+            if not exists or _is(photo, place / name):
                 break
         used.add(f"{place.name}/{name}".casefold())
         noted[file] = f"{place.name}/{name}"
-        if there:
+        if exists:
             kept += 1
             continue
         _copy(photo, place / name, link=link)
-        made += 1
+        copied += 1
         renamed += name != wanted
     lines = sorted({**before, **noted}.items())
     write_atomic(folder / COPIES, as_csv(("file", "copy"), lines))
@@ -243,11 +248,11 @@ def copy_to(found: Classified, folder: Path, *, link: bool = False) -> Copied:
         for file, copy in before.items()
         if file in noted and noted[file] != copy and (folder / copy).exists()
     )
-    return Copied(made, kept, renamed, left)
+    return Copied(copied, kept, renamed, left)
 
 
 def _noted(folder: Path) -> dict[str, str]:
-    """What was copied here before: the photograph's name, and the copy's."""
+    """Earlier copies in a folder: the photograph's name, and the copy's."""
     try:
         rows = list(csv.reader(read_text(folder / COPIES).splitlines()))
     except (OSError, ValueError, csv.Error):
@@ -256,7 +261,7 @@ def _noted(folder: Path) -> dict[str, str]:
 
 
 def _folder_names(classnames: Sequence[str]) -> list[str]:
-    """A folder for each class, no two of one name on any file system, none called ``unsure``."""
+    """A folder name per class: distinct on any file system, and none ``unsure``."""
     taken, names = {"unsure", COPIES}, []
     for name in classnames:
         names.append(next(n for n in _numbered(_readable(name)) if n.casefold() not in taken))
@@ -265,7 +270,7 @@ def _folder_names(classnames: Sequence[str]) -> list[str]:
 
 
 def _readable(name: str) -> str:
-    """A class name as the name of a folder: what file systems do not take becomes a dash."""
+    """A class name as a folder name: characters that file systems refuse become dashes."""
     plain = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "-" for c in name)
     plain = plain.strip(" .")[:80]
     return plain or folder_name(name)
@@ -286,7 +291,7 @@ _STARTS = (
 
 
 def _numbered(wanted: str) -> Iterator[str]:
-    """A name, and names like it: ``cat.jpg``, ``cat-2.jpg``, ``cat-3.jpg``, ..."""
+    """A name, then numbered variants: ``cat.jpg``, ``cat-2.jpg``, ``cat-3.jpg``, ..."""
     stem, ending = os.path.splitext(wanted)  # noqa: PTH122 - of a name, not of a path
     yield wanted
     for number in itertools.count(2):

@@ -1,4 +1,4 @@
-"""The photographs that somebody names: files, folders, patterns, tables, a copy on the hub."""
+"""Find photographs: in files, folders, patterns, tables or a dataset on the hub."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _GROUP = 2048
-"""Photographs that are encoded and kept together, on average: a new one has no more made anew."""
+"""Mean number of photographs encoded and stored as one list. A new one renews only its list."""
 _TABLES: dict[str, Callable[[Sequence[Path]], ArrowTable]] = {
     ".parquet": ParquetTable,
     ".arrow": SavedTable,
@@ -41,10 +41,10 @@ class Photo:
     """One photograph.
 
     Attributes:
-        name: What it is called: its path from the folder that was named, or as it was named.
-        read: Reads its file; None where a row of a table holds no image.
-        file: The path of its file, where it is one of its own.
-        holder: The table or archive that it is in, where it is not.
+        name: Its path relative to the folder that was given, or as it was given.
+        read: Reads its bytes; None if a row of a table holds no image.
+        file: The path of its own file, if it has one.
+        holder: Otherwise the table or archive that holds it.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Photo:
 
     @property
     def path(self) -> Path | None:
-        """Its file, where it is one of its own."""
+        """Its own file, if it has one."""
         return None if self.file is None else Path(self.file)
 
 
@@ -70,14 +70,13 @@ def _read_file(file: str) -> bytes:
 class Photos(Images):
     """Photographs in a fixed order. One that cannot be read becomes a row of NaN.
 
-    They are turned upright by their EXIF orientation, as cameras mean it; the images of a
-    benchmark are not.
+    They are turned upright by their EXIF orientation; the images of a benchmark are not.
 
     Args:
-        photos: The photographs, each name once.
-        where: What was named, for messages.
-        skipped: Files that are photographs and nothing here decodes: name and reason.
-        state: What pins the content of those that are no files, such as a commit.
+        photos: The photographs, with distinct names.
+        where: The places that were given, for messages.
+        skipped: Photographs of a format that cannot be decoded, as name and reason.
+        state: Pins the content of photographs that are no files, such as a commit.
     """
 
     tolerant = True
@@ -107,9 +106,9 @@ class Photos(Images):
         return self._by_name.get(name)
 
     def groups(self) -> list[Subset]:
-        """The photographs in lists that are encoded each for itself.
+        """The photographs in lists that are encoded separately.
 
-        Where a list ends follows from the names alone, so that a new photograph changes one list.
+        The ends of the lists depend only on the names, so that a new photograph changes one list.
         """
         parts, first = [], 0
         for place, photo in enumerate(self.photos, 1):
@@ -152,10 +151,10 @@ class Photos(Images):
         if path is None:
             return None
         try:
-            found = os.stat(path)  # noqa: PTH116
+            status = os.stat(path)  # noqa: PTH116
         except OSError:
             return "gone"
-        return [found.st_size, found.st_mtime_ns, os.access(path, os.R_OK)]
+        return [status.st_size, status.st_mtime_ns, os.access(path, os.R_OK)]
 
 
 def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos:
@@ -164,12 +163,12 @@ def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos
     Args:
         places: Each a folder (with all below), an image file, a Parquet, Arrow or tar file, a
             pattern with ``*``, or ``hf:ORG/NAME[:CONFIG][@REVISION]``.
-        leave_out: Folders of which nothing is taken, such as one that results are written to.
+        leave_out: Folders to leave out, such as one for results.
 
     Raises:
-        DatasetError: If something is not there or cannot be read, or there is no photograph.
+        DatasetError: If a place is missing or cannot be read, or no photograph is found.
     """
-    found: list[Photo] = []
+    photographs: list[Photo] = []
     skipped: list[tuple[str, str]] = []
     other: Counter[str] = Counter()
     states = []
@@ -180,15 +179,17 @@ def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos
             pool = open_pool(place, "PHOTOS")
             begin = "" if alone else f"{place}/"
             states.append(str(pool.fingerprint))
-            found += [Photo(f"{begin}{key}", partial(pool.read, key)) for key, _ in pool.samples]
+            photographs += [
+                Photo(f"{begin}{key}", partial(pool.read, key)) for key, _ in pool.samples
+            ]
             continue
         path = Path(place).expanduser()
         try:
             if path.is_dir():
                 begin = "" if alone else f"{place.rstrip('/')}/"
-                found += _in_folder(path, begin, leave_out, skipped, other)
+                photographs += _in_folder(path, begin, leave_out, skipped, other)
             elif path.suffix.lower() in (*_TABLES, ".tar"):
-                found += _in_file(path, place)
+                photographs += _in_file(path, place)
             elif path.suffix.lower() in LISTS and path.is_file():
                 if place in places:
                     raise DatasetError(
@@ -198,13 +199,13 @@ def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos
                     )
                 skipped.append((place, "it is a list, and no photograph"))
             elif path.exists():
-                found.append(Photo.of_file(place, str(path)))
+                photographs.append(Photo.of_file(place, str(path)))
             else:
                 raise DatasetError(f"PHOTOS {place}: there is no such file or folder.")
         except (OSError, ValueError) as error:
             raise DatasetError(f"PHOTOS {place}: {reason(error)}") from error
     where = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
-    if not found:
+    if not photographs:
         looked = ", ".join(f"{count:,} {ending}" for ending, count in other.most_common(5))
         unread = f"{skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise DatasetError(
@@ -213,11 +214,11 @@ def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos
         )
     if not alone:
         once: dict[str, Photo] = {}
-        for photo in found:
+        for photo in photographs:
             once.setdefault(_identity(photo), photo)
-        found = list(once.values())
-    found = list({photo.name: photo for photo in found}.values())
-    return Photos(found, where, sorted(skipped), " ".join(states))
+        photographs = list(once.values())
+    photographs = list({photo.name: photo for photo in photographs}.values())
+    return Photos(photographs, where, sorted(skipped), " ".join(states))
 
 
 def _identity(photo: Photo) -> str:
@@ -225,7 +226,7 @@ def _identity(photo: Photo) -> str:
 
 
 def _expanded(places: Sequence[str]) -> Iterator[str]:
-    """The places, and what each pattern among them matches."""
+    """The places, with each pattern replaced by its matches."""
     for place in places:
         if place.startswith("hf:") or not set(_PATTERN) & set(place) or Path(place).exists():
             yield place
@@ -247,7 +248,7 @@ def _in_folder(
     base = folder.resolve()
     outside = [
         f"{path.relative_to(base).as_posix()}/"
-        for path in (each.resolve() for each in leave_out)
+        for path in (excluded.resolve() for excluded in leave_out)
         if path != base and path.is_relative_to(base)
     ]
     skip = tuple(outside) or ("\0",)

@@ -13,24 +13,24 @@ from susx_bench.runner.verify import Named, refit
 
 
 def show(path: Path, named: Named, folder: Path) -> Path:
-    """Write a page of a record's test images, with what each was taken for.
+    """Write a page of a record's test images with their predicted classes.
 
     The method is fitted again, and every answer is compared with the record's.
 
     Args:
         path: The record.
-        named: What the user names for it.
-        folder: Where the page goes.
+        named: Inputs that the user names.
+        folder: The folder of the page.
 
     Returns:
         The page.
 
     Raises:
-        RecordError: As of `susx_bench.runner.verify.refit`, or if the record is of features alone.
+        RecordError: See `susx_bench.runner.verify.refit`; also if the record has features only.
         OptionError: If the folder holds something else.
     """
-    found = refit(path, named)
-    record, cell, _, features = found.inputs
+    refitted = refit(path, named)
+    record, cell, _, features = refitted.inputs
     task = cell.task
     if not isinstance(task, DatasetTask) or task.test_labels is None:
         raise RecordError(f"{path} was measured on features, and there is no image to look at.")
@@ -43,7 +43,7 @@ def show(path: Path, named: Named, folder: Path) -> Path:
     plain = not (cell.order or cell.batches or {"spatial", "norms"} & cell.method.needs)
     if plain:
         classifier = Classifier(
-            task.classnames, found.method, found.context, record.hparams, "fixed",
+            task.classnames, refitted.method, refitted.context, record.hparams, "fixed",
             record.method, record.encoder,
         )  # fmt: skip
         best = answers(classifier.logits(features.test), 1.0, classifier.first_alike)
@@ -60,7 +60,7 @@ def show(path: Path, named: Named, folder: Path) -> Path:
             path=images.dataset.source.path(sample),
         )
         for sample, label, p, next_, q in zip(
-            images.samples, found.top1.tolist(), sure, second, other, strict=True
+            images.samples, refitted.top1.tolist(), sure, second, other, strict=True
         )
     ]
     begin(folder)

@@ -1,4 +1,4 @@
-"""Tables of answers: CSV that no spreadsheet runs, and Parquet."""
+"""Tables of answers: Parquet, and CSV without formulas that a spreadsheet would run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def escaped(text: str) -> str:
 
 
 def unescaped(cell: str) -> str:
-    """The text that `escaped` made a cell of, without the apostrophe."""
+    """The text of a cell of `escaped`, without the apostrophe."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
 
 

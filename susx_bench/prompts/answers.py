@@ -1,8 +1,8 @@
-"""What a chat model says, without what it puts around it: thoughts, list marks, quotes.
+"""Extract the sentence from a chat model's answer: without thoughts, list marks and quotes.
 
 A server that does not know a model's form of thinking leaves the thoughts in the answer. Every
-model has marks of its own around them, which are known here by their form: a bracket with a word
-for thinking in it.
+model has its own marks around them. They are recognised by their form: a bracket with a word for
+thinking in it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _SPEAKS = _any_of(
     rf"<\s*{_THOUGHT}[^<>]*/\s*>",  # <think/>
     _BRACKET.format(f"(?!{_CLOSES}){_ANSWER}"),
     r"<\|channel\|>\s*final\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",  # gpt-oss
-    r"(?-i:assistantfinal)",  # gpt-oss, where the server drops the marks and not their names
+    r"(?-i:assistantfinal)",  # gpt-oss, if the server drops the marks but keeps their names
     r"<channel\|>|<\|(?:inner_suffix|content)\|>",  # Gemma, Apertus, Solar
-    r"^\s*(?:\.\.\.|…)\s*done thinking\.?",  # what Ollama prints
+    r"^\s*(?:\.\.\.|…)\s*done thinking\.?",  # as Ollama prints them
     _WORDS.format("(?:final )?(?:answer|response)"),
 )
-"""What an answer comes after."""
+"""Marks before an answer."""
 
 _THINKS = _any_of(
     _BRACKET.format(_THOUGHT),
@@ -55,7 +55,7 @@ _THINKS = _any_of(
     _WORDS.format("thoughts?|thinking|reasoning|chain of thought"),
     r"\A\s*thinking(?:\.\.\.|…)\s*$",  # Ollama
 )
-"""What thoughts come after."""
+"""Marks before thoughts."""
 
 _BARE = _any_of(
     _BEGIN.format(r"let(?: me|['’]s) (?:think|see|start|recall|consider|break|figure)"),
@@ -65,42 +65,42 @@ _BARE = _any_of(
     ),
     _BEGIN.format(r"(?:i['’]m|i['’]ve|we['’]re) (?:trying|asked|supposed|been|given)"),
 )
-"""How thoughts begin where a server drops their marks: "Okay, the user asks ..."."""
+"""The beginning of thoughts without marks: "Okay, the user asks ..."."""
 
 _ENDS = _any_of(
     _BRACKET.format(_CLOSES + _ANSWER),
     r"<[|｜][^<>]{1,40}[|｜]>|</?s>|<(?:eos|end_of_turn)>",  # a token that ends a turn
 )
-"""What an answer comes before."""
+"""Marks after an answer."""
 
 _MARK = re.compile(
     r"<[/|｜]?[^\W\d][^<>]*>|[(\[{][/\\][^\W\d][\w ]*[)\]}]|\A(?:\{.*\}|\[.*\])\Z", re.DOTALL
 )
-"""Any mark, such as </plan> or {/think}: what is between two of them is not known. Also JSON."""
+"""Any mark, such as </plan> or {/think}: the text between two of them is unknown. Also JSON."""
 
 
 def clean(text: str) -> str:
-    """The sentence in an answer, empty where there is none.
+    """The sentence in an answer; empty if it has none.
 
-    What comes before the last mark that ends thoughts is left out. An answer whose thoughts do
-    not end holds no sentence.
+    Everything before the last mark that ends thoughts is left out. An answer with thoughts that do
+    not end has no sentence.
     """
     text = _spoken(text) or ""
     text = " ".join(text.split())
     text = re.sub(r"^(?:[-*•–]|\(?\d{1,3}[.)])(?:\s+|$)", "", text)
     bare = text.strip('"“” ')
-    if not re.search('["“”]', bare):  # else the quotes are about words within
+    if not re.search('["“”]', bare):  # otherwise the quotes enclose words within
         text = bare
     return re.sub(r"^['‘](.*)['’]$", r"\1", text).strip()
 
 
 def rejected(text: str, *, cut: bool) -> str:
-    """Why an answer gives no prompt, empty where it does.
+    """The reason why an answer gives no prompt; empty if it gives one.
 
     Args:
         text: The answer as it came.
-        cut: Whether the server stopped it at the longest length that was asked for. It is half a
-            sentence then, or the thoughts of a model whose template hides their first mark.
+        cut: Whether the server stopped it at the requested length. Then it is half a sentence, or
+            the thoughts of a model whose template hides their first mark.
     """
     if _spoken(text) is None:
         return UNFINISHED
@@ -114,10 +114,10 @@ def rejected(text: str, *, cut: bool) -> str:
 
 
 def _spoken(text: str) -> str | None:
-    """An answer without thoughts; None where they do not end."""
+    """An answer without thoughts; None if they do not end."""
     text = html.unescape(text)
-    *_, said = [0, *(mark.end() for mark in _SPEAKS.finditer(text))]
-    text = text[said:]
+    *_, start = [0, *(mark.end() for mark in _SPEAKS.finditer(text))]
+    text = text[start:]
     if _THINKS.search(text):
         return None
     return next((part for part in _ENDS.split(text) if part.strip()), "")

@@ -1,4 +1,4 @@
-"""What a kind of prompts is: a name, a line about it, and a function that writes the prompts."""
+"""A kind of prompts: a name, a line about it, and a function that writes the prompts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 from susx_bench.data.spec import DatasetSpec
 
 Say = Callable[[str], object]
-"""Told, in a line, what a prompt file has otherwise than the dataset."""
+"""Called with one line about each difference between a prompt file and the dataset."""
 
 
 @dataclass(frozen=True)
 class PromptKind:
     """A kind of prompts.
 
-    A package of anyone's adds one: a constant, declared as an entry point in the group
+    Any package can add one: a constant, declared as an entry point in the group
     ``susx_bench.prompts``.
 
     Attributes:
-        name: What ``--prompts`` calls it.
-        about: What the text encoder reads, in one line.
+        name: Its name for ``--prompts``.
+        about: Its texts, in one line.
         write: Writes the prompts. It gets the dataset's facts, the folder of prompt files (or None)
-            and a function to tell of remarks, and returns at least one prompt for each class, in
+            and a function for remarks, and returns at least one prompt for each class, in
             the order of the class names.
     """
 

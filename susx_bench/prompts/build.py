@@ -1,11 +1,11 @@
 """Sentences about each class from a language model (CuPL: Pratt et al., ICCV 2023).
 
-The model is asked behind any OpenAI-compatible endpoint, and what it answers becomes the file that
+The model is asked through any OpenAI-compatible endpoint. Its answers become the file that
 `read_cupl` reads. Beside ``CuPL_prompts_DATASET.json`` lie
 
-- ``CuPL_prompts_DATASET.part.jsonl``, while the set is unfinished: the request, then every reply as
-  it came, one JSON value a line. A killed build goes on from there.
-- ``CuPL_prompts_DATASET.recipe.json``: the request, who answered it, what it cost, when.
+- ``CuPL_prompts_DATASET.part.jsonl``, while the set is unfinished: the request, then every reply,
+  unchanged, one JSON value per line. A killed build continues from it.
+- ``CuPL_prompts_DATASET.recipe.json``: the request, the model, its tokens, and the date.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from susx_bench.records.paths import read_bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A prompt file that is there.
+    """A finished prompt file.
 
     Attributes:
         path: The file.
         sentences: Sentences of all classes.
-        replies: Replies it was made from, over all runs; none where it was there already.
+        replies: Replies it was made from, over all runs; none if it existed already.
     """
 
     path: Path
@@ -52,12 +52,12 @@ class Built:
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens the model read, where the server counted them."""
+        """Tokens the model read, as far as the server counted them."""
         return sum(reply.prompt_tokens or 0 for reply in self.replies)
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens the model wrote, where the server counted them."""
+        """Tokens the model wrote, as far as the server counted them."""
         return sum(reply.completion_tokens or 0 for reply in self.replies)
 
     @property
@@ -72,13 +72,13 @@ class Built:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """How many answers gave no prompt, by reason."""
+        """Number of answers that gave no prompt, by reason."""
         return _reasons(self.replies)
 
 
 def _reasons(replies: Iterable[Reply]) -> dict[str, int]:
-    found = Counter(why for reply in replies for _, why in reply.answers() if why)
-    return dict(sorted(found.items()))
+    counts = Counter(why for reply in replies for _, why in reply.answers() if why)
+    return dict(sorted(counts.items()))
 
 
 def build(
@@ -91,24 +91,24 @@ def build(
     concurrency: int = 8,
     force: bool = False,
 ) -> Built:
-    """Ask about every class and write ``CuPL_prompts_DATASET.json``, unless it is there.
+    """Ask about every class and write ``CuPL_prompts_DATASET.json``, unless it exists.
 
     Args:
         spec: The dataset's facts.
-        request: What to ask.
+        request: The questions.
         out: Folder of the file.
-        start: Told the questions, of every class, that there are and that were answered before.
-        step: Called at each question answered.
+        start: Called with the number of questions over all classes, and of those answered before.
+        step: Called after each answered question.
         concurrency: Questions asked at the same time.
-        force: Ask again what was answered, and replace the file at the end.
+        force: Ask every question again, and replace the file at the end.
 
     Returns:
-        The file, and what it was made from.
+        The file, with the replies it was made from.
 
     Raises:
-        PromptsError: If the endpoint is not to be had, does not answer as it should or says nothing
-            about a class, or if what lies in the folder was begun with another request.
-        DatasetError: If the file there is not of this dataset's classes.
+        PromptsError: If the endpoint cannot be reached, answers in an unknown form or says nothing
+            about a class, or if the folder holds replies to another request.
+        DatasetError: If the existing file does not have this dataset's classes.
         OutputError: If the folder cannot be written.
     """
     path = out / f"CuPL_prompts_{spec.name}.json"
@@ -136,7 +136,7 @@ def build(
 class _Part:
     """The replies so far, in memory and in a file that only grows, whole line by whole line.
 
-    Rejected answers of earlier runs are not counted as answers, so that they are asked for again.
+    Rejected answers of earlier runs do not count, so that their questions are asked again.
     """
 
     def __init__(self, path: Path, request: Request) -> None:
@@ -167,23 +167,23 @@ class _Part:
         self._asked[reply.classname, reply.question] += len(reply.texts)
 
     def _keep(self, reply: Reply) -> int:
-        """Keep the sentences of a reply; how many there are."""
-        said = [clean(text) for text, why in reply.answers() if not why]
-        self._said[reply.classname, reply.question] += said
-        return len(said)
+        """Keep the sentences of a reply, and return their number."""
+        sentences = [clean(text) for text, why in reply.answers() if not why]
+        self._said[reply.classname, reply.question] += sentences
+        return len(sentences)
 
     def missing(self, classname: str, question: str) -> int:
-        """Answers still to be had."""
+        """Number of answers that are still missing."""
         return max(self.request.answers - self._asked[classname, question], 0)
 
     def sentences(self, classname: str) -> list[str]:
-        """What was answered about a class, each sentence once, in the order of the questions."""
+        """Distinct sentences about a class, in the order of the questions."""
         return list(
             dict.fromkeys(t for q in self.request.questions for t in self._said[classname, q])
         )
 
     def rejected(self, classname: str) -> dict[str, int]:
-        """How many answers about a class gave no prompt, by reason."""
+        """Number of answers about a class that gave no prompt, by reason."""
         return _reasons(reply for reply in self.replies if reply.classname == classname)
 
     def _append(self, line: Mapping[str, Any]) -> None:
@@ -264,7 +264,7 @@ async def _ask_all(
 def _refuse_silence(
     spec: DatasetSpec, request: Request, part: _Part, name: str, question: str
 ) -> None:
-    """Stop at the first class that nothing is said about, not after paying for all of them."""
+    """Stop at the first class without an answer, before paying for all of them."""
     if part.sentences(name) or any(part.missing(name, other) for other in request.questions):
         return
     others = len(request.questions) - 1

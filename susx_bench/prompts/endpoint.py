@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible endpoint, asked in the words that it takes."""
+"""Ask a language model through an OpenAI-compatible endpoint, with the parameters it accepts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAIError
 
 TRIES = 6  # of one request: the client waits 0.5, 1, 2, 4 and 8 s, or as long as the server says
-TIMEOUT_S = 120.0  # ten answers from a model on a processor take a while
+TIMEOUT_S = 120.0  # ten answers from a model on a CPU take a while
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where the model is, and what opens it. Neither is ever written or shown."""
+    """Address and key of the model. Neither is ever written or shown."""
 
     base_url: str
     key: str
@@ -33,7 +33,7 @@ class Endpoint:
         """Read ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
 
         Raises:
-            PromptsError: If one is not set, or cannot be what it is said to be.
+            PromptsError: If one is not set or not valid.
         """
         base_url, key = (
             os.environ.get(name, "").strip() for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY")
@@ -60,7 +60,7 @@ class Endpoint:
         return cls(base_url=base_url, key=key)
 
     def client(self) -> AsyncOpenAI:
-        """A client that asks again where that may help."""
+        """A client that repeats a request if that may help."""
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         return AsyncOpenAI(
@@ -68,26 +68,26 @@ class Endpoint:
             api_key=self.key,
             max_retries=TRIES - 1,
             timeout=TIMEOUT_S,
-            # Elsewhere than to the endpoint nothing is sent, whatever it answers.
+            # Follow no redirect: requests go to the endpoint only.
             http_client=DefaultAsyncHttpxClient(follow_redirects=False),
         )
 
 
 class _ContentPart(BaseModel):
-    """A part of an answer; thoughts are parts of another type than ``text``."""
+    """A part of an answer; thoughts have another type than ``text``."""
 
     type: str
     text: str | None = None
 
 
 class _Message(BaseModel):
-    """What is read of a message: fields for thoughts, such as ``reasoning_content``, are not."""
+    """The fields of a message that are read; those for thoughts are left out."""
 
     content: str | list[_ContentPart] | None = None
 
     @property
     def text(self) -> str:
-        """What the model says."""
+        """The text of the message."""
         if isinstance(self.content, list):
             return "".join(part.text or "" for part in self.content if part.type == "text")
         return self.content or ""
@@ -99,7 +99,7 @@ class _Choice(BaseModel):
 
     @property
     def cut(self) -> bool:
-        """Whether the server stopped at the longest length that was asked for."""
+        """Whether the server stopped at the requested length."""
         return (self.finish_reason or "").lower() in ("length", "max_tokens", "model_length")
 
 
@@ -109,7 +109,7 @@ class _Usage(BaseModel):
 
 
 class _Completion(BaseModel):
-    """What is read of a chat completion: servers differ in all the rest."""
+    """The fields of a chat completion that are read: servers differ in the others."""
 
     model: str | None = None
     choices: list[_Choice] = Field(min_length=1)
@@ -117,7 +117,7 @@ class _Completion(BaseModel):
 
 
 class Asker:
-    """One question at a time, in the words that this server takes."""
+    """Asks one question at a time, with the parameters that the server accepts."""
 
     def __init__(self, client: AsyncOpenAI, request: Request, endpoint: Endpoint) -> None:
         self._client = client
@@ -128,10 +128,10 @@ class Asker:
         self._several = True
 
     async def ask(self, classname: str, question: str, answers: int) -> Reply:
-        """Ask once for so many answers; fewer may come.
+        """Ask once for a number of answers; fewer may come.
 
         Raises:
-            PromptsError: If what comes, after all tries, is no completion.
+            PromptsError: If no attempt gives a completion.
         """
         from openai import BadRequestError, OpenAIError, UnprocessableEntityError
 
@@ -148,7 +148,7 @@ class Asker:
                 )
                 done = _Completion.model_validate_json(raw.content)
             except (BadRequestError, UnprocessableEntityError) as error:
-                # Other workers may have learned the same meanwhile.
+                # Another worker may have found the same in the meantime.
                 if limit == "max_tokens" and "max_completion_tokens" in error.message:
                     self._limit = "max_completion_tokens"  # OpenAI's own newer models
                 elif several:
@@ -193,18 +193,18 @@ class Asker:
             reason = self._quoted(str(error.__cause__ or error))
             return PromptsError(f"{where} cannot be reached: {reason or 'no reason given'}. {kept}")
         status = error.status_code
-        if status in (401, 403):  # what it says may quote the key
+        if status in (401, 403):  # its message may quote the key
             return PromptsError(f"{where} does not take the key in OPENAI_API_KEY ({status}).")
-        said = self._quoted(_said(error.body))
+        quoted = self._quoted(_said(error.body))
         if status == 404:
             return PromptsError(
                 f"{where} has no model '{self._request.model}', or the address is not its API's, "
-                f"which mostly ends in /v1 (404{said and f': {said}'})."
+                f"which mostly ends in /v1 (404{quoted and f': {quoted}'})."
             )
-        return PromptsError(f"{where} refuses: {status}{said and f', {said}'}. {kept}")
+        return PromptsError(f"{where} refuses: {status}{quoted and f', {quoted}'}. {kept}")
 
     def _quoted(self, text: str) -> str:
-        """What a server or a library says, without the key and the address in any form."""
+        """A message of a server or a library, without the key and the address in any form."""
         for secret in (self._endpoint.key, self._endpoint.base_url.rstrip("/")):
             text = text.replace(secret, "…")
         if self._secrets.are_in(text):
@@ -213,7 +213,7 @@ class Asker:
 
 
 def _said(body: object) -> str:
-    """The message in the body of an error, if it is one for people."""
+    """The message in the body of an error, if it has one."""
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail")
     text = " ".join(body.split()) if isinstance(body, str) else ""

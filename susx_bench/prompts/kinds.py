@@ -1,4 +1,4 @@
-"""What the text encoder reads for a class."""
+"""The kinds of prompts: texts for the text encoder, written for each class."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENSEMBLE = (
 )
 
 WAFFLES = 15
-"""Pairs of a random word and random characters, of which every class has the same."""
+"""Pairs of a random word and random characters, the same for every class."""
 
 WAFFLE_SEED = 1
 
@@ -48,22 +48,22 @@ def class_prompts(
         kind: One of `KINDS` or of a plugin, or templates, see `templates_in`.
         spec: The dataset's facts: class names, whose underscores become spaces, and templates
             with one ``{}``.
-        folder: Where prompt files lie, see `read_table`.
-        say: Told what a file has otherwise than the dataset.
+        folder: Folder of prompt files, see `read_table`.
+        say: Called with differences between a file and the dataset.
 
     Returns:
-        For each class its prompts.
+        The prompts of each class.
 
     Raises:
         UnknownNameError: If there is no such kind.
-        OptionError: If a template has no place for the name, or several.
+        OptionError: If a template does not have exactly one ``{}``.
         PromptsError: If the kind's file is missing or does not fit the dataset.
         PluginError: If a plugin's kind cannot be loaded, or leaves a class without prompts.
     """
-    if own := templates_in(kind):
-        return [[template.replace("{}", name) for template in own] for name in _names(spec)]
-    found = PROMPTS.get(kind)
-    written = found.write(spec, folder, say)
+    if templates := templates_in(kind):
+        return [[template.replace("{}", name) for template in templates] for name in _names(spec)]
+    prompt_kind = PROMPTS.get(kind)
+    written = prompt_kind.write(spec, folder, say)
     fits = len(written) == len(spec.classnames) and all(
         len(texts) and all(isinstance(text, str) and text.strip() for text in texts)
         for texts in written
@@ -108,14 +108,14 @@ def _visdesc(spec: DatasetSpec, folder: Path | None, say: Say) -> list[list[str]
 
 def _waffle(spec: DatasetSpec, folder: Path | None, say: Say) -> list[list[str]]:
     names = _names(spec)
-    said = [described(text) for text in waffles(names, WAFFLES, WAFFLE_SEED)]
-    return [[f"A photo of a {name}, {text}." for text in said] for name in names]
+    features = [described(text) for text in waffles(names, WAFFLES, WAFFLE_SEED)]
+    return [[f"A photo of a {name}, {text}." for text in features] for name in names]
 
 
 def described(feature: str) -> str:
     """Join a feature to a class name: ``which is``, ``which`` or ``which has``.
 
-    The published rule looks at first letters alone: "antlers" becomes "which is antlers".
+    The published rule considers only first letters: "antlers" becomes "which is antlers".
 
     Source:
         Menon and Vondrick, *Visual Classification via Description from Large Language Models*,
@@ -131,18 +131,18 @@ def described(feature: str) -> str:
 def waffles(names: Sequence[str], pairs: int, seed: int) -> list[str]:
     """Make random features, a word and a string of characters by turns, for all classes alike.
 
-    Words are as many and at most as long as the class names' are on average; characters come in
-    groups, about as many as a name has words, that together are about as long as its longest word.
+    The number of words, and their largest length, are the averages over the class names. Characters
+    come in as many groups as a name has words, about as long together as its longest word.
 
-    Two things are ours, as the authors' words come in a file that can run code and their characters
-    are those of another model's answers: words are the whole lower-case words of at least three
-    letters in CLIP's own vocabulary, characters are lower-case letters and digits. The authors
-    average accuracies over seven draws; this is one.
+    Two sources differ from the authors', whose words come in a file that can run code and whose
+    characters come from another model's answers. Here words are the whole lower-case words of at
+    least three letters in CLIP's vocabulary; characters are lower-case letters and digits. The
+    authors average accuracies over seven draws; this is one draw.
 
     Args:
         names: Class names.
-        pairs: How many of each.
-        seed: Of the draw.
+        pairs: Number of words, and of strings.
+        seed: Seed of the draw.
 
     Returns:
         ``2 * pairs`` features.
@@ -159,10 +159,10 @@ def waffles(names: Sequence[str], pairs: int, seed: int) -> list[str]:
         return choices[int(torch.randint(len(choices), (1,), generator=generator))]
 
     split = [name.split(" ") for name in names]
-    words = max(round(_mean([len(each) for each in split])), 1)
-    letters = round(_mean([_mean([len(word) for word in each]) for each in split]))
-    groups = round(_mean([len(each) - 1 for each in split])) + 1
-    longest = math.ceil(_mean([max(len(word) for word in each) for each in split]))
+    words = max(round(_mean([len(name_words) for name_words in split])), 1)
+    letters = round(_mean([_mean([len(word) for word in name_words]) for name_words in split]))
+    groups = round(_mean([len(name_words) - 1 for name_words in split])) + 1
+    longest = math.ceil(_mean([max(len(word) for word in name_words) for name_words in split]))
     group = longest // groups + 1
     vocabulary = [word[:letters] for word in clip_words()]
     characters = string.ascii_lowercase + string.digits
@@ -175,9 +175,9 @@ def waffles(names: Sequence[str], pairs: int, seed: int) -> list[str]:
 
 
 def clip_words() -> list[str]:
-    """Whole lower-case words of at least three letters in CLIP's vocabulary, the frequent first.
+    """Whole lower-case words of at least three letters in CLIP's vocabulary, frequent ones first.
 
-    The vocabulary is a file of open_clip, whatever the encoder reads.
+    The vocabulary is a file of open_clip, for any encoder.
     """
     spec = importlib.util.find_spec("open_clip")
     assert spec is not None
@@ -211,25 +211,26 @@ def read_table(
 
     Args:
         spec: The dataset's facts.
-        folder: Where it lies; ``CuPL_prompts_DATASET.json`` as SuS-X publishes them in
-            ``gpt3_prompts``, ``descriptors_DATASET.json`` as VisDesc does in ``descriptors``.
+        folder: Its folder, such as SuS-X's ``gpt3_prompts`` with ``CuPL_prompts_DATASET.json`` or
+            VisDesc's ``descriptors`` with ``descriptors_DATASET.json``.
         file: Its name.
-        item: What one text is called.
-        say: Told which names belong to no class, which serve two, and which have no text.
+        item: The word for one text, for messages.
+        say: Called with names that belong to no class, serve two classes, or have no text.
         bare: Whether a class may have no text, as five have in VisDesc's own file for Food-101.
 
     Returns:
-        For each class its texts, in canonical order.
+        The texts of each class, in canonical order.
 
     Raises:
-        PromptsError: If the file is missing or of another form, or a class has no text that must.
-        DatasetError: If a class is not in it, or under two names.
+        PromptsError: If the file is missing or of another form, or a class has no text and `bare`
+            is False.
+        DatasetError: If the file lacks a class, or has it under two names.
     """
     if folder is None:
-        whose = "SuS-X's gpt3_prompts" if item == "sentence" else "VisDesc's descriptors"
+        example = "SuS-X's gpt3_prompts" if item == "sentence" else "VisDesc's descriptors"
         raise PromptsError(
             f"{spec.name}: prompts from a file need --prompts-dir (or SUSX_BENCH_PROMPTS), a "
-            f"folder with {file}, as in {whose}."
+            f"folder with {file}, as in {example}."
         )
     path = folder / file
     try:
@@ -249,24 +250,28 @@ def read_table(
             f"not have: {quoted(left)}."
         )
     classes: dict[str, list[str]] = defaultdict(list)
-    for name, own in zip(served, spec.classnames, strict=True):
-        classes[name].append(own)
+    for name, classname in zip(served, spec.classnames, strict=True):
+        classes[name].append(classname)
     for name, several in classes.items():
         if len(several) > 1:
             say(f"{path}: '{name}' serves {len(several)} classes: {quoted(several)}.")
-    found = [[text for text in table[name] if text.strip()] for name in served]
-    empty = [own for own, texts in zip(spec.classnames, found, strict=True) if not texts]
+    table_texts = [[text for text in table[name] if text.strip()] for name in served]
+    empty = [
+        classname
+        for classname, texts in zip(spec.classnames, table_texts, strict=True)
+        if not texts
+    ]
     if empty and not bare:
         raise PromptsError(
-            f"{spec.name}: {path} has no {item} for {len(empty)} of {len(found)} classes: "
+            f"{spec.name}: {path} has no {item} for {len(empty)} of {len(table_texts)} classes: "
             f"{quoted(empty)}."
         )
     if empty:
         say(
-            f"{path}: no {item} for {len(empty)} of {len(found)} classes, of which the prompt is "
-            f"the bare name: {quoted(empty)}."
+            f"{path}: no {item} for {len(empty)} of {len(table_texts)} classes, of which the "
+            f"prompt is the bare name: {quoted(empty)}."
         )
-    return found
+    return table_texts
 
 
 KINDS: dict[str, PromptKind] = {

@@ -1,4 +1,4 @@
-"""What a language model is asked about each class, and a reply of its."""
+"""The questions to a language model about each class, and its reply."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from susx_bench.errors import OptionError
 from susx_bench.prompts.answers import rejected
 
-# What CuPL asked GPT-3 about ImageNet's classes, with its settings in `Request`.
+# CuPL's questions to GPT-3 about ImageNet's classes; its settings are in `Request`.
 QUESTIONS = (
     "Describe what a(n) {} looks like",
     "How can you identify a(n) {}?",
@@ -26,18 +26,18 @@ INSTRUCTION = "Answer in one plain sentence."
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of the model.
+    """The questions and settings for the model.
 
     Attributes:
         model: The model, as the endpoint calls it.
-        questions: What is asked about each class: ``{}`` is its name, ``a(n)`` its article.
-        answers: Answers to each question.
+        questions: Questions about each class: ``{}`` is its name, ``a(n)`` its article.
+        answers: Number of answers per question.
         temperature: Sampling temperature.
         max_tokens: Longest answer, in tokens.
-        instruction: What is said before each question.
+        instruction: Text before each question.
 
     Raises:
-        OptionError: If a question does not name the class, or the temperature is no number.
+        OptionError: If a question does not name the class, or the temperature is not a number.
     """
 
     model: str
@@ -61,11 +61,11 @@ class Reply(BaseModel):
     Attributes:
         classname: The class it is about.
         question: The question, with ``{}`` in it.
-        texts: Its answers, as they came.
-        cut: Whether each was stopped at the longest length that was asked for.
+        texts: Its answers, unchanged.
+        cut: Whether the server stopped each at the requested length.
         model: The model, as the server names it.
-        prompt_tokens: Tokens read, None where the server does not say.
-        completion_tokens: Tokens written, None where the server does not say.
+        prompt_tokens: Tokens read; None if the server does not count them.
+        completion_tokens: Tokens written; None if the server does not count them.
     """
 
     classname: str
@@ -77,7 +77,7 @@ class Reply(BaseModel):
     completion_tokens: int | None
 
     def answers(self) -> Iterator[tuple[str, str]]:
-        """Each answer as it came, and why it is rejected, empty where it is not."""
+        """Each answer, unchanged, with the reason for its rejection; empty if it is accepted."""
         for text, cut in zip(self.texts, self.cut, strict=True):
             yield text, rejected(text, cut=cut)
 

@@ -217,8 +217,8 @@ class MethodContract:
         context, images = make_context(), IMAGES["random"]
         answers = []
         for task, other in ((context, ""), (_with_other(need, context), need)):
-            given = shown(candidate, task, other, also=need)
-            answers.append(refit(candidate(), given).logits(seen(candidate, images, other)))
+            shown_context = shown(candidate, task, other, also=need)
+            answers.append(refit(candidate(), shown_context).logits(seen(candidate, images, other)))
 
         # A row made longer and then unit again is the same to rounding.
         slack = 1e-4 if need == "norms" else 0.0
@@ -456,10 +456,10 @@ def _with_other(need: Need, context: Context) -> Context:
     return dataclasses.replace(context, **changes.get(need, {}))
 
 
-def refit(method: Method, given: Context) -> Method:
+def refit(method: Method, context: Context) -> Method:
     """Fit a method and set its fixed setting, in the order of the runner."""
-    method.fit(given)
-    method.set(method.fixed(given))
+    method.fit(context)
+    method.set(method.fixed(context))
     return method
 
 
@@ -494,7 +494,7 @@ def measured(method: type[Method], test_labels: Tensor, path: Path) -> Record:
 def close(actual: Tensor, expected: Tensor, wrong: str) -> None:
     """Assert that logits are equal but for rounding."""
     torch.testing.assert_close(
-        actual, expected, rtol=1e-5, atol=1e-4, msg=lambda told: f"{wrong}: {told}"
+        actual, expected, rtol=1e-5, atol=1e-4, msg=lambda message: f"{wrong}: {message}"
     )
 
 

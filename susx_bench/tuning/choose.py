@@ -104,8 +104,8 @@ def _seen(method: Method, context: Context, choice: Choice) -> frozenset[str]:
     if choice.tuned_on == "published":
         return frozenset({context.dataset})  # that is what they are published for
     at_fixed = method.seen_always or choice.tuned_on in ("fixed", "support")
-    own = frozenset(method.seen if at_fixed else ())
-    return own | SEEN if choice.space == AROUND_FIXED else own
+    by_method = frozenset(method.seen if at_fixed else ())
+    return by_method | SEEN if choice.space == AROUND_FIXED else by_method
 
 
 def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | None) -> Choice:
@@ -120,16 +120,16 @@ def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | N
     if tune == "support":
         if note := too_few(context):
             return Choice(method.fixed(context), tune, note=note)
-        if (own := method.from_support(context)) is not None:
-            return Choice(own, tune, images=len(context.support_labels))
-        found = cross_validate(method, context, space)
+        if (from_support := method.from_support(context)) is not None:
+            return Choice(from_support, tune, images=len(context.support_labels))
+        validated = cross_validate(method, context, space)
         return Choice(
-            found.hparams,
+            validated.hparams,
             tune,
             space=AROUND_FIXED,
-            settings=found.settings,
-            score=100 * found.hits / found.images,
-            images=found.images,
+            settings=validated.settings,
+            score=100 * validated.hits / validated.images,
+            images=validated.images,
         )
     if labelled is None:
         raise ValueError(f"tune '{tune}' needs labelled images")
@@ -141,8 +141,8 @@ def _search(
 ) -> Choice:
     weights = space.weights
     if isinstance(method, LinearMethod) and weights and min(min(a.values) for a in weights) >= 0:
-        found = exact_search(method, labelled, space, first)
-        counts, index, correct = found.lower, found.index, found.correct
+        exact = exact_search(method, labelled, space, first)
+        counts, index, correct = exact.lower, exact.index, exact.correct
     else:
         counts = count_correct(method, labelled, space, first)
         index = best(counts)

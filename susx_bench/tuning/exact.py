@@ -196,10 +196,10 @@ def _places(mask: Tensor) -> Tensor:
     whole = len(flat) // 8 * 8
     words = flat[:whole].view(torch.int64).nonzero().view(-1)  # eight at a time
     inside = flat[:whole].view(-1, 8).index_select(0, words).view(-1).nonzero().view(-1)
-    found = words.index_select(0, inside // 8) * 8 + inside % 8
+    places = words.index_select(0, inside // 8) * 8 + inside % 8
     if whole == len(flat):
-        return found
-    return torch.cat([found, flat[whole:].nonzero().view(-1) + whole])
+        return places
+    return torch.cat([places, flat[whole:].nonzero().view(-1) + whole])
 
 
 @dataclass(frozen=True)
@@ -308,9 +308,9 @@ class _Counter:
         # A class that an earlier one stands for is never the answer, and is left out.
         self.kept = self.place = None
         if first is not None:
-            own = first == torch.arange(len(first), device=first.device)
-            if not bool(own.all()):
-                self.kept, self.place = own.nonzero().flatten(), own.cumsum(0) - 1
+            is_first = first == torch.arange(len(first), device=first.device)
+            if not bool(is_first.all()):
+                self.kept, self.place = is_first.nonzero().flatten(), is_first.cumsum(0) - 1
         self.space = space
         self.weights = space.weights
         if not self.weights or min(min(axis.values) for axis in self.weights) < 0:
@@ -356,14 +356,14 @@ class _Counter:
         inner = [self.weights[i] for i in (*self.listed, self.line)]
         axes = [*self.outer, *inner]
         order = [[axis.name for axis in axes].index(axis.name) for axis in self.space.axes]
-        found = []
+        grids = []
         for steps in self.steps:
             along = steps.cumsum(-1)[..., :-1] + self.certain[:, None, None]
             along = along[self.theta_rank]
             along = along[..., self.line_rank]  # the values of an axis may come in any order
             along = along.reshape([len(axis.values) for axis in axes])
-            found.append(along.permute(order).contiguous())
-        return found[0], found[1]
+            grids.append(along.permute(order).contiguous())
+        return grids[0], grids[1]
 
     def _turn(self, place: tuple[int, ...]) -> tuple[int, ...]:
         """When a setting of the non-linear hyper-parameters has its turn, by its place.
@@ -387,15 +387,15 @@ class _Counter:
         moving = len(self.weights)
         rest: _Rest | None = None
         pairs: list[_Pairs] = []
-        counted = found = 0  # of `pairs`, and the images in those
+        counted = pending = 0  # of `pairs`, and the images in those
         batch: list[_Step] = []
         way = 0  # of the moving term over the batch: 1 rising, -1 falling
         for place, part in enumerate(self.method.sweep(rows.prepared, self.thetas)):
             check_terms(self.method, part, self.space)
-            given = zip(columns, [part.base, *part.weighted.values()], ["", *names], strict=True)
+            terms = zip(columns, [part.base, *part.weighted.values()], ["", *names], strict=True)
             changed = [
                 i
-                for i, (term, logits, name) in enumerate(given)
+                for i, (term, logits, name) in enumerate(terms)
                 if term.take(logits, labels, part.slack.get(name))
             ]
             # The second step shows which term moves; another than the guess costs time, not truth.
@@ -414,11 +414,11 @@ class _Counter:
             way = onward
             term = columns[moving]
             batch.append(_Step(place, term.logits, term.own, term.slack))
-            found += sum(len(p.image) for p in pairs[counted:])
+            pending += sum(len(p.image) for p in pairs[counted:])
             counted = len(pairs)
-            if found * len(self.listed_values) > _MARGINS:
+            if pending * len(self.listed_values) > _MARGINS:
                 self._close(pairs, images)
-                pairs, counted, found = [], 0, 0
+                pairs, counted, pending = [], 0, 0
         if rest is not None:
             pairs.append(self._contenders(batch, rest, moving, way))
         self._close(pairs, images)
@@ -440,9 +440,9 @@ class _Counter:
         torch.ge(rest.work, low.own - rounding[:, None], out=rest.mask)
         flat = _places(rest.mask.logical_and_(~lost[:, None]))
         image = flat // high.logits.shape[1]
-        own = torch.stack([step.own.view(-1) for step in steps]).index_select(1, image)
+        own_logits = torch.stack([step.own.view(-1) for step in steps]).index_select(1, image)
         slack = torch.stack([step.slack for step in steps]).index_select(1, image)
-        margin = own - torch.stack(
+        margin = own_logits - torch.stack(
             [step.logits.reshape(-1).index_select(0, flat) for step in steps]
         )
         places = range(steps[0].place, steps[-1].place + 1)

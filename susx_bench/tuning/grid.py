@@ -80,13 +80,13 @@ def _correct_along(
     first: Tensor | None,
 ) -> Tensor:
     """Images that ``partial + term * value`` gets right for every value, ``(len(values),)``."""
-    found = []
+    counts = []
     together = max(1, _ELEMENTS // term.numel())
     for start in range(0, len(values), together):
         # A weight is a plain number, as in `Terms.logits`: a tensor would round it to half.
         logits = torch.stack([partial + term * v for v in values[start : start + together]])
-        found.append((top1(logits, first) == labels).sum(-1))
-    return torch.cat(found).cpu()
+        counts.append((top1(logits, first) == labels).sum(-1))
+    return torch.cat(counts).cpu()
 
 
 def best(counts: Tensor) -> tuple[int, ...]:

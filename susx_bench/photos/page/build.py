@@ -1,4 +1,4 @@
-"""A page of photographs and answers: one HTML file and thumbnails, nothing from elsewhere."""
+"""Write a page of photographs and answers: one HTML file and thumbnails, nothing external."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Item:
     """A photograph on the page.
 
     Attributes:
-        name: What it is called.
-        label: The class it was taken for, or that was given.
-        probability: Of that class; None where nobody knows.
+        name: Its name.
+        label: Its predicted class, or the given one.
+        probability: Probability of that class; None if unknown.
         second: The next class; -1 for none.
-        second_probability: Of that one, or None.
+        second_probability: Probability of the next class, or None.
         status: ``predicted``, ``unsure`` or ``given``.
-        truth: Its label in a benchmark; -1 where nobody labelled it.
-        path: The file, for a link to it.
+        truth: Its label in a benchmark; -1 if it has none.
+        path: The file to link to.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What the page shows.
+    """Content of the page.
 
     Attributes:
         title: Its heading.
@@ -64,8 +64,8 @@ class Gallery:
         classnames: Names of the classes.
         items: The photographs.
         reject: Probability below which they are unsure.
-        again: The command that classifies again with what the page saves; empty for a benchmark,
-            whose photographs are only looked at.
+        again: The command that classifies again with the labels that the page saves; empty for a
+            benchmark, which shows photographs only.
     """
 
     title: str
@@ -83,14 +83,14 @@ def write_page(
     folder: Path,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Path:
-    """Write the page and the thumbnails that are not there yet.
+    """Write the page and the missing thumbnails.
 
     Args:
         gallery: What to show.
         images: Reads the photographs.
         samples: The photograph of each item.
-        folder: Where the page goes.
-        advance: Told how many thumbnails were just made or found.
+        folder: The folder of the page.
+        advance: Called with the number of thumbnails just made or reused.
 
     Returns:
         The page.
@@ -109,8 +109,8 @@ def page(gallery: Gallery, thumbs: Sequence[str], folder: Path) -> bytes:
 
     Args:
         gallery: What to show.
-        thumbs: Path of each item's thumbnail from the page; empty where there is none.
-        folder: Where the page lies, from which links lead.
+        thumbs: Path of each item's thumbnail, relative to the page; empty if it has none.
+        folder: The folder of the page, to which links are relative.
     """
     rows = [
         [
@@ -127,7 +127,7 @@ def page(gallery: Gallery, thumbs: Sequence[str], folder: Path) -> bytes:
         "reject": gallery.reject,
         "again": gallery.again,
         "truth": not gallery.again,
-        # Marks that a browser keeps are those of these photographs and classes.
+        # The browser stores the user's marks under a hash of these photographs and classes.
         "id": sha256_json([list(gallery.classnames), [item.name for item in gallery.items]])[:16],
         "items": rows,
     }
@@ -143,7 +143,7 @@ def page(gallery: Gallery, thumbs: Sequence[str], folder: Path) -> bytes:
             "form-action 'none'",
         ]
     )
-    # The data come last: what stands in them is not looked through for the places of others.
+    # Insert the data last, so that no placeholder is replaced within them.
     head, tail = _asset("page.html").split("@DATA@")
     head = head.replace("@POLICY@", policy).replace("@STYLE@", style)
     head = head.replace("@TITLE@", html.escape(gallery.title))
@@ -156,13 +156,13 @@ def thumbnails(
     folder: Path,
     advance: Callable[[int], object] = lambda _: None,
 ) -> list[str]:
-    """Make a small JPEG of every photograph, but for what is there; remove what is of no use.
+    """Make the missing thumbnails, as small JPEGs; remove those that no photograph uses.
 
     A thumbnail's name follows from the photograph's name and the state of its file, so that a
     photograph that was changed gets a new one.
 
     Returns:
-        The path of each from the folder; empty for a photograph that cannot be read.
+        The path of each, relative to the folder; empty for a photograph that cannot be read.
     """
     digests = [
         sha256_json([images.name, sample.key, images.state([sample]), SIDE]) for sample in samples
@@ -187,16 +187,16 @@ def thumbnails(
                 raise unwritable(path, error) from error
         return name
 
-    found = []
+    paths = []
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         for name in pool.map(one, zip(samples, names, strict=True)):
-            found.append(name)
+            paths.append(name)
             advance(1)
     kept = set(names)
     for path in (folder / THUMBS).glob("*/*"):
         if path.relative_to(folder).as_posix() not in kept:
             path.unlink(missing_ok=True)
-    return found
+    return paths
 
 
 def _small(images: Images, sample: Sample) -> bytes:
@@ -215,10 +215,10 @@ def _link(path: Path | None, folder: Path) -> str:
     if path is None:
         return ""
     try:
-        there = os.path.relpath(path.absolute(), folder.absolute())
+        relative = os.path.relpath(path.absolute(), folder.absolute())
     except ValueError:  # on another drive
         return ""
-    return quote(Path(there).as_posix())
+    return quote(Path(relative).as_posix())
 
 
 def _asset(name: str) -> str:
