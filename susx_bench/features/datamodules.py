@@ -88,7 +88,7 @@ class FeatureDataModule(BlockDataModule):
         super().__init__()
         self.features = features
         self.patches = patches
-        self._made: dict[tuple[int, int, int], list[Batch]] = {}
+        self._cached: dict[tuple[int, int, int], list[Batch]] = {}
         self._moved: dict[int, Batch] = {}
 
     def __len__(self) -> int:
@@ -103,10 +103,10 @@ class FeatureDataModule(BlockDataModule):
             return self._read()
         rank, world = self._ranks()
         key = rank, world, self.batch_size
-        if key not in self._made:
-            self._made[key] = self._batches(rank, world)
+        if key not in self._cached:
+            self._cached[key] = self._batches(rank, world)
         # Lightning would take a list for several loaders.
-        return DataLoader(_Made(self._made[key]), batch_size=None, collate_fn=_as_it_is)
+        return DataLoader(_Held(self._cached[key]), batch_size=None, collate_fn=_as_it_is)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -146,7 +146,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-class _Made(Dataset[Batch]):
+class _Held(Dataset[Batch]):
     """Batches that are held in memory."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:

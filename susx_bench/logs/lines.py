@@ -27,7 +27,7 @@ class Lines:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began: dict[Job, float] = {}
-        self._told: dict[Job, float] = {}
+        self._reported: dict[Job, float] = {}
 
     def of(self, event: Event) -> str:
         """The line of an event; empty for an event without one."""
@@ -37,10 +37,10 @@ class Lines:
                 return f"{level}: {text}"
             case Started(job):
                 begun = self._began.setdefault(job, now)
-                self._told[job] = now
+                self._reported[job] = now
                 return f"{'started' if begun == now else 'counting'} {_counted(job)}"
-            case Advanced(job) if now - self._told.get(job, now) >= _EVERY:
-                self._told[job] = now
+            case Advanced(job) if now - self._reported.get(job, now) >= _EVERY:
+                self._reported[job] = now
                 return _counted(job)
             case Measured(path, record):
                 return f"measured {record.method} on {record.dataset}: {record.accuracy:.2f} {path}"
@@ -48,7 +48,7 @@ class Lines:
                 return f"failed: {reason}"
             case Finished(job, complete):
                 seconds = now - self._began.pop(job, now)
-                self._told.pop(job, None)
+                self._reported.pop(job, None)
                 ended = "finished" if complete else "broken off"
                 return f"{ended} {_counted(job)} in {seconds:.1f} s"
         return ""

@@ -144,7 +144,7 @@ class _Part:
         self.request = request
         self.replies: list[Reply] = []
         self._asked: Counter[tuple[str, str]] = Counter()
-        self._said: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._sentences: dict[tuple[str, str], list[str]] = defaultdict(list)
         try:
             lines = list(whole_lines(path)) if path.exists() else []
             begun = json.loads(lines[0])["request"] if lines else None
@@ -169,7 +169,7 @@ class _Part:
     def _keep(self, reply: Reply) -> int:
         """Keep the sentences of a reply, and return their number."""
         sentences = [clean(text) for text, why in reply.answers() if not why]
-        self._said[reply.classname, reply.question] += sentences
+        self._sentences[reply.classname, reply.question] += sentences
         return len(sentences)
 
     def missing(self, classname: str, question: str) -> int:
@@ -179,7 +179,7 @@ class _Part:
     def sentences(self, classname: str) -> list[str]:
         """Distinct sentences about a class, in the order of the questions."""
         return list(
-            dict.fromkeys(t for q in self.request.questions for t in self._said[classname, q])
+            dict.fromkeys(t for q in self.request.questions for t in self._sentences[classname, q])
         )
 
     def rejected(self, classname: str) -> dict[str, int]:

@@ -195,7 +195,7 @@ class Asker:
         status = error.status_code
         if status in (401, 403):  # its message may quote the key
             return PromptsError(f"{where} does not take the key in OPENAI_API_KEY ({status}).")
-        quoted = self._quoted(_said(error.body))
+        quoted = self._quoted(_message_in(error.body))
         if status == 404:
             return PromptsError(
                 f"{where} has no model '{self._request.model}', or the address is not its API's, "
@@ -212,7 +212,7 @@ class Asker:
         return text[:200].rstrip(".")
 
 
-def _said(body: object) -> str:
+def _message_in(body: object) -> str:
     """The message in the body of an error, if it has one."""
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail")

@@ -1,4 +1,4 @@
-"""What every method must hold to, as tests to inherit."""
+"""The contract of methods, as tests to inherit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def of_classes(*classes: int) -> Context:
 
 
 def with_counts(*counts: int) -> Context:
-    """A task in which each class has another number of support images."""
+    """A task with a given number of support images for each class."""
     context = make_context(shots=max(counts))
     places = torch.arange(len(context.support)) % max(counts)
     return context.part(places < torch.tensor(counts)[context.support_labels])
@@ -210,7 +210,7 @@ class MethodContract:
 
     @pytest.mark.parametrize("need", get_args(Need))
     def test_uses_what_it_declares(self, candidate: type[Method], need: Need) -> None:
-        """With another one of it another answer, or the same where neither list names it."""
+        """The answer changes with an input exactly if the method declares that input."""
         declared = need in candidate.needs | candidate.uses
         if not declared and need in ("norms", "spatial"):
             return  # it meets no such rows
@@ -231,7 +231,7 @@ class MethodContract:
 
     @pytest.mark.parametrize("task", TASKS)
     def test_runs_without_text_unless_it_needs_it(self, candidate: type[Method], task: str) -> None:
-        """As on the features of an encoder that reads none, under every tuning."""
+        """It runs on features of an encoder without text, under every tuning."""
         if "text" in candidate.needs:
             return
         whole, images = shown(candidate, TASKS[task]), seen(candidate, IMAGES["random"])
@@ -245,14 +245,14 @@ class MethodContract:
                 logits = method.logits(images)
             except UnfitError as reason:
                 pytest.skip(str(reason))
-            except Exception as error:  # whatever a stranger's method raises
+            except Exception as error:  # a plugin's method may raise anything
                 why = f'without text, --tune {tune}: {error!r}; add "text" to its `needs`'
                 pytest.fail(why, pytrace=False)
             assert logits.shape == (len(images), context.num_classes), f"without text, {tune}"
             assert logits.isfinite().all(), f"without text, {tune}"
 
     def test_reads_val_only_if_it_declares_it(self, candidate: type[Method]) -> None:
-        """A method that chooses by itself on val says so; the tuning's rules hold for it too."""
+        """A method that chooses on val by itself declares it; the tuning's rules apply too."""
         if "val" in candidate.needs:
             return
         context = shown(candidate, make_context())
@@ -265,7 +265,7 @@ class MethodContract:
         method.logits(seen(candidate, IMAGES["random"]))
 
     def test_hyper_parameters_count_from_when_they_are_set(self, candidate: type[Method]) -> None:
-        """A tuning sets them after `fit`, which therefore reads none of them."""
+        """A tuning sets them after `fit`, so `fit` must not read them."""
         context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"][:20])
         for setting in _settings(refit(candidate(), context), context):
             late = candidate()
@@ -293,13 +293,13 @@ class MethodContract:
                 pytest.skip(str(reason))
             try:
                 choose(method, context, tune, context.val if tune == "val" else None)
-            except Exception as error:  # whatever a stranger's method raises
+            except Exception as error:  # a plugin's method may raise anything
                 pytest.fail(f"--tune {tune} on '{task}': {error!r}", pytrace=False)
             logits = method.logits(seen(candidate, IMAGES["random"]))
             assert logits.isfinite().all(), f"--tune {tune} on '{task}': {method.hparams}"
 
     def test_its_defaults_are_its_fixed_setting(self, candidate: type[Method]) -> None:
-        """What `fit` leaves in Python is what ``--tune fixed`` takes, of any task, one by one."""
+        """The attributes after `fit` equal the setting of ``--tune fixed``, on any task."""
         method = candidate()
         for shots in (3, 4):
             context = shown(candidate, make_context(shots=shots))
@@ -328,7 +328,7 @@ class MethodContract:
             ), f"'{axis.name}' changes nothing from {axis.values[0]} to {axis.values[-1]}"
 
     def test_a_sweep_gives_the_terms_of_each_setting(self, candidate: type[Method]) -> None:
-        """What the exact search relies on: the weights of the grid, the slack, what falls."""
+        """The assumptions of the exact search: weights of the grid, slack, falling terms."""
         context, images = shown(candidate, make_context()), seen(candidate, IMAGES["random"])
         method, other = refit(candidate(), context), refit(candidate(), context)
         space = method.space(context)
@@ -362,7 +362,7 @@ class MethodContract:
                 before = terms
 
     def test_a_run_looks_at_no_test_label(self, candidate: type[Method], tmp_path: Path) -> None:
-        """From a bundle to a record: other test labels change what is right and nothing else."""
+        """From a bundle to a record: other test labels change the accuracy and no prediction."""
         records = []
         for seed in (0, 1):
             labels = torch.randint(5, (40,), generator=torch.Generator().manual_seed(seed))
@@ -418,10 +418,10 @@ def seen(method: type[Method], images: Tensor, other: str = "") -> Tensor:
 
 
 def shown(method: type[Method], context: Context, other: str = "", also: str = "") -> Context:
-    """What the runner shows a method of a task: beside the text, what it declares.
+    """The context that the runner gives to a method: the text and its declared inputs.
 
     Args:
-        method: Needs what it needs.
+        method: The method, with its declared needs.
         context: The whole task.
         other: As in `seen`.
         also: A need that is met although it is not declared.
@@ -444,7 +444,7 @@ def shown(method: type[Method], context: Context, other: str = "", also: str = "
 
 
 def _with_other(need: Need, context: Context) -> Context:
-    """The same task with another one of what a method may need; rows alone are for `seen`."""
+    """The same task with one input replaced; `seen` replaces inputs of rows."""
     other = make_context(seed=4)
     changes: dict[Need, dict[str, Any]] = {
         "text": {"text": other.text, "text_prompts": other.text_prompts},
@@ -464,7 +464,7 @@ def refit(method: Method, context: Context) -> Method:
 
 
 def fitted(method: type[Method], context: Context) -> Method:
-    """A method that has seen what the runner shows it of a task."""
+    """A method fitted on the context that the runner gives it."""
     return refit(method(), shown(method, context))
 
 
@@ -513,7 +513,7 @@ def _global_generators() -> tuple[object, ...]:
 
 
 def _settings(method: Method, context: Context) -> Iterator[dict[str, float]]:
-    """What tunings set on a fitted method: fixed, published constants, both ends of the grid."""
+    """Settings that tunings may choose: fixed, published constants, both ends of the grid."""
     yield method.fixed(context)
     for dataset in DATASETS.names():
         if constants := method.published(dataset):
@@ -524,7 +524,7 @@ def _settings(method: Method, context: Context) -> Iterator[dict[str, float]]:
 
 
 class _Elsewhere(TorchFunctionMode):
-    """Puts new tensors that say no device where no computation is possible."""
+    """Puts new tensors without a ``device=`` on a device that cannot compute."""
 
     makers = frozenset(
         {torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.ones, torch.zeros}
@@ -540,7 +540,7 @@ class _Elsewhere(TorchFunctionMode):
 
 
 class _Undeclared(Labelled):
-    """Val images that may be passed on, but not looked at."""
+    """Val images that raise an error if they are used."""
 
     def __post_init__(self) -> None:
         """Nothing is looked at here either, nor below."""

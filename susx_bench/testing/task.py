@@ -29,8 +29,8 @@ def clustered(labels: Tensor, text: Tensor, seed: int, noise: float = 0.25) -> T
 def make_context(classes: int = 5, shots: int = 3, width: int = 16, seed: int = 0) -> Context:
     """A balanced task of few images, with all that a method may need.
 
-    Text and support are means of three single prompts a class and of four views an image; the val
-    set has 40 images.
+    Text and support are means of three single prompts per class and of four views per image; the
+    val set has 40 images.
     """
     labels = torch.arange(classes)
     prompts = clustered(labels.repeat_interleave(3), unit(classes, width, seed), seed + 3)

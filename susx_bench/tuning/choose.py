@@ -1,4 +1,4 @@
-"""Who may choose the hyper-parameters, and what each choice was allowed to see."""
+"""Choose hyper-parameters by one of the tunings, and report how."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from susx_bench.tuning.names import Tune as Tune
 from susx_bench.tuning.support import SEEN, cross_validate, too_few
 
 AROUND_FIXED = "multiples of fixed"
-"""What `cross_validate` searches."""
+"""Name of the search space of `cross_validate`."""
 
 NEARLY = 0.5
-"""Settings within so many points of the best are its plateau."""
+"""Settings within this many points of the best are its plateau."""
 
 
 @dataclass(frozen=True)
 class Plateau:
-    """The settings that do as well as the chosen one, or nearly.
+    """The settings that are as good as the chosen one, or nearly so.
 
     Attributes:
         ties: Settings known to have the best count, the chosen one included. A few whose images
             tie to rounding may be missing, here and below.
-        near: Settings within `NEARLY` points of it, those included.
-        ranges: Over the near ones, the smallest and largest value of each hyper-parameter.
+        near: Settings within `NEARLY` points of it, including ties.
+        ranges: Over the near settings, the smallest and largest value of each hyper-parameter.
     """
 
     ties: int
@@ -42,23 +42,23 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Choice:
-    """The hyper-parameters and what choosing them took.
+    """The chosen hyper-parameters, with the details of the choice.
 
     Attributes:
-        hparams: What was chosen.
-        tuned_on: Who chose; ``fixed`` where the method has nothing to choose.
-        space: Whose grid was searched; empty where nothing was.
+        hparams: The chosen setting.
+        tuned_on: The tuning; ``fixed`` if the method has nothing to choose.
+        space: Name of the searched grid; empty without a search.
         settings: Number of settings that were compared.
-        score: Accuracy of the chosen setting on what it was chosen on, percent; None where
-            nothing was searched.
-        images: Number of labelled images that were looked at.
-        note: What was done instead, where the tuning could not do what its name says.
-        plateau: What else would have done; None where nothing was searched on a grid.
-        seconds: From the fitted method to the choice, everything between included.
-        accuracies: Accuracy of every setting, percent, of the grid's shape; None where there is no
-            grid. Exact but for settings whose images tie to rounding, where it is a lower bound.
+        score: Accuracy of the chosen setting on the labelled images, percent; None without a
+            search.
+        images: Number of labelled images that were used.
+        note: The alternative that was used if the tuning was not possible; else empty.
+        plateau: The settings that are nearly as good; None without a grid search.
+        seconds: Time from the fitted method to the choice.
+        accuracies: Accuracy of every setting, percent, of the grid's shape; None without a grid.
+            Exact, except for settings whose images tie to rounding: there a lower bound.
         axes: Name and values of each axis of `accuracies`.
-        seen: Datasets on which constants that act in this choice were chosen, see `Method`.
+        seen: Datasets on which the constants of this choice were tuned, see `Method`.
     """
 
     hparams: dict[str, float]
@@ -82,14 +82,14 @@ def choose(
 
     Args:
         method: Fitted on `context`.
-        context: What the method was fitted on.
-        tune: Who chooses.
-        labelled: What ``few-val``, ``val`` and ``test`` look at.
+        context: The context that the method was fitted on.
+        tune: The tuning.
+        labelled: Labelled images for ``few-val``, ``val`` and ``test``.
 
     Raises:
-        TypeError: As of `Labelled.check`, and the next.
-        ValueError: If one of these is asked for without labelled images, or ``published`` of a
-            method that has no constants for the dataset.
+        TypeError: See `Labelled.check`.
+        ValueError: See `Labelled.check`; also if one of these tunings has no labelled images, or
+            ``published`` has no constants for the method and the dataset.
     """
     started = time.perf_counter()
     if labelled is not None:
@@ -102,7 +102,7 @@ def choose(
 
 def _seen(method: Method, context: Context, choice: Choice) -> frozenset[str]:
     if choice.tuned_on == "published":
-        return frozenset({context.dataset})  # that is what they are published for
+        return frozenset({context.dataset})  # published constants are for this dataset
     at_fixed = method.seen_always or choice.tuned_on in ("fixed", "support")
     by_method = frozenset(method.seen if at_fixed else ())
     return by_method | SEEN if choice.space == AROUND_FIXED else by_method
@@ -113,7 +113,7 @@ def _choose(method: Method, context: Context, tune: Tune, labelled: Labelled | N
     if tune == "published" and (constants := method.published(context.dataset)) is not None:
         return Choice(constants, tune)
     if space is None or tune == "fixed":
-        # A method that looks at val by itself is tuned on it, grid or not.
+        # A method that uses val by itself is tuned on it, with or without a grid.
         return Choice(method.fixed(context), tune if "val" in method.needs else "fixed")
     if tune == "published":
         raise ValueError(f"'{method.name}' has no published constants for {context.dataset}")

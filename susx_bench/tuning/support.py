@@ -16,7 +16,7 @@ from susx_bench.methods.ties import top1
 
 FOLDS = 4
 MIN_SHOTS = 4
-"""Fewest images a class: with fewer, the rule was no better than `fixed`, at times much worse."""
+"""Fewest images per class: with fewer, the rule was no better than `fixed`, at times much worse."""
 
 SEEN = frozenset({"ucf101", "caltech101", "digits"})
 """Datasets on whose test accuracies these rules were chosen, see `docs/tuning.md`."""
@@ -28,11 +28,11 @@ OTHER_MULTIPLES = tuple(2.0 ** (i / 2) for i in range(-4, 3))
 
 @dataclass(frozen=True)
 class Chosen:
-    """What cross-validation chose.
+    """The choice of a cross-validation.
 
     Attributes:
         hparams: The setting, for the whole support set.
-        hits: Support images it got right while they were held out.
+        hits: Number of held-out support images that it classified right.
         images: Number of support images.
         settings: Number of settings compared.
     """
@@ -44,7 +44,7 @@ class Chosen:
 
 
 def too_few(context: Context) -> str:
-    """Why the support set cannot be cross-validated; empty where it can."""
+    """The reason why the support set cannot be cross-validated; empty if it can."""
     fewest = int(torch.bincount(context.support_labels, minlength=context.num_classes).min())
     if fewest >= MIN_SHOTS:
         return ""
@@ -66,8 +66,8 @@ def cross_validate(method: Method, context: Context, space: SearchSpace) -> Chos
 
     Args:
         method: Any method with a search space; it is copied, not changed.
-        context: At least `MIN_SHOTS` support images a class.
-        space: The method's published grid, of which only the names are used.
+        context: At least `MIN_SHOTS` support images per class.
+        space: The method's published grid; only its names are used.
     """
     axes = [
         Axis(axis.name, WEIGHT_MULTIPLES if axis.weight else OTHER_MULTIPLES, axis.weight)
