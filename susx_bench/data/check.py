@@ -161,7 +161,7 @@ class Report:
 
 SPARED = (
     "A run that does not read train, such as zero-shot with --setting name-only, is not affected; "
-    "`run` refuses those that read it"
+    "`run` refuses those that read what is wrong"
 )
 """What `run` does where `Report.train_alone_is_wrong`."""
 
