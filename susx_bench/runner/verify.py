@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.console import counted
-from susx_bench.errors import BenchError, NotNamedError, OptionError, RecordError
+from susx_bench.errors import BenchError, NotNamedError, RecordError
 from susx_bench.events import Listener, ignore
 from susx_bench.features.task import TaskFeatures
 from susx_bench.hub import downloads
@@ -212,7 +212,7 @@ def _find(
     requested = {name: value for name, value in requested.items() if name not in files}
     requested |= {name: value for name, value in named_options.items() if name not in elsewhere}
     nearest: tuple[str, ...] | None = None
-    refused: OptionError | None = None
+    refused: BenchError | None = None
     for choice in product(*alternatives.values()):
         # A method with nothing to choose on its support is recorded as fixed, whatever the tune.
         tunes = (record.tuned_on, *TUNES) if record.tuned_on == "fixed" else (record.tuned_on,)
@@ -225,7 +225,7 @@ def _find(
                 )
                 planned = plan(request, listen, opened=opened, fetch=named.fetch)
                 cells = complete(planned, listen).cells
-            except OptionError as error:
+            except BenchError as error:  # of what is named for another record, perhaps
                 refused = refused or error
                 continue
             for cell in cells:

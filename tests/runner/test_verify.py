@@ -120,6 +120,26 @@ def test_the_right_bundle_is_found_among_several(
     assert len(wrong.err.strip().splitlines()) == 1
 
 
+def test_a_bundle_that_lacks_what_a_record_asks_for_is_not_its_own(
+    bundle: Bundle, command: Command, tensors: dict[str, Tensor]
+) -> None:
+    kept = tensors["val_labels"].sort().indices[:1]  # one labelled image of all classes
+    short = bundle(
+        "short.safetensors", val=tensors["val"][kept], val_labels=tensors["val_labels"][kept]
+    )
+    path = bundle()
+    (record,) = measured(
+        command, "--method", "tip-adapter", "--tune", "few-val", "--features", path
+    )
+
+    done = command("records", "verify", record, "--features", short, "--features", path)
+    wrong = command("records", "verify", record, "--features", short)
+
+    assert done.code == 0, done.err
+    assert wrong.code == 2
+    assert "labelled images, --val-shots asks for" in wrong.err
+
+
 def test_what_a_record_does_not_name_is_asked_for(
     bundle: Bundle, command: Command, tmp_path: Path
 ) -> None:
