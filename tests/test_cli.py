@@ -223,7 +223,7 @@ def test_a_folder_with_a_comma_is_one(
 ) -> None:
     for name, classes in (("pets, small", "ab"), ("plain", "cde")):
         for number, label in enumerate(classes * 3):
-            write(tmp_path / f"{name}/{label}/{number}.png", plain(20 * number))
+            write(tmp_path / f"{name}/{label}/{number}.png", dotted(20 * number))
     run = ("run", "--method", "zero-shot", "--setting", "name-only", "--encoder", "demo", "--json")
 
     done = command(*run, "--dataset", "./pets, small", "--dataset", "./plain")
