@@ -1,4 +1,4 @@
-"""Whether a copy of a dataset is what it should be: sizes, classes, images, duplicates."""
+"""Check a copy of a dataset: sizes, classes, images, duplicates."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from susx_bench.data.sources.base import Sample, Source, labels_of
 from susx_bench.data.spec import SPLITS, DatasetSpec, Split
 
 NEAR = 4
-"""Perceptual hashes of 64 bits that differ in at most so many are near-duplicates."""
+"""Most bits by which the 64-bit perceptual hashes of near-duplicates differ."""
 
-_BANDS = NEAR + 1  # two hashes that differ in NEAR bits agree in one of so many parts
-_CROWD = 400  # images that share a part of their hash and are compared pair by pair at most
+_BANDS = NEAR + 1  # of this many parts of two hashes that differ in NEAR bits, one is equal
+_CROWD = 400  # most images with a common part of their hash that are compared in pairs
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What one split has.
+    """Counts of one split.
 
     Attributes:
-        split: Which.
+        split: The split.
         images: Number of images.
-        published: Number the published protocol has; None where it has no such split.
-        expected: Number this copy must have; None where nobody said.
+        published: Number in the published protocol; None if it has no such split.
+        expected: Number that this copy must have; None if unknown.
         fewest: Images of the smallest class.
         most: Images of the largest class.
         empty: Classes without an image.
@@ -62,22 +62,22 @@ class SplitReport:
 
 @dataclass
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         spec: The dataset's facts.
         origin: Folder or repository.
-        protocol: Whose split it is.
-        splits: What each split has.
-        remarks: What is left out of it, and what its names are taken for.
-        lender: Name of the dataset whose images those of train are; empty where they are its own.
-        read: How many images were read.
-        unreadable: Images that cannot be decoded, and why.
-        same: Groups of places of one image: the same pixels.
-        contradictions: Those in one split that are of several classes, with their classes.
-        near: Pairs of images that look the same and have other pixels.
-        near_contradictions: Those in one split that are of two classes, with their classes.
-        crowded: Images whose near-duplicates were not looked for: too many look alike.
+        protocol: The protocol of its split.
+        splits: Counts of each split.
+        remarks: Remarks on images that are left out and on how names were read.
+        lender: Name of the dataset that lends the train images; empty if they are its own.
+        read: Number of images that were read.
+        unreadable: Images that cannot be decoded, with the reason.
+        same: Groups of places of images with equal pixels.
+        contradictions: Groups within one split that have several classes, with the classes.
+        near: Pairs of images that look the same and have different pixels.
+        near_contradictions: Pairs within one split that have two classes, with the classes.
+        crowded: Number of images without a search for near-duplicates: too many look alike.
         plain: Images of one colour, see `is_plain`.
         dim: Images in the lowest quarter of their range, see `is_dim`.
     """
@@ -110,12 +110,12 @@ class Report:
 
     @property
     def published(self) -> bool:
-        """Whether it is a published split: what that has in several splits is part of it."""
+        """Whether it is a published split; then images in several splits belong to it."""
         return bool(self.spec.sizes) and self.protocol == self.spec.protocol
 
     @property
     def train_alone_is_wrong(self) -> bool:
-        """Whether all that is wrong are images of train: what does not read it is right."""
+        """Whether every fault is in train, so that runs that do not read train are right."""
         others = Report(
             self.spec,
             self.origin,
@@ -132,25 +132,25 @@ class Report:
 
     @property
     def wrong(self) -> list[str]:
-        """What is wrong, a line each; empty for a good copy."""
-        found = []
+        """The faults, one line each; empty for a good copy."""
+        faults = []
         for part in self.splits:
             if part.expected not in (None, part.images):
-                found.append(f"{part.split} has {part.images} images, not {part.expected}")
+                faults.append(f"{part.split} has {part.images} images, not {part.expected}")
             elif not part.images:
-                found.append(f"{part.split} has no images")
-            found += self._unseen(part)
+                faults.append(f"{part.split} has no images")
+            faults += self._unseen(part)
         if self.unreadable:
-            found.append(f"cannot be read: {some([place for place, _ in self.unreadable])}")
+            faults.append(f"cannot be read: {some([place for place, _ in self.unreadable])}")
         if self.leaks and not self.published:
-            found.append(f"in more than one split: {as_text(self.leaks)}")
+            faults.append(f"in more than one split: {as_text(self.leaks)}")
         if self.contradictions and not self.published:
             count = counted(len(self.contradictions), "image")
-            found.append(f"{count} under several labels: {as_text(self.contradictions)}")
-        return found
+            faults.append(f"{count} under several labels: {as_text(self.contradictions)}")
+        return faults
 
     def _unseen(self, part: SplitReport) -> list[str]:
-        """What is wrong with every image of a split that can be read."""
+        """Faults that all readable images of a split share."""
         if part.split == "train" and self.lender:
             return []
         readable = part.images - sum(place.split == part.split for place, _ in self.unreadable)
@@ -163,27 +163,27 @@ SPARED = (
     "A run that does not read train, such as zero-shot with --setting name-only, is not affected; "
     "`run` refuses those that read what is wrong"
 )
-"""What `run` does where `Report.train_alone_is_wrong`."""
+"""Behaviour of `run` if `Report.train_alone_is_wrong`."""
 
 
 def _to_read(
     source: Source, listed: Sequence[tuple[DatasetSplit, Sequence[Sample]]]
 ) -> tuple[list[tuple[Split, Sample]], list[str]]:
-    """The images to read, and what to tell of those that are not.
+    """The images to read, and a remark on those that are not read.
 
-    Of training images that another dataset lends only those are read that may be copies of the
-    dataset's own: whose files are as long.
+    Of train images that another dataset lends, only possible copies of the dataset's own images
+    are read: those with a file of equal length.
     """
-    own: list[tuple[Split, Sample]] = []
+    of_dataset: list[tuple[Split, Sample]] = []
     lent: list[tuple[Split, Sample]] = []
     for split, samples in listed:
-        kind = lent if source.lender and split.split == "train" else own
+        kind = lent if source.lender and split.split == "train" else of_dataset
         kind += [(split.split, sample) for sample in samples]
     if not lent:
-        return own, []
-    lengths = {_length(source, sample) for _, sample in own} - {None}
+        return of_dataset, []
+    lengths = {_length(source, sample) for _, sample in of_dataset} - {None}
     alike = [(split, sample) for split, sample in lent if _length(source, sample) in lengths]
-    return [*alike, *own], [
+    return [*alike, *of_dataset], [
         f"train is of {source.lender}: of its {len(lent):,} images those {len(alike):,} are read "
         "whose files are as long as one of this dataset; `susx-bench data check "
         f"{source.lender}` reads all"
@@ -191,23 +191,23 @@ def _to_read(
 
 
 def _length(source: Source, sample: Sample) -> int | None:
-    """Bytes of an image's file; None where it has none of its own."""
+    """Bytes of an image's own file; None if it has none."""
     path = source.path(sample)
     try:
         return path.stat().st_size if path else None
-    except OSError:  # told where the image is read
+    except OSError:  # reported when the image is read
         return None
 
 
 def check(
     dataset: Dataset, begin: Callable[[int], object], advance: Callable[[], object]
 ) -> Report:
-    """Read every image of a dataset, its own and not lent ones, and look for what is wrong.
+    """Read every image of a dataset, except lent ones, and search for faults.
 
     Args:
         dataset: The dataset.
-        begin: Told how many images there are.
-        advance: Told that an image was read.
+        begin: Called with the number of images.
+        advance: Called after each image.
 
     Raises:
         DatasetError: If the copy cannot be listed at all, or its class names are not the
@@ -299,7 +299,7 @@ def _same(seen: Sequence[_Seen]) -> list[list[Place]]:
 
 
 def _near(seen: Sequence[_Seen]) -> tuple[list[tuple[Place, Place]], int]:
-    """Pairs whose hashes differ in at most `NEAR` bits, and how many images were too alike."""
+    """Pairs with hashes that differ in at most `NEAR` bits, and the number of crowded images."""
     looks = np.array([one.look for one in seen], dtype=np.uint64)
     edges = np.linspace(0, 64, _BANDS + 1).astype(int)
     pairs: set[tuple[int, int]] = set()
@@ -313,10 +313,10 @@ def _near(seen: Sequence[_Seen]) -> tuple[list[tuple[Place, Place]], int]:
             differ = np.bitwise_count(looks[members][:, None] ^ looks[members][None])
             for i, j in np.argwhere(np.triu(differ <= NEAR, k=1)):
                 pairs.add((int(members[i]), int(members[j])))
-    found = [
+    near = [
         (seen[i].place, seen[j].place) for i, j in sorted(pairs) if seen[i].digest != seen[j].digest
     ]
-    return found, len(crowded)
+    return near, len(crowded)
 
 
 def _alike(values: NDArray[np.uint64]) -> list[NDArray[np.intp]]:

@@ -1,4 +1,4 @@
-"""Whose label is whose: the names a copy uses, as a checked bijection onto the canonical ones."""
+"""Map the class names of a copy onto the canonical ones, as a checked bijection."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def squash(name: str) -> str:
 def letters(name: str) -> tuple[str, ...]:
     """The letters of a name of several words, in no order, and its numbers, in no order.
 
-    That finds a car whose year stands first or last, and whose ``C/V`` is ``CV``. The letter that
-    SUN397's paths begin with, as in ``/a/apse/indoor``, is none of them.
+    So a car matches with its year first or last, and with ``C/V`` as ``CV``. The first letter of
+    SUN397's paths, as in ``/a/apse/indoor``, is left out.
     """
     parts = re.findall(r"\d+|[^\W\d_]+", re.sub(r"^/[a-z]/", "", _fold(name)))
     if len(parts) < 2:
@@ -61,50 +61,52 @@ def _lettered(name: str) -> set[Key]:
 
 
 class _Spellings:
-    """What a name can mean, by ways to compare it, the strictest first.
+    """The classes that a name can mean, by ways to compare names, the strictest first.
 
     Args:
-        spec: The facts, with the classes' own names and their aliases.
+        spec: The facts, with the class names and their aliases.
     """
 
     def __init__(self, spec: DatasetSpec) -> None:
-        own = list(enumerate(spec.classnames))
-        aliases = [(i, alias) for i, name in own for alias in spec.aliases.get(name, ())]
-        synonyms = [(i, each) for i, alias in aliases if "," in alias for each in alias.split(",")]
+        numbered = list(enumerate(spec.classnames))
+        aliases = [(i, alias) for i, name in numbered for alias in spec.aliases.get(name, ())]
+        synonyms = [
+            (i, synonym) for i, alias in aliases if "," in alias for synonym in alias.split(",")
+        ]
         self._ways: list[tuple[Reading, dict[Key, set[int]]]] = [
-            (_as_it_stands, _by(_as_it_stands, own)),
-            (_squashed, _by(_squashed, own)),
+            (_as_it_stands, _by(_as_it_stands, numbered)),
+            (_squashed, _by(_squashed, numbered)),
             (_squashed, _by(_squashed, aliases)),
-            (_lettered, _by(_lettered, own + aliases)),
+            (_lettered, _by(_lettered, numbered + aliases)),
             (_squashed, _by(_squashed, synonyms)),
         ]
-        shared = [(i, other) for i, name in own for other in spec.shared.get(name, ())]
+        shared = [(i, other) for i, name in numbered for other in spec.shared.get(name, ())]
         self.shared = _by(_squashed, shared)
 
     def rank(self, name: str) -> tuple[int, int | None]:
-        """The first way in which a name means something, and what: None for several or none."""
+        """The first way in which a name matches, and the class: None for several or none."""
         for way, labels in enumerate(self._meanings(name)):
             if labels:
                 return way, next(iter(labels)) if len(labels) == 1 else None
         return len(self._ways), None
 
     def fits(self, name: str, label: int) -> bool:
-        """Whether a name means a class among others."""
+        """Whether a name can mean a class."""
         return any(label in labels for labels in self._meanings(name)) or label in self.shared.get(
             squash(name), ()
         )
 
     def _meanings(self, name: str) -> Iterator[set[int]]:
-        for read, known in self._ways:
-            yield {label for key in read(name) for label in known.get(key, ())}
+        for read, labels_by_key in self._ways:
+            yield {label for key in read(name) for label in labels_by_key.get(key, ())}
 
 
 def _by(read: Reading, spelled: Iterable[tuple[int, str]]) -> dict[Key, set[int]]:
-    known: dict[Key, set[int]] = defaultdict(set)
+    labels: dict[Key, set[int]] = defaultdict(set)
     for label, name in spelled:
         for key in read(name):
-            known[key].add(label)
-    return known
+            labels[key].add(label)
+    return labels
 
 
 def match(
@@ -112,10 +114,10 @@ def match(
 ) -> list[int | None]:
     """Find the canonical label of every class of a copy.
 
-    A name is known as it stands, by its letters and digits, by an alias of the facts, or by its
-    letters in any order. No label is believed for its position, but in one case: two classes may
-    have one name, as two of ImageNet's are called ``missile`` in many copies, where the others
-    show that the list is the canonical one.
+    A name matches unchanged, by its letters and digits, by an alias in the facts, or by its letters
+    in any order. The position of a name does not count, with one exception: two classes may have
+    one name, as ImageNet's two ``missile`` in many copies, if the other names show that the list is
+    the canonical one.
 
     Args:
         names: The copy's class names, in its own order.
@@ -124,11 +126,10 @@ def match(
         some: Whether classes may be missing: a split need not have an image of every class.
 
     Returns:
-        For each name its canonical label, or None for a class the protocol drops.
+        The canonical label of each name, or None for a class that the protocol drops.
 
     Raises:
-        DatasetError: If a name is unknown or not told apart from another, or a class is missing
-            that may not be.
+        DatasetError: If a name is unknown or ambiguous, or a class is missing and `some` is False.
     """
     if (numbers := _numbers(names, spec)) is not None:
         return list(numbers)
@@ -149,11 +150,11 @@ def match(
 
 
 def serve(names: Sequence[str], spec: DatasetSpec, where: str) -> tuple[list[str], list[str]]:
-    """Find the name under which a table has what belongs to each class.
+    """Find the name of each class in a table of texts.
 
-    As `match`, but a table may have other names besides: of several names for a class the nearest
-    spelled one is taken. And where a class is missing whose name other lists share with another
-    class, that name serves both (`DatasetSpec.shared`).
+    As `match`, but the table may have further names. If a class has several names, the one with
+    the nearest spelling is taken. A class that is missing may share the name of another class
+    (`DatasetSpec.shared`).
 
     Args:
         names: The table's names.
@@ -161,7 +162,7 @@ def serve(names: Sequence[str], spec: DatasetSpec, where: str) -> tuple[list[str
         where: Where the names were found, for messages.
 
     Returns:
-        For each class a name, and the names that serve none.
+        The name for each class, and the names that belong to no class.
 
     Raises:
         DatasetError: If a class is missing, or has two names that are equally near.
@@ -172,20 +173,20 @@ def serve(names: Sequence[str], spec: DatasetSpec, where: str) -> tuple[list[str
     ranked = {name: spellings.rank(name) for name in names}
     theirs: list[list[str]] = []
     for label in range(len(spec.classnames)):
-        ways = {name: way for name, (way, known) in ranked.items() if known == label}
+        ways = {name: way for name, (way, meaning) in ranked.items() if meaning == label}
         nearest = min(ways.values(), default=None)
         theirs.append([name for name, way in ways.items() if way == nearest])
         if not ways:
             theirs[-1] = [n for n in names if label in spellings.shared.get(squash(n), ())]
-    used = {name for found in theirs for name in found}
+    used = {name for spellings_of in theirs for name in spellings_of}
     dropped = {squash(name) for name in spec.dropped}
     left = [name for name in names if name not in used and squash(name) not in dropped]
     _check(names, theirs, left if [] in theirs else [], spec, where)
-    return [found[0] for found in theirs], left
+    return [spellings_of[0] for spellings_of in theirs], left
 
 
 def same_names(classes: Iterable[tuple[int, str]]) -> list[str]:
-    """A line for each name that several of some numbered classes have."""
+    """One line for each name that several of the numbered classes have."""
     numbers: dict[str, list[int]] = defaultdict(list)
     for number, name in classes:
         numbers[name].append(number)
@@ -198,10 +199,10 @@ def same_names(classes: Iterable[tuple[int, str]]) -> list[str]:
 
 
 def _in_place(names: Sequence[str], spec: DatasetSpec, spellings: _Spellings) -> bool:
-    """Whether a list is the canonical one as a whole.
+    """Whether a list is in canonical order.
 
-    It is where all names are the canonical ones, or where each can mean the class of its place and
-    all but one in a hundred mean no other.
+    It is if all names are canonical, or if each name can mean the class at its position and at
+    most one in a hundred can mean another.
     """
     if len(names) != len(spec.classnames):
         return False
@@ -213,7 +214,7 @@ def _in_place(names: Sequence[str], spec: DatasetSpec, spellings: _Spellings) ->
 
 
 def _numbers(names: Sequence[str], spec: DatasetSpec) -> list[int] | None:
-    """Labels of a copy that calls its classes 1 to K, None where it may not or does not."""
+    """Labels of a copy that calls its classes 1 to K; None if it may not or does not."""
     count = len(spec.classnames)
     if spec.numbered and sorted(names) == sorted(str(i + 1) for i in range(count)):
         return [int(name) - 1 for name in names]
@@ -229,21 +230,21 @@ def _check(
     *,
     some: bool = False,
 ) -> None:
-    """Refuse names that are not the dataset's, each once unless the facts say otherwise.
+    """Refuse unknown, missing and repeated class names, unless the facts allow them.
 
     Args:
-        names: All of them.
-        theirs: Those of each class.
-        unknown: Those of no class.
+        names: All names.
+        theirs: The names of each class.
+        unknown: The names of no class.
         spec: The facts.
         where: Where they were found.
         some: Whether classes may be missing.
     """
-    missing = [name for name, found in zip(spec.classnames, theirs, strict=True) if not found]
+    missing = [name for name, matches in zip(spec.classnames, theirs, strict=True) if not matches]
     several = [
-        f"several classes for '{name}': {quoted(found)}"
-        for name, found in zip(spec.classnames, theirs, strict=True)
-        if len(found) > 1 and not (spec.merged and set(found) <= {*spec.aliases.get(name, ())})
+        f"several classes for '{name}': {quoted(matches)}"
+        for name, matches in zip(spec.classnames, theirs, strict=True)
+        if len(matches) > 1 and not (spec.merged and set(matches) <= {*spec.aliases.get(name, ())})
     ]
     wrong = [f"none of its: {quoted(unknown)}"] if unknown else []
     wrong += [f"without {quoted(missing)}"] if missing and not some else []
@@ -257,46 +258,48 @@ def _check(
 
 
 def unite(names: Mapping[Split, Iterable[str]], where: str) -> tuple[list[str], list[str]]:
-    """Make one list of classes from those of several splits, each of which may lack some.
+    """Merge the classes of several splits, each of which may lack some.
 
-    A class that two splits spell alike but for case, accents, a leading number, blanks, hyphens
-    and underscores is one class, called as in the first of them.
+    Spellings that differ only in case, accents, a leading number, blanks, hyphens and underscores
+    are one class, under the name of the first split.
 
     Args:
         names: The class names of each split.
         where: Where they were found, for messages.
 
     Returns:
-        The names, sorted, whichever split lacks which; and a line for each second spelling.
+        The names of all splits, sorted; and one line for each second spelling.
 
     Raises:
-        DatasetError: If it cannot be told whether two splits mean the same class.
+        DatasetError: If it is unclear whether two splits mean the same class.
     """
-    known: dict[str, Split] = {}  # name to the split that has it first
+    split_of: dict[str, Split] = {}  # name to the split that has it first
     lines = []
     for split, theirs in names.items():
-        own = set(theirs)
-        for name in sorted(own - known.keys()):
-            near = [k for k in known if k not in own and squash(k) == squash(name) != ""]
+        of_split = set(theirs)
+        for name in sorted(of_split - split_of.keys()):
+            near = [k for k in split_of if k not in of_split and squash(k) == squash(name) != ""]
             alike = [other for other in near if _spelled(other) == _spelled(name)]
             if near and len(alike) != 1:
                 raise DatasetError(
-                    f"{where}: is '{name}' of {split} the class '{near[0]}' of {known[near[0]]}, "
-                    "or another? Call a class the same in every split."
+                    f"{where}: is '{name}' of {split} the class '{near[0]}' of "
+                    f"{split_of[near[0]]}, or another? Call a class the same in every split."
                 )
             if alike:
-                lines.append(f"'{name}' of {split} is the class '{alike[0]}' of {known[alike[0]]}")
+                lines.append(
+                    f"'{name}' of {split} is the class '{alike[0]}' of {split_of[alike[0]]}"
+                )
             else:
-                known[name] = split
-    return sorted(known), lines
+                split_of[name] = split
+    return sorted(split_of), lines
 
 
 def _spelled(name: str) -> str:
-    """A class name with what two spellings of one name usually differ in left out."""
+    """A class name without the usual differences between two spellings."""
     return re.sub(r"[\s_-]", "", re.sub(r"^\d+\.(?=\D)", "", _fold(name)))
 
 
 def quoted(names: Sequence[str]) -> str:
-    """The first of some names, each in quotes, and how many more there are."""
+    """The first names, each in quotes, and the number of further ones."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more

@@ -31,10 +31,10 @@ def open_dataset(name: str, where: Where | None = None) -> Dataset:
 
     Args:
         name: The name.
-        where: Where the images are looked for, and what is known of a table's columns and classes.
+        where: Where to search for the images, and the columns and class names of a table.
 
     Raises:
-        UnknownNameError: If nobody registered the name.
+        UnknownNameError: If no such dataset is registered.
         DatasetError: If a folder or a repository cannot be read.
     """
     where = where or Where()
@@ -59,7 +59,7 @@ def _registered(name: str, where: Where) -> Dataset:
 
 @cache
 def _opened(spec: DatasetSpec, where: Where) -> Dataset:
-    """One object for whoever asks: a table is read whole, and once."""
+    """The dataset, cached, because a table is read as a whole."""
     return Dataset(spec, where)
 
 
@@ -70,10 +70,10 @@ def _refuse_columns(where: Where, why: str) -> None:
 
 
 def own_encoder(name: str) -> str | None:
-    """The encoder that a dataset comes with; None where it has none. Reads no data.
+    """The encoder that a dataset comes with, or None. Reads no data.
 
     Raises:
-        UnknownNameError: If nobody registered the name.
+        UnknownNameError: If no such dataset is registered.
     """
     if name.startswith(OWN):
         return None
@@ -81,7 +81,7 @@ def own_encoder(name: str) -> str | None:
 
 
 def _spec(name: str, title: str, own: Sequence[str], where: Where) -> DatasetSpec:
-    """The facts of data that calls its classes `own`; the user may call them otherwise.
+    """The facts of data with the class names `own`; the user may rename the classes.
 
     Raises:
         DatasetError: If a class has no name, or the user's names are not those of the classes.
@@ -94,17 +94,17 @@ def _spec(name: str, title: str, own: Sequence[str], where: Where) -> DatasetSpe
         )
     aliases: dict[str, tuple[str, ...]] = {}
     if where.classnames:
-        given = read_classnames(where.classnames, name)
+        user_names = read_classnames(where.classnames, name)
         own = _in_order(own, f"--classnames {where.classnames}", title)
-        _check_names(given, own, f"--classnames {where.classnames}", title)
-        aliases = {new: (old,) for new, old in zip(given, own, strict=True) if new != old}
-        twice = next((name for name in given if given.count(name) > 1), None)
+        _check_names(user_names, own, f"--classnames {where.classnames}", title)
+        aliases = {new: (old,) for new, old in zip(user_names, own, strict=True) if new != old}
+        twice = next((name for name in user_names if user_names.count(name) > 1), None)
         if aliases and twice is not None:
             raise DatasetError(
                 f"--classnames {where.classnames} has '{twice}' twice, and {title} tells its "
                 "classes apart by their names: give each its own."
             )
-        classnames = tuple(given)
+        classnames = tuple(user_names)
     return DatasetSpec(
         name=name,
         title=title,
@@ -120,10 +120,10 @@ def _spec(name: str, title: str, own: Sequence[str], where: Where) -> DatasetSpe
 
 
 def _in_order(own: Sequence[str], option: str, title: str) -> Sequence[str]:
-    """Names in their order; those that are numbers in the order of the numbers: 2 before 10.
+    """Names in their order, or sorted as numbers if all are numbers: 2 before 10.
 
     Raises:
-        DatasetError: If they are numbers and one between them is missing.
+        DatasetError: If they are numbers with a gap.
     """
     if not all(name.isdecimal() and name.isascii() for name in own):
         return own
@@ -137,16 +137,16 @@ def _in_order(own: Sequence[str], option: str, title: str) -> Sequence[str]:
     return ordered
 
 
-def _check_names(given: Sequence[str], own: Sequence[str], option: str, title: str) -> None:
-    """Check that names stand in the order of the classes that they are for.
+def _check_names(user_names: Sequence[str], own: Sequence[str], option: str, title: str) -> None:
+    """Check that the user's names are in the order of the classes.
 
     Raises:
-        DatasetError: If there are more or fewer, or one is the name of another class.
+        DatasetError: If their number differs, or one is the name of another class.
     """
-    if len(given) != len(own):
-        raise DatasetError(f"{option} has {len(given)} names, {title} has {len(own)} classes.")
+    if len(user_names) != len(own):
+        raise DatasetError(f"{option} has {len(user_names)} names, {title} has {len(own)} classes.")
     places = {squash(name): place for place, name in enumerate(own)}
-    for place, name in enumerate(given):
+    for place, name in enumerate(user_names):
         other = place if squash(own[place]) == squash(name) else places.get(squash(name), place)
         if other != place:
             raise DatasetError(
@@ -158,12 +158,12 @@ def _check_names(given: Sequence[str], own: Sequence[str], option: str, title: s
 def _dataset(
     spec: DatasetSpec, own: Sequence[str], where: Where, find: Callable[[], Source]
 ) -> Dataset:
-    """A dataset of the user's own, whose source is found when its images are asked for.
+    """A dataset of the user; its source is found when its images are needed.
 
     Args:
         spec: The facts.
-        own: The names of the classes as the data has them.
-        where: What the user says of it.
+        own: The class names in the data.
+        where: The user's options.
         find: Finds its images.
     """
 
@@ -242,7 +242,7 @@ def _from_list(path: Path, where: Where) -> Dataset:
 
 
 def _from_split_file(folder: Path, name: str, split_file: Path, where: Where) -> Dataset:
-    """Images of which a file says all there is to know, however they lie."""
+    """Images that a split file lists, in any layout."""
     names = split_file_classes(split_file, name)
     spec = _spec(name, str(folder), names, where)
     layout = ClassFolders(splits={}, complete=False)
@@ -251,8 +251,8 @@ def _from_split_file(folder: Path, name: str, split_file: Path, where: Where) ->
 
 def _from_hub(name: str, where: Where) -> Dataset:
     copy = hub_copy(copy_named(name), name.partition("@")[0], "", where)
-    own = name.partition("@")[0].replace("/", "-").replace(":", "-")
-    spec = _spec(own, f"hf:{name}", copy.classnames, where)
+    short_name = name.partition("@")[0].replace("/", "-").replace(":", "-")
+    spec = _spec(short_name, f"hf:{name}", copy.classnames, where)
     return _dataset(
         spec,
         copy.classnames,

@@ -1,4 +1,4 @@
-"""A dataset is its facts and a source of images; a split is a list of images."""
+"""Datasets, each with its facts and a source of images, and their splits."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class Dataset:
-    """A dataset: its facts, and its images, which are looked for when first asked for.
+    """A dataset: its facts, and its images, which are found on first use.
 
     Args:
         spec: The facts.
         where: Where its images are looked for.
         find: Finds the source of the images; by default where the facts say that they lie.
-        remarks: What the user should know of the dataset, one line each.
-        own: Whether it is data of the user's, under a name that others may have as well.
-        unknown: Label that test images of no class have; None where each is of one.
+        remarks: Remarks for the user, one line each.
+        own: Whether it is the user's own data, under a name that others may use as well.
+        unknown: Label of test images of no class; None if every image has a class.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Dataset:
 
     @cached_property
     def source(self) -> Source:
-        """Where the images come from; opened once for all splits, since a table is read whole.
+        """The source of the images; opened once for all splits, as a table is read as a whole.
 
         Raises:
             DatasetError: If the images are not found.
@@ -61,17 +61,17 @@ class Dataset:
 
     @property
     def protocol(self) -> str:
-        """Whose split it is."""
+        """The protocol of its split."""
         return self.source.protocol
 
     @property
     def is_published(self) -> bool:
-        """Whether it is the split that figures were published on, with whatever is wrong in it."""
+        """Whether it is the published split, with all its faults."""
         return bool(self.spec.sizes) and self.protocol == self.spec.protocol
 
     @property
     def sizes(self) -> Mapping[Split, int]:
-        """Number of images each split must have; empty where nobody published it."""
+        """Number of images each split must have; empty if unpublished."""
         return self.source.sizes
 
     @property
@@ -86,11 +86,11 @@ class Dataset:
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What users of this copy should know, one line each; listing a split may add some."""
+        """Remarks for users of this copy, one line each; listing a split may add some."""
         return [*self.source.remarks, *self._remarks]
 
     def split(self, name: Split) -> DatasetSplit:
-        """The images of a split, listed when first asked for."""
+        """The images of a split, listed on first use."""
         return DatasetSplit(self, name)
 
 
@@ -99,7 +99,7 @@ class DatasetSplit(Images):
 
     Args:
         dataset: The dataset.
-        name: Which split.
+        name: The split.
     """
 
     def __init__(self, dataset: Dataset, name: Split) -> None:
@@ -114,8 +114,8 @@ class DatasetSplit(Images):
         """The images of the split, also those that cannot be read.
 
         Raises:
-            DatasetError: If there is no such split, it is empty, or the count or a label is not
-                what the facts say.
+            DatasetError: If the split does not exist or is empty, or its size or a label does not
+                match the facts.
         """
         name, dataset = self.spec.name, self.dataset
         if self.split not in dataset.splits:
@@ -150,7 +150,7 @@ class DatasetSplit(Images):
 
     @cached_property
     def skipped(self) -> list[str]:
-        """Keys of the images left out because they cannot be decoded; only where asked for."""
+        """Keys of images left out because they cannot be decoded; only with ``skip_bad``."""
         if not self.dataset.where.skip_bad:
             return []
         return unreadable(self)
@@ -177,7 +177,7 @@ class DatasetSplit(Images):
             ) from error
 
     def files(self, samples: Sequence[Sample]) -> list[Hashable]:
-        """What is equal for two of the split's images that are one file."""
+        """One value per image; equal for two images that are one file."""
         return self.dataset.source.files(samples)
 
     def state(self, samples: Sequence[Sample]) -> Any:

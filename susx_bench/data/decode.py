@@ -12,17 +12,17 @@ from PIL import Image, UnidentifiedImageError, features
 
 _HAS_AVIF = "avif" in features.modules and features.check_module("avif")  # from Pillow 11.3 on
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", *["AVIF"] * _HAS_AVIF)
-"""What is decoded. Pillow knows more, and runs Ghostscript for some of it."""
+"""Formats that are decoded. Pillow has more, and runs Ghostscript for some."""
 
 DECODING = 2
-"""Version of what `decode` makes of bytes; features are kept under it. 1 guessed from the numbers
-of an image how deep its grey is."""
+"""Version of `decode`; features are kept under it. Version 1 guessed the depth of grey from the
+numbers of an image."""
 
 PIXELS = 100_000_000
-"""Most pixels that are decoded: a few bytes may claim any number, and all take memory."""
+"""Most pixels that are decoded: a few bytes may claim any number, and each takes memory."""
 RATIO = 100
-"""Most times that an image may be as long as it is wide. Encoders scale the shorter side, so the
-longer one of a line of pixels would grow with it."""
+"""Largest ratio of the longer to the shorter side. Encoders scale up the shorter side, so the
+longer one of a line of pixels would become huge."""
 
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339  # tags of a TIFF or EXIF
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # which put a 1 into what was black
@@ -30,11 +30,11 @@ _DARK = 16  # no number above this part of the range: it may have 4 bits less th
 _TOO_DARK = "nearly black for {}, so the numbers may be of fewer bits"
 
 FAINT = 16
-"""Levels of 255 between the darkest and the brightest pixel, in which there is nothing to see."""
+"""Largest range of levels, out of 255, of an image that shows nothing."""
 
 DIM = 63
-"""Highest number of 255 in a picture that is kept in a quarter of its range, as where a file of 16
-bits holds numbers of 14. One may be a night; of a whole split that is no accident."""
+"""Highest value, out of 255, of an image in the lowest quarter of its range, such as 14-bit numbers
+in a 16-bit file. A single one may be a night scene; a whole split is a fault."""
 
 # Large images and odd EXIF blocks. A filter a call would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -43,8 +43,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 @cache
 def endings() -> frozenset[str]:
     """Endings of file names that Pillow knows for `FORMATS`, in lower case: ``.jpg``."""
-    known = Image.registered_extensions()
-    return frozenset(ending for ending, kind in known.items() if kind in FORMATS)
+    formats = Image.registered_extensions()
+    return frozenset(ending for ending, kind in formats.items() if kind in FORMATS)
 
 
 class BadImageError(ValueError):
@@ -60,8 +60,8 @@ def decode(content: bytes) -> Image.Image:
 
     Raises:
         BadImageError: If the bytes are no image, are cut off, have more than `PIXELS` pixels, are
-            more than `RATIO` times as long as wide, hold numbers of which no file says how
-            bright they are, or have all that is to see in their transparency.
+            more than `RATIO` times as long as wide, hold numbers of unknown range, or are
+            visible only through their transparency.
     """
     if not content:
         raise BadImageError("it is empty (0 bytes)")
@@ -98,7 +98,7 @@ def decode(content: bytes) -> Image.Image:
         ) from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"it is too large: {error}") from error
-    except Exception as error:  # nobody has written down what broken bytes do to a decoder
+    except Exception as error:  # decoders raise undocumented errors on broken bytes
         raise BadImageError(str(error) or type(error).__name__) from error
 
 
@@ -111,7 +111,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes upright of each EXIF orientation but 1."""
+"""The operation that turns an image upright, by EXIF orientation; none for 1."""
 
 
 def decode_upright(content: bytes) -> Image.Image:
@@ -127,25 +127,25 @@ def decode_upright(content: bytes) -> Image.Image:
         with Image.open(io.BytesIO(content), formats=FORMATS) as raw:
             # Pillow turns a TIFF by itself.
             turn = None if raw.format == "TIFF" else _TURNS.get(raw.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken EXIF says nothing, and the picture is whole
+    except Exception:  # ignore broken EXIF; the picture is intact
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
 def is_plain(image: Image.Image) -> bool:
-    """Whether an image of 8 bits per channel is of one colour, or nearly so."""
+    """Whether an image of 8 bits per channel has one colour, or nearly so."""
     return all(high - low <= FAINT for low, high in _extrema(image))
 
 
 def is_dim(image: Image.Image) -> bool:
-    """Whether no number of an image of 8 bits per channel is above `DIM`."""
+    """Whether no value of an image of 8 bits per channel is above `DIM`."""
     return max(high for _, high in _extrema(image)) <= DIM
 
 
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
-    """The lowest and the highest number of each channel."""
-    found: Any = image.getextrema()  # of one channel no list
-    return [found] if len(image.getbands()) == 1 else list(found)
+    """The lowest and the highest value of each channel."""
+    extrema: Any = image.getextrema()  # not a list for one channel
+    return [extrema] if len(image.getbands()) == 1 else list(extrema)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -167,13 +167,13 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """8-bit grey of deeper grey, by the range that such files have.
+    """Convert deeper grey to 8 bits, by the range of its type.
 
-    Floating point has 0 to 1, and whole numbers of n bits have 0 to 2^n - 1, n at most 16.
+    Floating point has 0 to 1; whole numbers of n bits have 0 to 2^n - 1, n at most 16.
 
     Raises:
-        BadImageError: If the numbers are outside that range or all in its lowest 16th, or are
-            whole numbers of 32 bits, which nobody fills.
+        BadImageError: If the values are outside that range or all in its lowest 16th, or are whole
+            numbers of 32 bits, the full range of which is never used.
     """
     values = np.asarray(image)
     high = values.max()
@@ -195,15 +195,15 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
-    """A tag of a TIFF; empty where it is none, or has no such tag."""
+    """A tag of a TIFF; empty if the image is no TIFF or lacks the tag."""
     value = getattr(image, "tag_v2", {}).get(number, ())
     return value if isinstance(value, tuple) else (value,)
 
 
 def _unclear(image: Image.Image, why: str) -> BadImageError:
-    """The error of numbers of which it would be a guess how bright they are."""
-    found = np.asarray(image)
+    """The error for values of unknown range."""
+    pixels = np.asarray(image)
     return BadImageError(
-        f"mode {image.mode} with values {found.min():,.6g} to {found.max():,.6g}: {why}. Scale "
+        f"mode {image.mode} with values {pixels.min():,.6g} to {pixels.max():,.6g}: {why}. Scale "
         "them to 0 to 255 and save them with 8 bits per channel"
     )

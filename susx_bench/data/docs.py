@@ -1,4 +1,4 @@
-"""The datasets' facts as a page of the documentation."""
+"""Write the datasets' facts as a page of the documentation."""
 
 from __future__ import annotations
 

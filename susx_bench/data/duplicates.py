@@ -1,4 +1,4 @@
-"""What an image looks like, in a few numbers that resizing and recompression hardly change."""
+"""Describe an image by a few numbers that resizing and recompression hardly change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from susx_bench.records.files import sha256_bytes
 
 FAR = 10
-"""Perceptual hashes of copies differ in at most so many of 64 bits."""
+"""Most bits, out of 64, by which perceptual hashes of copies differ."""
 
 ALIKE = 0.95
 """Least correlation of the thumbnails of copies."""
@@ -20,7 +20,7 @@ _SIDE = 16  # pixels of a thumbnail
 
 
 class Look(NamedTuple):
-    """What an image looks like.
+    """The description of an image.
 
     Attributes:
         bits: Perceptual hash, 64 bits.
@@ -33,19 +33,19 @@ class Look(NamedTuple):
 
 
 def pixels_sha256(image: Image.Image) -> str:
-    """Hash of an RGB image's pixels, whatever file they were in."""
+    """Hash of an RGB image's pixels, independent of its file."""
     return sha256_bytes(f"{image.width}x{image.height} ".encode() + image.tobytes())
 
 
 def perceptual_hash(image: Image.Image) -> int:
     """64 bits of the image's low frequencies."""
-    import imagehash  # with SciPy, which takes long and few commands need
+    import imagehash  # imports SciPy, which is slow and rarely needed
 
     return int(np.packbits(imagehash.phash(image).hash.flatten()).view(">u8")[0])
 
 
 def look(image: Image.Image) -> Look:
-    """Look at an RGB image."""
+    """Describe an RGB image."""
     small = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     grey = np.asarray(small, dtype=np.float32).ravel()
     grey = grey - grey.mean()
@@ -53,17 +53,17 @@ def look(image: Image.Image) -> Look:
 
 
 class Seen:
-    """Images that were looked at, to find copies of them.
+    """Remembers descriptions of images, to find copies of them.
 
-    Two images are copies of each other where both agree: the perceptual hash (it forgives
-    changed brightness and noise) and the thumbnail (it does not take one round thing for another).
+    Two images are copies if both agree: the perceptual hash (which ignores changed brightness and
+    noise) and the thumbnail (which distinguishes two round objects).
     On 900 photographs every copy shrunk to 32 pixels and recompressed was found, 78 % of those
     cropped by 5 %, and of 404,550 pairs of different files one, which is a true near-copy.
     """
 
     def __init__(self) -> None:
         self._names: list[str] = []
-        self._bits = np.empty(64, dtype=np.uint64)  # both grow by doubling
+        self._bits = np.empty(64, dtype=np.uint64)  # both arrays grow by doubling
         self._thumbnails = np.empty((64, _SIDE * _SIDE), dtype=np.float32)
 
     def __len__(self) -> int:
@@ -80,12 +80,12 @@ class Seen:
         self._thumbnails[place] = seen.thumbnail
 
     def copy_of(self, seen: Look) -> str | None:
-        """Name of the image that this one is a copy of, the first remembered; None if of none."""
+        """Name of the first remembered image that this one is a copy of, or None."""
         bits = self._bits[: len(self)]
         near = np.flatnonzero(np.bitwise_count(bits ^ np.uint64(seen.bits)) <= FAR)
         thumbnails = self._thumbnails[near]
         alike = thumbnails @ seen.thumbnail >= ALIKE
         # An image of one colour has nothing to correlate: it is a copy of any other such.
         flat = ~thumbnails.any(axis=1) & (not seen.thumbnail.any())
-        found = near[alike | flat]
-        return self._names[found[0]] if len(found) else None
+        matches = near[alike | flat]
+        return self._names[matches[0]] if len(matches) else None

@@ -24,9 +24,9 @@ class Images(ABC):
     `susx_bench.features.datamodules.ImageDataModule` wraps one where a Trainer runs.
 
     Attributes:
-        name: What the keys of the samples are keys of, such as ``digits/test``.
+        name: Name of the list, such as ``digits/test``; keys are unique within it.
         classnames: Canonical class names, in canonical order.
-        tolerant: Whether an image that cannot be read becomes a row of NaN; else it is an error.
+        tolerant: Whether an image that cannot be read becomes a row of NaN instead of an error.
         features: Unit features ``(n, D)`` that replace the images; None where images exist.
     """
 
@@ -58,28 +58,28 @@ class Images(ABC):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of `samples`: where from, keys, labels and order."""
+        """Hash of `samples`: the name of the list, keys, labels and order."""
         return self.list_sha256(self.samples)
 
     def list_sha256(self, samples: Sequence[Sample]) -> str:
-        """Hash of a list of samples: where from, keys, labels and order."""
+        """Hash of a list of samples: the name of the list, keys, labels and order."""
         return sha256_json_list(self.name, pairs_of(samples))
 
     def state(self, samples: Sequence[Sample]) -> Any:
-        """Describe, without reading them, what the images of a list are now, as JSON.
+        """Describe the current state of the images as JSON, without reading them.
 
-        It changes where their content does, as the sizes and times of files do; None for images
-        that never change under their names.
+        It changes with their content, like the sizes and times of files; None for images that
+        never change.
         """
         return None
 
     @property
     def pinned(self) -> bool:
-        """Whether `state` already says what the images hold, as a commit or a hash does."""
+        """Whether `state` identifies the content of the images, like a commit or a hash."""
         return False
 
     def content(self, sample: Sample) -> bytes:
-        """Read the bytes that an image is: its file, or its pixels where it is no file.
+        """Read the bytes of an image: its file, or its pixels if it is no file.
 
         Raises:
             OSError: If the file cannot be read.
@@ -88,11 +88,11 @@ class Images(ABC):
 
 
 class Subset(Images):
-    """Some images of another list, in an order of their own.
+    """Some images of another list, in any order.
 
     Args:
         whole: The list.
-        positions: Which images, as positions in it.
+        positions: Positions of the images in it.
     """
 
     def __init__(self, whole: Images, positions: Sequence[int]) -> None:

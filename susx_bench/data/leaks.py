@@ -1,4 +1,4 @@
-"""Images that several splits or classes share, or that show nothing, and classes without one."""
+"""Find images that splits or classes share, images that show nothing, and empty classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from susx_bench.records.files import sha256_bytes
 
 
 class Place(NamedTuple):
-    """An image of a split, and the name of its class where that matters."""
+    """An image of a split, with the name of its class if that matters."""
 
     split: Split
     key: str
@@ -36,19 +36,19 @@ def leaks(groups: Iterable[list[Place]]) -> list[list[Place]]:
 
 
 def contradictions(groups: Iterable[list[Place]], names: Mapping[Place, str]) -> list[list[Place]]:
-    """The places of one image in one split that are of several classes, with their classes.
+    """Groups of places of one image in one split that have several classes, with the classes.
 
     Args:
         groups: The places of each image.
         names: The class name of every place.
     """
-    found = []
+    contradicting = []
     for group in groups:
         for split in dict.fromkeys(place.split for place in group):
             inside = [place for place in group if place.split == split]
             if len({names[place] for place in inside}) > 1:
-                found.append([place._replace(name=names[place]) for place in inside])
-    return found
+                contradicting.append([place._replace(name=names[place]) for place in inside])
+    return contradicting
 
 
 def as_text(groups: Sequence[list[Place]]) -> str:
@@ -57,14 +57,14 @@ def as_text(groups: Sequence[list[Place]]) -> str:
 
 
 def lacking(split: Split, samples: Sequence[Sample], classnames: Sequence[str]) -> list[str]:
-    """A line that names the classes of which a split has no image, where there are any."""
-    there = set(labels_of(samples).tolist())
-    absent = [f"'{name}'" for label, name in enumerate(classnames) if label not in there]
-    return [f"{split} has no image of {some(absent)}"] if absent and there else []
+    """A line that names the classes without an image in a split, if there are any."""
+    present = set(labels_of(samples).tolist())
+    absent = [f"'{name}'" for label, name in enumerate(classnames) if label not in present]
+    return [f"{split} has no image of {some(absent)}"] if absent and present else []
 
 
 def alike(classnames: Sequence[str]) -> list[str]:
-    """A line that names the classes whose names differ in upper and lower case alone, if any."""
+    """A line that names classes with names that differ only in case, if any."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in classnames:
         groups[name.casefold()].append(name)
@@ -79,12 +79,12 @@ def alike(classnames: Sequence[str]) -> list[str]:
 
 
 def unseen(split: Split, appearance: Iterable[tuple[bool, bool]]) -> list[str]:
-    """A line that says why no image of a split shows anything, if none does.
+    """A line with the reason why no image of a split shows anything; none if one does.
 
     Args:
-        split: Which.
-        appearance: Whether each image is of one colour, and whether it is dim, see `is_plain` and
-            `is_dim`. No more are asked for than it takes.
+        split: The split.
+        appearance: Whether each image has one colour, and whether it is dim, see `is_plain` and
+            `is_dim`. Only as many as needed are read.
     """
     plain, dim, count = True, True, 0
     for of_one_colour, in_the_dark in appearance:
@@ -102,17 +102,17 @@ def unseen(split: Split, appearance: Iterable[tuple[bool, bool]]) -> list[str]:
 
 
 def appearances(split: DatasetSplit) -> Iterator[tuple[bool, bool]]:
-    """What `unseen` asks for, of the images of a split that can be read."""
+    """The second argument of `unseen`, for the readable images of a split."""
     for sample in split.samples:
         try:
             image = split.image(sample)
-        except DatasetError:  # told where the image is used
+        except DatasetError:  # reported when the image is used
             continue
         yield is_plain(image), is_dim(image)
 
 
 def linked_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
-    """Files that several splits list, under whatever links."""
+    """Files that several splits list, also through links."""
     groups: dict[Hashable, list[Place]] = defaultdict(list)
     for split in splits:
         for sample, file in zip(split.listed, split.files(split.listed), strict=True):
@@ -123,8 +123,7 @@ def linked_leaks(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
 def copies(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
     """Groups of places of one image, in one split or several.
 
-    Two images are one where they have the same pixels, whatever their files are; those that cannot
-    be decoded, where they have the same bytes.
+    Images are one if their pixels are equal, or their bytes if they cannot be decoded.
     """
     groups: dict[str, list[Place]] = defaultdict(list)
     for split in splits:
@@ -134,7 +133,7 @@ def copies(splits: Sequence[DatasetSplit]) -> list[list[Place]]:
 
 
 def pixels(images: Images) -> list[str]:
-    """What is equal for copies of an image, for each sample; empty for one that is not there."""
+    """One hash per sample, equal for copies of an image; empty for a missing image."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         return list(pool.map(lambda sample: _digest(images, sample), images.samples))
 
@@ -146,5 +145,5 @@ def _digest(images: Images, sample: Sample) -> str:
         pass
     try:
         return sha256_bytes(images.content(sample))
-    except (BenchError, OSError):  # told where the image is used
+    except (BenchError, OSError):  # reported when the image is used
         return ""

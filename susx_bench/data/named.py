@@ -1,4 +1,4 @@
-"""The classes that somebody names, and the prompts that are made of them."""
+"""Class names that the user gives, and prompts made from them."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ from susx_bench.records.text import read_names
 _LONGEST = 300  # characters of a name
 
 
-def read_classes(asked: str | Path | Sequence[str]) -> tuple[str, ...]:
-    """Read class names: ``cat,dog``, a file with one a line, or a sequence.
+def read_classes(classes: str | Path | Sequence[str]) -> tuple[str, ...]:
+    """Read class names: ``cat,dog``, a file with one per line, or a sequence.
 
     Raises:
-        OptionError: If there are fewer than two, one is empty or there twice, or the file cannot
-            be read.
+        OptionError: If there are fewer than two, one is empty or repeated, or the file cannot be
+            read.
     """
-    if isinstance(asked, Path) or (isinstance(asked, str) and _is_file(asked)):
-        where = f"--classes {asked}"
+    if isinstance(classes, Path) or (isinstance(classes, str) and _is_file(classes)):
+        where = f"--classes {classes}"
         try:
-            names: Sequence[str] = read_names(Path(asked).expanduser())
+            names: Sequence[str] = read_names(Path(classes).expanduser())
         except (OSError, ValueError) as error:
             raise OptionError(f"{where}: {error}.") from error
-    elif isinstance(asked, str):
-        where = f"--classes {printable(shortened(asked))}"
-        names = [name.strip() for name in asked.split(",")]
+    elif isinstance(classes, str):
+        where = f"--classes {printable(shortened(classes))}"
+        names = [name.strip() for name in classes.split(",")]
     else:
-        where, names = "classes", several(asked)
+        where, names = "classes", several(classes)
         if wrong := next((i for i, name in enumerate(names, 1) if not isinstance(name, str)), 0):
             raise OptionError(f"{where}: name {wrong} is {shown(names[wrong - 1])}, and no text.")
     return _checked(names, where)
 
 
-def _is_file(asked: str) -> bool:
+def _is_file(text: str) -> bool:
     try:
-        return Path(asked).expanduser().is_file()
+        return Path(text).expanduser().is_file()
     except (OSError, RuntimeError, ValueError):
         return False
 
 
 def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
-    found: dict[str, str] = {}
-    for place, given in enumerate(names, 1):
-        name = " ".join(given.replace("_", " ").split())
+    by_key: dict[str, str] = {}
+    for place, raw in enumerate(names, 1):
+        name = " ".join(raw.replace("_", " ").split())
         try:
             check_text(name)
         except OptionError as error:
@@ -65,39 +65,41 @@ def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
                 f"{where}: name {place} has {len(name)} characters, at most {_LONGEST} are taken."
             )
         key = name.casefold()
-        if key in found:
+        if key in by_key:
             raise OptionError(
-                f"{where}: '{name}' is name {list(found).index(key) + 1} and name {place}. Name "
+                f"{where}: '{name}' is name {list(by_key).index(key) + 1} and name {place}. Name "
                 "each class once."
             )
-        found[key] = name
-    if len(found) < 2:
+        by_key[key] = name
+    if len(by_key) < 2:
         hint = ""
         if len(names) == 1 and (names[0].endswith(".txt") or "/" in names[0]):
             hint = f" There is no file {names[0]}."
         raise OptionError(
-            f"{where}: {len(found)} class, and photographs are told apart between at least 2.{hint}"
-            " Add another, such as what else the photographs may show."
+            f"{where}: {len(by_key)} class, and photographs are told apart between at least "
+            f"2.{hint} Add another, such as what else the photographs may show."
         )
-    return tuple(found.values())
+    return tuple(by_key.values())
 
 
 def label_of(name: str, classnames: Sequence[str]) -> int | None:
-    """The class that a folder or a line of a file calls by name; None where it is none of them.
+    """The label of a class name from a folder or a file; None if no class has it.
 
-    Case, accents, punctuation and underscores do not count where that leaves no doubt.
+    Case, accents, punctuation and underscores are ignored if the match stays unique.
     """
     plain = " ".join(name.replace("_", " ").split())
     if plain in classnames:
         return list(classnames).index(plain)
-    alike = [i for i, known in enumerate(classnames) if squash(known) == squash(plain) != ""]
+    alike = [
+        i for i, classname in enumerate(classnames) if squash(classname) == squash(plain) != ""
+    ]
     return alike[0] if len(alike) == 1 else None
 
 
 def names_alone(classnames: Sequence[str]) -> Dataset:
-    """The classes that somebody named, as a dataset that has no images.
+    """A dataset without images, from class names alone.
 
-    It is called after the hash of its names, so that equal lists of names are one dataset.
+    Its name contains the hash of the names, so that equal lists of names are one dataset.
     """
     spec = DatasetSpec(
         name=f"names-{sha256_json(list(classnames))[:10]}",
@@ -123,7 +125,7 @@ def texts_of(
     """The prompts of every class, by kind or by a template such as ``a sketch of a {}``.
 
     Raises:
-        OptionError: If a template has another than one ``{}``.
+        OptionError: If a template does not have exactly one ``{}``.
         UnknownNameError: If there is no such kind.
         PromptsError: If its file is missing, or does not fit.
     """
@@ -131,5 +133,5 @@ def texts_of(
 
 
 def unknown(names: Sequence[str], classnames: Sequence[str]) -> str:
-    """A part of a message: classes that are not among those named."""
+    """Describe unknown class names and the known ones, for a message."""
     return f"{quoted(names)}; the classes are {quoted(list(classnames))}"

@@ -1,4 +1,4 @@
-"""Which dataset a name stands for, where people name their copies of it."""
+"""Recognise a dataset by the name of a copy."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable, Set
 
 
 def names_one_of(name: str, datasets: Set[str], known: Iterable[str]) -> bool:
-    """Whether data called `name` are one of some datasets, as far as names tell.
+    """Whether a name belongs to one of some datasets.
 
-    Case and punctuation do not count, and words beside the name do not: ``UCF-101`` is ``ucf101``,
+    Case, punctuation and words beside the name are ignored: ``UCF-101`` is ``ucf101``,
     ``caltech101-named`` is ``caltech101``, ``org-dtd`` is ``dtd``. Of several known names in it the
     longest counts: ``imagenet-r`` is not ``imagenet``.
 
     Args:
-        name: What the data are called.
-        datasets: Names to look for.
-        known: Names of all datasets there are.
+        name: Name of the data.
+        datasets: Names of the datasets.
+        known: Names of all datasets.
     """
     words = re.findall(r"[^\W_]+", name.lower())
     runs = {
@@ -25,8 +25,8 @@ def names_one_of(name: str, datasets: Set[str], known: Iterable[str]) -> bool:
         for last in range(first + 1, len(words) + 1)
     }
     wanted = {_plain(dataset) for dataset in datasets}
-    found = runs & (wanted | {_plain(dataset) for dataset in known})
-    return max(found, key=lambda run: (len(run), run), default="") in wanted
+    mentioned = runs & (wanted | {_plain(dataset) for dataset in known})
+    return max(mentioned, key=lambda run: (len(run), run), default="") in wanted
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The report of a dataset check, for a person to read."""
+"""Render the report of a dataset check."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def render(report: Report) -> RenderableType:
     lines: list[RenderableType] = [heading, table]
     lines += [one_line((remark, "yellow")) for remark in report.remarks]
     if any(p.published not in (None, p.images) for p in report.splits):
-        told = (
+        verdict = (
             ("not the published sizes", "red")
             if report.protocol == spec.protocol
             else ("not the published split: do not compare with published numbers", "yellow")
         )
-        lines.append(one_line(told))
+        lines.append(one_line(verdict))
     unreadable = [f"{place}: {why}" for place, why in report.unreadable]
     lines += _section("cannot be read", unreadable, "red")
     plain = [str(place) for place in report.plain]

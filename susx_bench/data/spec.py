@@ -1,4 +1,4 @@
-"""The facts of a dataset: what it is called, how large it is, and where its images can be had."""
+"""The facts of a dataset: its names, its sizes, and the places of its images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFile:
-    """A folder of images and a JSON file that says which image is in which split (CoOp, SuS-X).
+    """A folder of images and a JSON file that lists the images of each split (CoOp, SuS-X).
 
     The file is ``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``.
 
     Attributes:
         file: The JSON file, in the dataset's folder.
-        images: Folder that the paths start from, in the dataset's folder.
+        images: Folder to which the paths are relative, in the dataset's folder.
     """
 
     file: str
@@ -31,7 +31,7 @@ class SplitFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFolders:
-    """A folder a class, in a folder a split (torchvision's ImageFolder).
+    """One folder per class, in one folder per split (torchvision's ImageFolder).
 
     Attributes:
         splits: Folder of each split, in the dataset's folder; ``.`` for the folder itself.
@@ -44,12 +44,12 @@ class ClassFolders:
 
 @dataclass(frozen=True, kw_only=True)
 class ListFiles:
-    """A text file a split, each line an image's name and, after a space, its class's.
+    """One text file per split; each line has an image's name, a space and its class.
 
     Attributes:
         lists: The text file of each split, in the dataset's folder.
         images: Folder of the images, in the dataset's folder.
-        suffix: What the names lack of a file name.
+        suffix: Ending to add to the names.
     """
 
     lists: Mapping[Split, str]
@@ -74,11 +74,11 @@ class Hub:
         revision: Full commit, 40 hexadecimal digits.
         splits: The copy's own name of each split.
         sizes: Number of images of each split there.
-        protocol: ``susx`` where every split holds the published images, else ``hub-official``.
-        image: Column of the images; for webdataset whichever of jpg, png, webp there is.
+        protocol: ``susx`` if every split holds the published images, else ``hub-official``.
+        image: Column of the images; for webdataset the existing one of jpg, png, webp.
         label: Column of the labels.
-        config: The copy's configuration, where it has several.
-        name: Column of the original file names, by which a split file is joined.
+        config: The copy's configuration, if it has several.
+        name: Column of the original file names, used to join a split file.
         files: Patterns of the files to download.
     """
 
@@ -96,18 +96,18 @@ class Hub:
 
 @dataclass(frozen=True)
 class Where:
-    """Where the images of a dataset are looked for.
+    """Where and how to search for the images of a dataset.
 
     Attributes:
         root: Folder of local data, with a folder per dataset.
-        source: ``folder``, ``hub``, ``hf:ORG/NAME[@REVISION]``, or ``auto``: the folder where
-            there is one, else the hub.
-        split_file: Split file in place of the published one.
+        source: ``folder``, ``hub``, ``hf:ORG/NAME[@REVISION]``, or ``auto``: the folder if it
+            exists, else the hub.
+        split_file: Split file instead of the published one.
         skip_bad: Whether images that cannot be decoded are left out; else they are an error.
-        image_column: Column of a table's images; where None, one of the usual names.
+        image_column: Column of a table's images; None for one of the usual names.
         label_column: Column of its labels, likewise.
-        classnames: File of class names, one a line, for data of the user's own.
-        limit: Test images per class that are looked at, the first ones; None for all.
+        classnames: File of class names, one per line, for the user's own data.
+        limit: Use only the first `limit` test images of each class; None for all.
     """
 
     root: Path | None = None
@@ -128,37 +128,37 @@ class DatasetSpec:
         name: Short name, as on the command line, and its folder's under the data root.
         title: Name for people.
         classnames: Canonical class names, in canonical order.
-        sizes: Published number of images of each split there is.
+        sizes: Published number of images of each split.
         template: Prompt of ``single``, with one ``{}`` for the class name (CoOp, Tip-Adapter).
         photo: Prompt of ``photo`` (SuS-X).
         licence: Terms of the images.
-        protocol: Whose split `sizes` are of.
+        protocol: The protocol of `sizes`, such as ``susx``.
         bibtex_key: Citation.
         citation: The BibTeX entry.
-        metric: What the CLIP paper reports: ``accuracy`` or ``mean-per-class``.
-        val_is_test: Whether the published protocol reuses the test set for validation. There is
-            no honest validation then, so no split is called ``val``.
+        metric: The metric of the CLIP paper: ``accuracy`` or ``mean-per-class``.
+        val_is_test: Whether the published protocol reuses the test set for validation. Then no
+            split is called ``val``.
         layout: How the images lie in a local folder.
         folders: Other names of that folder under the data root.
         hub: Copies on the hub, the preferred one first.
         fetch: How to get the data by hand.
-        aliases: Other names of a class: folder names, hub labels, codes; synonyms together, with
-            commas between them, mean the class where one alone means no other.
-        shared: Names that lists of others give to a class although another class is called so.
-        dropped: Classes that copies have and the published protocol has not.
+        aliases: Other names of a class: folder names, hub labels, codes. One alias may be several
+            synonyms separated by commas; a single one counts if it means no other class.
+        shared: Names that other lists give to a class although another class has that name.
+        dropped: Classes of copies that the published protocol leaves out.
         numbered: Whether copies may call the classes 1, 2, ... K.
         views: Augmented views a few-shot support image is averaged over; 1 is the image itself.
-        support: Kind of the support set that is built in the name-only setting where none is asked
-            for; only for what the package has all it takes to build.
-        encoder: Encoder that is used where none is asked for; only for data that one was made for.
-        source: Opens the images where they lie in no layout above; by default they are looked for
-            in a local folder and on the hub.
-        train_of: Dataset whose training images serve, those of the same classes, where it has a
-            local folder; for a test set that has none. Its first alias of a class, a code, is one
-            of ours: the classes of which it is are ours.
-        clean: Dataset with the same classes and easier test images: of a robustness set, so that
-            tables can say how far below it an accuracy is.
-        merged: Whether several classes of a copy may be one of these, each by an alias of it.
+        support: Kind of the default support set of the name-only setting; only if the package can
+            build it by itself.
+        encoder: The default encoder; only for data with an encoder made for it.
+        source: Opens images in no layout above; by default they are searched for in a local
+            folder and on the hub.
+        train_of: For a test set without training images: the dataset that lends those of the
+            same classes, if it has a local folder. The first alias of each of its classes, a
+            code, is an alias of our class.
+        clean: For a robustness set: the dataset with the same classes and easier test images, so
+            that tables can show the difference of accuracies.
+        merged: Whether several classes of a copy may be one class here, each by an alias.
     """
 
     name: str
@@ -191,7 +191,7 @@ class DatasetSpec:
 
 
 def read_classnames(name: str) -> tuple[str, ...]:
-    """Read the canonical class names that come with the package, one a line."""
+    """Read the canonical class names of the package, one per line."""
     return tuple(line.split("\t")[-1] for line in _lines(name))
 
 
@@ -202,7 +202,7 @@ def read_codes(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def read_synsets() -> dict[str, str]:
-    """Read what WordNet calls ImageNet's classes: code to synonyms with commas between them."""
+    """Read WordNet's names of ImageNet's classes: code to synonyms separated by commas."""
     return dict(line.split("\t") for line in _lines("imagenet-synsets"))
 
 

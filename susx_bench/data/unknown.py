@@ -1,4 +1,4 @@
-"""Classes that a method is not told of, and whose test images it is to be unsure about."""
+"""Leave classes out of a dataset but keep their test images, to test uncertainty."""
 
 from __future__ import annotations
 
@@ -17,56 +17,56 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 UNKNOWN: Final = -1
-"""Label of a test image of such a class."""
+"""Label of a test image of a class that was left out."""
 
 
-def renumbered(asked: str, classnames: Sequence[str]) -> list[int]:
-    """For each class its number among the known ones, or `UNKNOWN`.
+def renumbered(unknown_names: str, classnames: Sequence[str]) -> list[int]:
+    """Number of each class among the known ones, or `UNKNOWN`.
 
     Args:
-        asked: Names of the unknown classes, with commas between them.
+        unknown_names: Names of the unknown classes, separated by commas.
         classnames: All classes.
 
     Raises:
         OptionError: If a name is no class, or fewer than two classes are left.
     """
-    names = [name.strip() for name in asked.split(",") if name.strip()]
-    found = [label_of(name, classnames) for name in names]
-    if wrong := [name for name, label in zip(names, found, strict=True) if label is None]:
+    names = [name.strip() for name in unknown_names.split(",") if name.strip()]
+    labels = [label_of(name, classnames) for name in names]
+    if wrong := [name for name, label in zip(names, labels, strict=True) if label is None]:
         raise OptionError(f"--unknown: no class is called {unknown(wrong, classnames)}.")
-    known = [label for label in range(len(classnames)) if label not in found]
+    known = [label for label in range(len(classnames)) if label not in labels]
     if len(known) < 2 or not names:
         raise OptionError(
-            f"--unknown {asked}: {len(known)} of {len(classnames)} classes are known then; at "
-            "least 2 are, and not all."
+            f"--unknown {unknown_names}: {len(known)} of {len(classnames)} classes are known "
+            "then; at least 2 are, and not all."
         )
     return [known.index(label) if label in known else UNKNOWN for label in range(len(classnames))]
 
 
-def open_set(dataset: Dataset, asked: str) -> Dataset:
-    """A dataset without some of its classes, whose test images are there with the label `UNKNOWN`.
+def open_set(dataset: Dataset, unknown_names: str) -> Dataset:
+    """A dataset without some classes; their test images stay, with the label `UNKNOWN`.
 
     Args:
         dataset: The dataset.
-        asked: As of `renumbered`.
+        unknown_names: See `renumbered`.
 
     Raises:
         OptionError: As `renumbered`.
     """
     spec = dataset.spec
-    numbers = renumbered(asked, spec.classnames)
-    known = [name for name, n in zip(spec.classnames, numbers, strict=True) if n != UNKNOWN]
+    numbers = renumbered(unknown_names, spec.classnames)
+    known_names = [name for name, n in zip(spec.classnames, numbers, strict=True) if n != UNKNOWN]
     return Dataset(
-        replace(spec, classnames=tuple(known), sizes={}),
+        replace(spec, classnames=tuple(known_names), sizes={}),
         dataset.where,
-        lambda: _OpenSource(dataset.source, numbers, tuple(known)),
+        lambda: _OpenSource(dataset.source, numbers, tuple(known_names)),
         own=dataset.own,
         unknown=UNKNOWN,
     )
 
 
 class _OpenSource(Source):
-    """A source without some classes; their images are left in the test split alone."""
+    """A source without some classes; their images stay in the test split only."""
 
     def __init__(self, source: Source, numbers: Sequence[int], known: tuple[str, ...]) -> None:
         self.where = source.where

@@ -1,4 +1,4 @@
-"""Class names that a prompt should not repeat as they are: they are told, and never changed."""
+"""Report class names that do not suit a prompt; they are never changed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _KINDS = (
 
 
 def wording_hints(names: Sequence[str]) -> list[str]:
-    """What is odd about class names, one line per kind; empty where nothing is.
+    """Report odd class names, one line per kind; empty if there are none.
 
     Args:
-        names: As the data has them, or as the user gives them.
+        names: Class names of the data or of the user.
     """
     lines = []
     left = list(names)
-    for pattern, what, why in _KINDS:
+    for pattern, kind, why in _KINDS:
         odd = [name for name in left if pattern.fullmatch(name)]
         left = [name for name in left if name not in odd]
         if odd:
-            some = ", ".join(odd[:_SHOWN]) + (", ..." if len(odd) > _SHOWN else "")
+            examples = ", ".join(odd[:_SHOWN]) + (", ..." if len(odd) > _SHOWN else "")
             count = "" if len(odd) == len(names) else f"{len(odd)} of "
             lines.append(
-                f"{count}its {len(names)} classes are called by {what} ({some}), {why}; "
+                f"{count}its {len(names)} classes are called by {kind} ({examples}), {why}; "
                 "give their names with --classnames FILE"
             )
     if spaced := [name for name in names if "_" in name.strip("_")]:

@@ -12,7 +12,7 @@ SPEC = DatasetSpec(
     title="Birdsnap",
     classnames=read_classnames("birdsnap"),
     # Val and test are as SuS-X asserts. Train is derived and may be off by a few: SuS-X takes
-    # floor(0.2 n) and floor(0.3 n) images a class, so the two point to about 39900 images;
+    # floor(0.2 n) and floor(0.3 n) images per class, so the two point to about 39900 images;
     # the public copy of what was left on Flickr has 39860.
     sizes={"train": 20339, "val": 7774, "test": 11747},
     template="a photo of a {}.",

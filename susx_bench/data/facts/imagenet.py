@@ -17,7 +17,7 @@ from susx_bench.data.spec import (
 
 _NAMES = read_classnames("imagenet")
 _SYNSETS = read_synsets()
-# What ImageNet-R calls its classes, and ImageNet-A one of its own.
+# ImageNet-R's names of its classes, and ImageNet-A's of one.
 _OTHERS = {
     code: (name,) for name, (code,) in read_codes("imagenet-r").items() if name not in _NAMES
 } | {"n02280649": ("small white",)}
@@ -26,7 +26,7 @@ ALIASES = {
     name: (code, _SYNSETS[code], *_OTHERS.get(code, ()))
     for name, (code,) in read_codes("imagenet").items()
 }
-"""The WordNet id of each class, what WordNet calls it, and what others do."""
+"""The WordNet id of each class, its WordNet names, and other names."""
 
 # CuPL's, CoOp's and CLIP_benchmark's lists have two "missile" and two "sunglasses".
 SHARED = {"projectile": ("missile",), "sunglass": ("sunglasses",)}
@@ -67,12 +67,12 @@ def classes_alone(spec: DatasetSpec, name: str, title: str) -> DatasetSpec:
     """ImageNet's own test images of some classes: the clean test set of a robustness set.
 
     Args:
-        spec: The robustness set: of each class the WordNet ids, one or several, are aliases.
-        name: What the clean one is called.
-        title: The same for people.
+        spec: The robustness set; the aliases of each class include its WordNet ids.
+        name: Name of the clean set.
+        title: Its name for people.
     """
-    known = {code for code, *_ in ALIASES.values()}
-    codes = known & {alias for own in spec.aliases.values() for alias in own}
+    all_codes = {code for code, *_ in ALIASES.values()}
+    codes = all_codes & {alias for aliases in spec.aliases.values() for alias in aliases}
     return replace(
         SPEC,
         name=name,
@@ -85,7 +85,7 @@ def classes_alone(spec: DatasetSpec, name: str, title: str) -> DatasetSpec:
         fetch=f"Its images are those of imagenet. {SPEC.fetch}",
         aliases=spec.aliases,
         shared={},
-        dropped=tuple(sorted(known - codes)),
+        dropped=tuple(sorted(all_codes - codes)),
         train_of="imagenet",
         merged=len(codes) > len(spec.classnames),
     )
@@ -96,7 +96,7 @@ def corrupted(corruption: str, kind: str) -> DatasetSpec:
 
     Args:
         corruption: The authors' folder, such as ``gaussian_noise``.
-        kind: The authors' archive that it is in: ``noise``, ``blur``, ``weather``, ``digital``.
+        kind: The authors' archive of it: ``noise``, ``blur``, ``weather``, ``digital``.
     """
     name = corruption.replace("_", " ")
     return replace(

@@ -1,4 +1,4 @@
-"""Where the images of a dataset lie, and which of them are in which split."""
+"""Sources of images: the copies of a dataset, which list the images of each split."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def reason(error: BaseException) -> str:
-    """What the error of a library says, in one line that ends with a full stop."""
+    """The message of a library's error, as one line that ends with a full stop."""
     text = textwrap.shorten(str(error), 300, placeholder=" ...") or repr(error)
     return text if text.endswith(".") else f"{text}."
 
@@ -30,7 +30,7 @@ class Sample(NamedTuple):
     """One labelled image.
 
     Attributes:
-        key: What identifies the image in its dataset: a relative path, or a split and a row.
+        key: Identifies the image in its dataset: a relative path, or a split and a row.
         label: Class index in the dataset's canonical order.
     """
 
@@ -39,11 +39,11 @@ class Sample(NamedTuple):
 
 
 class Samples(Sequence[Sample]):
-    """A list of images that takes little memory, however long: all keys are one text.
+    """A list of images that takes little memory: all keys are stored in one text.
 
     Args:
-        text: The keys, UTF-8, one after another.
-        ends: Where each ends in `text`, ``(n,)``.
+        text: The keys, UTF-8, concatenated.
+        ends: The end of each key in `text`, ``(n,)``.
         labels: ``(n,)``.
     """
 
@@ -54,25 +54,25 @@ class Samples(Sequence[Sample]):
 
     @classmethod
     def of(cls, samples: Iterable[tuple[str, int]]) -> Samples:
-        """Take in keys and labels, one after another."""
+        """Collect pairs of keys and labels."""
         text, lengths, labels = bytearray(), array("q"), array("i")
         left = iter(samples)
-        while some := list(islice(left, 10_000)):
-            keys = [key.encode() for key, _ in some]
+        while chunk := list(islice(left, 10_000)):
+            keys = [key.encode() for key, _ in chunk]
             text += b"".join(keys)
             lengths.extend(map(len, keys))
-            labels.extend([label for _, label in some])
+            labels.extend([label for _, label in chunk])
         ends = np.cumsum(np.array(lengths, np.int64))
         return cls(bytes(text), ends, np.array(labels, np.int32))
 
     @classmethod
     def unpacked(cls, arrays: Mapping[str, NDArray[Any]], name: str) -> Samples:
-        """Read what `packed` gave."""
+        """Read the arrays of `packed`."""
         text, ends, labels = (arrays[f"{name}.{part}"] for part in ("text", "ends", "labels"))
         return cls(text.tobytes(), ends, labels)
 
     def packed(self, name: str) -> dict[str, NDArray[Any]]:
-        """Itself as named arrays."""
+        """The list as named arrays."""
         text = np.frombuffer(self.text, np.uint8)
         return {f"{name}.text": text, f"{name}.ends": self.ends, f"{name}.labels": self.labels}
 
@@ -116,7 +116,7 @@ class Samples(Sequence[Sample]):
 
 
 def pairs_of(samples: Sequence[Sample]) -> Iterable[tuple[str, int]]:
-    """Keys and labels of a list of images, in the quickest way."""
+    """Keys and labels of a list of images, in the fastest way."""
     if isinstance(samples, Samples):
         return zip(samples.keys, samples.labels.tolist(), strict=True)
     return samples
@@ -134,12 +134,12 @@ class Source(ABC):
 
     Attributes:
         where: The folder or repository, for messages.
-        protocol: Whose split it holds.
-        sizes: How many images each split must have; empty where nobody published it.
+        protocol: The protocol of its split.
+        sizes: Number of images each split must have; empty if unpublished.
         classnames: Canonical class names.
-        remarks: What whoever uses the copy should know, a line each: what is left out of it, and
-            what its names are taken for. Listing a split may add some.
-        lender: Name of the dataset whose images those of train are; empty where they are its own.
+        remarks: Remarks for users of the copy, one line each, on what is left out and how names
+            were read. Listing a split may add some.
+        lender: Name of the dataset that lends the train images; empty if they are its own.
     """
 
     lender: str = ""
@@ -151,14 +151,14 @@ class Source(ABC):
 
     @abstractmethod
     def splits(self) -> tuple[Split, ...]:
-        """The splits there are."""
+        """The splits of the copy."""
 
     @abstractmethod
     def index(self, split: Split) -> Sequence[Sample]:
         """List the images of a split, in the split's own order.
 
         Raises:
-            DatasetError: If the list cannot be read, or names what is not there.
+            DatasetError: If the list cannot be read, or names a missing image.
         """
 
     @abstractmethod
@@ -170,28 +170,28 @@ class Source(ABC):
         """
 
     def decode(self, content: bytes) -> Image:
-        """Make an RGB image of what `read` gives.
+        """Decode the bytes of `read` into an RGB image.
 
         Raises:
             BadImageError: If it is no image.
         """
-        from susx_bench.data.decode import decode  # lists need neither numpy nor Pillow
+        from susx_bench.data.decode import decode  # Pillow is not needed for lists
 
         return decode(content)
 
     def files(self, samples: Sequence[Sample]) -> list[Hashable]:
-        """What is equal for two images that are one file, by a link of any kind."""
+        """One value per image; equal for two images that are one file, also through links."""
         return [sample.key for sample in samples]
 
     def path(self, sample: Sample) -> Path | None:
-        """The image's own file; None where it lies in a file of several."""
+        """The image's own file; None if it shares a file with others."""
         return None
 
     @property
     def pinned(self) -> bool:
-        """Whether `state` already says what the images hold, as a commit does."""
+        """Whether `state` identifies the content of the images, like a commit."""
         return False
 
     @abstractmethod
     def state(self, samples: Sequence[Sample]) -> Any:
-        """What changes where the content of the images does, without reading them: JSON."""
+        """A JSON value that changes with the content of the images, which are not read."""

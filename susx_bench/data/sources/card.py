@@ -1,7 +1,7 @@
 """A dataset card: the YAML at the head of a README.md, as the Hugging Face hub has it.
 
-It is data from a stranger. What it says of files is a pattern over the files of its own folder, and
-nothing else is ever opened for it.
+It is untrusted data. Its patterns select files of its own folder only; nothing else is ever opened
+for it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from susx_bench.records.text import read_text
 
 CARD = "README.md"
 _LONGEST = 4_000_000  # characters of YAML; the names of 100,000 classes fit
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, without libyaml slow
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # without libyaml the slow loader
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says.
+    """The content of a card.
 
     Attributes:
         configs: The files of each configuration: for each split the patterns of its files; ``""``
-            stands for a split that the names of the files tell.
-        default: The configuration that is meant where none is named, if the card says so.
+            stands for a split that the names of the files determine.
+        default: The default configuration, if the card has one.
         names: Class names of the columns of labels, by configuration and column; ``""`` is the
-            configuration of a card that has one.
+            only configuration of a card.
     """
 
     configs: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -41,15 +41,15 @@ class Card:
     names: Mapping[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def classnames(self, config: str | None, column: str) -> list[str] | None:
-        """Class names of a column's numbers, where the card has them."""
+        """Class names of a column's numbers, if the card has them."""
         return self.names.get((config or "", column), self.names.get(("", column)))
 
 
 def read_card(folder: Path, dataset: str, where: str) -> Card:
-    """Read the card of a folder; one that is not there says nothing.
+    """Read the card of a folder; empty if it has none.
 
     Raises:
-        DatasetError: If it is no YAML, or names a file outside the folder.
+        DatasetError: If it is not YAML, or names a file outside the folder.
     """
     path = folder / CARD
     if not path.is_file():
@@ -62,8 +62,8 @@ def read_card(folder: Path, dataset: str, where: str) -> Card:
             raise ValueError(
                 f"its YAML has {len(head[1]):,} characters, at most {_LONGEST:,} are read"
             )
-        said = yaml.load(head[1], Loader=_LOADER)
-        return _card(said if isinstance(said, dict) else {})
+        content = yaml.load(head[1], Loader=_LOADER)
+        return _card(content if isinstance(content, dict) else {})
     except RecursionError as error:
         raise DatasetError(f"{dataset}: {CARD} of {where} is nested too deep.") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -71,27 +71,27 @@ def read_card(folder: Path, dataset: str, where: str) -> Card:
 
 
 def matching(patterns: Iterable[str], places: Iterable[str]) -> list[str]:
-    """The places that a pattern means: itself, what is in the folder it is, or what it matches.
+    """The files that patterns select: by name, by the name of their folder, or by a match.
 
     Args:
         patterns: Patterns of a card.
-        places: Files, relative to its folder.
+        places: Files, relative to the card's folder.
     """
-    found: dict[str, None] = {}
+    matches: dict[str, None] = {}
     places = list(places)
     for pattern in patterns:
         plain = str(PurePosixPath(pattern))
-        known = re.compile(glob_translate(plain))
-        found |= dict.fromkeys(
-            place for place in places if known.match(place) or place.startswith(f"{plain}/")
+        compiled = re.compile(glob_translate(plain))
+        matches |= dict.fromkeys(
+            place for place in places if compiled.match(place) or place.startswith(f"{plain}/")
         )
-    return list(found)
+    return list(matches)
 
 
-def _card(said: Mapping[str, Any]) -> Card:
+def _card(content: Mapping[str, Any]) -> Card:
     configs: dict[str, Mapping[str, tuple[str, ...]]] = {}
     default = None
-    for config in _objects(said.get("configs")):
+    for config in _objects(content.get("configs")):
         name = str(config.get("config_name", "default"))
         files = config.get("data_files")
         if files is None and isinstance(config.get("data_dir"), str):
@@ -102,21 +102,21 @@ def _card(said: Mapping[str, Any]) -> Card:
         if config.get("default") is True or name == "default":
             default = name
     names: dict[tuple[str, str], list[str]] = {}
-    infos = _objects(said.get("dataset_info"))
+    infos = _objects(content.get("dataset_info"))
     for info in infos:
-        whose = str(info.get("config_name", "")) if len(infos) > 1 else ""
+        section = str(info.get("config_name", "")) if len(infos) > 1 else ""
         for column in _objects(info.get("features")):
             kind = column.get("dtype")
             label = kind.get("class_label") if isinstance(kind, dict) else None
-            if isinstance(label, dict) and (known := _in_order(label.get("names"))):
-                names[whose, str(column.get("name"))] = known
+            if isinstance(label, dict) and (class_names := _in_order(label.get("names"))):
+                names[section, str(column.get("name"))] = class_names
     return Card(configs, default, names)
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list, or of one object that stands for a list of it."""
-    each = value if isinstance(value, list) else [value]
-    return [one for one in each if isinstance(one, dict)]
+    """The objects of a list; a single object counts as a list of one."""
+    items = value if isinstance(value, list) else [value]
+    return [one for one in items if isinstance(one, dict)]
 
 
 def _in_order(names: Any) -> list[str] | None:
@@ -137,13 +137,13 @@ def _patterns(config: str, files: Any) -> dict[str, tuple[str, ...]]:
         by_split.append(
             (one.get("split", ""), one.get("path")) if isinstance(one, dict) else ("", one)
         )
-    found: dict[str, tuple[str, ...]] = {}
+    patterns: dict[str, tuple[str, ...]] = {}
     for split, paths in by_split:
-        each = paths if isinstance(paths, list) else [paths]
-        for pattern in each:
+        listed = paths if isinstance(paths, list) else [paths]
+        for pattern in listed:
             _check_inside(config, pattern)
-        found[str(split)] = (*found.get(str(split), ()), *each)
-    return found
+        patterns[str(split)] = (*patterns.get(str(split), ()), *listed)
+    return patterns
 
 
 def _check_inside(config: str, pattern: object) -> None:
@@ -160,4 +160,4 @@ def _check_inside(config: str, pattern: object) -> None:
             f"configuration {config!r} names {pattern[:100]!r}, which is outside the folder; only "
             "files in the folder are read"
         )
-    glob_translate(pattern)  # a ValueError where it is no pattern
+    glob_translate(pattern)  # raises ValueError if it is no pattern

@@ -1,7 +1,7 @@
-"""Which files of a folder hold its rows, and of which configuration and split each is.
+"""Find the files that hold the rows of a folder, with their configurations and splits.
 
-The files are found here, one by one, inside the folder. Neither a path nor a word of a file among
-them is ever taken for a pattern, an address or a place elsewhere.
+The files are listed one by one inside the folder. No path or text in a file is ever used as a
+pattern, an address or a place elsewhere.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Opened:
         splits: Every split under the copy's own name.
         paths: The files of each.
         config: The configuration, where the copy has some.
-        card: What the copy's card says.
-        remarks: What is left out, a line each.
+        card: The copy's card.
+        remarks: Remarks on files that are left out, one line each.
     """
 
     splits: Mapping[str, Table]
@@ -52,16 +52,16 @@ class Opened:
 
 
 def has_tables(folder: Path) -> bool:
-    """Whether there are Parquet files, webdataset shards or what ``save_to_disk`` wrote."""
+    """Whether a folder has Parquet files, webdataset shards or the output of ``save_to_disk``."""
     return _is_saved(folder) or any(
         place.lower().endswith((".parquet", ".tar")) for place in walk(folder)
     )
 
 
 def walk(folder: Path) -> Iterator[str]:
-    """Paths from a folder of the files in it and below, without hidden ones, in order.
+    """Relative paths of the files in a folder and below, without hidden ones, in order.
 
-    A linked folder is not entered.
+    Linked folders are not entered.
     """
     cut = len(os.fspath(folder))
     for base, folders, files in os.walk(folder):
@@ -76,17 +76,17 @@ def _is_hidden(name: str) -> bool:
 
 
 def inside(folder: Path, place: str) -> Path:
-    """The real path of a file in a folder, or in the files of the hub's cache that it links to.
+    """The real path of a file in a folder or, through a link, in the hub's cache.
 
     Raises:
-        OSError: If it is no file, or a link to somewhere else; the message names it.
+        OSError: If it is no file, or a link to another place; the message names it.
     """
     path, root = (folder / place).resolve(), folder.resolve()
     roots = [root]
     if root.parent.name == "snapshots":  # of the hub's cache: its files are links
         blobs = root.parent.parent / "blobs"
         roots += [blobs] if blobs.resolve() == blobs else []
-    if not any(path.is_relative_to(known) for known in roots):
+    if not any(path.is_relative_to(allowed) for allowed in roots):
         raise OSError(
             f"{folder / place} is a link to {path}, outside the folder; only files in the folder "
             "are read, so copy it there"
@@ -104,24 +104,24 @@ def open_tables(
     Args:
         folder: A folder of Parquet files, of webdataset shards, or that ``save_to_disk`` wrote.
         images: Names that the column of images may have.
-        config: Which of its configurations, where it has several.
+        config: The configuration to open if it has several.
         dataset: Name of the dataset, for messages.
         where: Where the folder came from, for messages.
 
     Raises:
-        DatasetError: If there are none, a file cannot be read, or it is not said which
-            configuration is meant.
+        DatasetError: If the folder has no tables, a file cannot be read, or several configurations
+            may be meant.
     """
     try:
         if _is_saved(folder):
             paths = _saved(folder)
-            return Opened({split: SavedTable(each) for split, each in paths.items()}, paths)
+            return Opened({split: SavedTable(of_split) for split, of_split in paths.items()}, paths)
         places = list(walk(folder))
         parquet = [place for place in places if place.lower().endswith(".parquet")]
         shards = [place for place in places if place.lower().endswith(".tar")]
         schemas = {p: read_footer(inside(folder, p)).schema.to_arrow_schema() for p in parquet}
         used = [place for place in parquet if holds_images(schemas[place], images)]
-        if not used and not shards:  # what else is wrong with a column is told by who reads it
+        if not used and not shards:  # other faults of a column are reported by its reader
             used = [place for place in parquet if set(schemas[place].names) & set(images)]
         if not used and not shards:
             _refuse(folder, schemas, images, dataset, where)
@@ -133,26 +133,29 @@ def open_tables(
         kind = ParquetTable if used else ShardTable
         card = read_card(folder, dataset, where)
         config, files, more = _configured(used or shards, card, config, where)
-        remarks += _missing(place for each in files.values() for place in each)
-        paths = {split: [inside(folder, place) for place in each] for split, each in files.items()}
-        tables = {split: kind(each) for split, each in paths.items()}
+        remarks += _missing(place for of_split in files.values() for place in of_split)
+        paths = {
+            split: [inside(folder, place) for place in of_split]
+            for split, of_split in files.items()
+        }
+        tables = {split: kind(of_split) for split, of_split in paths.items()}
         return Opened(tables, paths, config, card, [*remarks, *more])
     except (OSError, ValueError) as error:
-        told = reason(error)
-        place = "" if where in told else f"{where}: "  # a file's path says it
-        raise DatasetError(f"{dataset}: {place}{told}") from error
+        message = reason(error)
+        place = "" if where in message else f"{where}: "  # it may contain the file's path already
+        raise DatasetError(f"{dataset}: {place}{message}") from error
 
 
 def _missing(places: Iterable[str]) -> list[str]:
-    """A line for each set of numbered files, ``test-00000-of-00003``, that is not all here."""
-    here: dict[tuple[str, int], set[int]] = {}
+    """One line for each incomplete set of numbered files, such as ``test-00000-of-00003``."""
+    numbers: dict[tuple[str, int], set[int]] = {}
     for place in places:
-        if found := re.fullmatch(r"(.*-)(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.\w+", place):
-            here.setdefault((found[1], int(found[3])), set()).add(int(found[2]))
+        if match := re.fullmatch(r"(.*-)(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.\w+", place):
+            numbers.setdefault((match[1], int(match[3])), set()).add(int(match[2]))
     return [
-        f"{len(there)} of the {count} files {name}*-of-{count:05d} are here"
-        for (name, count), there in here.items()
-        if len(there) < count
+        f"{len(present)} of the {count} files {name}*-of-{count:05d} are here"
+        for (name, count), present in numbers.items()
+        if len(present) < count
     ]
 
 
@@ -168,7 +171,7 @@ def of_config(folder: Path, config: str, dataset: str, where: str) -> list[str]:
         _, files, _ = _configured(places, card, config, where)
     except ValueError as error:
         raise DatasetError(f"{dataset}: {where}: {reason(error)}") from error
-    return [place for each in files.values() for place in each]
+    return [place for places in files.values() for place in places]
 
 
 def _refuse(
@@ -179,8 +182,8 @@ def _refuse(
     where: str,
 ) -> None:
     if not schemas:
-        there = folder.iterdir() if folder.is_dir() else ()  # of a hub copy maybe nothing is here
-        linked = [path.name for path in there if path.is_symlink() and path.is_dir()]
+        entries = folder.iterdir() if folder.is_dir() else ()  # of a hub copy maybe nothing is here
+        linked = [path.name for path in entries if path.is_symlink() and path.is_dir()]
         hint = f" It does not enter linked folders ({_some(linked)})." if linked else ""
         raise DatasetError(
             f"{dataset}: {where} has neither Parquet files nor webdataset shards.{hint}"
@@ -200,62 +203,62 @@ def _some(names: Sequence[str]) -> str:
 def _configured(
     places: Sequence[str], card: Card, config: str | None, where: str
 ) -> tuple[str | None, dict[str, list[str]], list[str]]:
-    """The configuration, its files by split, and what to tell of it."""
+    """The configuration, its files by split, and remarks."""
     if not card.configs:
         config, places = _by_folder(places, config, where)
         return config, files_by_split(places, where), nameless(places, where)
-    known = {
+    by_config = {
         name: {split: matching(patterns, places) for split, patterns in splits.items()}
         for name, splits in card.configs.items()
     }
-    known = {name: splits for name, splits in known.items() if any(splits.values())}
-    if not known:
+    by_config = {name: splits for name, splits in by_config.items() if any(splits.values())}
+    if not by_config:
         raise ValueError(f"{CARD} names no file that is there")
     remarks = []
-    if config is None and len(known) > 1 and card.default in known:
+    if config is None and len(by_config) > 1 and card.default in by_config:
         config = card.default
-        remarks.append(f"configuration '{config}' of {_some(list(known))}, as {CARD} says")
-    config = _one_of(list(known), config, where)
-    found: dict[str, list[str]] = {}
-    for split, files in known[config].items():
+        remarks.append(f"configuration '{config}' of {_some(list(by_config))}, as {CARD} says")
+    config = _one_of(list(by_config), config, where)
+    by_split: dict[str, list[str]] = {}
+    for split, files in by_config[config].items():
         if split:
-            found[split] = files
+            by_split[split] = files
         else:
-            found |= files_by_split(files, where)
-    if lacking := [split for split, files in found.items() if not files]:
+            by_split |= files_by_split(files, where)
+    if lacking := [split for split, files in by_split.items() if not files]:
         remarks.append(f"no file of {_some(lacking)}, which {CARD} has")
-    return config, {split: files for split, files in found.items() if files}, remarks
+    return config, {split: files for split, files in by_split.items() if files}, remarks
 
 
 def _by_folder(
     places: Sequence[str], config: str | None, where: str
 ) -> tuple[str | None, Sequence[str]]:
-    """A configuration is a folder whose name means neither a split nor nothing."""
-    known: dict[str, list[str]] = {}
+    """Choose a configuration: a folder with a name that is neither a split nor a filler."""
+    by_folder: dict[str, list[str]] = {}
     for place in places:
         top = PurePosixPath(place).parts[0] if "/" in place else ""
-        own = not top or split_name(top) or is_filler(top)
-        known.setdefault("" if own else top, []).append(place)
-    if config is None and len(known) == 1:
+        is_plain = not top or split_name(top) or is_filler(top)
+        by_folder.setdefault("" if is_plain else top, []).append(place)
+    if config is None and len(by_folder) == 1:
         return None, places
-    names = [name for name in known if name]
-    if config is None and "" in known:
+    config_folders = [name for name in by_folder if name]
+    if config is None and "" in by_folder:
         raise ValueError(
-            f"{where} has rows in folders ({_some(names)}) and beside them ({known[''][0]}); keep "
-            "what belongs together in a folder of its own"
+            f"{where} has rows in folders ({_some(config_folders)}) and beside them "
+            f"({by_folder[''][0]}); keep what belongs together in a folder of its own"
         )
-    return config, known[_one_of(names, config, where)]
+    return config, by_folder[_one_of(config_folders, config, where)]
 
 
-def _one_of(known: Sequence[str], config: str | None, where: str) -> str:
-    if config is None and len(known) == 1:
-        return known[0]
-    if config is not None and config in known:
+def _one_of(configs: Sequence[str], config: str | None, where: str) -> str:
+    if config is None and len(configs) == 1:
+        return configs[0]
+    if config is not None and config in configs:
         return config
-    listed = ", ".join(repr(name) for name in known) or "none"
+    listed = ", ".join(repr(name) for name in configs) or "none"
     if config is None:
         raise ValueError(
-            f"{where} has {len(known)} configurations: {listed}. Name one, as in "
+            f"{where} has {len(configs)} configurations: {listed}. Name one, as in "
             "hf:ORG/NAME:CONFIG; of a folder here, give the folder that holds one"
         )
     raise ValueError(f"{where} has no configuration '{config}'; it has {listed}")
@@ -266,11 +269,11 @@ def _is_saved(folder: Path) -> bool:
 
 
 def _saved(folder: Path) -> dict[str, list[Path]]:
-    """The Arrow files of each split that ``save_to_disk`` wrote; of a single one as train."""
+    """The Arrow files of each split that ``save_to_disk`` wrote; a single split is train."""
     if not (folder / _SPLITS).is_file():
         return {"train": _saved_files(folder, "")}
-    said = read_json(inside(folder, _SPLITS))
-    names = said.get("splits") if isinstance(said, dict) else None
+    content = read_json(inside(folder, _SPLITS))
+    names = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(names, list) or not names:
         raise ValueError(f"{_SPLITS} names no splits")
     return {str(name): _saved_files(folder, f"{_part(name)}/") for name in names}

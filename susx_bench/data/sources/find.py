@@ -22,28 +22,28 @@ def local_folder(spec: DatasetSpec, root: Path | None) -> Path | None:
     """The dataset's folder under the data root, under its own or the field's other names."""
     if root is None:
         return None
-    found = [root / name for name in (spec.name, *spec.folders) if (root / name).is_dir()]
-    fitting = (folder for folder in found if spec.layout and _has(spec.layout, folder))
-    return next(fitting, found[0] if found else None)
+    folders = [root / name for name in (spec.name, *spec.folders) if (root / name).is_dir()]
+    fitting = (folder for folder in folders if spec.layout and _has(spec.layout, folder))
+    return next(fitting, folders[0] if folders else None)
 
 
 def find_source(spec: DatasetSpec, where: Where) -> Source:
-    """Find a dataset's images: in its folder, else on the hub, and what another lends it.
+    """Find a dataset's images: in its folder, else on the hub; add train images of its lender.
 
     Raises:
         DatasetError: If they are in neither; the message says how to get them.
-        OptionError: If there is no such source.
+        OptionError: If the source is unknown.
     """
-    own = _own_source(spec, where)
-    if not spec.train_of or "train" in own.splits():
-        return own
+    source = _own_source(spec, where)
+    if not spec.train_of or "train" in source.splits():
+        return source
     lent = DATASETS.get(spec.train_of)
     folder = local_folder(lent, where.root)
     if folder is None or not isinstance(lent.layout, ClassFolders):
-        return own
+        return source
     if not (folder / lent.layout.splits["train"]).is_dir():
-        return own
-    return LentSource(own, FolderSource(folder, lent, lent.layout), spec, lent)
+        return source
+    return LentSource(source, FolderSource(folder, lent, lent.layout), spec, lent)
 
 
 def _own_source(spec: DatasetSpec, where: Where) -> Source:
@@ -73,17 +73,17 @@ def hub_source(spec: DatasetSpec, hub: Hub, where: Where) -> TableSource:
     """A copy on the hub.
 
     Raises:
-        DatasetError: If it cannot be had or read.
+        DatasetError: If it cannot be downloaded or read.
     """
     copy = hub_copy(hub, spec.name, spec.fetch, where)
     return TableSource(copy, spec, state=pinned(copy), split_file=where.split_file)
 
 
 def hub_copy(hub: Hub, name: str, fetch: str, where: Where) -> TableCopy:
-    """The tables of a copy on the hub, downloaded unless they are here.
+    """The tables of a copy on the hub, downloaded if they are not cached.
 
     Raises:
-        DatasetError: If they cannot be had or read.
+        DatasetError: If they cannot be downloaded or read.
     """
     folder = snapshot(hub, name, fetch)
     config = f":{hub.config}" if hub.config else ""
@@ -91,30 +91,30 @@ def hub_copy(hub: Hub, name: str, fetch: str, where: Where) -> TableCopy:
 
 
 def pinned(copy: TableCopy) -> str:
-    """What pins the content of a copy on the hub: its commit."""
+    """The commit of a copy on the hub, which pins its content."""
     assert copy.hub is not None
     config = f":{copy.hub.config}" if copy.hub.config else ""
     return f"{copy.hub.repo}{config}@{copy.folder.name}"
 
 
 def _hub_copy(spec: DatasetSpec, name: str) -> Hub:
-    """What is known of ``ORG/NAME[:CONFIG][@REVISION]``.
+    """The facts of ``ORG/NAME[:CONFIG][@REVISION]``, as far as they are known.
 
-    Its sizes are known at the commit of the facts and for their configuration only.
+    Sizes are known only for the commit and the configuration in the dataset's facts.
     """
-    asked = copy_named(name)
-    known = next((hub for hub in spec.hub if hub.repo == asked.repo), None)
-    if known is None:
-        return asked
-    revision = asked.revision if "@" in name else known.revision
-    config = asked.config or known.config
-    if (revision, config) == (known.revision, known.config):
-        return known
-    return replace(known, revision=revision, config=config, sizes={}, protocol="hub-official")
+    requested = copy_named(name)
+    published = next((hub for hub in spec.hub if hub.repo == requested.repo), None)
+    if published is None:
+        return requested
+    revision = requested.revision if "@" in name else published.revision
+    config = requested.config or published.config
+    if (revision, config) == (published.revision, published.config):
+        return published
+    return replace(published, revision=revision, config=config, sizes={}, protocol="hub-official")
 
 
 def _folder(spec: DatasetSpec, folder: Path, where: Where) -> Source:
-    """A local folder in the dataset's own layout, or of tables, or of class folders."""
+    """A local folder: in the dataset's own layout, of tables, or of class folders."""
     split_file = where.split_file
     layout = spec.layout or Tables()
     if not _has(layout, folder):
@@ -124,7 +124,7 @@ def _folder(spec: DatasetSpec, folder: Path, where: Where) -> Source:
                 TableCopy(folder, spec.name, where, hub), spec, split_file=split_file
             )
         names = named_splits(path.name for path in class_folders(folder))
-        wanted = {split: found for split, found in names.items() if split in spec.sizes}
+        wanted = {split: folders for split, folders in names.items() if split in spec.sizes}
         if spec.sizes and wanted.keys() == spec.sizes.keys():
             layout = ClassFolders(splits=one_each(wanted, f"{spec.name}: {folder}"))
     if isinstance(layout, Tables) and not split_file:

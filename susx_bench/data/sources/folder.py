@@ -33,9 +33,9 @@ class FolderSource(Source):
     Args:
         folder: The dataset's folder.
         spec: Its facts.
-        layout: How the images lie in it.
-        split_file: A split file in place of the layout's own; its sizes are nobody's.
-        remarks: What is known of the layout, see `Source`.
+        layout: Its layout.
+        split_file: A split file instead of the layout's own; its sizes are not checked.
+        remarks: Remarks on the layout, see `Source`.
 
     Raises:
         DatasetError: If the folder does not exist.
@@ -66,7 +66,7 @@ class FolderSource(Source):
 
     @cached_property
     def _images(self) -> Path:
-        """Folder that the keys start from."""
+        """Folder to which the keys are relative."""
         images = self.folder
         if isinstance(self._layout, SplitFile | ListFiles):
             images = self.folder / self._layout.images
@@ -76,14 +76,14 @@ class FolderSource(Source):
 
     @property
     def _folders(self) -> Mapping[Split, str]:
-        """The folder of each split, where folders say which image is in which."""
+        """The folder of each split, if the layout has one folder per split."""
         if isinstance(self._layout, ClassFolders) and not self._split_file:
             return self._layout.splits
         return {}
 
     @cached_property
     def _listed(self) -> Mapping[Split, Sequence[Sample]]:
-        """The images of each split, where a file says which is in which."""
+        """The images of each split, if the layout has a file that lists them."""
         layout = self._layout
         if self._split_file:
             return read_split_file(self._split_file, self._spec, self.remarks.append)
@@ -102,13 +102,13 @@ class FolderSource(Source):
         return tuple(split for split in SPLITS if split in (self._folders or self._listed))
 
     def index(self, split: Split) -> Sequence[Sample]:
-        if split not in self._samples:  # the others may be millions, or not there
+        if split not in self._samples:  # other splits may be huge or missing
             name = self._folders.get(split)
             self._samples[split] = self._there(split) if name is None else self._found(name)
         return self._samples[split]
 
     def _there(self, split: Split) -> Sequence[Sample]:
-        """The images of a list, every one of which must be there."""
+        """The images of a list, all of which must exist."""
         samples = self._listed[split]
         missing = _missing(self._images, samples)
         if missing:
@@ -140,16 +140,16 @@ class FolderSource(Source):
             lines = read_lines(path)
         except (OSError, ValueError) as error:
             raise DatasetError(f"{self._spec.name}: {path} cannot be read: {error}.") from error
-        found = []
+        rows = []
         for number, line in enumerate(lines, start=1):
             match line.split(maxsplit=1):
                 case [image, name]:
-                    found.append((f"{image}{suffix}", name.strip()))
+                    rows.append((f"{image}{suffix}", name.strip()))
                 case [image]:
                     raise DatasetError(
                         f"{self._spec.name}: {path} has no class after '{image}' in line {number}."
                     )
-        return found
+        return rows
 
     def _found(self, name: str) -> Samples:
         """The images in the class folders of a folder."""
@@ -157,20 +157,20 @@ class FolderSource(Source):
         if not folder.is_dir():
             raise DatasetError(f"{self._spec.name}: {folder} does not exist. {self._spec.fetch}")
         trees = {path: read_tree(path) for path in class_folders(folder)}
-        some = isinstance(self._layout, ClassFolders) and not self._layout.complete
-        if some:
+        incomplete = isinstance(self._layout, ClassFolders) and not self._layout.complete
+        if incomplete:
             trees = {path: tree for path, tree in trees.items() if tree.images}
         names = [path.name for path in trees]
-        labels = match(names, self._spec, str(folder), some=some)
-        known = dict(zip(trees, labels, strict=True))
-        for path, label in known.items():
+        labels = match(names, self._spec, str(folder), some=incomplete)
+        label_of = dict(zip(trees, labels, strict=True))
+        for path, label in label_of.items():
             if label is not None:
                 self._left += trees[path].left
         if self._left:
             self.remarks = [*self._known, f"left out of the class folders: {described(self._left)}"]
         return Samples.of(
             (f"{begin}/{file}", label)
-            for path, label in known.items()
+            for path, label in label_of.items()
             if label is not None
             for begin in (path.relative_to(self._images).as_posix(),)
             for file in trees.pop(path).images
@@ -178,31 +178,35 @@ class FolderSource(Source):
 
 
 def _missing(folder: Path, samples: Sequence[Sample]) -> list[str]:
-    """Keys of the samples that are no files below a folder, in their order."""
+    """Keys of the samples without a file below a folder, in their order."""
     keys = [key for key, _ in pairs_of(samples)]
     folders: dict[str, int] = {}
-    own = [folders.setdefault(key.rpartition("/")[0], len(folders)) for key in keys]
-    order = np.argsort(np.array(own, np.int32), kind="stable")  # one folder is held at a time
-    ends = np.cumsum(np.bincount(own, minlength=len(folders))) if own else np.zeros(0, np.int64)
-    found: list[int] = []
+    folder_of = [folders.setdefault(key.rpartition("/")[0], len(folders)) for key in keys]
+    order = np.argsort(np.array(folder_of, np.int32), kind="stable")  # one folder is held at a time
+    ends = (
+        np.cumsum(np.bincount(folder_of, minlength=len(folders)))
+        if folder_of
+        else np.zeros(0, np.int64)
+    )
+    missing: list[int] = []
     for below, places in zip(folders, np.split(order, ends), strict=False):
         begin = f"{below}/" if below else ""
-        there = {f"{begin}{name}" for name in file_names(folder / below)}
-        found += [i for i in places.tolist() if keys[i] not in there]
-    return [keys[i] for i in sorted(found) if not (folder / keys[i]).is_file()]
+        existing = {f"{begin}{name}" for name in file_names(folder / below)}
+        missing += [i for i in places.tolist() if keys[i] not in existing]
+    return [keys[i] for i in sorted(missing) if not (folder / keys[i]).is_file()]
 
 
 def _file(path: Path) -> Hashable:
-    """What is equal for all links to a file; a link that ends nowhere is itself."""
+    """A value that is equal for all links to a file; the path itself for a broken link."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return path
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _state(path: Path) -> list[int]:
-    """What changes where a file does; a link that ends nowhere, or a file that is gone, is 0."""
+    """A value that changes with a file; 0 for a broken link or a missing file."""
     try:
         stat = path.stat()
     except OSError:
@@ -211,13 +215,13 @@ def _state(path: Path) -> list[int]:
 
 
 class UnsplitSource(FolderSource):
-    """A folder a class and no split: one is made, the same on every machine.
+    """One folder per class and no split: a split is made, the same on every machine.
 
     Args:
         folder: The dataset's folder.
         spec: Its facts.
         classes: Folder of the class folders, in the dataset's folder.
-        remarks: As `FolderSource` takes them.
+        remarks: See `FolderSource`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How the images lie in a folder that nobody described: which folders are splits, which classes."""
+"""Guess the layout of a folder of images: which folders are splits, and which are classes."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ _SHOWN = 5  # names in a message
 
 @dataclass(frozen=True)
 class Guess:
-    """What a folder holds.
+    """The layout of a folder.
 
     Attributes:
-        splits: Folder of each split, from the dataset's folder; empty where there are none.
-        classes: Folder of the class folders, from the dataset's folder, where there are no splits.
+        splits: Folder of each split, relative to the dataset's folder; empty without splits.
+        classes: Without splits: folder of the class folders, relative to the dataset's folder.
         classnames: Names of the class folders, sorted. A split may lack some.
-        remarks: What names were taken for, and what is left out, a line each.
+        remarks: Remarks on how names were read and what is left out, one line each.
     """
 
     splits: dict[Split, str]
@@ -63,17 +63,16 @@ class Guess:
 def guess(folder: Path) -> Guess | None:
     """Find the splits and the classes of a folder of images.
 
-    A folder is a split where its name says so and another split has folders of the same names, or
-    no other folder stands beside it. Folders that stand beside splits are left out. A folder that
-    stands alone and whose name says nothing (``data``, or the name of the folder above) is gone
-    through.
+    A folder is a split if its name means one and another split has folders of the same names, or if
+    it has no other folder beside it. Other folders beside splits are left out. A single folder with
+    a filler as name (``data``, or the name of the folder above) is entered.
 
     Returns:
-        The layout, or None where no folder in it has an image.
+        The layout, or None if no folder in it has an image.
 
     Raises:
-        DatasetError: If it cannot be told which folders are splits and which are classes, there
-            are fewer than two classes, or none of the files of a class is of a known format.
+        DatasetError: If splits and classes cannot be distinguished, there are fewer than two
+            classes, or a class has no file of a known format.
     """
     where = f"--dataset {folder}"
     top = _Folder(folder, folder)
@@ -98,18 +97,19 @@ def guess(folder: Path) -> Guess | None:
     top.refuse_unread()
     _check_classes(top.inside, folder, where)
     remarks += _nested([top])
-    names_ = [each.name for each in top.inside]
+    names_ = [class_folder.name for class_folder in top.inside]
     return Guess({}, top.path.relative_to(folder).as_posix(), names_, remarks)
 
 
 def _split(folder: Path, splits: dict[Split, _Folder], remarks: list[str], where: str) -> Guess:
-    """The layout of a folder with splits, of which there is a test split at least."""
+    """The layout of a folder with splits, including a test split."""
     order: tuple[Split, ...] = ("test", "train", "val")
     boxes = {split: splits[split].through for split in order if split in splits}
     for box in boxes.values():
         box.refuse_unread()
     classnames, lines = unite(
-        {split: [each.name for each in box.inside] for split, box in boxes.items()}, where
+        {split: [class_folder.name for class_folder in box.inside] for split, box in boxes.items()},
+        where,
     )
     if len(classnames) < 2:
         raise _too_few(len(classnames), folder, where)
@@ -121,15 +121,20 @@ def _split(folder: Path, splits: dict[Split, _Folder], remarks: list[str], where
 
 
 def _nested(boxes: Iterable[_Folder]) -> list[str]:
-    """A line that tells of class folders with folders in them, where there are some."""
-    names = dict.fromkeys(f"'{each.name}'" for box in boxes for each in box.inside if each.nests)
+    """A remark on class folders that contain folders, if there are any."""
+    names = dict.fromkeys(
+        f"'{class_folder.name}'"
+        for box in boxes
+        for class_folder in box.inside
+        if class_folder.nests
+    )
     if not names:
         return []
     return [f"folders inside a class folder are of its class: those in {_some(list(names))}"]
 
 
 class _Folder:
-    """A folder, and the folders with images that are in it."""
+    """A folder, and the folders with images in it."""
 
     def __init__(self, path: Path, root: Path) -> None:
         self.path = path
@@ -142,18 +147,18 @@ class _Folder:
         """Folders with images, folders without, and links that lead to a folder above."""
         above = self._above
         full, without, loops = [], [], []
-        known: dict[tuple[int, int], Path] = {}
+        path_of: dict[tuple[int, int], Path] = {}
         for path in class_folders(self.path):
-            if (own := identity(path)) in above:
+            if (key := identity(path)) in above:
                 loops.append(self._from_root(path))
             elif next(image_files(path), None) is None:
                 without.append((path, read_tree(path)))
-            elif own in known:
+            elif key in path_of:
                 raise DatasetError(
-                    f"{known[own]} and {path} are one folder, by a link. Take one of them out."
+                    f"{path_of[key]} and {path} are one folder, by a link. Take one of them out."
                 )
             else:
-                known[own] = path
+                path_of[key] = path
                 full.append(_Folder(path, self._root))
         return full, without, loops
 
@@ -182,7 +187,7 @@ class _Folder:
             return self
         only = self.inside[0]
         if self.path == self._root and only.hint and not _share(only.inside):
-            return self  # the only split there is, whatever the folder above it is called
+            return self  # the only split, whatever the name of the folder above
         same = squash(only.name) == squash(self.name) or (
             self.hint is not None and only.hint is not None and only.hint.split == self.hint.split
         )
@@ -192,11 +197,13 @@ class _Folder:
 
     @property
     def boxes(self) -> set[str]:
-        """Names of the classes, if it is a split, in one spelling."""
-        return {squash(each.name) or each.name for each in self.through.inside}
+        """Names of the classes if it is a split, in a normalised spelling."""
+        return {
+            squash(class_folder.name) or class_folder.name for class_folder in self.through.inside
+        }
 
     def refuse_unread(self) -> None:
-        """Refuse a class of which every image is of a format that is not read."""
+        """Refuse a class with images of unsupported formats only."""
         for path, tree in self._looked[1]:
             if tree.unread:
                 raise DatasetError(
@@ -205,10 +212,10 @@ class _Folder:
                 )
 
     def left_out(self, kept: Sequence[str]) -> list[str]:
-        """What lies in it and is left out, a line for folders and images and one for lists.
+        """Remarks on content that is left out: one line for folders and images, one for lists.
 
         Args:
-            kept: Names of classes that another split has: an empty folder of one is not left out.
+            kept: Classes of another split: an empty folder of one is not reported.
         """
         _, without, loops = self._looked
         gone = [
@@ -229,42 +236,42 @@ class _Folder:
         if stray := loose_images(self.path):
             parts.append(f"images directly in {self.path}, in no class folder: {stray:,}")
         if left := litter(self.path):
-            here = "" if self.path == self._root else f" in {self._from_root(self.path)}"
-            parts.append(f"{described(left)}{here}")
-        told = [f"left out: {'; '.join(parts)}"] if parts else []
-        return told + lists_in(self.path) + holders_in(self.path)
+            suffix = "" if self.path == self._root else f" in {self._from_root(self.path)}"
+            parts.append(f"{described(left)}{suffix}")
+        lines = [f"left out: {'; '.join(parts)}"] if parts else []
+        return lines + lists_in(self.path) + holders_in(self.path)
 
 
 def _splits(tops: Sequence[_Folder], above: str, where: str) -> dict[Split, _Folder]:
-    """The folder of each split, or none; where there is no test split, val is it.
+    """The folder of each split, or none; val is the test split if there is no other.
 
     Args:
         tops: The folders.
-        above: Name of the folder that they are in, which a split may repeat: ``cars/cars_test``.
+        above: Name of the folder above, which a split may repeat: ``cars/cars_test``.
         where: The dataset, for messages.
     """
     hinted = [top for top in tops if top.hint]
     boxes = [top for top in hinted if top.inside]
     if _share(boxes):
-        found = _chosen(boxes, tops, where)
+        chosen = _chosen(boxes, tops, where)
     elif len(tops) == 1 and boxes and _is_plain(boxes[0], above):
         assert boxes[0].hint
-        found = {boxes[0].hint.split: boxes[0]}
+        chosen = {boxes[0].hint.split: boxes[0]}
     else:
         _refuse_looks(tops, where)
         return {}
-    return with_test(found)
+    return with_test(chosen)
 
 
 def _is_plain(box: _Folder, above: str) -> bool:
-    """Whether a folder that stands alone means a split, and no class as ``test tube`` may."""
+    """Whether a single folder means a split, and not a class such as ``test tube``."""
     inner = box.through
     plain = inner.hint is not None and not _rest(inner)
     return plain or set(_rest(box)) <= set(words(above))
 
 
 def _share(tops: Sequence[_Folder]) -> bool:
-    """Whether some have names of different splits, and a class in common."""
+    """Whether some folders have names of different splits and a class in common."""
     return any(
         one.hint and other.hint and one.hint.split != other.hint.split and one.boxes & other.boxes
         for one in tops
@@ -273,7 +280,7 @@ def _share(tops: Sequence[_Folder]) -> bool:
 
 
 def _chosen(boxes: Sequence[_Folder], tops: Sequence[_Folder], where: str) -> dict[Split, _Folder]:
-    """The folder of each split, of folders whose names and folders say that they are splits."""
+    """The folder of each split, from folders that are splits by their names and content."""
     rests = {_rest(box) for box in boxes}
     classes = set().union(*(box.boxes for box in boxes))
     alike = [top for top in tops if not top.hint and top.boxes & classes]
@@ -281,18 +288,18 @@ def _chosen(boxes: Sequence[_Folder], tops: Sequence[_Folder], where: str) -> di
     if not sure and (alike or () not in rests):
         raise _unclear(boxes, where)
     named = {box.name: box for box in boxes}
-    found = one_each(named_splits(named), where)
-    return {split: named[name] for split, name in found.items()}
+    chosen = one_each(named_splits(named), where)
+    return {split: named[name] for split, name in chosen.items()}
 
 
 def _rest(top: _Folder) -> tuple[str, ...]:
-    """The words beside a split's; those of ``trainval`` are none."""
+    """The words beside the name of a split; none for ``trainval``."""
     assert top.hint
     return () if top.hint.rest == ("val",) else top.hint.rest
 
 
 def _refuse_looks(tops: Sequence[_Folder], where: str) -> None:
-    """Refuse folders that look like splits and are laid out otherwise."""
+    """Refuse folders with names of splits and another layout."""
     hinted = [top for top in tops if top.hint]
     others = [top for top in tops if not top.hint]
     splits_of: dict[tuple[str, ...], set[Split]] = {}
@@ -341,24 +348,24 @@ def _a_split(names: Sequence[object]) -> str:
 
 
 def _check_classes(classes: Sequence[_Folder], folder: Path, where: str) -> None:
-    """Refuse class folders that are none.
+    """Check that folders are class folders.
 
     Raises:
-        DatasetError: If there are fewer than two, or one holds splits or classes itself.
+        DatasetError: If there are fewer than two, or one contains splits or classes.
     """
     if len(classes) < 2:
         raise _too_few(len(classes), folder, where, *classes)
-    for each in classes:
-        splits = {inner.hint.split for inner in each.inside if inner.hint and not inner.hint.rest}
-        if len(splits) > 1 or (is_filler(each.name) and len(each.inside) > 1):
-            inner = _some([f"'{folder.name}'" for folder in each.inside])
+    for box in classes:
+        splits = {inner.hint.split for inner in box.inside if inner.hint and not inner.hint.rest}
+        if len(splits) > 1 or (is_filler(box.name) and len(box.inside) > 1):
+            inner = _some([f"'{folder.name}'" for folder in box.inside])
             raise DatasetError(
-                f"{where}: is '{each.name}' a class? It has the folders {inner}. Give --dataset "
-                f"{as_option(each.path)} if they are the splits or the classes. {advice(folder)}"
+                f"{where}: is '{box.name}' a class? It has the folders {inner}. Give --dataset "
+                f"{as_option(box.path)} if they are the splits or the classes. {advice(folder)}"
             )
-    common = set.intersection(*(each.boxes for each in classes))
+    common = set.intersection(*(box.boxes for box in classes))
     if len(common) > 1:
-        named = _some([f"'{each.name}'" for each in classes])
+        named = _some([f"'{box.name}'" for box in classes])
         raise DatasetError(
             f"{where}: are {named} splits or classes? All of them have the folders "
             f"{_some(sorted(common))}. {advice(folder)}"

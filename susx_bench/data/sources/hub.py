@@ -1,4 +1,4 @@
-"""Copies on the Hugging Face hub: a pinned commit becomes a local folder, and only when asked."""
+"""Copies on the Hugging Face hub: download a pinned commit into a local folder, on demand."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NAMED = re.compile(
 
 
 def copy_named(name: str) -> Hub:
-    """The copy that ``ORG/NAME[:CONFIG][@REVISION]`` names, of which no facts are known.
+    """The copy that ``ORG/NAME[:CONFIG][@REVISION]`` names, without facts.
 
     Raises:
-        DatasetError: If it is no such name.
+        DatasetError: If the name has another form.
     """
     named = _NAMED.fullmatch(name)
     if named is None:
@@ -44,17 +44,17 @@ def snapshot(hub: Hub, dataset: str, fetch: str) -> Path:
     """Download a copy at its revision, or find it in the hub's cache.
 
     Args:
-        hub: The copy. A branch is asked for its commit; without a connection it is the commit
-            that it was when it was last asked.
+        hub: The copy. A branch is resolved to its commit; without a connection, to its last known
+            commit.
         dataset: Name of the dataset, for messages.
         fetch: How to get it by hand, for messages.
 
     Returns:
-        The folder with the copy's files, all of them; its name is the commit.
+        The folder with all the copy's files; its name is the commit.
 
     Raises:
-        DatasetError: If the repository, the commit or the licence's consent is missing, or it
-            is neither cached nor to be had.
+        DatasetError: If the repository or the commit does not exist, the licence was not accepted,
+            or the copy is not cached and cannot be downloaded.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
@@ -65,7 +65,7 @@ def snapshot(hub: Hub, dataset: str, fetch: str) -> Path:
     )
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    what = f"{hub.repo}@{hub.revision[:12]}"
+    copy = f"{hub.repo}@{hub.revision[:12]}"
     by_hand = f", or get the data by hand: {fetch}" if fetch else "."
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every retry
     if not sys.stderr.isatty():
@@ -86,17 +86,17 @@ def snapshot(hub: Hub, dataset: str, fetch: str) -> Path:
         ) from error
     except LocalEntryNotFoundError as error:
         if full := unwritable_cache(error):
-            raise DatasetError(f"{dataset}: {what}: {full}") from error
+            raise DatasetError(f"{dataset}: {copy}: {full}") from error
         why = why_offline() or f"{constants.ENDPOINT} cannot be reached"
         raise DatasetError(
-            f"{dataset}: {what} is not in the hub's cache, or not all of it, and {why}. Run once "
+            f"{dataset}: {copy} is not in the hub's cache, or not all of it, and {why}. Run once "
             f"with a connection{by_hand}"
         ) from error
-    except Exception as error:  # whatever the client and its transport raise
+    except Exception as error:  # any error of the client and its transport
         if full := unwritable_cache(error):
-            raise DatasetError(f"{dataset}: {what}: {full}") from error
+            raise DatasetError(f"{dataset}: {copy}: {full}") from error
         raise DatasetError(
-            f"{dataset}: downloading {what} failed: {reason(error)} What was downloaded is kept; "
+            f"{dataset}: downloading {copy} failed: {reason(error)} What was downloaded is kept; "
             "run again to go on."
         ) from error
     return Path(folder)

@@ -1,4 +1,4 @@
-"""Columns of labels: which may be meant, and what in them is no label."""
+"""Columns of labels: report alternatives to the chosen one, and values that are no labels."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ _WORD = re.compile(
     r"(?:e?s|ies)?(?:[^a-z].*)?",
     re.IGNORECASE,
 )
-"""What a column of labels is called: ``fine_label``, ``species``, ``label-coarse``."""
+"""Usual names of a column of labels: ``fine_label``, ``species``, ``label-coarse``."""
 
 
 _NONE = re.compile(r"NaN|nan|null|NULL|None|<NA>|#?N/A|n/a|\[.*\]|\{.*\}", re.DOTALL)
-"""A missing label, or several, where a program has written them as text."""
+"""A missing label, or several labels, that a program wrote as text."""
 
 
 def no_label(labels: Iterable[str]) -> str:
-    """The first of some texts that is a missing label or a list of several; empty where none is."""
+    """The first text that is a missing label or a list of several; empty if none is."""
     return next((label for label in labels if _NONE.fullmatch(label)), "")
 
 
 def joined(labels: Collection[str], where: str) -> list[str]:
-    """A line where texts look like several labels in one, as ``cat|dog``.
+    """A remark on texts that look like several labels in one, as ``cat|dog``, if there are any.
 
-    They do where they have a mark between parts, and each part is in two of them or more.
+    These have a mark between parts, and each part occurs in at least two of them.
 
     Args:
-        labels: All labels, each once.
+        labels: Distinct labels.
         where: The table, for messages.
     """
     for mark in "|;,":
-        parts = {each: [one.strip() for one in each.split(mark)] for each in labels}
-        several = [each for each, pieces in parts.items() if len(pieces) > 1 and all(pieces)]
+        parts = {label: [part.strip() for part in label.split(mark)] for label in labels}
+        several = [label for label, pieces in parts.items() if len(pieces) > 1 and all(pieces)]
         count = Counter(piece for pieces in parts.values() for piece in set(pieces))
-        if len(several) > 1 and all(count[piece] > 1 for each in several for piece in parts[each]):
+        if len(several) > 1 and all(
+            count[piece] > 1 for label in several for piece in parts[label]
+        ):
             return [
                 f"{len(several)} labels of {where} look like several in one, such as "
                 f"'{min(several)}': each is a class of its own here, and every image has one class"
@@ -50,15 +52,15 @@ def other_labels(
     columns: Sequence[str],
     values: Callable[[str], Sequence[Hashable]],
 ) -> list[str]:
-    """A line for each column that groups the images otherwise than the one that is taken.
+    """One line for each column that groups the images differently from the chosen one.
 
-    One that calls the same classes something else, such as ``label_name``, is none of them.
+    A column with other names for the same classes, such as ``label_name``, is not reported.
 
     Args:
         taken: The column that the labels are read from.
-        own: What the rows have in it.
+        own: Its values.
         columns: The other columns of the table.
-        values: What the rows have in one of these; raises `ValueError` where it is no label.
+        values: Returns the values of such a column; raises `ValueError` if they are no labels.
     """
     lines = []
     for name in columns:

@@ -22,12 +22,12 @@ class LentSource(Source):
     Args:
         own: Holds the test images.
         lender: Holds the training images.
-        spec: The facts of the test set. Each of its classes is one of the lender's or several, of
-            which the lender's first alias, a code, is an alias.
+        spec: The facts of the test set. Each of its classes is one or several of the lender's: it
+            has the first alias of these, a code, as an alias.
         lent: The facts of the lender.
 
     Raises:
-        DatasetError: If a class of the test set is none of the lender's.
+        DatasetError: If a class of the test set is no class of the lender.
     """
 
     def __init__(self, own: Source, lender: Source, spec: DatasetSpec, lent: DatasetSpec) -> None:
@@ -64,24 +64,24 @@ class LentSource(Source):
         )
 
     def _of(self, sample: Sample) -> tuple[Source, Sample]:
-        """Whose image it is, and what it is called there."""
+        """The source of an image, and its sample in that source."""
         if sample.key.startswith(self._prefix):
             return self._lender, sample._replace(key=sample.key.removeprefix(self._prefix))
         return self._own, sample
 
     def read(self, sample: Sample) -> bytes:
-        source, there = self._of(sample)
-        return source.read(there)
+        source, inner = self._of(sample)
+        return source.read(inner)
 
     def decode(self, content: bytes) -> Image:
         return self._own.decode(content)
 
     def files(self, samples: Sequence[Sample]) -> list[Hashable]:
-        return [(id(source), source.files([there])[0]) for source, there in map(self._of, samples)]
+        return [(id(source), source.files([inner])[0]) for source, inner in map(self._of, samples)]
 
     def path(self, sample: Sample) -> Path | None:
-        source, there = self._of(sample)
-        return source.path(there)
+        source, inner = self._of(sample)
+        return source.path(inner)
 
     @property
     def pinned(self) -> bool:
@@ -89,8 +89,8 @@ class LentSource(Source):
 
     def state(self, samples: Sequence[Sample]) -> Any:
         parts: dict[str, list[Sample]] = {"own": [], "lender": []}
-        for source, there in map(self._of, samples):
-            parts["own" if source is self._own else "lender"].append(there)
+        for source, inner in map(self._of, samples):
+            parts["own" if source is self._own else "lender"].append(inner)
         lent = {"lender": self._lender.state(parts["lender"])} if parts["lender"] else {}
-        # Of test images alone it is what it was without a lender.
+        # For test images alone, it equals the state without a lender.
         return [self._own.state(parts["own"]), lent] if lent else self._own.state(parts["own"])

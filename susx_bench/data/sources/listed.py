@@ -1,4 +1,4 @@
-"""A table of file names and labels: CSV, TSV or JSON lines, a row per image."""
+"""A table of file names and labels: CSV, TSV or JSON lines, one row per image."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _NO_NAME = re.compile(
     r"-\d+|[-+]?(\d+\.\d*|\.\d+|\d+)(e[-+]?\d+)?|\[.*\]|\{.*\}|true|false|null|none|nan",
     re.IGNORECASE,
 )
-"""What a missing label, a fraction, or several labels look like as text. Whole numbers, which the
-pattern takes too, are names."""
+"""Matches a missing label, a fraction, or several labels as text. Whole numbers, which it matches
+too, are names."""
 
 _HIDDEN = frozenset({"-1", ""})
-"""Labels of images whose labels nobody gives away."""
+"""Labels of images with secret labels."""
 
 
 class ListedRow(NamedTuple):
-    """An image: its file, from the folder of the table, its class, and its split.
+    """An image: its file, relative to the folder of the table, its class, and its split.
 
-    The split is None where the table is to be divided.
+    The split is None if the table has to be divided.
     """
 
     file: str
@@ -51,7 +51,7 @@ class ListedRow(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """What a table lists: a row per image that is used, and what to tell of it, a line each."""
+    """The content of a table: a row per image that is used, and remarks, one line each."""
 
     rows: list[ListedRow]
     remarks: list[str]
@@ -65,7 +65,7 @@ def read_listed(path: Path, where: Where) -> Listed:
 
     Args:
         path: The table.
-        where: Which columns hold what, where they have no usual name.
+        where: The user's names of the columns, if they are unusual.
 
     Raises:
         DatasetError: If it cannot be read, lacks a column, or a row lacks a value.
@@ -87,17 +87,17 @@ def read_listed(path: Path, where: Where) -> Listed:
     )
     theirs = theirs or [""] * len(rows)
     names = list(dict.fromkeys(theirs))
-    found = guess_splits(names, f"--dataset {path}") if column else {}
-    divided = "test" not in found
+    splits = guess_splits(names, f"--dataset {path}") if column else {}
+    divided = "test" not in splits
     if divided:
-        remarks += [division(found.get("train", "")), *own_name(path)]
+        remarks += [division(splits.get("train", "")), *own_name(path)]
     else:
-        remarks += split_remarks(names, found)
+        remarks += split_remarks(names, splits)
     written = _by_split(theirs, [row.get(label) for _, row in rows])
-    found, told = with_labels(found, lambda split: written[split] <= _HIDDEN)
-    remarks += told
-    used = {name: split for split, name in found.items()} or {"": "train"}
-    kept = [(each, split) for each, split in zip(rows, theirs, strict=True) if split in used]
+    splits, notes = with_labels(splits, lambda split: written[split] <= _HIDDEN)
+    remarks += notes
+    used = {name: split for split, name in splits.items()} or {"": "train"}
+    kept = [(row, split) for row, split in zip(rows, theirs, strict=True) if split in used]
     _check_labels(path, kept, label, written)
     if not where.label_column:
         used_rows = [row for row, _ in kept]
@@ -120,10 +120,10 @@ def _values(rows: Rows, column: str) -> list[str | None]:
 
 
 def _labels(rows: Rows, column: str) -> list[str | None]:
-    """The same of a column of labels.
+    """The labels in a column.
 
     Raises:
-        ValueError: If it holds several for one image, or fractions.
+        ValueError: If it holds several labels for one image, or fractions.
     """
     if not all(isinstance(row.get(column), str | int | None) for _, row in rows):
         raise ValueError("it holds what is no label")
@@ -180,29 +180,29 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _column(
-    path: Path, columns: Sequence[str], asked: str | None, usual: Sequence[str], option: str
+    path: Path, columns: Sequence[str], column: str | None, usual: Sequence[str], option: str
 ) -> str:
-    """The column that is asked for, or one of a usual name."""
-    if asked is not None:
-        if asked in columns:
-            return asked
-        raise DatasetError(f"--dataset {path}: no column '{asked}'. It has {', '.join(columns)}.")
-    found = [name for name in columns if name.strip().casefold() in usual]
-    if len(found) != 1:
-        has = "several" if found else "none"
+    """The column that the user names, or the one with a usual name."""
+    if column is not None:
+        if column in columns:
+            return column
+        raise DatasetError(f"--dataset {path}: no column '{column}'. It has {', '.join(columns)}.")
+    matches = [name for name in columns if name.strip().casefold() in usual]
+    if len(matches) != 1:
+        has = "several" if matches else "none"
         raise DatasetError(
             f"--dataset {path}: of its columns {', '.join(columns)} {has} of {', '.join(usual)} "
             f"may be meant. Say which with {option} NAME."
         )
-    return found[0]
+    return matches[0]
 
 
 def _by_split(splits: Sequence[str], values: Sequence[Any]) -> dict[str, set[str]]:
-    """What the rows of each split have in a column."""
-    found: dict[str, set[str]] = defaultdict(set)
+    """The distinct values of a column in each split."""
+    written: dict[str, set[str]] = defaultdict(set)
     for split, value in zip(splits, values, strict=True):
-        found[split].add((_written(value) or "").strip())
-    return found
+        written[split].add((_written(value) or "").strip())
+    return written
 
 
 def _check_labels(
@@ -217,7 +217,7 @@ def _check_labels(
         path: The table.
         rows: Its rows with the split of each.
         column: The column of labels.
-        written: What the rows of each split have in it.
+        written: Its distinct values in each split.
     """
     kinds: dict[str, set[bool]] = defaultdict(set)
     number = next((line for (line, row), _ in rows if isinstance(row.get(column), int)), 0)
@@ -236,8 +236,8 @@ def _check_labels(
                 f"or a whole number from 0.{hidden if written[split] <= _HIDDEN else ''}"
             )
         kinds[split].add(whole)
-    numbers = [name for name, found in kinds.items() if found == {True}]
-    names = [name for name, found in kinds.items() if found == {False}]
+    numbers = [name for name, is_whole in kinds.items() if is_whole == {True}]
+    names = [name for name, is_whole in kinds.items() if is_whole == {False}]
     if numbers and names:
         raise DatasetError(
             f"--dataset {path}: '{numbers[0]}' has numbers as {column} and '{names[0]}' has names. "
@@ -264,7 +264,7 @@ class ListedSource(FolderSource):
     Args:
         path: The table.
         spec: The dataset's facts.
-        listed: What it lists.
+        listed: Its content.
     """
 
     def __init__(self, path: Path, spec: DatasetSpec, listed: Listed) -> None:

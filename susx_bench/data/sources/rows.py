@@ -1,7 +1,7 @@
 """Rows of images: Parquet files and Arrow files that ``save_to_disk`` wrote.
 
-They are read where they lie, a row when it is asked for. A row that names a file or an address in
-place of an image holds no image.
+They are read in place, each row on demand. A row with a file name or an address instead of an image
+holds no image.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _BLOCK = 512  # bytes; a tar is made of such
 
 
 class Table(ABC):
-    """Images and what is known of each, a row an image.
+    """Images with further columns, one row per image.
 
     Attributes:
-        columns: Names of what is known.
+        columns: Names of the columns.
     """
 
     columns: tuple[str, ...]
@@ -38,7 +38,7 @@ class Table(ABC):
 
     @abstractmethod
     def image(self, column: str, row: int) -> bytes | None:
-        """An image's file; None where the row has none.
+        """An image's file; None if the row has none.
 
         Raises:
             OSError: If it cannot be read.
@@ -46,35 +46,35 @@ class Table(ABC):
 
     @abstractmethod
     def labels(self, column: str) -> list[int | str | None]:
-        """Whole numbers or names, one for each row; None where a row has none.
+        """Whole numbers or names, one per row; None for a row without one.
 
         Raises:
-            ValueError: If the column holds anything else; the message says what.
+            ValueError: If the column holds anything else; the message names it.
         """
 
     @abstractmethod
     def texts(self, column: str) -> list[str | None]:
-        """Texts, one for each row: of a column of images the files' own names."""
+        """Texts, one per row; for a column of images the original file names."""
 
     def names(self, column: str) -> list[str] | None:
-        """Class names of a column's numbers, where the files have them."""
+        """Class names of a column's numbers, if the files have them."""
         return None
 
     def image_fault(self, column: str) -> str:
-        """Why a column holds no images, in words that follow "it holds"; empty where it does."""
+        """The reason why a column holds no images, worded to follow "it holds"; else empty."""
         return ""
 
     @abstractmethod
     def split_columns(self) -> list[str]:
-        """Columns that may say the split of each row, whatever they are called."""
+        """Columns that may hold the split of each row, under any name."""
 
 
 class ArrowTable(Table, ABC):
-    """Rows in files of Arrow's types, in chunks that are read whole.
+    """Rows in files of Arrow's types, read in whole chunks.
 
     Args:
         schemas: Columns of each file.
-        chunks: Number of the file, number in the file, and rows of each chunk.
+        chunks: For each chunk the number of its file, its number in the file, and its rows.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ArrowTable(Table, ABC):
         """
 
     def _types(self, column: str) -> list[pa.DataType]:
-        """Types of a column in the files, each once.
+        """Distinct types of a column in the files.
 
         Raises:
             ValueError: If a file has no such column, or two.
@@ -130,25 +130,25 @@ class ArrowTable(Table, ABC):
         return [None if value is None else str(value) for value in self._values(column)]
 
     def _values(self, column: str, only: str = "") -> list[Any]:
-        found = []
+        values = []
         for chunk in range(len(self._chunks)):
             cells = self._cells(chunk, column)
             for part in cells.chunks:
-                if only:  # of images, without the bytes that stand beside it
+                if only:  # of images, without their bytes
                     part = pa.StructArray.from_arrays(
                         [part.field(only)], [only], mask=part.is_null()
                     )
-                found += part.to_pylist()
-        return found
+                values += part.to_pylist()
+        return values
 
     def names(self, column: str) -> list[str] | None:
-        found = None
+        names = None
         for schema in self._schemas:
-            names = _declared(schema, column)
-            if found is not None and names != found:
+            declared = _declared(schema, column)
+            if names is not None and declared != names:
                 raise ValueError("its files name the classes differently")
-            found = names
-        return found
+            names = declared
+        return names
 
     def split_columns(self) -> list[str]:
         plain = ("integer", "boolean", *_TEXTS)
@@ -169,22 +169,22 @@ class ArrowTable(Table, ABC):
 
 
 def image_column(schema: pa.Schema, names: Iterable[str]) -> str | None:
-    """The column that holds images: the first of these names, else the one that is made for them.
+    """The column that holds images: the first of `names` that does, else the only image struct.
 
-    An image's column as ``datasets`` makes it has ``bytes`` and ``path``.
+    ``datasets`` writes image columns as structs of ``bytes`` and ``path``.
     """
-    if found := next((name for name in names if holds_images(schema, [name])), None):
-        return found
-    made = [
+    if usual := next((name for name in names if holds_images(schema, [name])), None):
+        return usual
+    structs = [
         field.name
         for field in schema
         if pa.types.is_struct(field.type) and holds_images(schema, [field.name])
     ]
-    return made[0] if len(made) == 1 else None
+    return structs[0] if len(structs) == 1 else None
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type of the values: of categories, that of their names."""
+    """The type of the values; for categories the type of their names."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
@@ -198,7 +198,7 @@ _BYTES = ("binary", "large_binary", "binary_view", "fixed_size_binary")
 
 
 def _label_fault(kind: pa.DataType) -> str:
-    """Why a column of a type holds no labels; empty where it does."""
+    """The reason why a column of a type holds no labels; empty if it does."""
     if _is_any(kind, "integer", "null", *_TEXTS):
         return ""
     if _is_any(kind, *_LISTS):
@@ -214,13 +214,13 @@ def _label_fault(kind: pa.DataType) -> str:
 
 
 def holds_images(schema: pa.Schema, columns: Iterable[str]) -> bool:
-    """Whether one of the columns is there and holds images."""
-    there = (column for column in columns if schema.get_field_index(column) >= 0)
-    return any(not _image_fault(schema.field(column).type) for column in there)
+    """Whether one of the columns exists and holds images."""
+    existing = (column for column in columns if schema.get_field_index(column) >= 0)
+    return any(not _image_fault(schema.field(column).type) for column in existing)
 
 
 def _image_fault(kind: pa.DataType) -> str:
-    """Why a column of a type holds no images; empty where it does."""
+    """The reason why a column of a type holds no images; empty if it does."""
     if _is_any(kind, "null", *_BYTES):
         return ""
     if _is_any(kind, *_LISTS):
@@ -253,7 +253,7 @@ class ParquetTable(ArrowTable):
         files: At least one.
 
     Raises:
-        OSError: If one cannot be read, which the message names.
+        OSError: If one cannot be read; the message names it.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -273,7 +273,7 @@ class ParquetTable(ArrowTable):
     def _cells(self, chunk: int, column: str) -> pa.ChunkedArray:
         with self._lock:  # threads ask for rows of one group at the same time
             if self._last[0] != (chunk, column):
-                self._last = (None, None)  # two groups are never held
+                self._last = (None, None)  # never hold two groups in memory
                 self._last = ((chunk, column), self._read(chunk, column))
             return self._last[1]
 
@@ -282,7 +282,7 @@ class ParquetTable(ArrowTable):
         file = self._files[number]
         try:
             with pa.memory_map(str(file)) as source:
-                # It never looks for a path or an address: it is given the file.
+                # Pass the open file, so that pyarrow resolves no path or address.
                 parquet = pq.ParquetFile(
                     source, metadata=self._metadata[number], page_checksum_verification=True
                 )
@@ -292,10 +292,10 @@ class ParquetTable(ArrowTable):
 
 
 def read_footer(file: Path) -> pq.FileMetaData:
-    """What a Parquet file has, without its rows.
+    """The metadata of a Parquet file.
 
     Raises:
-        OSError: If it cannot be read, which the message names.
+        OSError: If it cannot be read; the message names it.
     """
     try:
         with pa.memory_map(str(file)) as source:
@@ -313,7 +313,7 @@ class SavedTable(ArrowTable):
         files: At least one.
 
     Raises:
-        OSError: If one cannot be read, which the message names.
+        OSError: If one cannot be read; the message names it.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -341,7 +341,7 @@ class PickedTable(Table):
 
     Args:
         table: The table.
-        rows: Which.
+        rows: Numbers of the rows.
     """
 
     def __init__(self, table: Table, rows: Sequence[int]) -> None:
@@ -356,12 +356,12 @@ class PickedTable(Table):
         return self._table.image(column, self._rows[row])
 
     def labels(self, column: str) -> list[int | str | None]:
-        found = self._table.labels(column)
-        return [found[row] for row in self._rows]
+        labels = self._table.labels(column)
+        return [labels[row] for row in self._rows]
 
     def texts(self, column: str) -> list[str | None]:
-        found = self._table.texts(column)
-        return [found[row] for row in self._rows]
+        texts = self._table.texts(column)
+        return [texts[row] for row in self._rows]
 
     def names(self, column: str) -> list[str] | None:
         return self._table.names(column)
@@ -374,8 +374,8 @@ class PickedTable(Table):
 
 
 def picked(table: Table, values: Sequence[str]) -> dict[str, Table]:
-    """The rows of a table by a value that each has."""
+    """Divide the rows of a table by a value per row."""
     rows: dict[str, list[int]] = {}
     for row, value in enumerate(values):
         rows.setdefault(value, []).append(row)
-    return {value: PickedTable(table, each) for value, each in rows.items()}
+    return {value: PickedTable(table, numbers) for value, numbers in rows.items()}

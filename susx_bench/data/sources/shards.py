@@ -1,4 +1,4 @@
-"""Webdataset shards: tar files whose members are read where they lie."""
+"""Webdataset shards: tar files with members that are read in place."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ from susx_bench.data.sources.tree import is_image
 from susx_bench.records.kept import Arrays, as_array, file_state, from_array, kept
 
 _BLOCK = 512  # bytes; a tar is made of such
-_AHEAD = 16 * _BLOCK  # bytes that are read at once
-_NEEDED = 4 * _BLOCK  # of them for one file: an extended header, what it says, and the header
+_AHEAD = 16 * _BLOCK  # bytes per read
+_NEEDED = 4 * _BLOCK  # bytes for one file: an extended header, its content, and the header
 _REGULAR, _EXTENDED = b"0x"  # kinds of headers
-_ADLER = 65_521  # Adler's checksums are counted up to this
-_MEANT = frozenset({"path", "size", "hdrcharset"})  # of an extended header, where it changes a file
+_ADLER = 65_521  # modulus of Adler's checksum
+_MEANT = frozenset({"path", "size", "hdrcharset"})  # keys of an extended header that change a file
 _MEANT_HERE = (*(f"{word}=".encode() for word in sorted(_MEANT)), b"GNU.sparse")
 
 
 def members(shard: Path) -> Iterator[tuple[str, int, int]]:
-    """The files in a tar, in its order: path in it, where the content begins, and its bytes.
+    """The files in a tar, in its order: path, start of the content, and size in bytes.
 
-    Hidden files are none. The header of a plain file is read here, in a tenth of the time that
-    `tarfile` takes; whatever else stands in its place is left to `tarfile`: other kinds of members,
-    long names, and all faults.
+    Hidden files are left out. Headers of plain files are read here, in a tenth of the time of
+    `tarfile`, which reads all others: other kinds of members, long names, and damaged headers.
 
     Raises:
-        OSError: If it is no whole tar, which the message names.
+        OSError: If it is no complete tar; the message names it.
     """
     try:
         with tarfile.open(shard, "r:") as opened, shard.open("rb", buffering=0) as file:
             tar: Any = opened
-            member = tar.next()  # which it has read to know that it is a tar
+            member = tar.next()  # `tarfile` has read it to recognise a tar
             at = begin = 0
-            some = b""  # of the file, from `begin`: a small file's header follows that of another
+            buffer = b""  # bytes of the file from `begin`: headers of small files follow closely
             while True:
-                if (first := at - begin) + _NEEDED > len(some):
+                if (first := at - begin) + _NEEDED > len(buffer):
                     file.seek(at)
-                    some, begin, first = file.read(_AHEAD), at, 0
-                plain = _plain(some, first)
+                    buffer, begin, first = file.read(_AHEAD), at, 0
+                plain = _plain(buffer, first)
                 if plain is not None and tar.pax_headers.keys().isdisjoint(_MEANT):
                     name, skipped, size = plain
                     start = at + skipped
@@ -59,12 +58,12 @@ def members(shard: Path) -> Iterator[tuple[str, int, int]]:
                         member = tar.next()
                     if member is None:
                         break
-                    tar.members = []  # it keeps every one, which may be millions
+                    tar.members = []  # `tarfile` keeps every member, maybe millions
                     at = tar.offset
                     name, start, size = member.name, member.offset_data, member.size
                     if member.issparse():
                         raise tarfile.ReadError(f"{name} has holes")
-                    if not member.isreg():  # a link in it could name any file of this machine
+                    if not member.isreg():  # a link could name any file of this machine
                         continue
                 if not (name[:1] == "." or "/." in name or "__" in name) or not _is_hidden(name):
                     yield name, start, size
@@ -79,37 +78,37 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "__")) for part in PurePosixPath(name).parts if part != ".")
 
 
-def _plain(some: bytes, at: int) -> tuple[str, int, int] | None:
-    """What the header of a regular file says, if it is a plain one that is all among some bytes.
+def _plain(buffer: bytes, at: int) -> tuple[str, int, int] | None:
+    """Read the header of a regular file, if it is a plain one and complete in the buffer.
 
-    An extended header before it is passed over where it says nothing that is asked here: the times
-    of files are in such. Numbers are in octal digits up to a blank or a zero byte.
+    An extended header before it is skipped if it does not change the file, as with times. Numbers
+    are octal digits up to a blank or a zero byte.
 
     Args:
-        some: Bytes of a tar.
-        at: Where among them a header begins.
+        buffer: Bytes of a tar.
+        at: Start of a header in the buffer.
 
     Returns:
-        The file's name, how far its content is from there, and its bytes.
+        The file's name, the distance of its content from the start, and its size in bytes.
     """
-    header = some[at : at + _BLOCK]
+    header = buffer[at : at + _BLOCK]
     skipped = _BLOCK
     try:
         if header[156] == _EXTENDED:
             size = int(header[124:135], 8)
-            content = some[at + _BLOCK : at + _BLOCK + size]
+            content = buffer[at + _BLOCK : at + _BLOCK + size]
             if any(word in content for word in _MEANT_HERE):
                 return None
             skipped += _BLOCK + size + -size % _BLOCK
-            header = some[at + skipped - _BLOCK : at + skipped]
+            header = buffer[at + skipped - _BLOCK : at + skipped]
         if header[156] != _REGULAR or header[345] or header[257:262] != b"ustar":
             return None
         if header[135] not in b"\0 " or header[154] not in b"\0 ":
             return None
-        # A header's checksum is the sum of its bytes, with blanks in the place of the checksum.
-        # Adler's begins with such a sum, and one.
-        found = zlib.adler32(header[156:], zlib.adler32(header[:148])) & 0xFFFF
-        if (found - 1 + 8 * 32 - int(header[148:154], 8)) % _ADLER:
+        # A header's checksum is the sum of its bytes, with blanks instead of the checksum.
+        # The low half of Adler's checksum is such a sum plus one.
+        checksum = zlib.adler32(header[156:], zlib.adler32(header[:148])) & 0xFFFF
+        if (checksum - 1 + 8 * 32 - int(header[148:154], 8)) % _ADLER:
             return None
         name = header[: header.index(b"\0", 1, 101)].decode()
         return name, skipped, int(header[124:135], 8)
@@ -132,16 +131,16 @@ def read_member(shard: Path, start: int, size: int) -> bytes:
 
 
 class ShardTable(Table):
-    """Webdataset shards: files of one name but for what follows its first dot are a row.
+    """Webdataset shards: files with one name up to its first dot are a row.
 
-    What follows is the column. The column ``image`` is besides the image of every row that has one,
-    whatever its ending.
+    The rest of the name is the column. The additional column ``image`` holds the image of every row
+    that has one, with any ending.
 
     Args:
         shards: At least one.
 
     Raises:
-        OSError: If one is no whole tar, which the message names.
+        OSError: If one is no complete tar; the message names it.
         ValueError: If a row has two files of one ending.
     """
 
@@ -169,16 +168,18 @@ class ShardTable(Table):
             return [None] * len(self)
         name = ("texts of shards", column, *self._place)
         texts = Samples.unpacked(kept(name, self._state, lambda: self._texts(column)), "texts")
-        once: dict[str, str] = {}  # of a million labels a thousand are different
-        return [once.setdefault(text, text) if there else None for text, there in pairs_of(texts)]
+        once: dict[str, str] = {}  # a million labels have about a thousand different ones
+        return [
+            once.setdefault(text, text) if has_text else None for text, has_text in pairs_of(texts)
+        ]
 
     def _texts(self, column: str) -> Arrays:
-        """A text a row, with label 1, or 0 where the row has none."""
+        """One text per row, with label 1, or 0 for a row without one."""
         spans = self._spans[self.columns.index(column)]
 
         def read() -> Iterator[tuple[str, int]]:
             for number, shard in enumerate(self._shards):
-                with shard.open("rb", buffering=0) as file:  # what follows is an image
+                with shard.open("rb", buffering=0) as file:  # the member is an image
                     for start, size in spans[self._shard == number].tolist():
                         if start < 0:
                             yield "", 0
@@ -192,24 +193,24 @@ class ShardTable(Table):
         return Samples.of(read()).packed("texts")
 
     def split_columns(self) -> list[str]:
-        return [column for column in self.columns if column in NAMES]  # all else may be large
+        return [column for column in self.columns if column in NAMES]  # other columns may be large
 
     def labels(self, column: str) -> list[int | str | None]:
         try:
-            found = self.texts(column)
+            texts = self.texts(column)
         except UnicodeDecodeError as error:
             raise ValueError("it holds bytes, and a class is a whole number or a name") from error
-        if all(text is None or re.fullmatch(r"-?\d{1,9}", text) for text in set(found)):
-            return [None if text is None else int(text) for text in found]
-        return list(found)
+        if all(text is None or re.fullmatch(r"-?\d{1,9}", text) for text in set(texts)):
+            return [None if text is None else int(text) for text in texts]
+        return list(texts)
 
 
 def _index(shards: Sequence[Path]) -> Arrays:
-    """Where the files of every row lie.
+    """Index the files of every row.
 
     Returns:
-        ``shard (n,)``; ``spans (c, n, 2)``, where the file of each column begins and its bytes, -1
-        where a row has none; and the ``columns``.
+        ``shard (n,)``; ``spans (c, n, 2)``, start and size of the file of each column, -1 if a row
+        has none; and the ``columns``.
     """
     shard_of = array("i")
     spans: dict[str, array[int]] = {}
@@ -233,39 +234,39 @@ def _index(shards: Sequence[Path]) -> Arrays:
     rows, columns = len(shard_of), list(spans)
     for span in spans.values():
         span.extend((-1, -1) * (rows - len(span) // 2))
-    found = np.array([*spans.values()], np.int64).reshape(len(columns), rows, 2)
-    images, known = _images(columns, found)
-    if known:
+    positions = np.array([*spans.values()], np.int64).reshape(len(columns), rows, 2)
+    images, renamed = _images(columns, positions)
+    if renamed:
         at = columns.index("image") if "image" in columns else len(columns)
-        found = np.concatenate([found[:at], images[None], found[at + 1 :]])
+        positions = np.concatenate([positions[:at], images[None], positions[at + 1 :]])
         columns[at : at + 1] = ["image"]
     shard_numbers = np.array(shard_of, np.int32)
-    return {"shard": shard_numbers, "spans": found, "columns": as_array(columns)}
+    return {"shard": shard_numbers, "spans": positions, "columns": as_array(columns)}
 
 
 def _images(columns: Sequence[str], spans: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
-    """The file of each row that is its image, and whether a row has one that is called otherwise.
+    """The image file of each row, and whether a row has one without the ending ``image``.
 
     Args:
         columns: Endings.
-        spans: As in `_index`.
+        spans: See `_index`.
     """
-    there = spans[:, :, 0] >= 0
-    images, known = np.full(spans.shape[1:], -1, np.int64), False
-    kinds, kind = np.unique(there, axis=1, return_inverse=True)
+    exists = spans[:, :, 0] >= 0
+    images, renamed = np.full(spans.shape[1:], -1, np.int64), False
+    kinds, kind = np.unique(exists, axis=1, return_inverse=True)
     for number, has in enumerate(kinds.T):
         endings = [column for column, one in zip(columns, has, strict=True) if one]
-        own = "image" in endings
-        if ending := "image" if own else _only_image(endings):
+        is_plain = "image" in endings
+        if ending := "image" if is_plain else _only_image(endings):
             rows = kind.ravel() == number
             images[rows] = spans[columns.index(ending), rows]
-            known = known or not own
-    return images, known
+            renamed = renamed or not is_plain
+    return images, renamed
 
 
 def _only_image(row: Iterable[str]) -> str:
-    """The ending of the one image among the files of a row; empty where there are several."""
+    """The ending of the only image among the files of a row; empty if it is not unique."""
     images = [ending for ending in row if is_image(f"image.{ending}")]
     plain = [ending for ending in images if "." not in ending]
-    found = plain or images
-    return found[0] if len(found) == 1 else ""
+    matches = plain or images
+    return matches[0] if len(matches) == 1 else ""

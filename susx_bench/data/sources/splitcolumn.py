@@ -1,4 +1,4 @@
-"""The column of a table that says which split each row is of, whatever kind of table it is."""
+"""Find the column that holds the split of each row, in any kind of table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SHOWN = 5
 
 
 class SplitColumn(NamedTuple):
-    """What a table says of the splits of its rows.
+    """The splits of a table's rows.
 
     Attributes:
-        column: Name of the column; empty where there is none.
-        values: The split of each row, as the table calls it; empty where there is no such column.
-        remarks: Columns that may be meant and are not read, a line each.
+        column: Name of the column; empty if there is none.
+        values: The table's name of the split of each row; empty if there is no such column.
+        remarks: Similar columns that are not read, one line each.
     """
 
     column: str
@@ -36,22 +36,22 @@ def read_splits(
     *,
     known: bool = False,
 ) -> SplitColumn:
-    """Find and read the column that says the splits.
+    """Find and read the column of splits.
 
-    A column of a usual name says them where one of its values is the name of a split.
+    A column with a usual name counts if one of its values is the name of a split.
 
     Args:
         columns: Columns of the table that hold neither images nor labels.
-        texts: The values of a column, in the order of the rows; None for one that is missing.
+        texts: Returns the values of a column, in the order of the rows; None for a missing one.
         where: The table, for messages.
-        known: Whether the names of files say the splits already. Then a column that says them in
-            no usual way is left alone.
+        known: Whether the names of files give the splits already. Then a column with an unusual
+            name is ignored.
 
     Raises:
-        DatasetError: If several columns may, a row has no value, a column ``split`` has the names
-            of none, or a column of another name has the names of splits.
+        DatasetError: If several columns qualify, a row has no value, a column ``split`` holds no
+            names of splits, or a column of another name holds some.
     """
-    found: dict[str, list[str]] = {}
+    by_column: dict[str, list[str]] = {}
     remarks = []
     for name in columns:
         kind = name.strip().casefold()
@@ -71,7 +71,7 @@ def read_splits(
                     f"{where}: {missing} of its {len(values)} rows have no '{name}', the first "
                     f"is row {values.index('') + 1}. Say the split of every row."
                 )
-            found[name] = values
+            by_column[name] = values
         elif kind == "split" and several and not known:
             raise DatasetError(
                 f"{where} has the splits {_some(list(several))} in its column '{name}', and none "
@@ -88,11 +88,11 @@ def read_splits(
                 f"({', '.join(sorted(several))}). Call it 'split', so that they are kept, or take "
                 "it out."
             )
-    if len(found) > 1:
+    if len(by_column) > 1:
         raise DatasetError(
-            f"{where}: its columns {', '.join(found)} may each say the split. Leave one."
+            f"{where}: its columns {', '.join(by_column)} may each say the split. Leave one."
         )
-    for name, values in found.items():
+    for name, values in by_column.items():
         return SplitColumn(name, values, remarks)
     return SplitColumn("", [], remarks)
 

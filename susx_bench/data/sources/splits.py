@@ -1,4 +1,4 @@
-"""Published split files, and splits made where there is none."""
+"""Read published split files, and divide datasets that have no split."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Named = tuple[int, str]
 _ROWS = TypeAdapter(dict[Split, list[tuple[str, int, str]]])
 
 _READING = 1
-"""How split files are read; another number where another list comes of a file."""
+"""Version of the reader of split files; raise it if a file gives another list."""
 
 UNSPLIT = "susx-bench 50/20/30"
 """Protocol of images that came without a split, see `divide`."""
@@ -38,18 +38,18 @@ def read_split_file(
 ) -> dict[Split, Sequence[Sample]]:
     """Read ``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``.
 
-    The keys may be other usual names of splits, and val is the test split where there is no other.
-    The labels are those of the class names, whatever
-    numbers the file has; but numbers tell two classes of one name apart, see `match`.
+    The keys may be other usual names of splits; val is the test split if there is no other. Labels
+    follow from the class names; the file's numbers only distinguish two classes of one name, see
+    `match`.
 
     Args:
         path: The file.
         spec: The facts.
-        say: Told which classes have one name, and which split takes another's place.
+        say: Called with remarks: classes with one name, and val as the test split.
 
     Raises:
         DatasetError: If the file is missing or of another form, has a key that means no split,
-            gives one class two numbers, or for what `labelled` refuses.
+            gives one class two numbers, or lists images that `labelled` refuses.
     """
     rows, classes, remarks = _rows(path, spec.name, spec.fetch)
     _refuse_several(classes, spec.name, path, allowed=len(classes) == len(spec.classnames))
@@ -59,32 +59,37 @@ def read_split_file(
     if None not in labels and _is_plain(list(rows.values())):
         theirs = np.array(labels, np.int32)
         return {s: Samples(e.text, e.ends, theirs[e.labels]) for s, e in rows.items()}
-    pairs = {split: pairs_of(each) for split, each in rows.items()}
+    pairs = {split: pairs_of(samples) for split, samples in rows.items()}
     return labelled(pairs, dict(enumerate(labels)), spec, str(path))
 
 
 def _is_plain(lists: Sequence[Samples]) -> bool:
-    """Whether it is seen at a glance that `labelled` refuses none of some keys."""
-    for each in lists:
-        text = np.frombuffer(each.text, np.uint8)
-        first = np.concatenate([[0], each.ends[:-1]])
-        if not len(each) or (first == each.ends).any() or b"//" in each.text or b"/." in each.text:
+    """Whether a quick test shows that `labelled` accepts all keys."""
+    for samples in lists:
+        text = np.frombuffer(samples.text, np.uint8)
+        first = np.concatenate([[0], samples.ends[:-1]])
+        if (
+            not len(samples)
+            or (first == samples.ends).any()
+            or b"//" in samples.text
+            or b"/." in samples.text
+        ):
             return False
         if (
             np.isin(text[first], [ord("/"), ord(".")]).any()
-            or (text[each.ends - 1] == ord("/")).any()
+            or (text[samples.ends - 1] == ord("/")).any()
         ):
             return False
-    hashes = np.fromiter((hash(key) for each in lists for key in each.keys), np.int64)
+    hashes = np.fromiter((hash(key) for samples in lists for key in samples.keys), np.int64)
     return len(np.unique(hashes)) == len(hashes)
 
 
 def split_file_classes(path: Path, dataset: str) -> list[str]:
-    """Names of the classes in a split file, sorted: those of all its splits together.
+    """Names of the classes in all splits of a split file, sorted.
 
     Raises:
-        DatasetError: As `read_split_file` does, if there are fewer than two classes, or if two
-            have one number.
+        DatasetError: See `read_split_file`; also if there are fewer than two classes, or two have
+            one number.
     """
     _, classes, _ = _rows(path, dataset, "")
     if len(classes) < 2:
@@ -104,7 +109,7 @@ def split_file_classes(path: Path, dataset: str) -> list[str]:
 def _refuse_several(
     classes: Sequence[Named], dataset: str, path: Path, *, allowed: bool = False
 ) -> None:
-    """Refuse one name with several numbers, unless it is known that two classes have one name."""
+    """Refuse a name with several numbers, unless the facts have two classes of that name."""
     numbers: dict[str, list[int]] = defaultdict(list)
     for number, name in classes:
         numbers[name].append(number)
@@ -116,9 +121,9 @@ def _refuse_several(
 def _rows(
     path: Path, dataset: str, fetch: str
 ) -> tuple[dict[Split, Samples], list[Named], list[str]]:
-    """The images of every split, labelled by their class's place in the second list; and remarks.
+    """The images of every split, labelled by position in the second list; and remarks.
 
-    What was read is kept under the hash of the file.
+    The result is cached under the hash of the file.
     """
     if not path.is_file():
         raise DatasetError(f"{dataset}: the split file {path} does not exist. {fetch}".rstrip())
@@ -129,7 +134,9 @@ def _rows(
 
     def make() -> Arrays:
         rows, classes, keys = _parsed(path, dataset)
-        packed = {name: array for s, each in rows.items() for name, array in each.packed(s).items()}
+        packed = {
+            name: array for s, samples in rows.items() for name, array in samples.packed(s).items()
+        }
         return packed | {"classes": as_array(classes), "keys": as_array(list(keys.items()))}
 
     arrays = kept(("split file", str(path.absolute())), state, make)
@@ -142,7 +149,7 @@ def _rows(
 def _parsed(
     path: Path, dataset: str
 ) -> tuple[dict[Split, Samples], list[Named], Mapping[Split, str]]:
-    """What `_rows` gives, and the file's key of each split."""
+    """The images and classes for `_rows`, and the file's key of each split."""
     try:
         table = read_json(path)
         if not isinstance(table, dict):
@@ -182,7 +189,7 @@ def _split_keys(keys: Sequence[str], where: str) -> dict[Split, str]:
     Raises:
         DatasetError: If a key means no split, or two mean one.
     """
-    found: dict[Split, list[str]] = defaultdict(list)
+    keys_of: dict[Split, list[str]] = defaultdict(list)
     for key in keys:
         name = split_name(key)
         if name is None:
@@ -190,8 +197,8 @@ def _split_keys(keys: Sequence[str], where: str) -> dict[Split, str]:
                 f"{where} has the key '{key}', which means no split. Take it out: a split file has "
                 "train, val and test."
             )
-        found[name.split].append(key)
-    return one_each(found, where)
+        keys_of[name.split].append(key)
+    return one_each(keys_of, where)
 
 
 def labelled(
@@ -204,9 +211,9 @@ def labelled(
 
     Args:
         rows: The list of each split.
-        labels: Of the classes; None for one that the protocol drops.
+        labels: Label of each class; None for one that the protocol drops.
         spec: The facts.
-        where: What lists them, for messages.
+        where: The list, for messages.
 
     Raises:
         DatasetError: If an image is listed twice, or a path leaves the images' folder.
@@ -241,7 +248,7 @@ def labelled(
 
 
 def _plain(key: str) -> str:
-    """One spelling of a path, whatever dots and slashes it has that mean nothing."""
+    """Normalise a path: remove redundant dots and slashes."""
     if "//" in key or "/." in key or key[:1] in ("/", ".") or key[-1:] in ("/", ""):
         return PurePosixPath(key).as_posix()
     return key
@@ -250,8 +257,8 @@ def _plain(key: str) -> str:
 def divide(samples: Sequence[Sample], seed: int = 1) -> Mapping[Split, Sequence[Sample]]:
     """Split every class into 50 % train, 20 % val and 30 % test, by CoOp's rule.
 
-    A class has a test image at least. Where the classes are so small that nothing is left for
-    train or val, there is no such split.
+    Every class has at least one test image. If the classes are too small for train or val, that
+    split is left out.
 
     Source:
         CoOp's ``datasets/dtd.py``: ``round(n * 0.5)``, ``round(n * 0.2)``, the rest.
@@ -260,13 +267,13 @@ def divide(samples: Sequence[Sample], seed: int = 1) -> Mapping[Split, Sequence[
     for sample in samples:
         by_class[sample.label].append(sample)
     shuffle = random.Random(seed)
-    found: dict[Split, list[Sample]] = {split: [] for split in SPLITS}
+    divided: dict[Split, list[Sample]] = {split: [] for split in SPLITS}
     for label in sorted(by_class):
         members = sorted(by_class[label])
         shuffle.shuffle(members)
         train = round(len(members) * 0.5)
         val = min(round(len(members) * 0.2), len(members) - train - 1)
-        found["train"] += members[:train]
-        found["val"] += members[train : train + val]
-        found["test"] += members[train + val :]
-    return {split: part for split, part in found.items() if part or split == "test"}
+        divided["train"] += members[:train]
+        divided["val"] += members[train : train + val]
+        divided["test"] += members[train + val :]
+    return {split: part for split, part in divided.items() if part or split == "test"}

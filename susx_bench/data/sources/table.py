@@ -1,4 +1,4 @@
-"""A dataset as tables: Parquet files, webdataset shards or what ``save_to_disk`` wrote."""
+"""A dataset as tables: Parquet files, webdataset shards or the output of ``save_to_disk``."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from susx_bench.records.text import read_names
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class")
 CLASSNAMES_FILE = "classnames.txt"
-"""Class names of a copy whose labels are numbers, one a line, in the order of the numbers."""
+"""File of class names for a copy with numbers as labels: one per line, in their order."""
 
 
 class TableCopy:
-    """The tables of a folder, before it is known whose classes theirs are.
+    """The tables of a folder, before their classes are matched to a dataset.
 
     Args:
-        folder: Where they lie.
+        folder: The folder.
         name: Name of the dataset, for messages.
-        asked: What the user says of them: columns, class names.
-        hub: What else is known of the copy; None finds out.
-        where: Where the folder came from, for messages; the folder where nothing is said.
+        asked: The user's options: columns, class names.
+        hub: Known facts of the copy; None to guess them.
+        where: Where the folder came from, for messages; by default the folder.
 
     Raises:
         DatasetError: If there are no tables, or they cannot be read.
@@ -69,34 +69,33 @@ class TableCopy:
         self._names: dict[str, list[str] | None] = {}
 
     def _by_column(self) -> dict[str, Table]:
-        """The tables, those with a column of splits taken apart.
+        """The tables, divided by their column of splits if they have one.
 
         Raises:
-            DatasetError: If the column says another split than the file's name, or nobody can
-                tell what it says.
+            DatasetError: If the column contradicts the file's name, or its values are unclear.
         """
         tables = self._opened.splits
-        known = any(_meant(name) == "test" for name in tables)
-        found: dict[str, Table] = {}
+        has_test = any(_meant(name) == "test" for name in tables)
+        by_split: dict[str, Table] = {}
         for name, table in tables.items():
             column, values, remarks = read_splits(
                 [c for c in table.split_columns() if c not in self._label_columns],
                 partial(_words, table),
                 f"{self.name}: {self.where}",
-                known=known,
+                known=has_test,
             )
             self.remarks += remarks
             parts: Mapping[str, Table] = {name: table}
             if {_meant(value) for value in values} - {_meant(name)}:
                 parts = picked(table, values)
-                if _meant(name) in ("val", "test") or found.keys() & parts.keys():
+                if _meant(name) in ("val", "test") or by_split.keys() & parts.keys():
                     raise DatasetError(
                         f"{self.name}: {self.where} has '{name}' by the name of a file, and its "
                         f"column '{column}' says {', '.join(sorted(set(values)))}. Let both say "
                         "the same, or take the column out."
                     )
-            found |= parts
-        return found
+            by_split |= parts
+        return by_split
 
     @property
     def _image_columns(self) -> Sequence[str]:
@@ -114,27 +113,27 @@ class TableCopy:
         """Column of the images of one of the copy's splits.
 
         Raises:
-            DatasetError: If there is none, or it holds something else.
+            DatasetError: If the split has none, or the column holds something else.
         """
         table = self.tables[split]
-        known = [name for name in self._image_columns if name in table.columns]
-        faults = {name: table.image_fault(name) for name in known}
-        good = next((name for name in known if not faults[name]), None)
-        if good is None and known:
+        named = [name for name in self._image_columns if name in table.columns]
+        faults = {name: table.image_fault(name) for name in named}
+        good = next((name for name in named if not faults[name]), None)
+        if good is None and named:
             raise DatasetError(
-                f"{self.name}: column '{known[0]}' of {self.where} holds {faults[known[0]]}."
+                f"{self.name}: column '{named[0]}' of {self.where} holds {faults[named[0]]}."
             )
         return good or self._no_column(table, self._image_columns, "images", "--image-column")
 
     def _label_column(self, table: Table) -> str:
-        known = (name for name in self._label_columns if name in table.columns)
-        found = next(known, None)
-        return found or self._no_column(table, self._label_columns, "labels", "--label-column")
+        candidates = (name for name in self._label_columns if name in table.columns)
+        column = next(candidates, None)
+        return column or self._no_column(table, self._label_columns, "labels", "--label-column")
 
-    def _no_column(self, table: Table, known: Sequence[str], what: str, option: str) -> str:
+    def _no_column(self, table: Table, usual: Sequence[str], purpose: str, option: str) -> str:
         raise DatasetError(
             f"{self.name}: {self.where} has the columns {', '.join(table.columns)}; none of "
-            f"{', '.join(dict.fromkeys(known))} is there for the {what}. Name it, {option}."
+            f"{', '.join(dict.fromkeys(usual))} is there for the {purpose}. Name it, {option}."
         )
 
     @cached_property
@@ -142,8 +141,8 @@ class TableCopy:
         """The copy's own name of each split.
 
         Raises:
-            DatasetError: If it cannot be told, or the test split has no labels and no other can
-                take its place.
+            DatasetError: If the names are unclear, or the test split has no labels and no other
+                split can replace it.
         """
         names = list(self.tables)
         if not any(len(table) for table in self.tables.values()):
@@ -156,17 +155,17 @@ class TableCopy:
                         f"'{name}' as {self.hub.repo} has."
                     )
             return dict(self.hub.splits)
-        found = guess_splits(names, f"{self.name}: {self.where}")
-        if "test" in found:
-            self.remarks += split_remarks(names, found)
+        splits = guess_splits(names, f"{self.name}: {self.where}")
+        if "test" in splits:
+            self.remarks += split_remarks(names, splits)
         else:
             self.remarks += [division(), *own_name(self.folder)]
-        found, told = with_labels(found, self._is_hidden)
-        self.remarks += told + self._other_labels(list(found.values()))
-        return found
+        splits, lines = with_labels(splits, self._is_hidden)
+        self.remarks += lines + self._other_labels(list(splits.values()))
+        return splits
 
     def _other_labels(self, names: Sequence[str]) -> list[str]:
-        """A line for each column that may be meant in the place of the one of the labels."""
+        """One line for each column that may hold the labels instead."""
         tables = [self.tables[name] for name in names]
         if self.asked.label_column or not tables:
             return []
@@ -188,13 +187,13 @@ class TableCopy:
         )
 
     def _is_hidden(self, split: str) -> bool:
-        """Whether a split has no labels, as where its publisher keeps them: none, or all -1."""
+        """Whether a split has no labels, or only -1, because its publisher keeps them secret."""
         table = self.tables[split]
         column = next((name for name in self._label_columns if name in table.columns), None)
         return column is None or all(value in (None, -1) for value in self._values(split, column))
 
     def _values(self, split: str, column: str) -> list[int | str | None]:
-        """Labels as they stand; None for an empty one."""
+        """Labels, unchanged; None for an empty one."""
         if (split, column) not in self._raw:
             try:
                 values = self.tables[split].labels(column)
@@ -203,16 +202,16 @@ class TableCopy:
                     f"{self.name}: column '{column}' of {self.where}: {reason(error)} Name another "
                     "with --label-column."
                 ) from error
-            # Of a million values a thousand are different: those are what is looked at.
+            # A million values have about a thousand different ones: only these are examined.
             stripped = {v: (v.strip() or None) if isinstance(v, str) else v for v in set(values)}
             self._raw[split, column] = [stripped[value] for value in values]
         return self._raw[split, column]
 
     def labels(self, split: str) -> list[str]:
-        """The copy's name of the class of every row of one of its splits.
+        """The copy's class name of every row of one of its splits.
 
         Raises:
-            DatasetError: If a row has none, or they are not what labels are.
+            DatasetError: If a row has no label, or a value is no label.
         """
         if split not in self._read:
             self._read[split] = self._labels(split)
@@ -230,47 +229,47 @@ class TableCopy:
         numbers = {value for value in set(values) if isinstance(value, int)}
         names = self._numbered(split)
         if names is None or not numbers:
-            found = list(map(str, values))
-            if found and all(re.fullmatch(r"-?\d+\.\d*", name) for name in set(found)):
+            labels = list(map(str, values))
+            if labels and all(re.fullmatch(r"-?\d+\.\d*", name) for name in set(labels)):
                 raise DatasetError(
                     f"{self.name}: column '{column}' of {self.where} holds numbers with a fraction "
-                    f"({found[0]}), and a class is a whole number or a name."
+                    f"({labels[0]}), and a class is a whole number or a name."
                 )
             if wrong := no_label(value for value in values if isinstance(value, str)):
                 raise DatasetError(
                     f"{self.name}: column '{column}' of {self.where} has the label '{wrong}' in "
-                    f"row {found.index(wrong) + 1} of {split}, and a class is a whole number or a "
+                    f"row {labels.index(wrong) + 1} of {split}, and a class is a whole number or a "
                     "name. Give that row one name, or take it out."
                 )
-            return found
+            return labels
         if not 0 <= min(numbers) <= max(numbers) < len(names):
             hidden = " A split of -1 alone is one whose publisher keeps the labels."
             raise DatasetError(
                 f"{self.name}: {split} of {self.where} has labels {min(numbers)} to "
                 f"{max(numbers)}, and {counted(len(names), 'class name')}"
-                + (f" in {self.asked.classnames}, one a line" if self.asked.classnames else "")
+                + (f" in {self.asked.classnames}, one per line" if self.asked.classnames else "")
                 + f", which are those of 0 to {len(names) - 1}."
                 + (hidden if numbers == {-1} else "")
             )
         return [names[value] for value in values if isinstance(value, int)]
 
     def _numbered(self, split: str) -> list[str] | None:
-        """As `_find_numbered`, once."""
+        """Like `_find_numbered`, but cached."""
         if split not in self._names:
             self._names[split] = self._find_numbered(split)
         return self._names[split]
 
     def _find_numbered(self, split: str) -> list[str] | None:
-        """Names of the numbers that are a split's labels; None where its labels are names.
+        """Names for a split's numeric labels; None if its labels are names.
 
         Raises:
-            DatasetError: If they are numbers that have no names.
+            DatasetError: If they are numbers without names.
         """
         table = self.tables[split]
         column = self._label_column(table)
         values = self._values(split, column)
         if values and not any(isinstance(value, int) for value in set(values)):
-            return None  # without a row there may be names all the same
+            return None  # names may exist without a row
         path = self.folder / CLASSNAMES_FILE
         try:
             names = table.names(column)
@@ -294,12 +293,12 @@ class TableCopy:
 
     @cached_property
     def classnames(self) -> list[str]:
-        """The classes that the copy itself names: in the order of its numbers, or sorted."""
+        """The copy's own class names: in the order of its numbers, or sorted."""
         splits = {s: self.splits[s] for s in ("test", "train", "val") if s in self.splits}
         numbered = {split: self._numbered(name) for split, name in splits.items()}
         lists = [names for names in numbered.values() if names is not None]
         if lists:
-            # The first as it is: two of its classes may have one name.
+            # Keep the first list unchanged: two of its classes may have one name.
             every = [
                 *lists,
                 *(sorted(set(self.labels(splits[s]))) for s in splits if not numbered[s]),
@@ -312,12 +311,12 @@ class TableCopy:
         return names
 
     def known(self, split: str) -> Sequence[str]:
-        """The class names that one of the copy's splits has."""
+        """The class names of one of the copy's splits."""
         return self._numbered(split) or sorted(set(self.labels(split)))
 
     def places(self, split: str) -> list[int]:
-        """For every row of one of the copy's splits, which of the `known` names its class has."""
-        names = self.labels(split)  # also checks them
+        """For every row of one of the copy's splits, the position of its class in `known`."""
+        names = self.labels(split)  # this also checks them
         if self._numbered(split):
             values = self._values(split, self._label_column(self.tables[split]))
             return [value for value in values if isinstance(value, int)]
@@ -325,7 +324,7 @@ class TableCopy:
         return [place[name] for name in names]
 
     def files(self, split: str) -> list[str | None]:
-        """Original file name of every row, where the copy keeps it."""
+        """Original file name of every row, if the copy has it."""
         column = self.hub.name if self.hub and self.hub.name else self.image_column(split)
         try:
             return self.tables[split].texts(column)
@@ -345,20 +344,20 @@ class TableCopy:
 
     @property
     def paths(self) -> list[tuple[str, Path]]:
-        """Every file that holds rows, by its path from the folder."""
+        """Every file with rows, by its path relative to the folder."""
         root = self.folder.resolve()
-        paths = (path for each in self._opened.paths.values() for path in each)
+        paths = (path for files in self._opened.paths.values() for path in files)
         return sorted((os.path.relpath(path, root), path) for path in paths)
 
 
 class TableSource(Source):
-    """A table of images and labels, a row an image.
+    """A table of images and labels, one row per image.
 
     Args:
         copy: The tables.
         spec: The dataset's facts.
-        state: What pins the content, such as a commit; None looks at the files.
-        split_file: A published split to join by file name, over all the copy's rows.
+        state: Pins the content, such as a commit; None for the state of the files.
+        split_file: A published split to join with all the copy's rows, by file name.
     """
 
     def __init__(
@@ -383,7 +382,7 @@ class TableSource(Source):
         self.remarks = copy.remarks
 
     def _promised(self) -> tuple[Mapping[Split, int], str]:
-        """How many images the splits must have, and whose splits they are."""
+        """Required number of images of each split, and the protocol."""
         if self._published is not None:
             sizes = {split: len(samples) for split, samples in self._published.items()}
             published = sizes == self._spec.sizes
@@ -395,24 +394,24 @@ class TableSource(Source):
 
     def _labels(self, names: Sequence[str]) -> dict[str, list[int | None]]:
         """Canonical label of every row of some of the copy's splits."""
-        found: dict[str, list[int | None]] = {}
+        labels: dict[str, list[int | None]] = {}
         met: set[int | None] = set()
         for name in names:
-            self._copy.image_column(name)  # what is wrong with it is told before any is read
-            known = self._copy.known(name)
-            canonical = match(known, self._spec, self.where, some=True)
+            self._copy.image_column(name)  # report its faults before anything is read
+            classnames = self._copy.known(name)
+            canonical = match(classnames, self._spec, self.where, some=True)
             met |= set(canonical)
-            if known != list(self.classnames):
-                same = [f"in {self.where} {line}" for line in same_names(enumerate(known))]
+            if classnames != list(self.classnames):
+                same = [f"in {self.where} {line}" for line in same_names(enumerate(classnames))]
                 self.remarks += [line for line in same if line not in self.remarks]
-            found[name] = [canonical[place] for place in self._copy.places(name)]
+            labels[name] = [canonical[place] for place in self._copy.places(name)]
         absent = [name for i, name in enumerate(self.classnames) if i not in met]
         if absent:
             raise DatasetError(
                 f"{self._spec.name}: {self.where} has {len(met - {None})} of the "
                 f"{len(self.classnames)} classes, and none of its rows is of '{absent[0]}'."
             )
-        return found
+        return labels
 
     @cached_property
     def _samples(self) -> Mapping[Split, Sequence[Sample]]:
@@ -433,7 +432,7 @@ class TableSource(Source):
 
     @property
     def _prefix(self) -> str:
-        """What keys begin with: images of a column that was asked for are others than without."""
+        """Prefix of keys: images of a column that the user chose are different images."""
         column = self._copy.asked.image_column
         return f"{column}:" if column else ""
 
@@ -447,15 +446,15 @@ class TableSource(Source):
                     rows.setdefault((_stem(file), label), []).append((name, row))
         for samples in published.values():
             for key, label in samples:
-                found = rows.get((_stem(key), label), [])
-                if len(found) != 1:
-                    what = "no row" if not found else f"{len(found)} rows"
+                matches = rows.get((_stem(key), label), [])
+                if len(matches) != 1:
+                    count = "no row" if not matches else f"{len(matches)} rows"
                     raise DatasetError(
-                        f"{self._spec.name}: {self.where} has {what} for '{key}' of "
+                        f"{self._spec.name}: {self.where} has {count} for '{key}' of "
                         f"{self._split_file}. This copy cannot be joined with the split file; "
                         f"use a local folder. {self._spec.fetch}"
                     )
-                self._places[f"{self._prefix}{key}"] = found[0]
+                self._places[f"{self._prefix}{key}"] = matches[0]
         return {
             split: [Sample(f"{self._prefix}{key}", label) for key, label in samples]
             for split, samples in published.items()
@@ -493,7 +492,7 @@ class TableSource(Source):
 
 
 def _words(table: Table, column: str) -> list[str | None]:
-    """A column's texts, and in the place of numbers that have names the names."""
+    """A column's texts; numbers are replaced by their names if they have any."""
     texts, names = table.texts(column), table.names(column)
     if not names:
         return texts
@@ -508,10 +507,10 @@ def _meant(name: str) -> Split | None:
 
 
 def read_classnames(path: Path, dataset: str) -> list[str]:
-    """Class names, one a line, in the order of their numbers.
+    """Class names, one per line, in the order of their numbers.
 
     Raises:
-        DatasetError: If the file cannot be read, has no line, or an empty line.
+        DatasetError: If the file cannot be read, is empty, or has an empty line.
     """
     try:
         return read_names(path)

@@ -1,4 +1,4 @@
-"""The images in a folder and below, and what is left out of them."""
+"""List the images in a folder and below, and the files that are left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LITTER = frozenset(
         *("@eadir", "@recycle", "#recycle", "$recycle.bin"),
     }
 )
-"""Folders that systems leave, in lower case; hidden ones besides."""
+"""Names, in lower case, of folders that operating systems leave, besides hidden ones."""
 
 _SHOWN = 5  # names in a message
 
@@ -27,10 +27,10 @@ UNREAD = frozenset(
         *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2", ".tga"),
     }
 )
-"""Endings of photographs that nothing here decodes."""
+"""Endings of photographs that cannot be decoded."""
 
 LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
-"""Endings of tables that list images; they are read where they are given themselves."""
+"""Endings of tables that list images; they are read only if the user gives them."""
 
 _HOLDERS = (".parquet", ".arrow", ".tar", ".zip", ".tgz", ".gz", ".7z", ".rar")
 """Endings of files that may hold images."""
@@ -40,12 +40,12 @@ Identity = tuple[int, int]
 
 
 class Tree(NamedTuple):
-    """What lies in a folder and below.
+    """The content of a folder and below.
 
     Attributes:
-        images: Paths from the folder of files whose ending says that they are images, sorted folder
-            by folder; each folder is read once, whatever links lead to it.
-        left: How many files are no images, by ending or reason, and folders, by reason.
+        images: Relative paths of files with the ending of an image, sorted folder by folder; each
+            folder is read once, even if several links lead to it.
+        left: Number of files that are no images, by ending or reason, and of folders, by reason.
     """
 
     images: list[str]
@@ -69,15 +69,15 @@ def is_litter(name: str) -> bool:
 
 
 def identity(folder: Path | str) -> Identity:
-    """What a folder and all links to it have in common."""
-    found = os.stat(folder)  # noqa: PTH116
-    return found.st_dev, found.st_ino
+    """The identity of a folder, equal for all links to it."""
+    status = os.stat(folder)  # noqa: PTH116
+    return status.st_dev, status.st_ino
 
 
 def read_tree(folder: Path) -> Tree:
     """List a folder and all below, linked folders included.
 
-    A link to a folder above, or to one that is read already, is not followed.
+    A link to a folder above, or to a folder that was read already, is not followed.
 
     Raises:
         DatasetError: If a folder cannot be read.
@@ -86,11 +86,11 @@ def read_tree(folder: Path) -> Tree:
     left: Counter[str] = Counter()
     nested = False
     for below, names in _walk(folder, left):
-        found = _images(names)
-        images += [f"{below}{name}" for name in found] if below else found
+        shown = _images(names)
+        images += [f"{below}{name}" for name in shown] if below else shown
         nested = nested or bool(below)
-        if len(found) < len(names):
-            for name in set(names).difference(found):
+        if len(shown) < len(names):
+            for name in set(names).difference(shown):
                 hidden = name.startswith(".")
                 left["hidden" if hidden else Path(name).suffix.lower() or "no ending"] += 1
     images.sort(key=(lambda path: path.split("/")) if nested else None)
@@ -98,24 +98,26 @@ def read_tree(folder: Path) -> Tree:
 
 
 def image_names(folder: Path) -> Iterator[str]:
-    """Paths from a folder of the images in it and below, see `read_tree`; in no order."""
+    """Relative paths of the images in a folder and below, see `read_tree`; unordered."""
     for below, names in _walk(folder, Counter()):
         yield from (f"{below}{name}" for name in _images(names))
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Images in a folder and below, see `read_tree`; in no order."""
+    """Images in a folder and below, see `read_tree`; unordered."""
     return (folder / name for name in image_names(folder))
 
 
 def _images(names: Sequence[str]) -> list[str]:
-    """Those of some file names that `is_image` is true of and that are not hidden."""
-    known = endings()
-    return [name for name in names if name[name.rfind(".") :].lower() in known and name[0] != "."]
+    """The file names that are images by `is_image`, without hidden ones."""
+    suffixes = endings()
+    return [
+        name for name in names if name[name.rfind(".") :].lower() in suffixes and name[0] != "."
+    ]
 
 
 def file_names(folder: Path) -> set[str]:
-    """Names of the files in a folder, links to files among them; none where it cannot be read."""
+    """Names of the files in a folder, including links to files; none if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
@@ -124,29 +126,29 @@ def file_names(folder: Path) -> set[str]:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted by name, without those that systems leave behind."""
-    found = (Path(entry) for entry in _entries(folder) if _is_folder(entry))
-    return [path for path in found if not is_litter(path.name)]
+    """The folders in a folder, sorted by name, without those that operating systems leave."""
+    folders = (Path(entry) for entry in _entries(folder) if _is_folder(entry))
+    return [path for path in folders if not is_litter(path.name)]
 
 
 def described(left: Counter[str]) -> str:
-    """What is left out of a tree, in words: ``3 .heic, 2 hidden, folder __MACOSX (1 file)``."""
-    files = [f"{count:,} {what}" for what, count in sorted(left.items()) if what[-1] != "/"]
+    """Describe what is left out of a tree: ``3 .heic, 2 hidden, folder __MACOSX (1 file)``."""
+    files = [f"{count:,} {kind}" for kind, count in sorted(left.items()) if kind[-1] != "/"]
     folders = [
-        f"folder {what[:-1]} ({count:,} {'file' if count == 1 else 'files'})"
-        for what, count in sorted(left.items())
-        if what[-1] == "/"
+        f"folder {kind[:-1]} ({count:,} {'file' if count == 1 else 'files'})"
+        for kind, count in sorted(left.items())
+        if kind[-1] == "/"
     ]
     return ", ".join([*files, *folders])
 
 
 def loose_images(folder: Path) -> int:
-    """How many images lie directly in a folder."""
+    """Number of images directly in a folder."""
     return sum(is_image(entry.name) and not _is_folder(entry) for entry in _entries(folder))
 
 
 def litter(folder: Path) -> Counter[str]:
-    """Files in the folders that systems leave behind, by the folder's name and a slash."""
+    """Number of files in folders that operating systems leave, by the folder's name and a slash."""
     left: Counter[str] = Counter()
     for entry in _entries(folder):
         if _is_folder(entry) and is_litter(entry.name):
@@ -155,31 +157,31 @@ def litter(folder: Path) -> Counter[str]:
 
 
 def dead_links(folder: Path) -> list[Path]:
-    """Links in a folder that lead nowhere and may have been folders, sorted by name."""
+    """Broken links in a folder that may have been folders, sorted by name."""
     links = [Path(entry) for entry in _entries(folder) if entry.is_symlink()]
     return [path for path in links if not path.exists() and not is_image(path.name)]
 
 
 def lists_in(folder: Path) -> list[str]:
-    """A line that tells of lists that lie in a folder and are not read, where there are some."""
-    found = _named(folder, LISTS)
-    if not found:
+    """A remark on lists in a folder, which are not read, if there are any."""
+    lists = _named(folder, LISTS)
+    if not lists:
         return []
-    how = f"to read what it lists, give --dataset {as_option(found[0])}"
-    return [f"not read: {_names(found)} in {folder}; {how}"]
+    how = f"to read what it lists, give --dataset {as_option(lists[0])}"
+    return [f"not read: {_names(lists)} in {folder}; {how}"]
 
 
 def holders_in(folder: Path) -> list[str]:
-    """A line that tells of tables and archives that lie beside folders of images, if any do."""
-    found = _named(folder, _HOLDERS)
-    if not found:
+    """A remark on tables and archives beside folders of images, if there are any."""
+    holders = _named(folder, _HOLDERS)
+    if not holders:
         return []
     how = "to read tables or shards, put them into a folder of their own; unpack archives"
-    return [f"not read: {_names(found)} in {folder}, beside folders of images; {how}"]
+    return [f"not read: {_names(holders)} in {folder}, beside folders of images; {how}"]
 
 
 def _named(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """The files in a folder whose names end so, without hidden ones."""
+    """The files in a folder with certain endings, without hidden ones."""
     return [
         Path(entry)
         for entry in _entries(folder)
@@ -194,31 +196,31 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def as_option(path: Path) -> str:
-    """A path as ``--dataset`` takes it, told from the name of a dataset by how it begins."""
+    """A path for ``--dataset``; its beginning distinguishes it from the name of a dataset."""
     plain = path.as_posix()
     return plain if plain.startswith((".", "/", "~")) else f"./{plain}"
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, by name; else as `_scan`."""
+    """Entries of a folder, sorted by name; see `_scan`."""
     return sorted(_scan(folder), key=lambda entry: entry.name)
 
 
 def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
-    """What lies in a folder.
+    """Entries of a folder.
 
     Raises:
-        DatasetError: If it cannot be read, or a folder or image in it has a name that is no text:
-            it could not stand in a table or a record.
+        DatasetError: If it cannot be read, or the name of a folder or image in it is not valid
+            text: tables and records could not contain it.
     """
     try:
         with os.scandir(folder) as entries:
-            found = list(entries)
+            scanned = list(entries)
     except OSError as error:
         raise DatasetError(f"{folder} cannot be read: {error.strerror}.") from error
-    if "".join([entry.name for entry in found]).isascii():
-        return found
-    for entry in sorted(found, key=lambda entry: entry.name):
+    if "".join([entry.name for entry in scanned]).isascii():
+        return scanned
+    for entry in sorted(scanned, key=lambda entry: entry.name):
         try:
             entry.name.encode()
         except UnicodeEncodeError as error:
@@ -226,7 +228,7 @@ def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
                 raise DatasetError(
                     f"{folder}: the name {entry.name!a} in it is not UTF-8. Rename it."
                 ) from error
-    return found
+    return scanned
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -237,25 +239,24 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _walk(folder: Path, left: Counter[str]) -> Iterator[tuple[str, list[str]]]:
-    """The folder and all below: the path from it, with a slash, and the names of its files.
+    """Each folder of a tree: its relative path, with a slash, and the names of its files.
 
-    Links to folders are followed when all else is read. A link that ends nowhere is a file: reading
-    it says so.
+    Links to folders are followed last. A broken link counts as a file: reading it raises an error.
     """
     top = os.fspath(folder)
     seen: set[Identity] = set()
     folders, links = [""], list[str]()
     while folders or links:
         below = folders.pop() if folders else links.pop(0)
-        here = os.path.join(top, below)  # noqa: PTH118 - a path object for each takes seconds
+        path_ = os.path.join(top, below)  # noqa: PTH118 - a path object for each takes seconds
         if below:
             seen = seen or {identity(path) for path in _above(folder)}
-            if (known := identity(here)) in seen:
+            if (file_id := identity(path_)) in seen:
                 left["linked again"] += 1
                 continue
-            seen.add(known)
+            seen.add(file_id)
         names, inside = [], []
-        for entry in _scan(here):
+        for entry in _scan(path_):
             if _is_folder(entry):
                 inside.append(entry)
             else:
@@ -269,7 +270,7 @@ def _walk(folder: Path, left: Counter[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _above(folder: Path) -> set[Path]:
-    """A folder and those that it is in, by every path."""
+    """A folder and the folders above it, by every path."""
     return {folder, *folder.absolute().parents, *folder.resolve().parents}
 
 
