@@ -1,7 +1,7 @@
-"""A client of ``clip-retrieval back``, which finds images for a text in an index of your own.
+"""A client of ``clip-retrieval back``, which finds images for a text in the user's own index.
 
 Source: the REST interface of https://github.com/rom1504/clip-retrieval. LAION's public server,
-which SuS-X asked, is gone since the end of 2023.
+which SuS-X used, has been offline since the end of 2023.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _PAUSE: Final = 1.0
 
 
 class Hit(NamedTuple):
-    """An image that was found.
+    """A result of a query.
 
     Attributes:
-        url: Where it was when the index was made.
-        caption: The text beside it, or nothing.
-        similarity: Of the query and the image, a cosine where the index holds unit features.
+        url: Its URL when the index was made.
+        caption: Its caption; may be empty.
+        similarity: Similarity of query and image; a cosine if the index holds unit features.
         id: Its row in the index.
     """
 
@@ -39,7 +39,7 @@ class Hit(NamedTuple):
 
 
 class _Row(BaseModel):
-    """A hit as the backend sends it; columns we do not need are let pass."""
+    """A hit as the backend sends it; further columns are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -57,13 +57,13 @@ class Backend:
     """One index of a running backend.
 
     Args:
-        url: Where it answers, such as ``http://localhost:1234``. It is your own, so any address
-            will do.
+        url: Its address, such as ``http://localhost:1234``. It is the user's own, so any address
+            is allowed.
         index: The name of the index, a key of the backend's ``indices_paths.json``.
         timeout: Seconds to wait for the connection, and for each part of an answer, > 0.
 
     Raises:
-        RetrievalError: If no backend answers there, or it has no such index.
+        RetrievalError: If no backend answers, or it has no such index.
     """
 
     def __init__(self, url: str, index: str, timeout: float) -> None:
@@ -80,18 +80,17 @@ class Backend:
     def query(self, text: str, k: int) -> list[Hit]:
         """Find images for a text.
 
-        The backend drops near-duplicates and what its safety models object to, as it did for
-        SuS-X.
+        The backend drops near-duplicates and images that its safety models flag, as for SuS-X.
 
         Args:
-            text: What to look for.
-            k: How many neighbours are looked at, > 0; fewer are left when some are dropped.
+            text: The query.
+            k: Number of neighbours to examine, > 0; some may be dropped.
 
         Returns:
             At most `k` hits, most similar first, equal ones by id.
 
         Raises:
-            RetrievalError: If the backend does not answer, or not in its own way.
+            RetrievalError: If the backend does not answer, or in another form.
         """
         rows = self._ask(
             "POST",
@@ -114,8 +113,8 @@ class Backend:
                 "aesthetic_weight": 0.5,
             },
         )
-        # An image without a URL is one on the backend's own disk. Its id stands in the manifest,
-        # with the fate of a URL that is none.
+        # An image without a URL is on the backend's own disk. The manifest lists its id, with the
+        # fate of an invalid URL.
         hits = [
             Hit(row.url or f"id:{row.id}", row.caption or "", row.similarity, row.id)
             for row in rows
@@ -166,7 +165,7 @@ def _request(
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether another try may go better."""
+    """Whether a retry may succeed."""
     if isinstance(error, httpx2.HTTPStatusError):
         return error.response.status_code == 429 or error.response.is_server_error
     trouble = httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError

@@ -1,4 +1,4 @@
-"""From what was asked for to a finished support set; what is there already is kept."""
+"""Build a support set from a request, or complete an unfinished one."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from susx_bench.support.pipelines import DEMO
 from susx_bench.support.recipe import Recipe
 
 CUPL_RETRIEVED = 10
-"""Sentences of a class that images are retrieved for, drawn at random, as SuS-LC did."""
+"""Number of sentences per class, drawn at random, to retrieve images for, as in SuS-LC."""
 
 
 _GLANCE = 0.2
-"""Seconds between two looks at what another rank builds."""
+"""Seconds between two checks of another rank's build."""
 
 _SHARED = ("dataset", "kind", "prompts", "per_class", "seed")
 
 
 class Request(SupportOptions):
-    """The options of ``support build``, and what they say of where to run and where images lie.
+    """The options of ``support build``, with the launch and the places of images that follow.
 
     Attributes:
-        expected: Recipe that the set must have again; None for whatever comes out.
+        expected: Recipe that the set must have; None for any.
     """
 
     expected: Recipe | None = None
@@ -60,10 +60,10 @@ class Request(SupportOptions):
 
     @property
     def opened(self) -> Dataset:
-        """The dataset whose classes the set has; one without images where only names were given.
+        """The dataset of the set's classes; without images if only names were given.
 
         Raises:
-            BenchError: If there is none, or the names are none.
+            BenchError: If there is no such dataset, or the names are not valid.
         """
         if self.dataset is None:
             names = self.expected.classnames if self.expected else read_classes(self.classes or "")
@@ -72,7 +72,7 @@ class Request(SupportOptions):
 
     @property
     def whose(self) -> str:
-        """The option that says whose classes the set has, as on the command line."""
+        """The option that gives the set's classes, as on the command line."""
         if self.dataset is None:
             return f"--classes {shlex.quote(self.classes or '')}"
         return f"--dataset {shlex.quote(self.dataset)}"
@@ -84,7 +84,7 @@ class Request(SupportOptions):
 
     @property
     def where(self) -> Where:
-        """Where the dataset's images are looked for."""
+        """Where to search for the dataset's images."""
         return Where(
             root=self.data_root,
             source=self.source,
@@ -96,18 +96,18 @@ class Request(SupportOptions):
 
     @staticmethod
     def is_own(recipe: Recipe) -> bool:
-        """Whether a recipe is of data of the user's, of which it has the name and not the place."""
-        known = recipe.dataset == names_alone(recipe.classnames).spec.name
-        return not known and recipe.dataset not in DATASETS.names()
+        """Whether a recipe is for the user's own data: it has their name but not their place."""
+        names_only = recipe.dataset == names_alone(recipe.classnames).spec.name
+        return not names_only and recipe.dataset not in DATASETS.names()
 
     @classmethod
     def of(cls, recipe: Recipe, **changes: Any) -> Request:
-        """What was asked for when a recipe was written, to ask for it again."""
+        """The request that builds a recipe again."""
         how, where = recipe.generation, recipe.retrieval
-        asked: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         if how:
             hub = not how.model.startswith((".", "/", "~")) and how.model != DEMO
-            asked |= {
+            fields |= {
                 "model": f"{how.model}@{how.revision}" if hub else how.model,
                 "steps": how.steps,
                 "guidance": how.guidance,
@@ -115,7 +115,7 @@ class Request(SupportOptions):
             }
         if where:
             option = where.source if where.source in ("pool", "backend") else "from_folder"
-            asked |= {
+            fields |= {
                 option: Path(where.place) if option == "from_folder" else where.place,
                 "index": where.search if where.source == "backend" else None,
                 "encoder": where.encoder or None,
@@ -126,7 +126,7 @@ class Request(SupportOptions):
         shared = {name: getattr(recipe, name) for name in _SHARED}
         if recipe.dataset == names_alone(recipe.classnames).spec.name:
             shared = shared | {"dataset": None, "classes": ",".join(recipe.classnames)}
-        return cls(**(shared | asked | {"expected": recipe} | changes))
+        return cls(**(shared | fields | {"expected": recipe} | changes))
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ class Built:
     """A support set after the build.
 
     Attributes:
-        folder: Where it lies.
-        recipe: What it was built from.
-        rows: Its manifest.
-        fresh: Whether something was made just now.
-        whose: The option that said whose classes it has, see `Request.whose`.
+        folder: Its folder.
+        recipe: Its recipe.
+        rows: The rows of its manifest.
+        fresh: Whether this build made anything.
+        whose: The option that gives its classes, see `Request.whose`.
     """
 
     folder: Path
@@ -150,13 +150,13 @@ class Built:
 
 @dataclass(frozen=True)
 class Outstanding:
-    """What a build would make.
+    """The outstanding work of a build.
 
     Attributes:
-        request: What is to be built.
+        request: The request.
         home: Name of the folder of the dataset's sets, see `susx_bench.support.home`.
-        folder: Where the set lies, or is to lie.
-        images: How many images are to be made; 0 where the set is there and whole.
+        folder: Folder of the set, which may not exist yet.
+        images: Number of images to make; 0 for a complete set.
     """
 
     request: Request
@@ -165,13 +165,13 @@ class Outstanding:
     images: int
 
     def serves(self, home: str, support: str) -> bool:
-        """Whether ``--support`` means this set, or may mean it, for the dataset of a home."""
+        """Whether a value of ``--support`` means or may mean this set, for the data of `home`."""
         name = self.folder.name
         return home == self.home and (name == support or name.startswith(f"{support}-"))
 
 
 def outstanding(request: Request) -> Outstanding:
-    """Look what a build would make. Nothing is built, downloaded or written.
+    """Determine the outstanding work. Nothing is built, downloaded or written.
 
     Raises:
         BenchError: If a name is unknown or options do not fit.
@@ -187,7 +187,7 @@ def outstanding(request: Request) -> Outstanding:
 
 
 def _missing(request: Request, spec: DatasetSpec, folder: SupportFolder, total: int) -> int:
-    """How many images of a set are not there, or are not what was written."""
+    """Number of images of a set that are missing or damaged."""
     try:
         if request.force or folder.outdated or not folder.exists:
             return total
@@ -196,14 +196,16 @@ def _missing(request: Request, spec: DatasetSpec, folder: SupportFolder, total: 
             return max(total - len(done), 1)
         if lost := _lost(folder):
             return lost
-        there, classes = folder.recipe, len(spec.classnames)
-        asked = {"dataset": spec.name}  # or it is not asked for by its name
-        differs = [n for n in _SHARED if getattr(there, n) != asked.get(n, getattr(request, n))]
+        existing, classes = folder.recipe, len(spec.classnames)
+        expected = {"dataset": spec.name}  # the request may give it by another name
+        differs = [
+            n for n in _SHARED if getattr(existing, n) != expected.get(n, getattr(request, n))
+        ]
         if recipe := SUPPORT.get(request.kind)().foretold(request, spec):
-            differs = [name for name in there.differs(recipe) if name != "per_class"]
+            differs = [name for name in existing.differs(recipe) if name != "per_class"]
     except SupportError:
-        return total  # building tells what is wrong
-    more = total - classes * there.per_class
+        return total  # the build reports the fault
+    more = total - classes * existing.per_class
     return total if set(differs) - {"per_class"} else max(more, 0)
 
 
@@ -211,8 +213,8 @@ def build(request: Request, listen: Listener = ignore) -> Built:
     """Build a support set, or complete it.
 
     Args:
-        request: What to build.
-        listen: Told of notes and progress.
+        request: The request.
+        listen: Receives notes and progress.
 
     Raises:
         BenchError: If a name is unknown, options do not fit, or a source fails.
@@ -221,25 +223,25 @@ def build(request: Request, listen: Listener = ignore) -> Built:
 
 
 def _texts(request: Request, spec: DatasetSpec, say: Say) -> tuple[tuple[str, ...], ...]:
-    """The prompts of each class, in an order of the seed's: files list them by question."""
+    """The prompts of each class, shuffled by the seed, because files list them by question."""
     if request.expected:
         return request.expected.texts
-    found = []
+    ordered = []
     texts = class_prompts(request.prompts, spec, request.prompts_dir, say)
-    for name, each in zip(spec.classnames, texts, strict=True):
-        order = list(each)
+    for name, of_class in zip(spec.classnames, texts, strict=True):
+        order = list(of_class)
         random.Random(f"{request.seed}/{spec.name}/{name}").shuffle(order)
-        found.append(tuple(order[:CUPL_RETRIEVED] if request.kind == "sus-lc" else order))
-    return tuple(found)
+        ordered.append(tuple(order[:CUPL_RETRIEVED] if request.kind == "sus-lc" else order))
+    return tuple(ordered)
 
 
 def recipe_of(
     request: Request, spec: DatasetSpec, per_class: int, listen: Listener, **how: Any
 ) -> Recipe:
-    """What is to be built.
+    """The recipe of a set to build.
 
     Raises:
-        SupportError: If a recipe was given, and what it was made with is not what is here.
+        SupportError: If the request has a recipe with other inputs than those found here.
     """
     recipe = valid(
         Recipe,
@@ -269,23 +271,23 @@ def _folder(request: Request, dataset: Dataset) -> SupportFolder:
 
 
 def _anew(request: Request, folder: SupportFolder, recipe: Recipe) -> bool:
-    """Whether what a folder holds is to be forgotten.
+    """Whether to discard the content of a folder.
 
     Raises:
-        SupportError: If it holds a set of another recipe, or one that was changed.
+        SupportError: If it holds a set with another recipe, or a changed one.
     """
     if request.force or folder.outdated:
         return True
     if not folder.exists:
         return False
-    there = folder.recipe
-    differs = there.differs(recipe)
-    more = recipe.per_class > there.per_class
+    existing = folder.recipe
+    differs = existing.differs(recipe)
+    more = recipe.per_class > existing.per_class
     if recipe.kind == "sus-sd" and differs == ["per_class"] and more:
-        differs = []  # more images a class are more of the same list
+        differs = []  # more images per class extend the same list
     if differs and not folder.blank:
         raise SupportError(
-            f"{folder.path} holds a set of {there.per_class} images a class that differs in "
+            f"{folder.path} holds a set of {existing.per_class} images per class that differs in "
             f"{', '.join(differs)}. Use it as it is with --support {folder.path}, give another "
             "--name, or --force to build this one in its place."
         )
@@ -300,22 +302,22 @@ def begun(
     listen: Listener,
     ready: Callable[[], object],
 ) -> Iterator[tuple[SupportFolder, bool]]:
-    """Make a folder the recipe's, and keep other processes out of it meanwhile.
+    """Write the recipe into its folder, and lock the folder during the build.
 
-    Rank 0 alone does so. A first build that fails before it has made anything leaves nothing.
+    Only rank 0 does so. A first build that fails before it makes an image leaves nothing behind.
 
     Args:
-        request: What was asked for.
-        dataset: Whose classes the set has.
-        recipe: What is to be built.
-        listen: Told of notes.
-        ready: Raises if nothing can be built; called before anything is written or forgotten.
+        request: The request.
+        dataset: The dataset of the set's classes.
+        recipe: The recipe.
+        listen: Receives notes.
+        ready: Raises if nothing can be built; called before anything is written or discarded.
 
     Yields:
-        The folder, and whether what it holds is built anew.
+        The folder, and whether its content is built anew.
 
     Raises:
-        SupportError: If it holds a set of another recipe, or one that was changed.
+        SupportError: If it holds a set with another recipe, or a changed one.
     """
     folder = _folder(request, dataset)
     anew = _anew(request, folder, recipe)
@@ -325,12 +327,12 @@ def begun(
     if anew or not folder.finished or folder.recipe != recipe:
         ready()
     with _alone(folder, listen):
-        anew = _anew(request, folder, recipe)  # another process may have built it meanwhile
+        anew = _anew(request, folder, recipe)  # another process may have built it in the meantime
         if folder.finished:
             folder.drop_progress()
         if folder.outdated:
-            told = f"{folder.path} is of an earlier version of susx-bench; it is built again"
-            warn(listen, told)
+            line = f"{folder.path} is of an earlier version of susx-bench; it is built again"
+            warn(listen, line)
         elif not anew and folder.finished and (lost := _lost(folder)):
             ready()
             warn(listen, f"{folder.path}: {lost} images are gone or were changed; made again")
@@ -347,19 +349,19 @@ def begun(
 
 
 def _lost(folder: SupportFolder) -> int:
-    """How many images of a finished set are gone, or are not what was written."""
-    with ThreadPoolExecutor() as threads:  # hashing is outside the interpreter's lock
+    """Number of images of a finished set that are missing or damaged."""
+    with ThreadPoolExecutor() as threads:  # hashing releases the interpreter's lock
         return sum(not whole for whole in threads.map(folder.intact, folder.rows()))
 
 
-def warn(listen: Listener, what: str) -> None:
-    """Tell something that the user should look at."""
-    listen(Note(what, "warning"))
+def warn(listen: Listener, line: str) -> None:
+    """Send a warning to the listener."""
+    listen(Note(line, "warning"))
 
 
 @contextmanager
 def _alone(folder: SupportFolder, listen: Listener) -> Iterator[None]:
-    """Hold the lock of a set. Whoever holds it and dies gives it back to the next one."""
+    """Hold the lock of a set. A process that dies releases it."""
     make_folder(folder.lock.parent)
     lock = FileLock(folder.lock)
     try:
@@ -375,15 +377,15 @@ def _alone(folder: SupportFolder, listen: Listener) -> Iterator[None]:
 
 @contextmanager
 def progress(
-    listen: Listener, what: str, total: float, unit: str = "images", done: float = 0
+    listen: Listener, title: str, total: float, unit: str = "images", done: float = 0
 ) -> Iterator[Callable[[float], None]]:
-    """Show how far a build is; gives what to tell of each step."""
-    with Job(listen, what, unit, total, done) as job:
+    """Report the progress of a build; yields the function to call after each step."""
+    with Job(listen, title, unit, total, done) as job:
         yield job.advance
 
 
 def refuse(request: Request, options: Sequence[str], kind: str) -> None:
-    """Refuse options that are for another kind.
+    """Refuse options of another kind.
 
     Raises:
         OptionError: If one of them was given.
@@ -398,10 +400,10 @@ Form = TypeVar("Form", bound=BaseModel)
 
 
 def valid(form: type[Form], **facts: Any) -> Form:
-    """A part of a recipe.
+    """Make a part of a recipe.
 
     Raises:
-        OptionError: If a value cannot be.
+        OptionError: If a value is not valid.
     """
     try:
         return form(**facts)
@@ -412,15 +414,15 @@ def valid(form: type[Form], **facts: Any) -> Form:
 
 
 def built_elsewhere(request: Request, folder: SupportFolder, recipe: Recipe, parent: int) -> Built:
-    """What rank 0 builds, for another rank, once it is there.
+    """Wait, on another rank, for the set that rank 0 builds.
 
-    Collecting may take longer than a collective would wait.
+    A build may take longer than the timeout of a collective operation.
 
     Args:
-        request: What was asked for.
-        folder: Where rank 0 builds.
-        recipe: What it builds.
-        parent: The process that started this one; without it nobody ends the wait.
+        request: The request.
+        folder: The folder in which rank 0 builds.
+        recipe: Its recipe.
+        parent: The process that started this one; the wait ends if it dies.
 
     Raises:
         SupportError: If that process is gone.

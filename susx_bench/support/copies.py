@@ -1,4 +1,4 @@
-"""What test images look like, so that no support set holds a copy of one."""
+"""Describe test images, so that no support set contains a copy of one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from susx_bench.support.build import progress
 
 
 def test_split(dataset: Dataset) -> DatasetSplit:
-    """The test images, that copies of them may be left out.
+    """The test images, copies of which are left out.
 
     Raises:
-        SupportError: If they are not here.
+        SupportError: If they are not on this machine.
     """
     try:
         test = dataset.split("test")
@@ -30,16 +30,16 @@ def test_split(dataset: Dataset) -> DatasetSplit:
 
 
 def looked_at(test: DatasetSplit | None, listen: Listener) -> Seen:
-    """What every test image looks like; nothing where copies are not to be looked for."""
+    """Descriptions of all test images; empty if copies are not searched for."""
     seen = Seen()
     if test is None:
         return seen
     with progress(listen, "looking at test images", len(test)) as advance:
 
         def read(sample: Sample) -> Look:
-            found = look(test.image(sample))
+            seen = look(test.image(sample))
             advance(1)
-            return found
+            return seen
 
         with ThreadPoolExecutor() as threads:  # Pillow decodes outside the interpreter's lock
             for sample, one in zip(test.samples, threads.map(read, test.samples), strict=True):

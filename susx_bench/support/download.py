@@ -1,13 +1,11 @@
 """Many images from the web, a few at a time and in order, from public addresses only.
 
-The URLs come from strangers, and so do the answers. What is held against them: a connection goes
-to an address that was looked at and found public, whatever the URL, a redirect or the name's next
-resolution say; a body ends at a size and everything at a deadline; nothing is decompressed; and
-only what decodes as an image is handed out.
+URLs and answers are untrusted. The defences: a connection goes only to an address that was checked
+to be public, after every redirect and resolution of a name; bodies have a largest size and URLs a
+deadline; nothing is decompressed; and only content that decodes as an image is returned.
 
-httpcore is used without httpx's client on top: it takes its connections from one place that can be
-replaced, and reads no proxy from the environment. A proxy would resolve the names itself, and
-connect to addresses that nobody here has looked at.
+httpcore is used without httpx's client on top: its network backend can be replaced, and it reads no
+proxy from the environment. A proxy would resolve names itself, and connect to unchecked addresses.
 """
 
 from __future__ import annotations
@@ -36,9 +34,9 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from susx_bench.data.decode import BadImageError, decode
 
 _AHEAD: Final = 4
-"""URLs begun or waiting to be handed out, for each worker: a slow one holds up those behind it."""
+"""URLs in progress or waiting, per worker. Results keep their order: a slow URL delays others."""
 _PAUSE: Final = 0.5
-"""Seconds before the second try; doubled for every further one."""
+"""Seconds before the first retry; doubled for every further one."""
 _HEADERS: Final = (
     (b"User-Agent", b"susx-bench"),
     (b"Accept", b"image/*"),
@@ -49,14 +47,14 @@ _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 
 
 class Fate(StrEnum):
-    """What became of a URL."""
+    """The outcome of a URL."""
 
     FETCHED = "fetched"
-    NOT_FOUND = "not found"  # any answer that is neither a success nor worth another try
+    NOT_FOUND = "not found"  # any other answer that is no success and not worth a retry
     SERVER_ERROR = "server error"  # 429 or 5xx, to the last try
     TIMED_OUT = "timed out"
     TOO_LARGE = "too large"
-    NOT_AN_IMAGE = "not an image"  # among them bodies that came compressed unasked
+    NOT_AN_IMAGE = "not an image"  # including bodies that are compressed without request
     PRIVATE_ADDRESS = "private address"
     BAD_URL = "bad url"
     UNREACHABLE = "unreachable"  # no such name, refused, TLS, broken off
@@ -65,14 +63,14 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What is spent at most.
+    """Limits of downloads.
 
     Attributes:
-        max_bytes: The longest body.
-        seconds: For one URL: all its redirects, tries and the pauses between them.
-        tries: After an overloaded server, a timeout or a broken connection, > 0.
-        redirects: Followed in one try, >= 0.
-        workers: Connections at a time, > 0. Up to ``4 * workers`` bodies are in memory.
+        max_bytes: Largest body.
+        seconds: Time for one URL, with all its redirects, attempts and pauses.
+        tries: Attempts in all if a server is overloaded or a connection fails, > 0.
+        redirects: Redirects to follow in one attempt, >= 0.
+        workers: Simultaneous connections, > 0. Up to ``4 * workers`` bodies are in memory.
     """
 
     max_bytes: int = 20 * 2**20
@@ -95,16 +93,15 @@ def fetch(
 ) -> Generator[Fetched, None, None]:
     """Fetch images, many at a time.
 
-    A few are fetched ahead of the one that is handed out. Closing the iterator, or Ctrl-C,
-    breaks off what is under way.
+    A few images are fetched ahead. Closing the iterator, or Ctrl-C, cancels open downloads.
 
     Args:
-        urls: Where they are.
-        limits: What may be spent on them.
-        advance: Told once for every URL.
+        urls: Their URLs.
+        limits: The limits.
+        advance: Called once per URL.
 
     Yields:
-        One result for every URL, in their order, however long each of them took.
+        One result per URL, in their order.
     """
     ahead: deque[tuple[str, Future[bytes | Fate]]] = deque()
 
@@ -136,8 +133,8 @@ def fetch(
 
 
 def _judged(url: str, content: bytes | Fate) -> Fetched:
-    # The first bytes and the declared type can both lie; the decoder is what counts. It runs here,
-    # on one image at a time: a small file may hold pixels for half a gigabyte.
+    # The first bytes and the declared type may be wrong; only the decoder counts. It runs here, on
+    # one image at a time: a small file may need half a gigabyte of pixels.
     if isinstance(content, Fate):
         return Fetched(url, None, content)
     try:
@@ -148,7 +145,7 @@ def _judged(url: str, content: bytes | Fate) -> Fetched:
 
 
 class _Failure(Exception):
-    """A URL that met its fate on the way."""
+    """A URL that failed."""
 
     def __init__(self, fate: Fate) -> None:
         super().__init__(fate)
@@ -156,7 +153,7 @@ class _Failure(Exception):
 
 
 class _Getter:
-    """Connections that all URLs share."""
+    """A pool of connections for all URLs."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -178,10 +175,10 @@ class _Getter:
         traceback: TracebackType | None,
     ) -> None:
         await self._pool.aclose()
-        self._resolvers.shutdown(wait=False)  # the system decides how long a name may take
+        self._resolvers.shutdown(wait=False)  # resolving a name has only the system's timeout
 
     async def get(self, url: str) -> bytes | Fate:
-        """The body of a URL, or why there is none."""
+        """The body of a URL, or the reason of its failure."""
         retrying = AsyncRetrying(
             retry=retry_if_exception(_may_pass),
             stop=stop_after_attempt(self._limits.tries),
@@ -190,7 +187,7 @@ class _Getter:
         )
         async with self._turn:
             try:
-                # A timeout of a read starts again with every byte; this one does not.
+                # A read timeout restarts with every byte; this one does not.
                 with anyio.fail_after(self._limits.seconds):
                     return await retrying(self._try, url)
             except _Failure as failure:
@@ -212,10 +209,10 @@ class _Getter:
             async with self._pool.stream(
                 "GET", place, headers=headers, extensions={"timeout": timeout}
             ) as response:
-                told = {name.lower(): value for name, value in response.headers}
-                if response.status not in _REDIRECTS or b"location" not in told:
-                    return await self._body(response, int(told.get(b"content-length", 0)))
-            url = _target(url, told[b"location"].decode(errors="replace"))
+                answer_headers = {name.lower(): value for name, value in response.headers}
+                if response.status not in _REDIRECTS or b"location" not in answer_headers:
+                    return await self._body(response, int(answer_headers.get(b"content-length", 0)))
+            url = _target(url, answer_headers[b"location"].decode(errors="replace"))
         raise _Failure(Fate.TOO_MANY_REDIRECTS)
 
     async def _body(self, response: httpcore2.Response, length: int) -> bytes:
@@ -235,18 +232,18 @@ class _Getter:
 
 @cache
 def certificates() -> ssl.SSLContext:
-    """What TLS trusts. Reading it takes longer than many a download."""
+    """The trusted TLS certificates, cached: reading them takes longer than many downloads."""
     return httpcore2.default_ssl_context()
 
 
 class _PublicNetwork(httpcore2.AnyIOBackend):
-    """The one way to a connection.
+    """Opens connections to public addresses only.
 
-    The address that is looked at is the address that is connected to: a second resolution of the
-    name could say something else. TLS and the ``Host`` header go by the name all the same.
+    It connects to the very address that was checked, as a second resolution of the name could give
+    another one. TLS and the ``Host`` header still use the name.
 
     Args:
-        resolvers: Where names are resolved, which blocks.
+        resolvers: Threads that resolve names, which blocks.
     """
 
     def __init__(self, resolvers: Executor) -> None:
@@ -263,7 +260,7 @@ class _PublicNetwork(httpcore2.AnyIOBackend):
         try:
             loop = asyncio.get_running_loop()
             addresses = await loop.run_in_executor(self._resolvers, _resolve, host, port)
-        except (OSError, UnicodeError) as error:  # Unicode: what cannot be a name at all
+        except (OSError, UnicodeError) as error:  # UnicodeError: not a valid name
             raise httpcore2.ConnectError(error) from error
         public = [address for address in addresses if _is_public(address)]
         if not public:
@@ -275,13 +272,13 @@ class _PublicNetwork(httpcore2.AnyIOBackend):
 
 
 def _resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name, best first; of an address in whatever spelling, itself."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    """The addresses of a name, best first; an address, in any spelling, gives itself."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in addresses]
 
 
 def _is_public(address: str) -> bool:
-    """Whether an address belongs to one host on the public internet, and stands for no other."""
+    """Whether an address belongs to one host on the public internet, and embeds no other one."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         # Outside lie those that carry an IPv4 address (mapped, NAT64); inside, 6to4 does.
@@ -290,7 +287,7 @@ def _is_public(address: str) -> bool:
 
 
 def _target(base: URL, text: str) -> URL:
-    """The place that a URL, or a redirect's, means."""
+    """The absolute URL of a URL or of a redirect."""
     try:
         url = base.join(text)
     except (InvalidURL, ValueError) as error:
@@ -301,7 +298,7 @@ def _target(base: URL, text: str) -> URL:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether another try may go better."""
+    """Whether a retry may succeed."""
     if isinstance(error, _Failure):
         return error.fate is Fate.SERVER_ERROR
     broken = httpcore2.ReadError, httpcore2.WriteError, httpcore2.RemoteProtocolError

@@ -1,4 +1,4 @@
-"""Few-shot draws: S images a class, the same ones for everybody."""
+"""Few-shot draws: S images per class, the same on every machine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DrawRule = Literal["balanced", "coop", "file"]
 
 @dataclass(frozen=True)
 class Pool:
-    """What is drawn from.
+    """Labelled images to draw from.
 
     Attributes:
         labels: ``(P,)`` in ``[0, K)``.
         classnames: The K names, for messages.
-        where: What it is, for messages.
+        where: Description of the pool, for messages.
     """
 
     labels: Tensor
@@ -44,21 +44,21 @@ class Pool:
 
     @cached_property
     def orders(self) -> dict[int, list[Tensor]]:
-        """A permutation of each class, for every seed that was drawn with."""
+        """A permutation of each class, by seed."""
         return {}
 
 
 def draw(pool: Pool, shots: int, seed: int, option: str = "--shots") -> Tensor:
     """Draw the same number of images from every class.
 
-    One permutation a class, seeded once, of which the first `shots` are taken: balanced, and for
-    one seed a draw of S images holds every smaller draw.
+    Each class has one permutation per seed, and its first `shots` images are taken. So draws are
+    balanced, and for one seed a draw of S images contains every smaller draw.
 
     Args:
         pool: What to draw from.
-        shots: Images a class S, at least 1.
-        seed: Which draw.
-        option: What asked for the shots, for messages.
+        shots: Images per class S, at least 1.
+        seed: Seed of the draw.
+        option: The option that gives the shots, for messages.
 
     Returns:
         Positions in the pool, ``(K * S,)`` int64, sorted by class.
@@ -80,27 +80,27 @@ def draw(pool: Pool, shots: int, seed: int, option: str = "--shots") -> Tensor:
 
 
 def scarcest(pool: Pool) -> tuple[int, int]:
-    """The class with the fewest images, the first of several, and how many these are."""
+    """The first class with the fewest images, and their number."""
     label = min(range(len(pool.sizes)), key=pool.sizes.__getitem__)
     return label, pool.sizes[label]
 
 
 def draw_in_parts(pool: Pool, shots: int, seed: int) -> list[Tensor]:
-    """What `draw` takes, in lists that do not depend on the shots.
+    """The images of `draw`, in lists that do not depend on the number of shots.
 
-    The 1st image of each class, the 2nd, the 3rd and 4th, the 5th to 8th ... Images are encoded a
-    list at a time, so features made for 16 shots serve 4 shots, and the other way round, to the
-    last bit.
+    The lists are the 1st image of each class, the 2nd, the 3rd and 4th, the 5th to 8th, and so on.
+    Images are encoded list by list, so features made for 16 shots serve 4 shots, and vice versa, to
+    the last bit.
 
     Returns:
-        Positions in the pool, one tensor a list; together they hold what `draw` gives.
+        Positions in the pool, one tensor per list; together they contain those of `draw`.
     """
     orders = _orders(pool, seed)
-    found, taken, wide = [], 0, 1
+    lists, taken, wide = [], 0, 1
     while taken < shots:
-        found.append(torch.cat([order[taken : taken + wide] for order in orders]))
+        lists.append(torch.cat([order[taken : taken + wide] for order in orders]))
         taken, wide = taken + wide, max(1, taken + wide)
-    return found
+    return lists
 
 
 def _orders(pool: Pool, seed: int) -> list[Tensor]:
@@ -117,11 +117,11 @@ def draw_coop(pool: Pool, shots: int, seed: int, val: Pool | None = None) -> tup
 
     One stream of Python's ``random`` serves the classes in the order in which the train split
     first lists them, then those of the val split with at most 4 images each. A class with fewer
-    images gives all it has. Draws of different shots are not nested.
+    images gives all of them. Draws of different shots are not nested.
 
     Args:
         pool: The train split, in its published order.
-        shots: Images a class.
+        shots: Images per class.
         seed: CoOp's ``SEED``.
         val: The val split.
 
@@ -133,51 +133,51 @@ def draw_coop(pool: Pool, shots: int, seed: int, val: Pool | None = None) -> tup
         ``datasets/dtd.py`` and Dassl's ``generate_fewshot_dataset``.
     """
     stream = random.Random(seed)
-    found = []
-    for part, each in ((pool, shots), (val, min(shots, 4))):
+    draws = []
+    for part, count in ((pool, shots), (val, min(shots, 4))):
         positions: list[int] = []
         if part is not None:
             members: dict[int, list[int]] = {}
             for position, label in enumerate(part.labels.tolist()):
                 members.setdefault(label, []).append(position)
             for group in members.values():
-                positions += stream.sample(group, each) if len(group) >= each else group
-        found.append(torch.tensor(positions, dtype=torch.int64))
-    return found[0], found[1]
+                positions += stream.sample(group, count) if len(group) >= count else group
+        draws.append(torch.tensor(positions, dtype=torch.int64))
+    return draws[0], draws[1]
 
 
 def read_shots(path: Path, keys: Sequence[str], where: str) -> Tensor:
-    """Read which images are the support: a JSON list of file names, or of positions.
+    """Read the support images from a JSON list of file names or positions.
 
     Args:
         path: The file.
         keys: Keys of the images to draw from.
-        where: What they are, for messages.
+        where: Their description, for messages.
 
     Returns:
-        Positions, sorted: the order of the file changes nothing.
+        Positions, sorted: the order of the file does not matter.
 
     Raises:
-        ShotsError: If the file is of another form, is empty, or names an image twice or one
-            that is not there.
+        ShotsError: If the file has another form, is empty, or names an image twice or an unknown
+            one.
     """
     try:
-        given = read_json(path)
+        items = read_json(path)
     except (OSError, ValueError) as error:
         raise ShotsError(f"--shots-file {path} cannot be read: {error}.") from error
-    if not isinstance(given, list) or not given:
+    if not isinstance(items, list) or not items:
         raise ShotsError(f"--shots-file {path} is not a JSON list of images.")
     places = {key: position for position, key in enumerate(keys)}
     positions = []
-    for item in given:
-        known = isinstance(item, int) and not isinstance(item, bool) and 0 <= item < len(keys)
-        position = item if known else places.get(item) if isinstance(item, str) else None
+    for item in items:
+        is_position = isinstance(item, int) and not isinstance(item, bool) and 0 <= item < len(keys)
+        position = item if is_position else places.get(item) if isinstance(item, str) else None
         if position is None:
             raise ShotsError(
                 f"--shots-file {path}: {item!r} is no image of {where}, which has {len(keys)}."
             )
         positions.append(position)
     if len(set(positions)) < len(positions):
-        twice = next(given[i] for i, p in enumerate(positions) if p in positions[:i])
+        twice = next(items[i] for i, p in enumerate(positions) if p in positions[:i])
         raise ShotsError(f"--shots-file {path} names {twice!r} twice.")
     return torch.tensor(sorted(positions), dtype=torch.int64)

@@ -1,13 +1,13 @@
-"""A support set on disk: images, a manifest that says what each is, a recipe that rebuilds them.
+"""A support set on disk: images, a manifest that describes them, and a recipe to rebuild them.
 
 ```
-recipe.json          what was asked for, enough to build it again
-manifest.parquet     a row an image, and a row each thing that was tried and left out
-images/00003/0007.png   by class and place, for looking; labels are what the manifest says
-features.safetensors    in place of images, where somebody published no more
-SHA256SUMS           hashes of recipe, manifest and features, written last: without it a set is
-                     not finished, and `sha256sum -c SHA256SUMS` checks it without us
-progress-*.jsonl     rows of an unfinished build, a file each process that built
+recipe.json          everything needed to build it again
+manifest.parquet     one row per image, and one per candidate that was left out
+images/00003/0007.png   by class and place, for viewing; labels are in the manifest
+features.safetensors    instead of images, if only features were published
+SHA256SUMS           hashes of recipe, manifest and features, written last: a set without it is
+                     not finished; `sha256sum -c SHA256SUMS` checks a set
+progress-*.jsonl     rows of an unfinished build, one file per process
 ```
 """
 
@@ -61,25 +61,25 @@ class SupportFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Never the file of a killed run: its last line may be torn, and stays the last.
+        # A new file per process: the last line of a killed run may be torn, and must stay last.
         self._progress = path / f"progress-{uuid.uuid4().hex}.jsonl"
 
     @property
     def answers(self) -> Path:
-        """What a backend answered in an unfinished build, in sealed lines."""
+        """Answers of a backend in an unfinished build, in sealed lines."""
         return self.path / "progress.answers"
 
     @property
     def lock(self) -> Path:
-        """The file that a process locks while it builds here; it is left, and empty."""
+        """The file that a building process locks; it is empty and never removed."""
         return self.path.with_name(f".{self.path.name}.lock")
 
     @property
     def recipe(self) -> Recipe:
-        """What it is built from.
+        """The recipe of the set.
 
         Raises:
-            SupportError: If there is none, it cannot be read, or was changed since.
+            SupportError: If it is missing, cannot be read, or was changed.
         """
         if not self.exists:
             raise SupportError(
@@ -97,12 +97,12 @@ class SupportFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the build has come to its end; what there is may have been changed since."""
+        """Whether the build is finished; the content may have been changed since."""
         return (self.path / _SUMS).is_file()
 
     @property
     def outdated(self) -> bool:
-        """Whether it was built by rules that are not those of `SCHEMA`."""
+        """Whether it was built under another schema than `SCHEMA`."""
         if not self.exists:
             return False
         content = self._summed(RECIPE) if self.finished else read_bytes(self.path / RECIPE)
@@ -110,15 +110,15 @@ class SupportFolder:
 
     @property
     def blank(self) -> bool:
-        """Whether no build has left anything here but its recipe."""
-        made = ("progress*", "images/*/*", _MANIFEST, _FEATURES, _SUMS)
-        return not any(any(self.path.glob(pattern)) for pattern in made)
+        """Whether the folder contains nothing but a recipe."""
+        patterns = ("progress*", "images/*/*", _MANIFEST, _FEATURES, _SUMS)
+        return not any(any(self.path.glob(pattern)) for pattern in patterns)
 
     def _sums(self) -> dict[str, str]:
         """The hash of each file that `SHA256SUMS` names.
 
         Raises:
-            SupportError: If it is not as it was written.
+            SupportError: If it was changed.
         """
         path = self.path / _SUMS
         try:
@@ -131,10 +131,10 @@ class SupportFolder:
         return sums
 
     def _summed(self, name: str) -> bytes:
-        """The content of a file of a finished set, believed because its hash was written last.
+        """The content of a file of a finished set, checked against its hash.
 
         Raises:
-            SupportError: If the file is gone, or is not the one that was written.
+            SupportError: If the file is gone or was changed.
         """
         return self._read(name, self._sums().get(name, ""))
 
@@ -146,16 +146,16 @@ class SupportFolder:
             raise SupportError(
                 f"{path} cannot be read: {error.strerror or error}. {self.again(name)}"
             ) from error
-        said = _SUMS if name in _SUMMED else _MANIFEST
-        if (there := sha256_bytes(content)) != sha256:
+        listing = _SUMS if name in _SUMMED else _MANIFEST
+        if (actual := sha256_bytes(content)) != sha256:
             raise SupportError(
-                f"{path} was changed: its sha256 is {there[:12]}, {said} has "
+                f"{path} was changed: its sha256 is {actual[:12]}, {listing} has "
                 f"{sha256[:12] or 'none'}. {self.again(name)}"
             )
         return content
 
     def again(self, name: str) -> str:
-        """How to mend a set of which the file of this name is gone or changed."""
+        """How to repair a set with a missing or changed file of this name."""
         if name in (RECIPE, _SUMS):
             return (
                 "`susx-bench support build --force`, with the options that it was built with, "
@@ -173,7 +173,7 @@ class SupportFolder:
         """The rows of the manifest, in its order.
 
         Raises:
-            SupportError: If it was changed, or holds what no manifest can hold.
+            SupportError: If it was changed, or has an impossible row.
         """
         path, recipe = self.path / _MANIFEST, self.recipe
         content = self._summed(_MANIFEST)
@@ -196,42 +196,42 @@ class SupportFolder:
         """The image file of a row.
 
         Raises:
-            SupportError: If it is gone, or is not the one that was written.
+            SupportError: If it is gone or was changed.
         """
         return self._read(row.file, row.sha256)
 
     def intact(self, row: Row) -> bool:
-        """Whether the image of a row is there and is the one that was written."""
+        """Whether the image of a row exists unchanged."""
         path = self.path / row.file
         return not row.file or (path.is_file() and sha256_file(path) == row.sha256)
 
     def begin(self, recipe: Recipe) -> None:
-        """Write the recipe of a new build, which goes on from what is there."""
+        """Write the recipe of a new build, which continues from the existing images."""
         self.reopen()
         text = json.dumps(recipe.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
         write_atomic(self.path / RECIPE, f"{text}\n".encode())
 
     def reopen(self) -> None:
-        """Make an unfinished set of a finished one; what it holds is progress again."""
+        """Turn a finished set into an unfinished one, with its images as progress."""
         if self.finished:
             self.note(self.rows())
             (self.path / _SUMS).unlink()
 
     def clear(self) -> None:
-        """Forget everything but images, which are overwritten as they come."""
+        """Remove everything except images, which the build overwrites."""
         for name in (_SUMS, _MANIFEST, _FEATURES):
             (self.path / name).unlink(missing_ok=True)
         self.drop_progress()
 
     def discard(self) -> None:
-        """Remove a folder in which nothing but a recipe was written."""
+        """Remove a folder that contains nothing but a recipe."""
         if self.exists and self.blank:
             (self.path / RECIPE).unlink()
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
     def put(self, class_id: int, place: int, content: bytes, suffix: str) -> tuple[str, str]:
-        """Write an image; whole, or not at all.
+        """Write an image, whole or not at all.
 
         Returns:
             Its path in the folder, and its hash.
@@ -244,15 +244,15 @@ class SupportFolder:
         return file, sha256_bytes(content)
 
     def put_features(self, features: Tensor) -> None:
-        """Write features in place of images, a row for each kept row of the manifest."""
+        """Write features instead of images, one row per kept row of the manifest."""
         write_atomic(self.path / _FEATURES, save({"features": features}))
 
     @property
     def features(self) -> Tensor | None:
-        """Unit features in place of images, ``(M, D)``, a row for each kept row; or None.
+        """Unit features instead of images, ``(M, D)``, one row per kept row; or None.
 
         Raises:
-            SupportError: If they were changed, or are no such features.
+            SupportError: If they were changed, or have another form.
         """
         if _FEATURES not in self._sums():
             return None
@@ -263,22 +263,22 @@ class SupportFolder:
             raise SupportError(f"{path} cannot be read: {error}.") from error
         norms = features.float().norm(dim=-1)
         unit = features.dtype == torch.float32 and features.ndim == 2
-        if not unit or not bool(((norms - 1).abs() < 1e-3).all()):  # so for NaN
+        if not unit or not bool(((norms - 1).abs() < 1e-3).all()):  # also true for NaN
             raise SupportError(
                 f"{path}: its rows are not all of length 1 in fp32. {self.again(_FEATURES)}"
             )
-        # A record knows a set by the hashes in its manifest, so the rows must be theirs.
-        told = [row.sha256 for row in self.rows() if row.fate == KEPT]
-        there = [feature_sha256(row) for row in features]
-        if told != there:
+        # Records identify a set by the hashes in its manifest, so the rows must match them.
+        expected = [row.sha256 for row in self.rows() if row.fate == KEPT]
+        hashes = [feature_sha256(row) for row in features]
+        if expected != hashes:
             raise SupportError(
-                f"{path} has {len(there)} rows that are not the {len(told)} of the manifest. "
+                f"{path} has {len(hashes)} rows that are not the {len(expected)} of the manifest. "
                 f"{self.again(_FEATURES)}"
             )
         return features
 
     def note(self, rows: Sequence[Row]) -> None:
-        """Keep the rows of what is done, so that a killed build goes on from there.
+        """Save finished rows, so that a killed build can continue.
 
         Raises:
             OutputError: If they cannot be written.
@@ -286,7 +286,7 @@ class SupportFolder:
         append_sealed(self._progress, [row.model_dump(mode="json") for row in rows])
 
     def progress(self) -> list[Row]:
-        """Rows of an unfinished build, in no order; a torn last line counts as none.
+        """Rows of an unfinished build, unordered; a torn last line is ignored.
 
         Raises:
             SupportError: If a line was changed.
@@ -295,11 +295,11 @@ class SupportFolder:
         return [Row.model_validate_json(text) for path in paths for text in sealed_lines(path)]
 
     def done(self) -> list[Row]:
-        """Rows of what is there, of a finished set or of an unfinished one."""
+        """Rows of a finished or an unfinished set."""
         return [*(self.rows() if self.finished else ()), *self.progress()]
 
     def finish(self, rows: Sequence[Row]) -> None:
-        """Write the manifest, by class and place; drop the progress and images it does not name."""
+        """Write the manifest, by class and place; remove the progress and unlisted images."""
         order = sorted(rows, key=lambda r: (r.class_id, r.place < 0, r.place, r.prompt, r.source))
         values = [row.model_dump() for row in order]
         buffer = pa.BufferOutputStream()
@@ -308,13 +308,13 @@ class SupportFolder:
         named = {self.path / row.file for row in rows if row.file}
         for path in set(self.path.glob("images/*/*")) - named:
             path.unlink(missing_ok=True)
-        there = [name for name in _SUMMED if (self.path / name).is_file()]
-        sums = {name: sha256_file(self.path / name) for name in there}
+        existing = [name for name in _SUMMED if (self.path / name).is_file()]
+        sums = {name: sha256_file(self.path / name) for name in existing}
         write_atomic(self.path / _SUMS, _sums_file(sums).encode())
         self.drop_progress()
 
     def drop_progress(self) -> None:
-        """Remove the notes of a build that has come to its end, also one killed right then."""
+        """Remove the progress of a finished build, also if it was killed at its end."""
         for path in self.path.glob("progress*"):
             path.unlink(missing_ok=True)
 
@@ -325,7 +325,7 @@ def _sums_file(sums: Mapping[str, str]) -> str:
 
 
 def append_sealed(path: Path, values: Sequence[Any]) -> None:
-    """Append JSON values to a file, a line each, with its hash before it.
+    """Append JSON values to a file, one per line, each after its hash.
 
     Raises:
         OutputError: If they cannot be written.
@@ -335,10 +335,10 @@ def append_sealed(path: Path, values: Sequence[Any]) -> None:
 
 
 def sealed_lines(path: Path) -> Iterator[str]:
-    """The JSON texts that were appended to a file; a torn last one counts as none.
+    """The JSON texts that were appended to a file; a torn last line is ignored.
 
     Raises:
-        SupportError: If a line was changed since.
+        SupportError: If a line was changed.
     """
     try:
         for line in whole_lines(path):
@@ -346,12 +346,12 @@ def sealed_lines(path: Path) -> Iterator[str]:
             if sha256_bytes(text.encode()) != digest:
                 raise ValueError
             yield text
-    except ValueError as error:  # so for bytes that are no UTF-8
+    except ValueError as error:  # also for bytes that are not UTF-8
         raise SupportError(
             f"{path} is damaged. Delete it and build again; what it told of is made again."
         ) from error
 
 
 def default_root() -> Path:
-    """``SUSX_BENCH_SUPPORT``, or the folder for what this user has made."""
+    """``SUSX_BENCH_SUPPORT``, or a folder in the user's data folder."""
     return own_folder(ROOT_VARIABLE, platformdirs.user_data_path("susx-bench") / "support")

@@ -22,13 +22,13 @@ from susx_bench.support.places import BLOCK, Place, finish, place_at, prompt_of,
 from susx_bench.support.recipe import Generation, Recipe
 
 TRIES = 10
-"""How often an image is drawn before its place stays empty."""
+"""Number of attempts to draw an image before its place stays empty."""
 
 BLANK = "blank"
 
 
 class Drawn(NamedTuple):
-    """What came of a place; no image where all were blank."""
+    """The result for a place; without an image if every attempt was blank."""
 
     place: Place
     image: Image.Image | None
@@ -39,9 +39,9 @@ class Generate(LightningModule):
     """Draws blocks of images; no gradient, nothing to train.
 
     Args:
-        recipe: What to draw.
-        pipeline: What draws.
-        advance: Told of the share of images that a step has brought forward.
+        recipe: The recipe.
+        pipeline: The pipeline.
+        advance: Called after each step with the share of images that it completed.
     """
 
     def __init__(
@@ -75,26 +75,26 @@ class Generate(LightningModule):
             blank = [i for i, image in enumerate(images) if image is None]
             if not blank:
                 break
-            # The whole block once more, of which only those are taken: its shape stays.
+            # Draw the whole block again and take only those images: the shape must not change.
             for i in blank:
                 attempts[i] = attempt
             again = self._draw(places, attempts, None)
             for i in blank:
                 images[i] = again[i]
-        return [Drawn(*found) for found in zip(places, images, attempts, strict=True)]
+        return [Drawn(*fields) for fields in zip(places, images, attempts, strict=True)]
 
     def _told(self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         self._advance(BLOCK * self.trainer.world_size / self._how.steps)
         return tensors
 
     def _draw(
-        self, places: Sequence[Place], attempts: Sequence[int], told: Callable[..., Any] | None
+        self, places: Sequence[Place], attempts: Sequence[int], on_step: Callable[..., Any] | None
     ) -> list[Image.Image | None]:
-        """One pass: an image for each place, None where it is blank."""
+        """Draw one image per place; None for a blank one."""
         pad = BLOCK - len(places)
         whole = [*zip(places, attempts, strict=True), *[(places[-1], attempts[-1])] * pad]
-        with quiet():  # of each prompt that is too long, and of every image that is unsafe
-            made = self._pipe(
+        with quiet():  # warnings about long prompts and unsafe images
+            output = self._pipe(
                 prompt=[prompt_of(self.recipe, place) for place, _ in whole],
                 generator=[
                     torch.Generator("cpu").manual_seed(seed_of(self.recipe, place, attempt))
@@ -103,23 +103,23 @@ class Generate(LightningModule):
                 num_inference_steps=self._how.steps,
                 guidance_scale=self._how.guidance,
                 output_type="pil",
-                **({"callback_on_step_end": told} if told else {}),
+                **({"callback_on_step_end": on_step} if on_step else {}),
             )
-        unsafe = getattr(made, "nsfw_content_detected", None) or [False] * len(whole)
+        unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(whole)
         return [
             None if flagged or is_blank(image) else image.convert("RGB")
-            for image, flagged in zip(made.images[: len(places)], unsafe, strict=False)
+            for image, flagged in zip(output.images[: len(places)], unsafe, strict=False)
         ]
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Whether an image has one colour only, as what a safety checker leaves."""
+    """Whether an image has a single colour, like the output of a safety checker."""
     colours = image.convert("RGB").getcolors(maxcolors=1)
     return colours is not None
 
 
 class _Places(BlockDataModule):
-    """The blocks of places that are missing; a row is a position in the list of all, or -1."""
+    """Blocks of missing places; a row is a position in the list of all places, or -1."""
 
     block = BLOCK
 
@@ -137,7 +137,7 @@ class _Places(BlockDataModule):
 
 
 class _Writer(Callback):
-    """Writes each image as soon as it is drawn, and the manifest once all are."""
+    """Writes each image as soon as it is drawn, and finally the manifest."""
 
     def __init__(self, folder: SupportFolder, recipe: Recipe) -> None:
         self._folder = folder
@@ -178,10 +178,10 @@ class _Writer(Callback):
         )
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.strategy.barrier()  # every rank has noted what it drew
+        trainer.strategy.barrier()  # now every rank has saved its rows
         if trainer.is_global_zero:
             finish(self._folder, self._recipe)
-        trainer.strategy.barrier()  # and now every rank may read the manifest
+        trainer.strategy.barrier()  # now every rank may read the manifest
 
 
 def generate(
@@ -192,18 +192,18 @@ def generate(
     launch: Launch,
     advance: Callable[[float], object],
 ) -> None:
-    """Draw what is missing, on any number of devices, and write the manifest.
+    """Draw missing images, on any number of devices, and write the manifest.
 
-    Every image follows from the recipe and its place alone: the batch size, the devices and
-    where an earlier run stopped change no pixel.
+    An image depends only on the recipe and its place: the batch size, the devices and an earlier
+    interrupted run change no pixel.
 
     Args:
-        folder: Where the set is built; its recipe is written.
-        recipe: What to draw.
-        blocks: What is missing, the same on every rank.
-        pipeline: What draws.
+        folder: The folder of the set; its recipe is written.
+        recipe: The recipe.
+        blocks: The incomplete blocks, the same on every rank.
+        pipeline: The pipeline.
         launch: Where to run; its batch size is a number of images.
-        advance: Told of about how many images were brought forward, in parts of an image.
+        advance: Called with the approximate number of images completed, also in fractions.
     """
     module = Generate(recipe, pipeline, advance)
     Predictor(launch).run(module, _Places(blocks, wanted(recipe)), _Writer(folder, recipe))

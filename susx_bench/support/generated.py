@@ -15,7 +15,7 @@ from susx_bench.support.recipe import Generation, Recipe
 
 
 def preset_of(request: Request, spec: DatasetSpec) -> Preset:
-    """What a request to generate leaves to a preset.
+    """The preset of a request, for options that it leaves open.
 
     Raises:
         UnknownNameError: If there is no such preset.
@@ -31,7 +31,7 @@ def _model(request: Request, spec: DatasetSpec) -> str:
 
 
 def _generation(request: Request, spec: DatasetSpec, listen: Listener) -> tuple[Pipeline, Recipe]:
-    """The pipeline that draws, and what it is to draw."""
+    """The pipeline, and its part of the recipe."""
     refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
     how = preset_of(request, spec)
     pipeline = Pipeline(_model(request, spec), request.precision)
@@ -50,7 +50,7 @@ def _generation(request: Request, spec: DatasetSpec, listen: Listener) -> tuple[
 
 
 def foretold(request: Request, spec: DatasetSpec) -> Recipe | None:
-    """The recipe of what would be drawn; None where its model is on the hub, which is not asked."""
+    """The recipe of a planned set; None for a model on the hub, which is not contacted."""
     return None if Pipeline.on_hub(_model(request, spec)) else _generation(request, spec, ignore)[1]
 
 
@@ -64,12 +64,14 @@ def generated(request: Request, listen: Listener) -> Built:
     ready = partial(pipeline.check_steps, steps)
     with begun(request, dataset, recipe, listen, ready) as (folder, anew):
         every = list(range(math.ceil(total / BLOCK)))
-        # What is built anew another rank may not have cleared yet.
+        # Another rank may not have cleared the old content yet.
         blocks = every if anew else missing_blocks(folder, recipe)
         if blocks:
-            from susx_bench.support.generate import generate  # Lightning: nothing else needs it
+            from susx_bench.support.generate import (
+                generate,
+            )  # imports Lightning, which nothing else needs
 
-            texts = {text for each in recipe.texts for text in each[: recipe.per_class]}
+            texts = {text for of_class in recipe.texts for text in of_class[: recipe.per_class]}
             if cut := pipeline.cut(texts):
                 warn(
                     listen,
@@ -77,8 +79,8 @@ def generated(request: Request, listen: Listener) -> Built:
                     "draws what stands before",
                 )
             missing = min(total, len(blocks) * BLOCK)
-            what = f"generating {spec.name}"
-            with progress(listen, what, total, done=total - missing) as advance:
+            title = f"generating {spec.name}"
+            with progress(listen, title, total, done=total - missing) as advance:
                 share = missing / (len(blocks) * BLOCK)  # the last block may not be full
                 generate(
                     *(folder, recipe, blocks, pipeline, request.launch),

@@ -1,4 +1,4 @@
-"""Where the support sets of a dataset lie, and which of them ``--support`` means."""
+"""Find the support sets of a dataset, and the one that ``--support`` means."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from susx_bench.records.files import sha256_json
 from susx_bench.records.kept import cache_url
 from susx_bench.support.folder import RECIPE, SupportFolder
 
-_DIGITS = 10  # of a hash in a folder's name
+_DIGITS = 10  # characters of a hash in a folder's name
 
 
 def home(dataset: Dataset) -> str:
     """Name of the folder that holds all support sets of a dataset.
 
-    It is the dataset's name. Data of the user's own shares its name with whatever else is called
-    so, and has a hash behind it: of the class names, and of the repository or the test images.
+    It is the dataset's name. For the user's own data, other data may have the same name, so a hash
+    follows: of the class names, and of the repository or the test images.
     """
     spec = dataset.spec
     if not dataset.own:
@@ -32,7 +32,7 @@ def home(dataset: Dataset) -> str:
 
 
 def _test(dataset: Dataset) -> str:
-    """Hash of all test images, also of those that this run leaves out."""
+    """Hash of all test images, including those that this run leaves out."""
     if "test" not in dataset.splits:
         return ""
     where = replace(dataset.where, limit=None, skip_bad=False)
@@ -41,56 +41,56 @@ def _test(dataset: Dataset) -> str:
 
 
 def place(name: str, dataset: Dataset, root: Path, *, force: bool = False) -> Path:
-    """Where the set of this name lies, or is to lie.
+    """The folder of the set of this name, which may not exist yet.
 
     Args:
         name: Name of the set.
-        dataset: Whose classes it has.
-        root: Where sets are built.
-        force: Whether what is there is to be built anew, which is done to no set of earlier
-            versions: it may be another folder's.
+        dataset: The dataset of its classes.
+        root: Folder of all sets.
+        force: Whether the set is built anew. A set of an earlier version is never replaced: it may
+            belong to other data.
     """
-    own = root / home(dataset) / name
+    folder = root / home(dataset) / name
     before = {path.name: path for path in _of_the_name(dataset, root)}
-    if force or SupportFolder(own).exists or name not in before:
-        return own
+    if force or SupportFolder(folder).exists or name not in before:
+        return folder
     return before[name]
 
 
-def find(name: str, dataset: Dataset, root: Path, whose: str) -> Path:
+def find(name: str, dataset: Dataset, root: Path, option: str) -> Path:
     """The folder that ``--support NAME|PATH`` means.
 
     Args:
         name: A path (with a slash), the name of a set built for the dataset, or a kind of which
             the dataset has one set.
-        dataset: Whose classes it has.
-        root: Where sets are built.
-        whose: The option that says whose classes the set has, for the message.
+        dataset: The dataset of its classes.
+        root: Folder of all sets.
+        option: The option that gives the set's classes, for the message.
 
     Raises:
-        SupportError: If there is none, or several.
+        SupportError: If no set matches, or several do.
     """
     if "/" in name or name.startswith((".", "~")):
         return Path(name).expanduser()
-    called, own = dataset.spec.name, root / home(dataset)
-    if (own / name).is_dir():
-        return own / name
-    there = {path.name: path for path in (*_of_the_name(dataset, root), *_sets(own))}
-    if name in there:
-        return there[name]
-    alike = [found for found in sorted(there) if found.startswith(f"{name}-")]
+    called, own_folder = dataset.spec.name, root / home(dataset)
+    if (own_folder / name).is_dir():
+        return own_folder / name
+    sets = {path.name: path for path in (*_of_the_name(dataset, root), *_sets(own_folder))}
+    if name in sets:
+        return sets[name]
+    alike = [candidate for candidate in sorted(sets) if candidate.startswith(f"{name}-")]
     if len(alike) == 1:
-        return there[alike[0]]
+        return sets[alike[0]]
     if alike:
         raise SupportError(
             f"--support {name}: {called} has {len(alike)} such sets: {', '.join(alike)}. Name one."
         )
-    what = f"It has {', '.join(sorted(there))}. " if there else ""
+    hint = f"It has {', '.join(sorted(sets))}. " if sets else ""
     if dataset.own and (other := _of_other_data(name, dataset, root)):
-        what += f"{other} is of other data called {called}; given as a path it is used as it is. "
+        hint += f"{other} is of other data called {called}; given as a path it is used as it is. "
     raise SupportError(
-        f"--support {name}: there is no such support set of {called} in {root}. {what}"
-        f"`susx-bench support build {whose} --kind sus-sd` builds one; a path to one "
+        f"--support {name}: there is no such support set of {called} in {root}. {hint}"
+        f"`susx-bench support build {option} --kind sus-sd` builds one; a path to one "
         "has a slash."
     )
 
@@ -101,13 +101,13 @@ def _sets(folder: Path) -> list[Path]:
 
 
 def _of_the_name(dataset: Dataset, root: Path) -> list[Path]:
-    """Sets of own data that an earlier version filed under its name, if they have its classes."""
+    """Sets with the dataset's classes that an earlier version filed under its plain name."""
     spec = dataset.spec
     return [path for path in _sets(root / spec.name) if dataset.own and _fits(path, spec)]
 
 
 def _of_other_data(name: str, dataset: Dataset, root: Path) -> Path | None:
-    """A set of this name or kind that data of the same name and classes has elsewhere."""
+    """A set of this name or kind that belongs to other data with the same name and classes."""
     spec = dataset.spec
 
     def others() -> Iterator[Path]:
@@ -115,8 +115,8 @@ def _of_other_data(name: str, dataset: Dataset, root: Path) -> Path | None:
             if folder.name.startswith(f"{spec.name}-"):
                 yield from _sets(folder)
 
-    asked = (path for path in others() if path.name == name or path.name.startswith(f"{name}-"))
-    return next((path for path in asked if _fits(path, spec)), None)
+    matches = (path for path in others() if path.name == name or path.name.startswith(f"{name}-"))
+    return next((path for path in matches if _fits(path, spec)), None)
 
 
 def _fits(path: Path, spec: DatasetSpec) -> bool:

@@ -22,11 +22,11 @@ from susx_bench.support.manifest import KEPT, some, without_images
 
 
 def unusable(folder: Path, empty: Sequence[str], classes: int) -> str:
-    """Why a set cannot be used.
+    """The reason why a set with empty classes cannot be used.
 
     Args:
         folder: The set's folder.
-        empty: Names of the classes it has no image of, at least one.
+        empty: Names of the classes without an image, at least one.
         classes: Number of its classes.
     """
     return (
@@ -44,9 +44,9 @@ class BuiltSupport(Images):
         spec: The dataset's facts.
 
     Attributes:
-        features: Features in place of images, ``(M, D)`` in the order of the samples, or None.
-        encoder: The encoder that such features are from.
-        recipe: What the set was built from.
+        features: Features instead of images, ``(M, D)`` in the order of the samples, or None.
+        encoder: The encoder of such features.
+        recipe: The recipe of the set.
 
     Raises:
         SupportError: If it is not finished, its classes are not the dataset's, or a class has no
@@ -101,39 +101,41 @@ class BuiltSupport(Images):
     def check_copies(self, test: DatasetSplit, contents: Contents) -> str:
         """Check that no image is one of the test images, pixel for pixel.
 
-        A build leaves out copies of the test images that it was told of. They may be those of
+        A build leaves out copies of the test images that it knows. These may be the test images of
         another dataset with the same class names, or of a folder that has changed since.
 
         Returns:
-            What there is to say: that a set which was not to be checked has some. Else nothing.
+            A warning if the set has copies and was built without a check; else empty.
 
         Raises:
-            SupportError: If there are any in a set whose build looked for copies.
+            SupportError: If the set has copies although its build checked for them.
         """
-        found = self.recipe.retrieval
-        if found is None or self.features is not None:
-            return ""  # drawn by a model, or no images to look at
-        if test.dataset.is_published and found.test_sha256 == test.sha256:
-            return ""  # the build has looked
-        there = set(contents.pixels(test)) - {""}
+        retrieval = self.recipe.retrieval
+        if retrieval is None or self.features is not None:
+            return ""  # drawn by a model, or no images to compare
+        if test.dataset.is_published and retrieval.test_sha256 == test.sha256:
+            return ""  # the build has checked these
+        test_pixels = set(contents.pixels(test)) - {""}
         mine = contents.pixels(self)
-        same = [s.key for s, digest in zip(self._samples, mine, strict=True) if digest in there]
+        same = [
+            s.key for s, digest in zip(self._samples, mine, strict=True) if digest in test_pixels
+        ]
         if not same:
             return ""
-        told = (
+        line = (
             f"{self._folder.path} holds {len(same)} of the {len(test)} test images of "
             f"{test.spec.name}, pixel for pixel: {some(same)}. Accuracies "
         )
-        if not found.test_sha256:
-            return f"{told}are too high. It was built with --no-test-check."
+        if not retrieval.test_sha256:
+            return f"{line}are too high. It was built with --no-test-check."
         raise SupportError(
-            f"{told}would be too high. Build it for this dataset: `susx-bench support build` "
+            f"{line}would be too high. Build it for this dataset: `susx-bench support build` "
             "leaves out copies of its test images."
         )
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the images' content and labels: where the folder lies does not matter."""
+        """Hash of the images' content and labels, independent of the place of the folder."""
         return sha256_json(
             [self.name, [[self._rows[key].sha256, label] for key, label in self._samples]]
         )

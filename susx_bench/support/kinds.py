@@ -1,8 +1,8 @@
-"""Kinds of support sets that can be built: ours, and what a kind of a plugin must give.
+"""Kinds of support sets that can be built: our own, and the base class for plugins.
 
-A package of anyone's adds one: a subclass of `SupportKind`, declared as an entry point in the group
-``susx_bench.support``. It makes images for a class; the recipe, the manifest, going on after a stop
-and the search for copies of test images are done here.
+Any package can add one: a subclass of `SupportKind`, declared as an entry point in the group
+``susx_bench.support``. It makes images for a class. The recipe, the manifest, resuming a stopped
+build and the search for copies of test images are done here.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The images that are wanted for one class.
+    """The images that a set needs for one class.
 
     Attributes:
         dataset: Facts of the dataset.
         label: The class, a position in ``dataset.classnames``.
         classname: Its name.
-        texts: Its prompts, in the order in which they are to be used.
-        count: How many images.
-        seed: Of this class, in ``[0, 2**56)``: the same for the same recipe.
+        texts: Its prompts, in the order of use.
+        count: Number of images.
+        seed: Seed of this class, in ``[0, 2**56)``: the same for the same recipe.
     """
 
     dataset: DatasetSpec
@@ -41,11 +41,11 @@ class Wanted:
 
 
 class SupportKind(ABC):
-    """A kind of support sets, built from class names alone. A plugin's gives `images`.
+    """A kind of support sets, built from class names alone. A plugin overrides `images`.
 
     Attributes:
-        name: What ``support build --kind`` calls it; sets of it are called ``NAME-PROMPTS``.
-        per_class: Images per class where nobody says how many.
+        name: Its name for ``support build --kind``; its sets are named ``NAME-PROMPTS``.
+        per_class: Default number of images per class.
     """
 
     name: ClassVar[str]
@@ -54,17 +54,17 @@ class SupportKind(ABC):
     def images(self, wanted: Wanted) -> Iterable[bytes]:
         """Make images of a class, each as the content of an image file.
 
-        Fewer than ``wanted.count`` may come; more are not asked for. The same `wanted` must give
-        the same images: a stopped build goes on with the class it was at.
+        Fewer than ``wanted.count`` are allowed; further ones are not read. The same `wanted` must
+        give the same images: a stopped build continues with the class in progress.
         """
         raise NotImplementedError
 
     def usual(self, request: Request, spec: DatasetSpec) -> int:
-        """Images per class where a request does not say how many."""
+        """Default number of images per class for a request."""
         return self.per_class
 
     def foretold(self, request: Request, spec: DatasetSpec) -> Recipe | None:
-        """The recipe of what would be built; None where that is not known without a connection."""
+        """The recipe of a planned set; None if it cannot be known without a connection."""
         return None
 
     def build(self, request: Request, listen: Listener) -> Built:

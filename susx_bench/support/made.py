@@ -1,4 +1,4 @@
-"""Sets of images that a plugin's kind makes, class by class."""
+"""Build sets of images that a plugin's kind makes, class by class."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def build_images(kind: SupportKind, request: Request, listen: Listener) -> Built
     """Build a set of the images that a plugin's kind makes.
 
     Raises:
-        OptionError: If an option is of another kind.
-        SupportError: If what comes is no image, or copies of test images cannot be looked for.
+        OptionError: If an option belongs to another kind.
+        SupportError: If an item is no image, or the test images are missing.
     """
     refuse(request, ("preset", "model", "steps", "guidance"), "sus-sd")
     refuse(request, ("pool", "backend", "index", "from_folder", "encoder"), "sus-lc")
@@ -58,7 +58,7 @@ def build_images(kind: SupportKind, request: Request, listen: Listener) -> Built
                     done[label] = _rows(kind, dataset.spec, recipe, label, folder, seen)
                     folder.note(done[label])
                 advance(1)
-        rows = [row for each in done.values() for row in each]
+        rows = [row for of_class in done.values() for row in of_class]
         folder.finish(rows)
         return Built(folder.path, recipe, folder.rows(), True, request.whose)
 
@@ -71,10 +71,10 @@ def _rows(
     folder: SupportFolder,
     test: Seen,
 ) -> list[Row]:
-    """Write the images of a class, but for copies of test images.
+    """Write the images of a class, except copies of test images.
 
     Raises:
-        SupportError: If something that the kind gives is no image.
+        SupportError: If an item of the kind is no image.
     """
     name, texts = recipe.classnames[label], recipe.texts[label]
     seed = seed_from([recipe.kind, recipe.dataset, name, recipe.seed])

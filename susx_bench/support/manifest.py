@@ -1,4 +1,4 @@
-"""The rows of a support set's manifest: what each image is, and what was tried and left out."""
+"""The rows of a support set's manifest: its images, and candidates that were left out."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _SHOWN = 5  # names in a line
 
 
 class Row(Strict):
-    """One image of a support set, or one thing that was tried and left out.
+    """One image of a support set, or one candidate that was left out.
 
     Attributes:
-        class_id: Canonical class; -1 for what was tried for no class, such as an unreadable
-            image of a pool.
+        class_id: Canonical class; -1 for a candidate of no class, such as an unreadable image of a
+            pool.
         place: Place among the images of its class, from 0; -1 for a candidate that was left out.
-        prompt: What it was generated or retrieved for.
+        prompt: The prompt that it was generated or retrieved for.
         source: The model, a key of the pool, or a URL.
-        fate: ``kept``, or why it was left out.
-        of: What a copy is a copy of.
-        file: Path in the folder; empty for what was left out.
+        fate: ``kept``, or the reason why it was left out.
+        of: The original, for a copy.
+        file: Path in the folder; empty if it was left out.
         sha256: Hash of the file.
-        seed: Seed of its generator; None where nothing is drawn.
-        redrawn: How often it was drawn again, the picture before being blank.
-        score: Cosine (or the backend's similarity) with the prompt; None where there is none.
+        seed: Seed of its generator; None if it was not drawn.
+        redrawn: Number of blank images drawn before it.
+        score: Cosine (or the backend's similarity) with the prompt; None without one.
         model: Model that generated or scored it.
         revision: Its revision.
     """
@@ -72,12 +72,12 @@ COLUMNS = pa.schema(
 
 
 def fault(rows: Sequence[Row], recipe: Recipe, *, given: bool) -> str:
-    """What is wrong with the rows of a manifest; empty for good ones.
+    """The fault of the rows of a manifest; empty for good ones.
 
     Args:
         rows: The rows, each of the right form.
         recipe: The recipe of the set.
-        given: Whether it has features in place of images.
+        given: Whether the set has features instead of images.
     """
     classes = len(recipe.classnames)
     names: set[str] = set()
@@ -96,17 +96,17 @@ def fault(rows: Sequence[Row], recipe: Recipe, *, given: bool) -> str:
 
 
 def feature_sha256(feature: Tensor) -> str:
-    """Hash of one feature ``(D,)`` that is given in place of an image."""
+    """Hash of one feature ``(D,)`` that replaces an image."""
     return sha256_arrays({"feature": feature.numpy()})
 
 
 def without_images(recipe: Recipe, rows: Sequence[Row]) -> list[str]:
-    """Names of the classes that a set has no image of, in the recipe's order."""
-    there = {row.class_id for row in rows if row.fate == KEPT}
-    return [name for label, name in enumerate(recipe.classnames) if label not in there]
+    """Names of the classes without an image, in the recipe's order."""
+    present = {row.class_id for row in rows if row.fate == KEPT}
+    return [name for label, name in enumerate(recipe.classnames) if label not in present]
 
 
 def some(things: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
+    """The first few names, and the number of further ones."""
     more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
     return ", ".join(things[:_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""No support set at all, for methods that look at text alone."""
+"""No support set, for methods that use text only."""
 
 from __future__ import annotations
 

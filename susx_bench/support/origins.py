@@ -1,4 +1,4 @@
-"""Where SuS-LC's candidates come from: a pool here, a clip-retrieval backend, a folder of yours."""
+"""Origins of SuS-LC's candidates: a local pool, a clip-retrieval backend, a class folder."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ from susx_bench.support.retrieve import (
 )
 
 LIMITS = Limits()
-"""What is spent on a URL at most."""
+"""Limits of the download of a URL."""
 
 FETCHED = "fetched"
 PATIENCE = 60.0
-"""Seconds to wait for a backend: the first question after its start loads an index."""
+"""Seconds to wait for a backend, which loads its index at the first query."""
 
 
 class PoolOrigin(Origin):
-    """A pool, seen through an encoder.
+    """A pool of images, searched by the features of an encoder.
 
     Args:
         place: ``FOLDER`` or ``hf:ORG/NAME[@REVISION]``.
-        encoder: What it is seen through.
-        search: How it is searched.
-        launch: Where it is encoded.
+        encoder: The encoder.
+        search: The search, see `nearest`.
+        launch: Where to encode.
     """
 
     def __init__(self, place: str, encoder: Encoder, search: Search, launch: Launch) -> None:
@@ -80,7 +80,7 @@ class PoolOrigin(Origin):
             try:
                 self._pool.image(sample)
             except DatasetError:
-                continue  # counted when all are encoded
+                continue  # counted after encoding
             return
         self._none_can_be_read([sample.key for sample in self._pool.samples])
 
@@ -100,8 +100,7 @@ class PoolOrigin(Origin):
         if not keys:
             self._none_can_be_read(self.unreadable)
         queries = torch.cat(self._encoder.towers.text_prompts(recipe.texts))
-        # Prompts of a class find the same images: to have enough, each may find as many as are
-        # wanted of all.
+        # Prompts of a class find the same images. So each may find as many as all together need.
         scores, places = nearest(
             features[readable].contiguous().numpy(),
             queries.numpy(),
@@ -109,22 +108,22 @@ class PoolOrigin(Origin):
             self._search,
         )
         rows = zip(scores, places, strict=True)
-        found = []
+        by_class = []
         for texts in recipe.texts:
             lists = []
             for text in texts:
-                hits = zip(*(each.tolist() for each in next(rows)), strict=True)
+                hits = zip(*(values.tolist() for values in next(rows)), strict=True)
                 lists.append([Candidate(text, keys[i], score) for score, i in hits if i >= 0])
             most = len(texts) * depth(recipe.per_class, len(texts))
-            found.append(by_turns(lists)[:most])
-        return found
+            by_class.append(by_turns(lists)[:most])
+        return by_class
 
     def _features(self, advance: Callable[[int], object]) -> Tensor:
-        """Unit features of all images, ``(P, D)``, from the store or encoded now."""
+        """Unit features of all images, ``(P, D)``, stored or encoded now."""
         store = FeatureStore(cache_url())
         work = ImageRows(self._pool, 1, encoder_recipe(self._encoder))
-        found = store.load(work.recipe, work.rows)
-        rows = encode(work, found, self._encoder, store, self._launch, advance)
+        stored = store.load(work.recipe, work.rows)
+        rows = encode(work, stored, self._encoder, store, self._launch, advance)
         return F.normalize(rows, dim=-1)
 
     def read(self, sources: Sequence[str]) -> Iterator[Content]:
@@ -135,8 +134,8 @@ class BackendOrigin(Origin):
     """An index that a clip-retrieval backend serves, and the web behind its URLs.
 
     Args:
-        url: Where the backend answers.
-        index: Which of its indices.
+        url: Address of the backend.
+        index: Name of its index.
     """
 
     def __init__(self, url: str, index: str) -> None:
@@ -147,41 +146,41 @@ class BackendOrigin(Origin):
         return Backend(self.facts["place"], self.facts["search"], PATIENCE)
 
     def check(self) -> None:
-        _ = self._backend  # asks whether it answers
+        _ = self._backend  # checks that it answers
 
     def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
         backend = self._backend
-        known = {}
+        answers = {}
         if folder.answers.is_file():
             for line in sealed_lines(folder.answers):
                 text, k, hits = json.loads(line)
-                known[text, k] = hits
-        found = []
+                answers[text, k] = hits
+        by_class = []
         with track("asking the backend", sum(map(len, recipe.texts)), "prompts") as advance:
             for texts in recipe.texts:
                 k = depth(recipe.per_class, len(texts))
                 lists = []
                 for text in texts:
-                    if (text, k) not in known:
+                    if (text, k) not in answers:
                         hits = [(hit.url, hit.similarity) for hit in backend.query(text, k)]
                         append_sealed(folder.answers, [[text, k, hits]])
-                        known[text, k] = hits
-                    lists.append([Candidate(text, url, score) for url, score in known[text, k]])
+                        answers[text, k] = hits
+                    lists.append([Candidate(text, url, score) for url, score in answers[text, k]])
                     advance(1)
-                found.append(by_turns(lists))
-        return found
+                by_class.append(by_turns(lists))
+        return by_class
 
     def read(self, sources: Sequence[str]) -> Iterator[Content]:
-        for found in fetch(sources, LIMITS, lambda: None):
-            yield Content(found.content, found.fate.value)
+        for download in fetch(sources, LIMITS, lambda: None):
+            yield Content(download.content, download.fate.value)
 
 
 class FolderOrigin(Origin):
-    """Images somebody has already, in a folder a class.
+    """Existing images, in one folder per class.
 
     Args:
         folder: The folder.
-        spec: The facts of the dataset, by whose class names the folders are matched.
+        spec: The facts of the dataset; its class names are matched with the folders.
 
     Raises:
         SupportError: If it has no class folders.
@@ -200,11 +199,11 @@ class FolderOrigin(Origin):
             if label is not None:
                 files = sorted(image_files(path))
                 self._files[label] += [file.relative_to(folder).as_posix() for file in files]
-        there = [name for names in self._files for name in names]
+        keys = [name for names in self._files for name in names]
         self.facts = {
             "source": "import",
             "place": str(folder),
-            "content_sha256": sha256_json([[n, (folder / n).stat().st_size] for n in there]),
+            "content_sha256": sha256_json([[n, (folder / n).stat().st_size] for n in keys]),
         }
 
     def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:

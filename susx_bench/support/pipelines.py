@@ -22,18 +22,18 @@ from susx_bench.records.text import read_json
 DEMO = "demo"
 _DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "pipeline"
 _INDEX = "model_index.json"
-_PARTS = (".json", ".txt", ".model", ".safetensors")  # what a pipeline is read from
+_PARTS = (".json", ".txt", ".model", ".safetensors")  # files of a pipeline
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A documented way to generate.
+    """Documented settings for generation.
 
     Attributes:
-        model: What draws.
+        model: The model.
         steps: Denoising steps.
-        guidance: Weight of classifier-free guidance; at most 1 is none.
-        per_class: Images a class.
+        guidance: Weight of classifier-free guidance; values up to 1 turn it off.
+        per_class: Images per class.
     """
 
     model: str
@@ -47,15 +47,15 @@ PRESETS: dict[str, Preset] = {
     "published": Preset(
         "CompVis/stable-diffusion-v1-4@133a221b8aa7292a167afc5127cb63fb5005638b", 85, 9.5, 100
     ),
-    # One step without guidance, as the model's card asks for: about 170 times fewer passes through
-    # the network for an image, and 16 images where the paper has 100.
+    # One step without guidance, as the model's card recommends: about 170 times fewer passes
+    # through the network per image, and 16 images instead of the paper's 100.
     "fast": Preset("stabilityai/sd-turbo@b261bac6fd2cf515557d5d0707481eafa0485ec2", 1, 0.0, 16),
     DEMO: Preset(DEMO, 20, 3.0, 16),
 }
 
 
 class Pipeline:
-    """A pipeline that is found at once, and loaded when it is needed.
+    """A pipeline. It is found at once, and loaded when needed.
 
     Args:
         name: ``demo``, a folder (with a slash), or ``ORG/NAME[@REVISION]`` on the hub.
@@ -85,7 +85,7 @@ class Pipeline:
 
     @cached_property
     def folder(self) -> Path:
-        """Where its files lie; from the hub they are downloaded once, safetensors only."""
+        """Folder of its files; from the hub they are downloaded once, safetensors only."""
         if not self._hub:
             return _DEMO_FOLDER if self.name == DEMO else Path(self.name).expanduser()
         from diffusers import DiffusionPipeline
@@ -98,16 +98,16 @@ class Pipeline:
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every retry
         try:
-            # Asked for first: what is wrong with it diffusers would tell in other words.
+            # Get the index first, as its errors are clearer than those of diffusers.
             index = hf_hub_download(repository, _INDEX, revision=revision or None)
             commit = Path(index).parent.name
-            found = DiffusionPipeline.download(
+            path = DiffusionPipeline.download(
                 repository, revision=commit, use_safetensors=True, trust_remote_code=False
             )
-        except Exception as error:  # also of the network libraries below
-            told = hub_advice(repository, ["a diffusers pipeline in safetensors"], error)
-            raise SupportError(f"--model {self.name}: {told}") from error
-        return Path(found)
+        except Exception as error:  # including errors of the network libraries below
+            advice = hub_advice(repository, ["a diffusers pipeline in safetensors"], error)
+            raise SupportError(f"--model {self.name}: {advice}") from error
+        return Path(path)
 
     @property
     def repository(self) -> str:
@@ -133,22 +133,25 @@ class Pipeline:
         """Class of the pipeline.
 
         Raises:
-            SupportError: If the folder does not say.
+            SupportError: If the folder does not name one.
         """
         return str(self._index["_class_name"])
 
     def _refuse_own_code(self) -> None:
-        """Check that pipeline and parts are of classes that diffusers or transformers has.
+        """Check that the classes of the pipeline and its parts are in diffusers or transformers.
 
-        diffusers imports whatever module the folder names, to look for a class in it.
+        diffusers would import any module that the folder names, to find a class in it.
 
         Raises:
-            SupportError: If one is not.
+            SupportError: If a class is not.
         """
         import diffusers
 
-        known = getattr(diffusers, self.kind, None)
-        if not (isinstance(known, type) and issubclass(known, diffusers.DiffusionPipeline)):
+        pipeline_class = getattr(diffusers, self.kind, None)
+        if not (
+            isinstance(pipeline_class, type)
+            and issubclass(pipeline_class, diffusers.DiffusionPipeline)
+        ):
             raise SupportError(
                 f"--model {self.name}: '{self.kind}' is no pipeline of diffusers "
                 f"{diffusers.__version__}. Code of a model's own is never run."
@@ -168,7 +171,7 @@ class Pipeline:
 
     @property
     def safety_checker(self) -> bool:
-        """Whether it blanks images that it takes for unsafe."""
+        """Whether it blanks images that it classifies as unsafe."""
         return any(self._index.get("safety_checker") or ())
 
     @cached_property
@@ -196,17 +199,17 @@ class Pipeline:
                     str(self.folder),
                     torch_dtype=PRECISIONS[self.precision],
                     use_safetensors=True,
-                    low_cpu_mem_usage=False,  # the other way needs one more package
+                    low_cpu_mem_usage=False,  # the alternative needs one more package
                     trust_remote_code=False,
                 )
-            except Exception as error:  # of whatever kind the files lead a library to
+            except Exception as error:  # of any kind
                 why = OWN_CODE if is_own_code(error) else reason(error)
                 raise SupportError(f"--model {self.name}: cannot be loaded: {why}") from error
             pipeline.set_progress_bar_config(disable=True)
             return pipeline
 
     def check_steps(self, steps: int) -> None:
-        """Check that its scheduler takes a number of denoising steps.
+        """Check that its scheduler accepts a number of denoising steps.
 
         Raises:
             SupportError: If the pipeline cannot be loaded.
@@ -218,12 +221,12 @@ class Pipeline:
             raise OptionError(f"--steps {steps}: the scheduler of {self.name} has {most}.")
         try:
             scheduler.set_timesteps(steps)
-        except Exception as error:  # of whatever kind a scheduler has
-            told = f"--steps {steps}: the scheduler of {self.name} refuses: {reason(error)}"
-            raise OptionError(told) from error
+        except Exception as error:  # of any kind
+            message = f"--steps {steps}: the scheduler of {self.name} refuses: {reason(error)}"
+            raise OptionError(message) from error
 
     def cut(self, texts: Iterable[str]) -> int:
-        """How many of some prompts are longer than it reads; their ends change no image."""
+        """Number of prompts that are longer than it reads; their ends are ignored."""
         tokenizer = getattr(self.loaded, "tokenizer", None)
         most = getattr(tokenizer, "model_max_length", None)
         if tokenizer is None or most is None:

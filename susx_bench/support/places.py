@@ -1,4 +1,4 @@
-"""Which images a generated support set has, and which of them are still to be drawn."""
+"""The images of a generated support set, and those that are still to be drawn."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from susx_bench.support.manifest import Row
 from susx_bench.support.recipe import Recipe
 
 BLOCK = 8
-"""Images drawn together, always: at another batch shape some pixels differ by one level."""
+"""Images drawn together. It is fixed: with another batch shape some pixels differ by one level."""
 
-_SEED_BYTES = 7  # a generator takes 63 bits
+_SEED_BYTES = 7  # a generator accepts 63 bits
 
 
 class Place(NamedTuple):
@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
     Attributes:
         class_id: Its class.
-        number: Which of the images of the class.
+        number: Its number within the class.
     """
 
     class_id: int
@@ -35,22 +35,22 @@ def prompt_of(recipe: Recipe, place: Place) -> str:
 
 
 def seed_of(recipe: Recipe, place: Place, attempt: int) -> int:
-    """The seed of an image's own generator, in ``[0, 2**56)``; nothing but these decides it."""
+    """The seed of an image's own generator, in ``[0, 2**56)``."""
     name = recipe.classnames[place.class_id]
-    what = [recipe.seed, recipe.dataset, name, prompt_of(recipe, place), place.number, attempt]
-    return seed_from(what)
+    values = [recipe.seed, recipe.dataset, name, prompt_of(recipe, place), place.number, attempt]
+    return seed_from(values)
 
 
-def seed_from(what: Sequence[Any]) -> int:
-    """A seed in ``[0, 2**56)`` that JSON values decide."""
-    return int(sha256_json(what)[: 2 * _SEED_BYTES], 16)
+def seed_from(values: Sequence[Any]) -> int:
+    """A seed in ``[0, 2**56)``, from a hash of JSON values."""
+    return int(sha256_json(values)[: 2 * _SEED_BYTES], 16)
 
 
 def place_at(position: int, recipe: Recipe) -> Place:
-    """Which image comes where in the list of all.
+    """The image at a position in the list of all images.
 
-    The first of every class, then the second of every class: more images a class are more of the
-    same list.
+    The list has the first image of every class, then the second of every class, and so on. So more
+    images per class extend the list.
     """
     number, class_id = divmod(position, len(recipe.classnames))
     return Place(class_id, number)
@@ -62,20 +62,20 @@ def wanted(recipe: Recipe) -> int:
 
 
 def _done(folder: SupportFolder, recipe: Recipe) -> dict[int, Row]:
-    """Rows of what is drawn, by position."""
+    """Rows of images that are drawn, by position."""
     classes = len(recipe.classnames)
     rows = [row for row in folder.done() if folder.intact(row)]
-    found = {row.place * classes + row.class_id: row for row in rows}
-    return {position: row for position, row in found.items() if position < wanted(recipe)}
+    by_position = {row.place * classes + row.class_id: row for row in rows}
+    return {position: row for position, row in by_position.items() if position < wanted(recipe)}
 
 
 def finish(folder: SupportFolder, recipe: Recipe) -> None:
-    """Write the manifest of what is all drawn."""
+    """Write the manifest of a completely drawn set."""
     folder.finish(list(_done(folder, recipe).values()))
 
 
 def missing_blocks(folder: SupportFolder, recipe: Recipe) -> list[int]:
-    """Blocks of which not every image is drawn yet."""
+    """Numbers of the incomplete blocks."""
     done = _done(folder, recipe)
     total = wanted(recipe)
     return [

@@ -1,4 +1,4 @@
-"""Pools: many images without labels that are here, for SuS-LC to retrieve from."""
+"""Pools: many local images without labels, from which SuS-LC retrieves."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from susx_bench.records.paths import read_bytes
 
 
 class Pool(Images):
-    """Images to retrieve from: files, and what is in Parquet, Arrow and tar files among them.
+    """Images to retrieve from: files, and images in Parquet, Arrow and tar files.
 
-    One that cannot be read has no features, and is told of.
+    An image that cannot be read has no features, and is reported.
 
     Args:
-        folder: Where they lie.
-        where: Where they came from, for messages and the recipe.
-        state: What pins their content, such as a commit; None looks at the files.
-        config: Which of the configurations of a hub copy; None takes whatever holds images.
-        option: What it was named with, for messages.
+        folder: Their folder.
+        where: Their origin, for messages and the recipe.
+        state: Pins their content, such as a commit; None for the state of the files.
+        config: Configuration of a hub copy; None for every file with images.
+        option: The option that named it, for messages.
 
     Attributes:
         where: Folder or repository.
-        unused: Number of files that hold no image, by their ending.
+        unused: Number of files without an image, by ending.
 
     Raises:
         DatasetError: If a Parquet file, an Arrow file or a tar cannot be read.
@@ -78,15 +78,15 @@ class Pool(Images):
         for place in places:
             path = self._folder / place
             ending = path.suffix.lower()
-            found: dict[str, Callable[[], bytes | None]] = {}
+            readers: dict[str, Callable[[], bytes | None]] = {}
             if place in images:
-                found = {place: partial(read_bytes, path)}
+                readers = {place: partial(read_bytes, path)}
             elif ending == ".tar":
-                found = _in_tar(inside(self._folder, place), place)
+                readers = _in_tar(inside(self._folder, place), place)
             elif ending in _TABLES:
-                found = _in_table(_TABLES[ending]([inside(self._folder, place)]), place)
-            if found:
-                self._read |= found
+                readers = _in_table(_TABLES[ending]([inside(self._folder, place)]), place)
+            if readers:
+                self._read |= readers
                 self._used.append(path)
             else:
                 self.unused[ending or "(no ending)"] += 1
@@ -97,7 +97,7 @@ class Pool(Images):
 
     @property
     def fingerprint(self) -> Any:
-        """What it holds, as JSON: a commit, or names and sizes of files."""
+        """Its content as JSON: a commit, or names and sizes of files."""
         return self._state or [[name, size] for name, size, _ in self._stats()]
 
     def state(self, samples: Sequence[Sample]) -> Any:
@@ -126,7 +126,7 @@ class Pool(Images):
 
     @property
     def remark(self) -> str:
-        """What of it is not used, in a line; empty where all is."""
+        """A remark on files that are not used; empty if all are."""
         if not self.unused:
             return ""
         each = ", ".join(f"{count:,} {ending}" for ending, count in self.unused.most_common())
@@ -160,11 +160,11 @@ def open_pool(name: str, option: str = "--pool") -> Pool:
     """Open ``FOLDER`` (images, Parquet, Arrow, tars) or ``hf:ORG/NAME[:CONFIG][@REVISION]``.
 
     Args:
-        name: What is named.
-        option: What it is named with, for messages.
+        name: The name.
+        option: The option that gives it, for messages.
 
     Raises:
-        SupportError: If there is no such folder, or no image in it.
+        SupportError: If the folder does not exist or has no image.
         DatasetError: If a repository or its files cannot be read.
     """
     if name.startswith("hf:"):

@@ -18,8 +18,8 @@ _FEATURES, _TARGETS = "_f_m", "_t_m"
 def read_published(path: Path, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
     """Read ``sus_lc_photo_dtd_f_mRN50.pt`` and the targets beside it, ``..._t_mRN50.pt``.
 
-    Their columns count class folders in the order of the alphabet, which is not the order of the
-    class names that the text classifier has: they are mapped through the names.
+    Their columns are class folders in alphabetical order, unlike the class names of the text
+    classifier: the labels are mapped through the names.
 
     Args:
         path: The features, ``(D, M)``; the targets are one-hot, ``(M, K)``.
@@ -29,7 +29,7 @@ def read_published(path: Path, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
         Unit features ``(M, D)`` in fp32, and canonical labels ``(M,)``.
 
     Raises:
-        SupportError: If a file is missing, is no tensor, or the shapes do not fit each other or
+        SupportError: If a file is missing or no tensor, or the shapes do not match each other or
             the number of classes.
 
     Source:
@@ -73,7 +73,7 @@ def _tensor(path: Path) -> Tensor:
         raise SupportError(f"--import {path}: no such file.")
     try:
         tensor = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of whatever kind the bytes lead torch to
+    except Exception as error:  # of any kind
         raise SupportError(f"--import {path}: torch cannot read it: {reason(error)}") from error
     if not isinstance(tensor, Tensor):
         raise SupportError(f"--import {path}: it holds a {type(tensor).__name__}, not a tensor.")

@@ -1,4 +1,4 @@
-"""What a support set is built from: enough to build it again."""
+"""The recipe of a support set: everything needed to build it again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from susx_bench.errors import SupportError
 from susx_bench.records.text import read_text
 
 SCHEMA = 2
-"""Of a recipe. Under 1, an image that several prompts found stood at its last place."""
+"""Version of recipes. Under 1, an image that several prompts found had its last place."""
 
 
 class Strict(BaseModel):
-    """A form with these fields and no others, which does not change."""
+    """An immutable model that refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -29,10 +29,10 @@ class Generation(Strict):
         revision: Commit of the repository; of a folder, the hash of its files.
         pipeline: Class of the pipeline.
         steps: Denoising steps.
-        guidance: Weight of classifier-free guidance; at most 1 is none.
-        precision: What the pipeline computes in.
-        block: Images computed together, always.
-        safety_checker: Whether the pipeline blanks images it takes for unsafe.
+        guidance: Weight of classifier-free guidance; values up to 1 turn it off.
+        precision: Precision of the pipeline.
+        block: Images computed together.
+        safety_checker: Whether the pipeline blanks images that it classifies as unsafe.
     """
 
     model: str
@@ -51,14 +51,14 @@ class Retrieval(Strict):
     Attributes:
         source: ``pool``, ``backend``, ``import`` or, without images, ``features``.
         place: Folder, ``hf:ORG/NAME@REVISION``, or address of the backend.
-        content_sha256: Hash of what the place held; empty for a backend, whose answers the
-            manifest keeps.
-        encoder: Encoder of the pool or of the features; empty where there is none.
+        content_sha256: Hash of the content of the place; empty for a backend, whose answers are in
+            the manifest.
+        encoder: Encoder of the pool or of the features; empty without one.
         weights_sha256: Hash of its weights.
-        precision: What it computed in.
+        precision: Its precision.
         search: ``exact`` or ``ivf``; the backend's index for a backend.
-        test_sha256: Hash of the test images that copies were looked for of; empty where they
-            were not looked for.
+        test_sha256: Hash of the test images whose copies were left out; empty if copies were not
+            searched for.
     """
 
     source: Literal["pool", "backend", "import", "features"]
@@ -72,19 +72,19 @@ class Retrieval(Strict):
 
 
 class Recipe(Strict):
-    """What a support set is built from.
+    """The recipe of a support set.
 
     Attributes:
         schema_: `SCHEMA`.
         kind: ``sus-sd``, ``sus-lc``, or a kind of a plugin.
-        dataset: Name of the dataset whose classes it has.
+        dataset: Name of the dataset of its classes.
         classnames: Its canonical class names.
         prompts: Kind of prompts.
-        texts: The prompts of each class, in the order in which they are used.
-        per_class: Images a class.
+        texts: The prompts of each class, in the order of use.
+        per_class: Images per class.
         seed: The user's seed.
-        generation: For ``sus-sd``.
-        retrieval: For ``sus-lc``.
+        generation: Details of ``sus-sd``.
+        retrieval: Details of ``sus-lc``.
     """
 
     schema_: int = Field(default=SCHEMA, alias="schema")
@@ -105,7 +105,7 @@ class Recipe(Strict):
         return self
 
     def differs(self, other: Recipe) -> list[str]:
-        """What two recipes differ in, by the names of their fields."""
+        """Names of the fields in which two recipes differ."""
         mine, theirs = (_flat(r.model_dump(mode="json", by_alias=True)) for r in (self, other))
         return sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
 
@@ -114,7 +114,7 @@ class Recipe(Strict):
         """Read a recipe.
 
         Raises:
-            SupportError: If it cannot be read, or has another form.
+            SupportError: If it cannot be read or has another form.
         """
         try:
             content = read_text(path)
@@ -127,7 +127,7 @@ class Recipe(Strict):
         except OSError as error:
             raise SupportError(f"{path} cannot be read: {error.strerror}.") from error
         except ValidationError as error:
-            # An unknown key says more than the missing one it was meant to be.
+            # Report an unknown key rather than the missing one it may be meant for.
             first = min(error.errors(include_url=False), key=lambda e: "extra" not in e["type"])
             place = ".".join(str(part) for part in first["loc"]) or "it"
             raise SupportError(f"{path} is no recipe: {place}: {first['msg']}.") from error
@@ -136,19 +136,19 @@ class Recipe(Strict):
 
 
 def schema_of(content: str | bytes) -> int:
-    """The schema that a recipe says it has; `SCHEMA` where it says none that can be read."""
+    """The schema of a recipe; `SCHEMA` if it has none that can be read."""
     try:
         schema = json.loads(content)["schema"]
     except (ValueError, RecursionError, TypeError, KeyError):
-        return SCHEMA  # what is wrong with it is told by whoever reads it whole
+        return SCHEMA  # reading the whole recipe reports the fault
     return schema if isinstance(schema, int) else SCHEMA
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, part in value.items():
         if isinstance(part, dict):
-            found |= _flat(part, f"{prefix}{name}.")
+            flat |= _flat(part, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = part
-    return found
+            flat[f"{prefix}{name}"] = part
+    return flat

@@ -1,4 +1,4 @@
-"""A support set for a person to look at: counts, provenance, and a sheet of its images."""
+"""Show a support set: counts, provenance, and a sheet of its images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GAP = 4
 
 
 def summary(built: Built) -> RenderableType:
-    """What a build made, in a few lines."""
+    """The result of a build, in a few lines."""
     kept = [row for row in built.rows if row.fate == KEPT]
     count = _count(built.recipe, kept)
     lines: list[RenderableType] = [
@@ -44,27 +44,27 @@ def summary(built: Built) -> RenderableType:
     if not without_images(built.recipe, kept):
         usual = built.folder.parent.parent == default_root()
         place = built.folder.name if usual else built.folder.resolve()
-        told = (
+        hint = (
             f"use it: susx-bench run --method tipx --setting name-only {built.whose} "
             f"--support {place}"
             if built.whose.startswith("--dataset")
             else f"use it: susx-bench classify PHOTOS {built.whose} --support {place} --encoder "
             "ViT-B-32:openai --out answers"
         )
-        lines.append(one_line((told, "dim")))
+        lines.append(one_line((hint, "dim")))
     return Group(*lines)
 
 
 def _count(recipe: Recipe, kept: Sequence[Row]) -> str:
-    """How many images of how many classes."""
+    """The number of images and of classes, in words."""
     classes = len(recipe.classnames)
-    there = classes - len(without_images(recipe, kept))
-    some_of = f"{there:,} of " if there < classes else ""
+    covered = classes - len(without_images(recipe, kept))
+    some_of = f"{covered:,} of " if covered < classes else ""
     return f"{counted(len(kept), 'image')} of {some_of}{counted(classes, 'class')}"
 
 
 def render(folder: SupportFolder) -> RenderableType:
-    """The whole of a support set: provenance, counts, what was left out."""
+    """The report of a support set: provenance, counts, candidates that were left out."""
     recipe, rows = folder.recipe, folder.rows() if folder.finished else folder.progress()
     kept = [row for row in rows if row.fate == KEPT]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -120,17 +120,17 @@ def _provenance(recipe: Recipe) -> list[str]:
 def _left_out(rows: Sequence[Row]) -> list[RenderableType]:
     fates = Counter(row.fate for row in rows if row.fate != KEPT)
     redrawn = sum(row.redrawn for row in rows)
-    told = [f"{count:,} {fate}" for fate, count in sorted(fates.items())]
+    counts = [f"{count:,} {fate}" for fate, count in sorted(fates.items())]
     lines: list[RenderableType] = []
-    if told:
-        lines.append(one_line((f"left out: {', '.join(told)}", "yellow")))
+    if counts:
+        lines.append(one_line((f"left out: {', '.join(counts)}", "yellow")))
     if redrawn:
         lines.append(f"drawn again because they were blank: {redrawn:,} times")
     return lines
 
 
 def _short(recipe: Recipe, kept: Sequence[Row]) -> list[RenderableType]:
-    """Lines on the classes that have fewer images than were asked for, or none."""
+    """Lines about classes with fewer images than requested, or none."""
     counts = Counter(row.class_id for row in kept)
     short = [
         f"{name} {counts[label]}"
@@ -146,10 +146,10 @@ def _short(recipe: Recipe, kept: Sequence[Row]) -> list[RenderableType]:
 
 
 def draw_sheet(folder: SupportFolder, path: Path) -> Path | None:
-    """Draw the first images of the first classes, a row a class, and write it as PNG.
+    """Draw the first images of the first classes, one row per class, and write a PNG.
 
     Returns:
-        The path; None where a set has features in place of images.
+        The path; None if the set has features instead of images.
 
     Raises:
         SupportError: If an image is gone or cannot be read.

@@ -27,18 +27,18 @@ TAKEN = "taken by another class"
 UNREADABLE = "unreadable"
 
 SPARE = 4
-"""Candidates asked for, as a multiple of the images wanted: some will be gone, or copies."""
+"""Candidates per wanted image: some will be gone, or copies."""
 
 Search = Literal["exact", "ivf"]
 
 
 class Candidate(NamedTuple):
-    """An image that may be taken for a class.
+    """A candidate image for a class.
 
     Attributes:
-        prompt: What it was found for.
+        prompt: The prompt that found it.
         source: Key in the pool, or URL.
-        score: Cosine with the prompt, or the backend's similarity; None where there is none.
+        score: Cosine with the prompt, or the backend's similarity; None without one.
     """
 
     prompt: str
@@ -47,27 +47,27 @@ class Candidate(NamedTuple):
 
 
 Candidates = Sequence[Sequence[Candidate]]
-"""Those of each class."""
+"""The candidates of each class."""
 
 
 class Content(NamedTuple):
-    """An image file, or why there is none."""
+    """An image file, or the reason why there is none."""
 
     content: bytes | None
     fate: str
 
 
 Track = Callable[[str, float, str], AbstractContextManager[Callable[[float], None]]]
-"""Shows progress: given what is done, how much there is and of what, gives what to tell of each."""
+"""Shows progress: takes a title, a total and a unit, and yields the function to call per step."""
 
 
 class Origin(ABC):
-    """Where candidates and their images come from.
+    """A source of candidates and their images.
 
     Attributes:
-        facts: What the recipe says of it, by the names of `Retrieval`.
-        remark: What of it is not used, in a line; empty where all is.
-        unreadable: What could not be read at all; known once there are candidates.
+        facts: Its part of the recipe, by the names of `Retrieval`.
+        remark: A remark on content that is not used; empty if all is.
+        unreadable: Images that cannot be read; known after `candidates`.
     """
 
     facts: dict[str, str]
@@ -75,15 +75,15 @@ class Origin(ABC):
     unreadable: Sequence[str] = ()
 
     def check(self) -> None:  # noqa: B027 - most are here
-        """Raise if it cannot be asked now; called before a set is begun, or another forgotten."""
+        """Raise if it is not available; called before a set is begun or discarded."""
 
     @abstractmethod
     def candidates(self, recipe: Recipe, folder: SupportFolder, track: Track) -> Candidates:
-        """For each class, the best first, none twice.
+        """Candidates of each class, the best first, without repetition.
 
         Args:
-            recipe: What is wanted.
-            folder: Where the set is built, for what an interrupted build must not ask again.
+            recipe: The recipe.
+            folder: Folder of the set, which keeps answers for an interrupted build.
             track: Shows progress.
         """
 
@@ -92,17 +92,16 @@ class Origin(ABC):
         """The files of some candidates, in their order."""
 
 
-def by_turns(found: Iterable[Sequence[Candidate]]) -> list[Candidate]:
-    """Merge what several prompts of a class found: the first of each, the second of each ...
+def by_turns(lists: Iterable[Sequence[Candidate]]) -> list[Candidate]:
+    """Merge the candidates of several prompts of a class: the first of each, then the second, etc.
 
-    An image that several prompts found stands where it comes first, with the prompt that put it
-    there.
+    An image that several prompts found keeps its first place, and the prompt of that place.
 
     Args:
-        found: What each prompt found, the best first.
+        lists: The candidates of each prompt, the best first.
     """
     best: dict[str, Candidate] = {}
-    for several in itertools.zip_longest(*found):
+    for several in itertools.zip_longest(*lists):
         for one in several:
             if one is not None:
                 best.setdefault(one.source, one)
@@ -110,7 +109,7 @@ def by_turns(found: Iterable[Sequence[Candidate]]) -> list[Candidate]:
 
 
 def depth(per_class: int, prompts: int) -> int:
-    """Candidates to ask for with each prompt of a class."""
+    """Number of candidates to request with each prompt of a class."""
     return math.ceil(SPARE * per_class / prompts)
 
 
@@ -122,12 +121,12 @@ def nearest(
     Args:
         features: Unit rows ``(P, D)``.
         queries: Unit rows ``(T, D)``.
-        k: At most P are found.
-        search: ``exact``, or ``ivf``: an inverted file of about ``4 sqrt(P)`` lists of which 1 in
-            8 is looked at, for pools of millions.
+        k: Number of rows per query; at most P are returned.
+        search: ``exact``, or ``ivf``: an inverted file of about ``4 sqrt(P)`` lists, of which 1 in
+            8 is searched, for pools of millions.
 
     Returns:
-        Scores and rows, ``(T, min(k, P))`` each, best first; where scores tie, the first row. An
+        Scores and rows, ``(T, min(k, P))`` each, best first; the first row if scores tie. An
         inverted file may find fewer: then the row is -1.
     """
     import faiss
@@ -136,12 +135,14 @@ def nearest(
     if search == "exact":
         index: Any = faiss.IndexFlatIP(width)
     else:
-        lists = max(1, min(int(4 * math.sqrt(rows)), rows // 39))  # faiss asks for 39 rows a list
+        lists = max(
+            1, min(int(4 * math.sqrt(rows)), rows // 39)
+        )  # faiss recommends 39 rows per list
         index = faiss.IndexIVFFlat(
             faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT
         )
         index.nprobe = max(1, lists // 8)
-        index.cp.min_points_per_centroid = 1  # else it says on stderr that a small pool is small
+        index.cp.min_points_per_centroid = 1  # else faiss warns of small pools on stderr
         index.train(features)
     index.add(features)
     scores, places = index.search(queries, min(k, rows))
@@ -150,7 +151,7 @@ def nearest(
 
 
 class _Class:
-    """What is known of a class while its images are chosen."""
+    """The state of a class while its images are chosen."""
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.candidates = candidates
@@ -166,24 +167,24 @@ def settle(
     test: Seen,
     advance: Callable[[float], object],
 ) -> list[Row]:
-    """Choose among the candidates, write the images, and say what became of each that was tried.
+    """Choose among the candidates, write the images, and record the fate of each.
 
-    All classes are served in turn, a candidate at a time by rank, so an image that two classes
-    were offered goes to the one it was better for. Copies of test images and of what is there
-    already are left out. What an earlier run has settled is not read again.
+    All classes are served in turn, one candidate at a time by rank, so an image of two classes goes
+    to the one for which its rank is better. Copies of test images and of kept images are left out.
+    Candidates that an earlier run settled are not read again.
 
     Args:
-        folder: Where the set is built; its recipe is written.
-        recipe: What is wanted.
-        candidates: What may be taken for each class, the best first.
+        folder: Folder of the set; its recipe is written.
+        recipe: The recipe.
+        candidates: The candidates of each class, the best first.
         read: Reads the files of some candidates, in their order.
-        test: The test images, looked at.
-        advance: Told how many images were just kept.
+        test: Descriptions of the test images.
+        advance: Called with the number of images just kept.
 
     Returns:
         A row for each candidate that was tried.
     """
-    classes = [_Class(found) for found in candidates]
+    classes = [_Class(of_class) for of_class in candidates]
     before = {(row.class_id, row.source): row for row in folder.progress() if folder.intact(row)}
     inside, taken = Seen(), set[str]()
     rows: list[Row] = []
@@ -212,7 +213,7 @@ def settle(
 
 
 def _wave(classes: Sequence[_Class], per_class: int) -> list[tuple[int, Candidate]]:
-    """The next candidates of every class, as many as it lacks, by rank and then by class."""
+    """The next candidates: as many as each class lacks, sorted by rank and then by class."""
     wave = []
     for label, one in enumerate(classes):
         first, one.tried = one.tried, min(one.tried + per_class - one.kept, len(one.candidates))
@@ -238,7 +239,7 @@ def _row(recipe: Recipe, label: int, candidate: Candidate, fate: str) -> Row:
 def _judged(
     folder: SupportFolder, row: Row, place: int, content: bytes, test: Seen, inside: Seen
 ) -> Row:
-    """The row of an image that was read: it is kept and written, or says why not."""
+    """The row of an image that was read; the image is written if it is kept."""
     try:
         image = decode(content)
     except BadImageError:
@@ -254,6 +255,6 @@ def _judged(
 
 
 def suffix_of(content: bytes) -> str:
-    """What files of this kind are called; the content decides, not a name."""
+    """The ending for a file, by its content and not by a name."""
     with Image.open(io.BytesIO(content)) as image:
         return f".{str(image.format).lower()}"

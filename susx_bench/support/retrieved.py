@@ -1,4 +1,4 @@
-"""The kind ``sus-lc``: images, or features, that somebody has already."""
+"""The kind ``sus-lc``: existing images, or existing features."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from susx_bench.support.recipe import Retrieval
 from susx_bench.support.retrieve import UNREADABLE, Origin, settle
 
 RETRIEVED = 16
-"""Images of a class that are retrieved where nobody says how many."""
+"""Default number of images per class to retrieve."""
 
 
 def retrieved(request: Request, listen: Listener) -> Built:
@@ -56,10 +56,10 @@ def retrieved(request: Request, listen: Listener) -> Built:
     facts = Retrieval(**origin.facts, test_sha256=test.sha256 if test else "")
     recipe = recipe_of(request, dataset.spec, RETRIEVED, listen, retrieval=facts)
     with begun(request, dataset, recipe, listen, origin.check) as (folder, anew):
-        # Only a pool is encoded by all ranks.
+        # All ranks encode a pool; other origins need rank 0 only.
         if request.pool is None and not request.launch.is_main:
             return built_elsewhere(request, folder, recipe, parent)
-        # What is built anew another rank may not have cleared yet.
+        # Another rank may not have cleared the old content yet.
         if not anew and folder.finished:
             return Built(folder.path, recipe, folder.rows(), False, request.whose)
         candidates = origin.candidates(recipe, folder, partial(progress, listen))
@@ -95,7 +95,7 @@ def _origin(request: Request, spec: DatasetSpec) -> Origin:
 
 
 def _imported(request: Request, dataset: Dataset, listen: Listener) -> Built:
-    """Features that were published without their images."""
+    """Build a set from features that were published without images."""
     path, spec = request.from_folder, dataset.spec
     assert path is not None
     if request.encoder is None:

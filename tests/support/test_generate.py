@@ -197,7 +197,7 @@ def test_more_images_a_class_are_more_of_the_same(
     fewer = command(*words(pipeline, 2), "--root", tmp_path / "usual")
 
     assert fewer.code == 2
-    assert "holds a set of 3 images a class that differs in per_class" in fewer.err
+    assert "holds a set of 3 images per class that differs in per_class" in fewer.err
     assert len(list(folder.path.glob("images/*/*"))) == 30
 
 
@@ -340,7 +340,7 @@ def test_a_set_of_another_recipe_is_not_overwritten(
     other = command(*words(pipeline, guidance=1.5, seed=4), "--root", root)
 
     assert other.code == 2
-    assert "images a class that differs in generation.guidance, seed. Use it as it" in other.err
+    assert "images per class that differs in generation.guidance, seed. Use it as it" in other.err
     assert images(built(root)) == usual
 
     assert command(*words(pipeline, guidance=1.5, seed=4), "--root", root, "--force").code == 0
