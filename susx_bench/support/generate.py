@@ -69,7 +69,7 @@ class Generate(LightningModule):
         return drawn
 
     def _block(self, places: Sequence[Place]) -> list[Drawn]:
-        images = self._draw(places, [0] * len(places), self._told)
+        images = self._draw(places, [0] * len(places), self._on_step)
         attempts = [0] * len(places)
         for attempt in range(1, TRIES):
             blank = [i for i, image in enumerate(images) if image is None]
@@ -83,7 +83,9 @@ class Generate(LightningModule):
                 images[i] = again[i]
         return [Drawn(*fields) for fields in zip(places, images, attempts, strict=True)]
 
-    def _told(self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    def _on_step(
+        self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
         self._advance(BLOCK * self.trainer.world_size / self._how.steps)
         return tensors
 

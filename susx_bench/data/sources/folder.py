@@ -104,10 +104,12 @@ class FolderSource(Source):
     def index(self, split: Split) -> Sequence[Sample]:
         if split not in self._samples:  # other splits may be huge or missing
             name = self._folders.get(split)
-            self._samples[split] = self._there(split) if name is None else self._found(name)
+            self._samples[split] = (
+                self._existing(split) if name is None else self._in_class_folders(name)
+            )
         return self._samples[split]
 
-    def _there(self, split: Split) -> Sequence[Sample]:
+    def _existing(self, split: Split) -> Sequence[Sample]:
         """The images of a list, all of which must exist."""
         samples = self._listed[split]
         missing = _missing(self._images, samples)
@@ -151,7 +153,7 @@ class FolderSource(Source):
                     )
         return rows
 
-    def _found(self, name: str) -> Samples:
+    def _in_class_folders(self, name: str) -> Samples:
         """The images in the class folders of a folder."""
         folder = self._images / name
         if not folder.is_dir():
@@ -234,4 +236,4 @@ class UnsplitSource(FolderSource):
 
     @cached_property
     def _listed(self) -> Mapping[Split, Sequence[Sample]]:
-        return divide(self._found(self._classes))
+        return divide(self._in_class_folders(self._classes))

@@ -143,7 +143,7 @@ class _Folder:
         self._root = root
 
     @cached_property
-    def _looked(self) -> tuple[list[_Folder], list[tuple[Path, Tree]], list[str]]:
+    def _sorted(self) -> tuple[list[_Folder], list[tuple[Path, Tree]], list[str]]:
         """Folders with images, folders without, and links that lead to a folder above."""
         above = self._above
         full, without, loops = [], [], []
@@ -178,7 +178,7 @@ class _Folder:
     @property
     def inside(self) -> list[_Folder]:
         """The folders in it that have images, in it or below."""
-        return self._looked[0]
+        return self._sorted[0]
 
     @cached_property
     def through(self) -> _Folder:
@@ -204,7 +204,7 @@ class _Folder:
 
     def refuse_unread(self) -> None:
         """Refuse a class with images of unsupported formats only."""
-        for path, tree in self._looked[1]:
+        for path, tree in self._sorted[1]:
             if tree.unread:
                 raise DatasetError(
                     f"{path} has {described(tree.left)} and no image of a format that is read. "
@@ -217,7 +217,7 @@ class _Folder:
         Args:
             kept: Classes of another split: an empty folder of one is not reported.
         """
-        _, without, loops = self._looked
+        _, without, loops = self._sorted
         gone = [
             (self._from_root(path), tree.left)
             for path, tree in without
