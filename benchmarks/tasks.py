@@ -39,9 +39,10 @@ HEAD: Final = """\
 `python -m benchmarks.tasks` wrote this page. A task is a bundle of real features, or a part of one
 by a rule: 1, 2, 4 or 8 of its images per class (the first of a draw of seed 1), every fourth class
 where there are 40 or more, or class texts with random noise of 0.6 times their length where there
-are 4 images per class or more. "Best rival" is the best by test accuracy of {rivals},
-each tuned on the whole val split: the largest of {count} numbers, which favours it most where test
-sets are small. The bundles are those that TAG's constants were chosen on ([TAG](tag.md)).
+are 4 images per class or more. "Best rival" is the best by test accuracy of {count} methods, each
+tuned on the whole val split ({rivals}):
+the largest of {count} numbers, which favours it most where test sets are small. The bundles are
+those that TAG's constants were chosen on ([TAG](tag.md)), so this is no evidence on other tasks.
 """
 
 
