@@ -13,7 +13,7 @@ from susx_bench.errors import BenchError
 from susx_bench.registry import METHODS
 from susx_bench.testing.task import unit
 from tests.conftest import Bundle, Command
-from tests.data.made import encoded, photo, plain, write
+from tests.data.made import dotted, encoded, photo, write
 
 RUN = ("run", "--setting", "few-shot")
 
