@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,10 +20,10 @@ from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from torch import Tensor
 
 import susx_bench as sb
+from susx_bench.features.bundle_file import read_bundle
 from susx_bench.records.files import write_atomic
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "tag-tasks.md"
@@ -66,9 +65,7 @@ class Row(NamedTuple):
 
 def read(path: Path) -> sb.Features:
     """A bundle's features."""
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        said = json.loads(file.metadata()["bundle"])
+    tensors, said, _ = read_bundle(path)
     return sb.Features(
         **tensors, dataset=path.stem, encoder=said["encoder"], logit_scale=said["logit_scale"]
     )
