@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich import box
 from rich.table import Table
@@ -27,8 +27,6 @@ from susx_bench.registry import (
 
 if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
-    from susx_bench.encoders.base import Encoder
-    from susx_bench.methods.base import Method
 
 T = TypeVar("T")
 
@@ -41,7 +39,7 @@ def _table(*columns: str) -> Table:
 
 
 def _fill(
-    table: Table, registry: Registry[T], row: Callable[[str, T], list[str]], place: str = ""
+    table: Table, registry: Registry[T], row: Callable[[str], list[str]], place: str = ""
 ) -> None:
     """Add a row for each registered name; one that cannot be loaded is marked and explained below.
 
@@ -55,7 +53,7 @@ def _fill(
     for name in registry.names():
         origins = registry.origins(name)
         try:
-            shown, columns = f"{name}{place}", row(name, registry.get(name))
+            shown, columns = f"{name}{place}", row(name)
         # Whatever a plugin raises when it is inspected, the others are still listed.
         except Exception as error:
             is_ours = isinstance(error, PluginError)
@@ -74,16 +72,20 @@ def methods() -> Table:
     return table
 
 
-def _method(name: str, method: type[Method]) -> list[str]:
-    from susx_bench.methods.base import fault
+def _method(name: str) -> list[str]:
+    fact: Callable[[str], Any] = partial(METHODS.stated, name)
+    if METHODS.package(name):  # a plugin's class may be anything: import and check it
+        from susx_bench.methods.base import fault
 
-    if wrong := fault(method):
-        raise PluginError(f"method '{name}' of {METHODS.origins(name)[0]}: {wrong}.")
+        method = METHODS.get(name)
+        if wrong := fault(method):
+            raise PluginError(f"method '{name}' of {METHODS.origins(name)[0]}: {wrong}.")
+        fact = partial(getattr, method())
     return [
-        ", ".join(sorted(method.settings)),
-        method().regime + (", trained" if method.trained else ""),
-        ", ".join(sorted(method.needs)),
-        method.reference,
+        ", ".join(sorted(fact("settings"))),
+        fact("regime") + (", trained" if fact("trained") else ""),
+        ", ".join(sorted(fact("needs"))),
+        fact("reference"),
     ]
 
 
@@ -99,7 +101,8 @@ def datasets(root: Path | None) -> Table:
     return table
 
 
-def _dataset(root: Path | None, name: str, spec: DatasetSpec) -> list[str]:
+def _dataset(root: Path | None, name: str) -> list[str]:
+    spec = DATASETS.get(name)
     return [
         str(len(spec.classnames)),
         _count(spec.sizes.get("train")),
@@ -135,8 +138,8 @@ def encoders() -> Table:
     from susx_bench.encoders.openai import OPENAI
 
     table = _table("encoder", "what", "package")
-    _fill(table, ENCODERS, _encoder)
-    _fill(table, FAMILIES, _encoder, ":PLACE")
+    _fill(table, ENCODERS, partial(_first_line, ENCODERS))
+    _fill(table, FAMILIES, partial(_first_line, FAMILIES), ":PLACE")
     others = {name: f"from the hub, open_clip's {model}" for name, model in OPENAI.items()} | {
         "MODEL:TAG": "any model and pretrained tag of open_clip, such as ViT-B-16:dfn2b",
         "hf-hub:ORG/NAME[@COMMIT]": "a model on the hub in open_clip's layout",
@@ -148,40 +151,43 @@ def encoders() -> Table:
     return table
 
 
-def _encoder(name: str, encoder: type[Encoder]) -> list[str]:
-    return [_first_line(encoder)]
-
-
-def _first_line(registered: type) -> str:
-    """The first line of a class's docstring."""
-    return (registered.__doc__ or "").strip().partition("\n")[0]
+def _first_line(registry: Registry[type[T]], name: str) -> list[str]:
+    """The first line of a class's docstring; only a plugin's class is imported for it."""
+    plugin = registry.package(name)
+    doc = registry.get(name).__doc__ if plugin else registry.stated(name, "__doc__")
+    return [(doc or "").strip().partition("\n")[0]]
 
 
 def prompts() -> Table:
     """Kinds of prompts."""
     table = _table("prompts", "what the text encoder reads", "package")
-    _fill(table, PROMPTS, lambda name, kind: [kind.about])
+    _fill(table, PROMPTS, lambda name: [PROMPTS.get(name).about])
     return table
 
 
 def support() -> Table:
     """Kinds of support sets."""
     table = _table("support kind", "what", "package")
-    _fill(table, SUPPORT, lambda name, kind: [_first_line(kind)])
+    _fill(table, SUPPORT, partial(_first_line, SUPPORT))
     return table
 
 
 def formats() -> Table:
     """Table formats."""
     table = _table("table format", "files", "what for", "package")
-    _fill(table, FORMATS, lambda name, kind: [kind.suffix, kind.about])
+    _fill(table, FORMATS, _format)
     return table
+
+
+def _format(name: str) -> list[str]:
+    kind = FORMATS.get(name)
+    return [kind.suffix, kind.about]
 
 
 def logs() -> Table:
     """Logs of a run."""
     table = _table("log", "what", "package")
-    _fill(table, LOGS, lambda name, kind: [_first_line(kind)])
+    _fill(table, LOGS, partial(_first_line, LOGS))
     return table
 
 

@@ -22,18 +22,23 @@ def stated(module: str, name: str, attribute: str) -> Any:
     Args:
         module: The class's module. Neither it nor a package around it is imported.
         name: The class.
-        attribute: The attribute, assigned in the body of the class.
+        attribute: The attribute: assigned in the body of the class, or a property that chooses one
+            of two plain values by a flag; then the value is that of a new instance. ``__doc__`` is
+            the docstring of the class itself.
 
     Raises:
         LookupError: If no Python file assigns it a plain value.
     """
     for statement in _file(module).body:
         if isinstance(statement, ast.ClassDef) and statement.name == name:
+            if attribute == "__doc__":
+                return ast.get_docstring(statement, clean=False)
             for line in statement.body:
                 if (value := _assigned(line, attribute)) is not None:
                     return _plain(value)
                 if isinstance(line, ast.FunctionDef) and line.name == attribute:
-                    raise LookupError(f"{module}:{name} computes its {attribute}")
+                    flag, if_set, if_not = _choice(line)
+                    return _plain(if_set if stated(module, name, flag) else if_not)
             for base in statement.bases:
                 if isinstance(base, ast.Name) and base.id != "ABC":
                     return stated(module, base.id, attribute)
@@ -54,6 +59,22 @@ def _assigned(line: ast.stmt, attribute: str) -> ast.expr | None:
         return None
     named = any(isinstance(target, ast.Name) and target.id == attribute for target in targets)
     return line.value if named else None
+
+
+def _choice(function: ast.FunctionDef) -> tuple[str, ast.expr, ast.expr]:
+    """The flag of a property ``return A if self.flag else B``, A and B.
+
+    Raises:
+        LookupError: If the function is something else.
+    """
+    docstring = ast.get_docstring(function) is not None
+    match function.decorator_list, function.body[docstring:]:
+        case (
+            [ast.Name(id="property")],
+            [ast.Return(ast.IfExp(ast.Attribute(ast.Name(id="self"), flag), if_set, if_not))],
+        ):
+            return flag, if_set, if_not
+    raise LookupError(f"{function.name} is computed")
 
 
 def _plain(value: ast.expr) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from susx_bench.cli.listing import LISTS
 from tests.conftest import Bundle, Command
 from tests.data.made import encoded, photo, write
 
@@ -41,14 +42,9 @@ def test_the_package_alone_imports_nothing_heavy() -> None:
     assert not {"torch", "numpy", "click", "rich", *HEAVY} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("what", ["datasets", "prompts", "suites"])
+@pytest.mark.parametrize("what", LISTS)
 def test_lists_need_no_torch(what: str) -> None:
     assert not {"torch", *HEAVY} & imported("list", what)
-
-
-@pytest.mark.parametrize("what", ["methods", "encoders"])
-def test_lists_need_no_lightning(what: str) -> None:
-    assert not set(HEAVY) & imported("list", what)
 
 
 def test_checking_a_folder_needs_no_torch(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from susx_bench.registry import METHODS
 from susx_bench.stated import stated
 
-FACTS = ("name", "version", "settings", "needs", "trained", "reference")
+FACTS = ("name", "version", "settings", "needs", "trained", "regime", "reference")
 
 PLUGIN = """
 from abc import ABC
@@ -20,7 +20,9 @@ from somewhere import heavy
 KIND = "computed"
 
 class Base(ABC):
+    "Of all guests."
     reference: str = "base"
+    exact = True
     regime = "streaming"
 
 class Mine(Base):
@@ -28,13 +30,22 @@ class Mine(Base):
     kind = KIND
     @property
     def regime(self): return heavy
+    @property
+    def order(self):
+        "One of two."
+        return "any" if self.exact else "given"
+    @property
+    def both(self): return heavy if self.exact else "given"
+    @property
+    def either(self): return "a" if self.heavy else "b"
+    def called(self): return "a" if self.exact else "b"
     needs = frozenset()
 """
 
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_facts_of_methods_are_those_of_their_classes(name: str) -> None:
-    method = METHODS.get(name)
+    method = METHODS.get(name)()
 
     for fact in FACTS:
         assert METHODS.stated(name, fact) == getattr(method, fact)
@@ -69,7 +80,13 @@ def test_a_class_is_read_with_what_it_extends(package: str) -> None:
     assert stated(f"{package}.mine", "Mine", "name") == "mine"
     assert stated(f"{package}.mine", "Mine", "reference") == "base"
     assert stated(f"{package}.mine", "Mine", "needs") == frozenset()
+    assert stated(f"{package}.mine", "Mine", "order") == "any"
     assert stated(f"{package}.theirs", "Theirs", "reference") == "base"
+
+
+def test_a_docstring_is_that_of_the_class_itself(package: str) -> None:
+    assert stated(f"{package}.mine", "Base", "__doc__") == "Of all guests."
+    assert stated(f"{package}.mine", "Mine", "__doc__") is None
 
 
 @pytest.mark.parametrize(
@@ -77,6 +94,9 @@ def test_a_class_is_read_with_what_it_extends(package: str) -> None:
     [
         ("mine", "Mine", "kind"),  # a name of something else
         ("mine", "Mine", "regime"),  # computed, and not the parent's
+        ("mine", "Mine", "both"),  # a choice of something else
+        ("mine", "Mine", "either"),  # by a flag that nothing states
+        ("mine", "Mine", "called"),  # a method
         ("mine", "Mine", "version"),  # nowhere
         ("mine", "Yours", "name"),
         ("absent", "Mine", "name"),
@@ -90,4 +110,4 @@ def test_what_a_file_does_not_say_is_not_guessed(
 
 
 def test_what_is_computed_is_asked_of_the_class() -> None:
-    assert METHODS.stated("tipx", "regime") is METHODS.get("tipx").regime
+    assert METHODS.stated("tipx", "tunable") is METHODS.get("tipx").tunable

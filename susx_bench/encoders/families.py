@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from susx_bench.encoders.base import Encoder
-from susx_bench.encoders.timm import TimmEncoder
-from susx_bench.encoders.transformers import TransformersEncoder
+from typing import Final
 
-FAMILIES: dict[str, type[Encoder]] = {
-    family.family: family for family in (TransformersEncoder, TimmEncoder)
+FAMILIES: Final[dict[str, str]] = {
+    "transformers": "susx_bench.encoders.transformers:TransformersEncoder",
+    "timm": "susx_bench.encoders.timm:TimmEncoder",
 }
-"""By the part of the name before the colon."""
+"""By the part of the name before the colon. They are imported when they are asked for."""
