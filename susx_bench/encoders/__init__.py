@@ -1,0 +1,1 @@
+"""Encoders: names and weights to a model that turns images and texts into features."""

@@ -1,0 +1,1 @@
+"""Features: encode images and prompts, keep them, read bundles, predict through Lightning."""

@@ -1,0 +1,1 @@
+"""Tables, pictures and a page, made from records and from nothing else."""

@@ -1,0 +1,1 @@
+"""Classify photographs by class names, and correct the answers."""

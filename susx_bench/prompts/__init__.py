@@ -1,0 +1,1 @@
+"""Prompts: the texts that describe a class, and how a language model writes them."""

@@ -1,0 +1,1 @@
+"""Records: what went into a number and what came out, as files."""

@@ -1,0 +1,1 @@
+"""A run: a request becomes a plan, what is missing is prepared, each cell becomes a record."""

@@ -1,0 +1,1 @@
+"""Support sets: drawn from labelled images, generated, retrieved or imported."""

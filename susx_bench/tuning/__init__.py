@@ -1,0 +1,1 @@
+"""Search hyper-parameters, by the labels that a `--tune` level allows."""

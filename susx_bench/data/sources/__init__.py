@@ -1,0 +1,1 @@
+"""Where images are: folders, tables, archives, the hub; which of them is which split."""

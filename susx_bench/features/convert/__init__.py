@@ -1,0 +1,1 @@
+"""Bundles from the feature files of other programs."""
