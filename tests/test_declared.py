@@ -241,6 +241,25 @@ def test_what_decides_a_number_is_in_the_input_hash(name: str, value: Any, bundl
     assert plain.input_sha256 != changed.input_sha256
 
 
+def test_an_option_with_a_field_in_the_record_is_in_the_input_hash(bundle: Bundle) -> None:
+    (cell,) = plan(Request(method=["tda"], features=bundle(), order=[3])).cells
+    fields = RunOptions.declared().keys() & Record.model_fields.keys() - options_of(Extras).keys()
+
+    assert cell.options.keys() == fields
+    assert cell.inputs.keys() >= fields - {"batches"}  # which tda does not depend on
+    assert {"method": "tda", "support": "none", "order": 3}.items() <= cell.inputs.items()
+
+
+def test_the_hashes_of_committed_records_stay_the_same() -> None:
+    folder = Path(__file__).parents[1] / "leaderboards/records/demo"
+    committed = {Record.read(path).input_sha256 for path in folder.rglob("*.json")}
+    suite = Suite.read(Path(__file__).parents[1] / "benchmarks/suites/demo.toml")
+    cells = [cell for asked in suite.options(None) for cell in plan(Request(**asked)).cells]
+
+    assert committed
+    assert committed <= {cell.input_sha256 for cell in cells}
+
+
 def test_an_extra_is_in_hash_and_record_where_it_is_set(bundle: Bundle) -> None:
     """The hash of what was measured before the option came stays as it is."""
     base = {"method": ["zero-shot"], "features": bundle()}

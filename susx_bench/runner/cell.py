@@ -13,12 +13,20 @@ from torch import Tensor
 from susx_bench.features.blocks import BLOCK
 from susx_bench.features.task import Task
 from susx_bench.methods.base import Method, Setting
-from susx_bench.options.run import FEW_VAL
+from susx_bench.options.recorded import Extras
+from susx_bench.options.run import FEW_VAL, RunOptions
 from susx_bench.records.files import sha256_json
-from susx_bench.records.record import SCHEMA
+from susx_bench.records.record import SCHEMA, Record
 from susx_bench.runner.draws import Draws
 from susx_bench.support.fewshot import DrawRule
 from susx_bench.tuning.names import Tune
+
+_RECORDED = [
+    name
+    for name in RunOptions.declared()
+    if name in Record.model_fields and name not in Extras.model_fields
+]
+"""The options that every record has a field for, under the option's name."""
 
 
 @dataclass(frozen=True)
@@ -134,39 +142,41 @@ class Cell:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """All inputs on which the record's predictions and scores depend."""
-        task = self.task
-        packages = {**self.plugins, **task.plugins}
-        return {
+        plugins = {**self.plugins, **self.task.plugins}
+        inputs = {
             "schema": SCHEMA,
-            "method": self.method.name,
+            **self.options,
             "method_version": self.method.version,
             "method_source": self.method_source,
-            "official": self.official,
-            "dataset": task.dataset,
-            "encoder": task.encoder,
-            "classnames": list(task.classnames),
-            "prompts": task.prompts,
-            "setting": self.setting,
-            "support": self.support_name,
-            "shots": self.shots,
-            "seed": self.seed,
+            "classnames": list(self.task.classnames),
             "tune": self.tune,
             "few_val": self.few_val.tolist() if self.tune == "few-val" else None,
             "block": BLOCK,
-            "precision": task.precision,
-            "protocol": task.protocol,
-            "views": self.views,
-            "draw": self.draw_name,
-            "split_sha256": task.hashes["split_sha256"],
+            "protocol": self.task.protocol,
+            **self.hashes,
+            "plugins": plugins,
+        }
+        # These came later and are left out if they say nothing, so that older hashes still hold.
+        later = {"order": self.order or self.batches, "batches": self.batches, "plugins": plugins}
+        return {name: value for name, value in inputs.items() if later.get(name, True)}
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The options of a run that a record has a field for, with their values in this cell.
+
+        An option's value is the attribute of that name, of the cell or else of its task.
+        """
+        names = {"method": self.method.name, "support": self.support_name, "draw": self.draw_name}
+        values = {n: getattr(self if hasattr(self, n) else self.task, n) for n in _RECORDED}
+        return {**values, **names, **self.extras}
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Hashes of the data, which the record has too."""
+        of_task = ("split_sha256", "prompts_sha256", "weights_sha256")
+        return {
             "support_sha256": self.support_sha256,
-            "prompts_sha256": task.hashes["prompts_sha256"],
-            "weights_sha256": task.hashes["weights_sha256"],
-            "logit_scale": task.logit_scale,
-            # Only if there are any, so that the hashes of other records stay the same.
-            **({"order": self.order} if self.order or self.batches else {}),
-            **({"batches": self.batches} if self.batches else {}),
-            **({"plugins": packages} if packages else {}),
-            **self.extras,
+            **{name: self.task.hashes[name] for name in of_task},
         }
 
     def check(self) -> None:

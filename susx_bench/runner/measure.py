@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from susx_bench.features.datamodules import BlockDataModule
     from susx_bench.features.predict import Predictor
 
-_TASK_HASHES = ("split_sha256", "prompts_sha256", "weights_sha256")
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -163,14 +161,14 @@ def measure(cell: Cell, features: TaskFeatures, shared: Shared, encode_seconds: 
     return Measured(record, predictions, fitted.choice)
 
 
-def _recorded(method: Method, **values: Any) -> Record:
+def _recorded(method: Method, /, **values: Any) -> Record:
     """Make a record from values, some of which a plugin's method has given.
 
     Raises:
         PluginError: If a record cannot hold a value, such as an infinite hyper-parameter.
     """
     try:
-        return Record(method=method.name, **values)
+        return Record(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
@@ -300,31 +298,16 @@ def _inputs(cell: Cell) -> dict[str, Any]:
     """The fields of a record that are known before its cell is measured."""
     task = cell.task
     return {
-        **cell.extras,
+        **cell.options,
         "given": dict(cell.given),
         "method_source": cell.method_source,
-        "official": cell.official,
-        "dataset": task.dataset,
         "dataset_given": task.given,
-        "encoder": task.encoder,
-        "setting": cell.setting,
-        "prompts": task.prompts,
-        "support": cell.support_name,
         "support_images": len(cell.support),
-        "shots": cell.shots,
-        "seed": cell.seed,
-        "draw": cell.draw_name,
-        "views": cell.views,
         "protocol": task.protocol,
         "skipped": list(task.skipped),
-        "logit_scale": task.logit_scale,
-        "precision": task.precision,
-        "order": cell.order,
-        "batches": cell.batches,
         "num_classes": len(task.classnames),
         "input_sha256": cell.input_sha256,
-        "support_sha256": cell.support_sha256,
-        **{name: task.hashes[name] for name in _TASK_HASHES},
+        **cell.hashes,
     }
 
 
