@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import PIL
 from PIL import Image, UnidentifiedImageError, features
 
 _HAS_AVIF = "avif" in features.modules and features.check_module("avif")  # from Pillow 11.3 on
@@ -24,7 +25,9 @@ RATIO = 100
 """Largest ratio of the longer to the shorter side. Encoders scale up the shorter side, so the
 longer one of a line of pixels would become huge."""
 
-_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339  # tags of a TIFF or EXIF
+_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # tags of a TIFF or EXIF
+_SAMPLE_FORMAT, _SUBSAMPLING = 339, 530
+_YCBCR = 6  # a value of _PHOTOMETRIC
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # which put a 1 into what was black
 _DARK = 16  # no number above this part of the range: it may have 4 bits less than its file
 _TOO_DARK = "nearly black for {}, so the numbers may be of fewer bits"
@@ -60,8 +63,8 @@ def decode(content: bytes) -> Image.Image:
 
     Raises:
         BadImageError: If the bytes are no image, are cut off, have more than `PIXELS` pixels, are
-            more than `RATIO` times as long as wide, hold numbers of unknown range, or are
-            visible only through their transparency.
+            more than `RATIO` times as long as wide, hold numbers of unknown range, are visible
+            only through their transparency, or are of a kind that Pillow misreads.
     """
     if not content:
         raise BadImageError("it is empty (0 bytes)")
@@ -70,6 +73,11 @@ def decode(content: bytes) -> Image.Image:
         _check_size(*image.size)
         kind = image.format
         deep = ";16" in str(image.tile)  # Pillow then keeps the high byte of each channel
+        if _is_misread(image):
+            raise BadImageError(
+                f"it is a TIFF of uncompressed YCbCr, which Pillow {PIL.__version__} misreads. "
+                "Save it as RGB"
+            )
         image.load()
         if 2 in _tag(image, _SAMPLE_FORMAT):
             raise _unclear(image, "the file says they are signed, so none is known to be black")
@@ -146,6 +154,17 @@ def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     """The lowest and the highest value of each channel."""
     extrema: Any = image.getextrema()  # not a list for one channel
     return [extrema] if len(image.getbands()) == 1 else list(extrema)
+
+
+def _is_misread(image: Any) -> bool:
+    """Whether the file is a TIFF of uncompressed YCbCr that Pillow takes for something else.
+
+    Before version 13 Pillow takes each for RGB of four bytes per pixel; since then it takes each
+    for one without subsampling. The specification's default is to subsample.
+    """
+    if _YCBCR not in _tag(image, _PHOTOMETRIC) or "'raw'" not in str(image.tile):
+        return False
+    return image.mode != "YCbCr" or _tag(image, _SUBSAMPLING) != (1, 1)
 
 
 def _check_size(width: int, height: int) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -46,7 +47,7 @@ def test_transparency_is_dropped() -> None:
 
 
 def test_grey_with_transparency_is_grey() -> None:
-    image = Image.fromarray(NOISE[..., :2].copy(), "LA")
+    image = Image.fromarray(NOISE[..., :2].copy())
 
     assert np.array_equal(pixels(encoded(image)), grey(NOISE[..., 0]))
 
@@ -55,7 +56,7 @@ def test_grey_with_transparency_is_grey() -> None:
 def test_a_palette_gives_its_colours(transparency: int | bytes | None) -> None:
     colours = NOISE[0, :4, :3]
     places = NOISE[..., 0] % 4
-    image = Image.fromarray(places, "P")
+    image = Image.fromarray(places)
     image.putpalette(colours.tobytes())
     options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
 
@@ -97,6 +98,7 @@ UNIT = SHADES / 255
 DEEP = SHADES.astype(np.uint16) * 257
 TWELVE = np.rint(UNIT * 4095).astype(np.uint16)
 COLOUR = np.repeat(DEEP[..., None], 3, axis=2)
+YCBCR = Image.fromarray(SHADES).convert("RGB").convert("YCbCr")
 
 CLEAR = {
     "float": encoded(Image.fromarray(UNIT.astype(np.float32)), "tiff"),
@@ -118,7 +120,7 @@ CLEAR = {
     "16 bits, grey and alpha": deep_png(np.dstack([DEEP, DEEP[::-1]])),
     "16 bits, grey": deep_png(DEEP),
     "1 bit": encoded(Image.fromarray(SHADES > 127)),
-    "YCbCr": encoded(Image.fromarray(SHADES).convert("RGB").convert("YCbCr"), "tiff"),
+    "YCbCr": encoded(YCBCR, "tiff", compression="tiff_lzw"),
 }
 
 
@@ -130,7 +132,22 @@ def test_a_picture_is_the_same_in_numbers_of_any_kind(kind: str) -> None:
     assert np.abs(pixels(CLEAR[kind]).astype(int) - grey(want)).max() <= 1
 
 
-MASK = Image.fromarray(np.where(SHADES > 127, 1, 0).astype(np.uint8), "P")
+def test_uncompressed_ycbcr_is_never_misread() -> None:
+    """Bytes behind the pixels, such as a file's list of tags, would be taken for more of them."""
+    whole = encoded(YCBCR, "tiff")
+    same, half = (struct.pack("<HHIHH", 530, 3, 2, side, side) for side in (1, 2))
+    assert same in whole
+
+    with pytest.raises(BadImageError, match=r"uncompressed YCbCr, which Pillow [\d.]+ misreads"):
+        decode(whole.replace(same, half) + bytes(500))
+    if int(PIL.__version__.partition(".")[0]) >= 13:
+        assert np.abs(pixels(whole + bytes(500)).astype(int) - grey(SHADES)).max() <= 1
+    else:
+        with pytest.raises(BadImageError, match="uncompressed YCbCr"):
+            decode(whole + bytes(500))
+
+
+MASK = Image.fromarray(np.where(SHADES > 127, 1, 0).astype(np.uint8))
 MASK.putpalette([0] * 6)
 BLACK = np.zeros((9, 13, 3), np.uint8)
 
@@ -138,7 +155,7 @@ HIDDEN = {
     "RGBA": encoded(Image.fromarray(np.dstack([BLACK, SHADES]))),
     "white RGBA": encoded(Image.fromarray(np.dstack([255 - BLACK, SHADES]))),
     "WebP": encoded(Image.fromarray(np.dstack([BLACK, SHADES])), "webp", exact=True),
-    "LA": encoded(Image.fromarray(np.dstack([SHADES * 0, SHADES]), "LA")),
+    "LA": encoded(Image.fromarray(np.dstack([SHADES * 0, SHADES]))),
     "16 bits": deep_png(np.dstack([DEEP * 0, DEEP])),
     "P": encoded(MASK, transparency=0),
     "GIF": encoded(MASK, "gif", transparency=0),
@@ -218,7 +235,7 @@ def test_ink_becomes_light() -> None:
     light = (255 - ink[0, 0, :3].astype(float)) * (255 - 60) / 255
 
     for kind in ("tiff", "jpeg"):
-        found = pixels(encoded(Image.fromarray(ink, "CMYK"), kind))
+        found = pixels(encoded(Image.frombytes("CMYK", (16, 16), ink.tobytes()), kind))
         assert np.abs(found - light).max() <= 3
 
 
