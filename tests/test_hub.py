@@ -74,7 +74,8 @@ def checkpoint() -> dict[str, bytes]:
     files = {path.name: path.read_bytes() for path in ENCODER.iterdir()}
     config = json.loads(files["open_clip_config.json"])
     config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "org/tiny"
-    return files | {"open_clip_config.json": json.dumps(config).encode()}
+    # Older versions of transformers want a config.json beside a tokenizer when they are offline.
+    return files | {"open_clip_config.json": json.dumps(config).encode(), "config.json": b"{}"}
 
 
 LOAD = """

@@ -590,13 +590,18 @@ def test_what_is_no_label_is_one_line(
     assert done.err.count("\n") == 1
 
 
+VIEWS = pytest.mark.skipif(
+    int(pa.__version__.partition(".")[0]) < 21, reason="this pyarrow writes no views into Parquet"
+)
+
+
 @pytest.mark.parametrize(
     "labels",
     [
         pa.array(["dog", "cat"]),
         pa.array(["dog ", " cat"]),
         pa.array(["dog", "cat"], pa.large_string()),
-        pa.array(["dog", "cat"], pa.string_view()),
+        pytest.param(pa.array(["dog", "cat"], pa.string_view()), marks=VIEWS),
         pa.array(["dog", "cat"]).dictionary_encode(),
         pa.array([1, 0], pa.uint8()),
         pa.array([1, 0], pa.int8()).dictionary_encode(),
@@ -632,7 +637,9 @@ def test_what_is_no_image_is_one_line(
     assert done.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pytest.param(pa.binary_view(), marks=VIEWS)]
+)
 def test_images_may_be_plain_bytes(tmp_path: Path, kind: pa.DataType) -> None:
     table = typed(pa.array(["cat", "dog"]), pa.array([plain(3), plain(4)], kind))
     write(tmp_path / "mine/test.parquet", table)

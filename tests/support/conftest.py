@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import normalize as unit
 
 from susx_bench.demo import train_pipeline as made
 
@@ -46,8 +47,9 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prudish(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prudish(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained pipeline whose safety checker takes some noise for something else."""
+    from diffusers import StableDiffusionPipeline
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPConfig, CLIPImageProcessor
 
@@ -70,12 +72,20 @@ def prudish(tmp_path_factory: pytest.TempPathFactory) -> Path:
         checker.concept_embeds.data = torch.randn(17, 8)
         checker.special_care_embeds.data = torch.randn(3, 8)
         checker.special_care_embeds_weights.data.fill_(1.0)
-        checker.concept_embeds_weights.data.fill_(THRESHOLD)
     extractor = CLIPImageProcessor(
         size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
     )
+    # Random weights differ between versions of the libraries, so the checker's threshold is
+    # measured: it objects to about half of what the pipeline draws.
+    kind: Any = StableDiffusionPipeline
+    draw = kind.from_pretrained(str(pipeline), safety_checker=None)
+    draw.set_progress_bar_config(disable=True)
+    drawn = draw(
+        ["a photo"] * 16, num_inference_steps=2, generator=torch.Generator().manual_seed(0)
+    ).images
+    with torch.no_grad():
+        pixels = extractor(drawn, return_tensors="pt").pixel_values
+        seen = checker.visual_projection(checker.vision_model(pixels)[1])
+        scores = (unit(seen) @ unit(checker.concept_embeds).T).amax(dim=1)
+    checker.concept_embeds_weights.data.fill_(scores.median().item())
     return untrained(tmp_path_factory.mktemp("prudish"), checker, extractor)
-
-
-THRESHOLD = 0.825
-"""Cosine from which the checker objects; some of the untrained pictures are on either side."""
