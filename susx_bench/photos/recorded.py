@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from susx_bench.errors import RecordError
@@ -9,6 +10,7 @@ from susx_bench.features.dataset_task import DatasetTask
 from susx_bench.photos.classifier import Classifier, answers
 from susx_bench.photos.output import begin
 from susx_bench.photos.page.build import Gallery, Item, write_page
+from susx_bench.records.record import Record
 from susx_bench.runner.verify import Named, refit
 
 
@@ -34,8 +36,6 @@ def show(path: Path, named: Named, folder: Path) -> Path:
     task = cell.task
     if not isinstance(task, DatasetTask) or task.test_labels is None:
         raise RecordError(f"{path} was measured on features, and there is no image to look at.")
-    if record.unknown:
-        raise RecordError(f"{path} was measured with --unknown, of which there is no page.")
     images = task.test_images
     sure: list[float | None] = [None] * len(images)
     second = [-1] * len(images)
@@ -71,9 +71,27 @@ def show(path: Path, named: Named, folder: Path) -> Path:
             f"{record.seed}, tuned on {record.tuned_on} · {record.encoder} · prompts "
             f"{record.prompts}",
             f"{len(items):,} test images; the record is {path.name}",
+            *_open_set(record),
             "Percentages are the softmax of the logits and are not calibrated." * plain,
         ),
         classnames=task.classnames,
         items=items,
     )
     return write_page(gallery, images, images.samples, folder)
+
+
+def _open_set(record: Record) -> Iterator[str]:
+    """Lines on images of unknown classes, and how well confidence tells them from the others."""
+    if not record.n_unknown:
+        return
+    yield (
+        f"{record.n_unknown:,} of them are of classes that the method was not told of: "
+        f"{record.unknown}. Of the other {record.n_test:,} {record.accuracy:.1f} % are right."
+    )
+    if record.auroc is None or record.fpr95 is None:
+        yield f"No AUROC and no FPR95: {record.blank['auroc']}."
+    else:
+        yield (
+            "Telling them from the others by the confidence in the answer: "
+            f"AUROC {record.auroc:.1f} %, FPR95 {record.fpr95:.1f} %."
+        )

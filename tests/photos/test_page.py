@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -232,6 +233,35 @@ def test_a_record_is_looked_at_and_not_labelled(judged: Visit) -> None:
     page.locator("dialog button").click()
 
 
+def test_photographs_of_unknown_classes_are_neither_right_nor_wrong(
+    browser: Browser,  # noqa: F811
+    photos: Photos,
+    tmp_path: Path,
+) -> None:
+    known = gallery(photos, truth=True)
+    items = [replace(item, truth=-1 if item.truth == 0 else item.truth) for item in known.items]
+    write_page(replace(known, items=items), photos, photos.samples, tmp_path / "open")
+    visit = Visit(browser, tmp_path / "open")
+    page = visit("")
+
+    assert cards(page) == ["g.png", "c,d.png", "a b.png", "h#i?.png"]
+    page.select_option("#show", "unknown")
+    assert cards(page) == ["=1+1.png", "z/j.png", 'e"f.png']
+    assert page.locator(".card .next").all_inner_texts() == ["of an unknown class"] * 3
+    assert page.locator(".card.wrong").count() == 0
+    assert page.locator("#class option").all_inner_texts()[1:3] == ["cat (0)", "dog (2)"]
+    page.locator(".card").first.click()
+    assert "Of a class that the method was not told of." in page.locator("dialog").inner_text()
+    page.locator("dialog button").click()
+    page.select_option("#show", "right")
+    assert cards(page) == []
+    page.select_option("#show", "least")
+    page.fill("#search", "owl")
+    page.get_by_text("4 photographs of 7").wait_for()
+    assert cards(page) == ["h#i?.png", 'e"f.png', "c,d.png", "g.png"]
+    visit.close()
+
+
 def test_thousands_of_photographs_are_drawn_as_they_are_asked_for(
     browser: Browser,  # noqa: F811
     photos: Photos,
@@ -287,6 +317,30 @@ def test_a_record_of_the_demo_is_shown_and_one_of_features_refused(
     assert refused.code == 2
     assert "was measured on features" in refused.err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_record_with_unknown_classes_is_shown_with_all_its_numbers(
+    command: Command,
+) -> None:
+    words = ("run", "--method", "zero-shot", "--setting", "name-only", "--unknown", "three,eight")
+    ran = command(*words, "--json")
+    assert ran.code == 0, ran.err
+    record = ran.records[0]
+
+    done = command("records", "show", record["record"], "--out", "mistakes")
+
+    assert done.code == 0, done.err
+    data = json.loads(re.findall(r'id="data">([^<]*)<', Path("mistakes/index.html").read_text())[0])
+    assert len(data["classes"]) == 8
+    truths = [row[7] for row in data["items"]]
+    assert truths.count(-1) == record["n_unknown"]
+    assert len(truths) == record["n_test"] + record["n_unknown"]
+    assert sum(row[2] == row[7] for row in data["items"]) == record["correct"]
+    facts = " ".join(data["facts"])
+    assert f"{record['n_unknown']:,} of them are of classes that the method was not told" in facts
+    assert "of: three,eight. " in facts
+    assert f"Of the other {record['n_test']:,} {record['accuracy']:.1f} % are right." in facts
+    assert f"AUROC {record['auroc']:.1f} %, FPR95 {record['fpr95']:.1f} %" in facts
 
 
 def test_a_record_of_a_folder_links_to_its_files(command: Command, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class Item:
         second: The next class; -1 for none.
         second_probability: Probability of the next class, or None.
         status: ``predicted``, ``unsure`` or ``given``.
-        truth: Its label in a benchmark; -1 if it has none.
+        truth: Its label in a benchmark; -1 if it has none, or is of an unknown class.
         path: The file to link to.
     """
 

@@ -3,6 +3,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const [FILE, THUMB, LABEL, P, SECOND, Q, STATUS, TRUTH, LINK] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const CHUNK = 120;
 const judged = data.truth;
+// In a benchmark, an image of a class that the method was not told of.
+const isUnknown = (item) => judged && item[TRUTH] < 0;
 const byId = (id) => document.getElementById(id);
 const photos = byId("photos"), dialog = byId("details");
 const key = `susx-classify ${data.id}`;
@@ -90,16 +92,19 @@ function chosen() {
     const item = data.items[place];
     const label = marks.get(place) ?? item[LABEL];
     if (only !== "" && Number(only) !== label && !(judged && Number(only) === item[TRUTH])) return false;
-    const text = `${item[FILE]} ${data.classes[label]} ${judged ? data.classes[item[TRUTH]] : ""}`;
+    const text = `${item[FILE]} ${data.classes[label]} ${judged ? data.classes[item[TRUTH]] ?? "" : ""}`;
     return words === "" || text.toLowerCase().includes(words);
   });
 }
 
 function sections(places) {
   const show = byId("show").value;
-  const wrong = (place) => data.items[place][LABEL] !== data.items[place][TRUTH];
+  const unknown = (place) => isUnknown(data.items[place]);
+  const right = (place) => data.items[place][LABEL] === data.items[place][TRUTH];
+  const wrong = (place) => !right(place) && !unknown(place);
+  if (show === "unknown") return [["Of an unknown class, the surest first", places.filter(unknown).sort((a, b) => rising(b, a))]];
   if (show === "wrong") return [["Wrong, the surest first", places.filter(wrong).sort((a, b) => rising(b, a))]];
-  if (show === "right") return [["Right, the least sure first", places.filter((p) => !wrong(p)).sort(rising)]];
+  if (show === "right") return [["Right, the least sure first", places.filter(right).sort(rising)]];
   if (show === "pairs") {
     const pairs = new Map();
     for (const place of places.filter(wrong)) {
@@ -121,7 +126,7 @@ function sections(places) {
 
 function dress(card, place) {
   const item = data.items[place], label = marks.get(place);
-  const wrong = judged && item[LABEL] !== item[TRUTH];
+  const unknown = isUnknown(item), wrong = judged && !unknown && item[LABEL] !== item[TRUTH];
   card.className = `card${label !== undefined ? " marked" : ""}${wrong ? " wrong" : ""}`;
   const [answer, next] = [card.querySelector(".answer"), card.querySelector(".next")];
   const name = data.classes[item[LABEL]];
@@ -131,7 +136,7 @@ function dress(card, place) {
     next.textContent = label === item[LABEL] ? "labelled by you" : `was ${name}`;
   } else {
     say(name, percent(item[P]));
-    next.textContent = judged ? (wrong ? `is ${data.classes[item[TRUTH]]}` : "right")
+    next.textContent = judged ? (unknown ? "of an unknown class" : wrong ? `is ${data.classes[item[TRUTH]]}` : "right")
       : item[SECOND] < 0 ? " " : `or ${data.classes[item[SECOND]]} ${percent(item[Q])}`;
   }
   card.title = `${item[FILE]}\n${answer.textContent}\n${next.textContent}`;
@@ -197,7 +202,7 @@ function open(place) {
   fill();
   const right = judged
     ? [make("p", {}, `Taken for ${data.classes[item[LABEL]]}${item[P] === null ? "" : ` (${percent(item[P])})`}.`),
-      make("p", {}, `Labelled ${data.classes[item[TRUTH]]}.`)]
+      make("p", {}, isUnknown(item) ? "Of a class that the method was not told of." : `Labelled ${data.classes[item[TRUTH]]}.`)]
     : [filter, list];
   dialog.replaceChildren(
     make("h2", { id: "details-title" }, make("bdi", {}, item[FILE])),
@@ -258,11 +263,11 @@ document.title = data.title;
 byId("title").textContent = data.title;
 byId("facts").replaceChildren(...data.facts.map((line) => make("li", {}, line)));
 const options = judged
-  ? [["wrong", "wrong, the surest first"], ["pairs", "wrong, by pair of classes"], ["right", "right, least sure first"], ["least", "all, least sure first"]]
+  ? [["wrong", "wrong, the surest first"], ["pairs", "wrong, by pair of classes"], ...(data.items.some(isUnknown) ? [["unknown", "of an unknown class, the surest first"]] : []), ["right", "right, least sure first"], ["least", "all, least sure first"]]
   : [["classes", "by class, unsure first"], ["least", "least sure first"], ["name", "by name"], ["marked", "labelled by you"]];
 byId("show").replaceChildren(...options.map(([value, name]) => make("option", { value }, name)));
 const amounts = data.classes.map(() => 0);
-for (const item of data.items) amounts[judged ? item[TRUTH] : item[LABEL]] += 1;
+for (const item of data.items) if (!isUnknown(item)) amounts[judged ? item[TRUTH] : item[LABEL]] += 1;
 byId("class").replaceChildren(make("option", { value: "" }, "all"),
   ...data.classes.map((name, label) => make("option", { value: label }, `${name} (${amounts[label]})`)));
 byId("below").value = data.reject;
