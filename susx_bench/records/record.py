@@ -49,6 +49,8 @@ _OUT_OF_RANGE = frozenset(
     }
 )
 _TIME = TypeAdapter(AwareDatetime)
+_DEEPEST = 8
+"""Most blanks before a line of a file: `Record.to_json` nests four levels, two blanks each."""
 
 
 class Seconds(BaseModel):
@@ -325,10 +327,13 @@ def _is_as_sealed(content: bytes, checksum: str) -> bool:
     """
     if b'\\"' in content:
         return False
-    for depth in (8, 6, 4, 2, 0):
-        content = content.replace(b"\n" + depth * b" ", b"")
-    content = content.replace(b'": ', b'":').replace(f'"checksum":"{checksum}",'.encode(), b"", 1)
-    return sha256_bytes(content) == checksum
+    text = np.frombuffer(content, np.uint8)
+    blank, left_out = text == ord(" "), text == ord("\n")
+    for _ in range(_DEEPEST):  # a blank after what is left out is one too
+        left_out[1:] |= left_out[:-1] & blank[1:]
+    left_out[2:] |= blank[2:] & (text[1:-1] == ord(":")) & (text[:-2] == ord('"'))
+    sealed = text[~left_out].tobytes()
+    return sha256_bytes(sealed.replace(f'"checksum":"{checksum}",'.encode(), b"", 1)) == checksum
 
 
 def _is_sealed(content: bytes) -> bool:
