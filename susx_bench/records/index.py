@@ -8,24 +8,21 @@ that it had when it was read.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import uuid
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from susx_bench.errors import RecordError
-from susx_bench.records.files import UNFINISHED, sha256_json, sweep
+from susx_bench.records.files import UNFINISHED, sweep
 from susx_bench.records.paths import open_file
-from susx_bench.records.reading import HEAVY, Row, State, read_rows
-from susx_bench.records.record import Record, Search, Seconds
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from susx_bench.records.reading import read_rows
+from susx_bench.records.record import Record
+from susx_bench.records.rows import HEAVY, PARTS, PLAIN, Row, State, batch_of, rows_of, schema
 
 INDEX: Final = ".index.parquet"
 """Name of the index in a folder of records."""
@@ -33,8 +30,8 @@ FEWEST: Final = 1000
 """Fewest records for which an index is kept: fewer are read as fast without one."""
 
 _ROWS: Final = 1024  # of the index, in memory at once
-_META: Final = b"susx-bench"
-_OWN: Final = ("input_sha256", "predictions_sha256", "checksum", "started")  # hardly ever shared
+_META: Final = {b"susx-bench": b"2"}
+"""Version of an index: what another version says in the same columns is not read."""
 
 
 class LightRecord(Record):
@@ -77,54 +74,29 @@ class LightRecord(Record):
         return record
 
 
+_NAMES: Final = {part: tuple(model.model_fields) for part, model in PARTS.items()}
+
+
 class _Maker:
-    """Makes light records that share their equal values."""
+    """Makes light records; searches that compared no settings are alike, so that they share one."""
 
     def __init__(self) -> None:
-        self._same: dict[Any, Any] = {}
-        self._decoder = json.JSONDecoder(object_pairs_hook=self._shared)
-        fields = Record.model_fields.items()
-        self._defaults = {
-            name: field.get_default(call_default_factory=True)
-            for name, field in fields
-            if not field.is_required()
-        }
+        self._searches: dict[Any, Any] = {}
 
     def make(self, root: Path, row: Row) -> LightRecord:
         """Make the light record of a file in a folder."""
-        values = self._decoder.decode(row.text)
-        values["record_schema"] = values.pop("schema")
-        search = values["search"]
-        search["ranges"] = {name: tuple(ends) for name, ends in search["ranges"].items()}
-        filled = _filled(Search, search)
-        # Searches that compared no settings are alike, so that records share them.
-        values["search"] = filled if search["settings"] else self._once(_items(search), filled)
-        values["seconds"] = _filled(Seconds, values["seconds"])
-        for name in ("versions", "hparams", "given", "blank"):
-            if name in values:
-                values[name] = self._once(_items(values[name]), values[name])
-        data = self._once(row.data, row.data)
-        values |= {"bits": row.bits, "file": f"{root}/{row.name}", "data": data}
-        record: LightRecord = _filled(LightRecord, self._defaults | values)
+        values: dict[str, Any] = dict(zip(PLAIN, row.values, strict=False))
+        place = len(PLAIN)
+        for part, model in PARTS.items():
+            names = _NAMES[part]
+            values[part] = _filled(model, dict(zip(names, row.values[place:], strict=False)))
+            place += len(names)
+        if not values["search"].settings:
+            said = repr(values["search"])
+            values["search"] = self._searches.setdefault(said, values["search"])
+        values |= {"bits": row.bits, "file": f"{root}/{row.name}", "data": row.data}
+        record: LightRecord = _filled(LightRecord, values)
         return record
-
-    def _once(self, key: Any, value: Any) -> Any:
-        return self._same.setdefault(key, value)
-
-    def _shared(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Build a JSON object, sharing names and texts that other records hold too."""
-        once = self._same.setdefault
-        return {
-            once(name, name): once(value, value)
-            if isinstance(value, str) and name not in _OWN
-            else value
-            for name, value in pairs
-        }
-
-
-def _items(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A key that is equal for equal JSON objects; 1 and 1.0 differ, as in a file."""
-    return tuple((name, type(value), str(value)) for name, value in values.items())
 
 
 _NONE_SET: Final[set[str]] = set()  # shared by all models: it is read and never changed
@@ -195,22 +167,8 @@ def read_records(root: Path, *, index: bool = True, fewest: int = FEWEST) -> dic
     return {name: record for name, record in records.items() if record is not None}
 
 
-_COLUMNS: Final = ("path", *State._fields, "record", "bits", "data")
-
-
-def _version() -> bytes:
-    """The version of an index: one that other fields of a record gave is not read."""
-    return sha256_json([1, sorted(Record.model_fields), _COLUMNS]).encode()
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    kinds = (
-        *(pa.string(), pa.int64(), pa.int64(), pa.int64(), pa.int64(), pa.string()),
-        *(pa.binary(), pa.dictionary(pa.int32(), pa.string())),
-    )
-    return pa.schema(list(zip(_COLUMNS, kinds, strict=True)), metadata={_META: _version()})
+def _schema() -> Any:
+    return schema().with_metadata(_META)
 
 
 def _rows(root: Path) -> Iterator[Row]:
@@ -218,28 +176,16 @@ def _rows(root: Path) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    same: dict[Any, Any] = {}
     try:
         with open_file(root / INDEX) as file:
             table = pq.ParquetFile(file, page_checksum_verification=True)
-            if not table.schema_arrow.equals(_schema(), check_metadata=False) or (
-                (table.schema_arrow.metadata or {}).get(_META) != _version()
-            ):
+            if not table.schema_arrow.equals(_schema(), check_metadata=True):
                 return
             for batch in table.iter_batches(_ROWS):
-                columns = [_values(batch.column(name)) for name in _COLUMNS]
-                for name, *state, text, bits, data in zip(*columns, strict=True):
-                    yield Row(name, State(*state), text, bits, data)
+                yield from rows_of(batch, same)
     except (OSError, pa.ArrowException, ValueError):  # damaged: the records are read again
         return
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """The values of a column; rows with the same dictionary text share one object."""
-    if not hasattr(column, "dictionary"):
-        values: list[Any] = column.to_pylist()
-        return values
-    texts = column.dictionary.to_pylist()
-    return [texts[place] for place in column.indices.to_pylist()]
 
 
 class _Writer:
@@ -264,7 +210,11 @@ class _Writer:
         sweep(root)
         try:
             self._file = pq.ParquetWriter(
-                self._temporary, _schema(), compression="zstd", write_page_checksum=True
+                self._temporary,
+                _schema(),
+                compression="zstd",
+                use_dictionary=False,  # but for columns that are a dictionary already
+                write_page_checksum=True,
             )
             for row in _rows(root):
                 if row.name in kept:
@@ -279,15 +229,11 @@ class _Writer:
             self._flush()
 
     def _flush(self) -> None:
-        import pyarrow as pa
-
         rows, self._new = self._new, []
         if self._file is None or not rows:
             return
-        flat = [(row.name, *(row.state or ()), *row[2:]) for row in rows]
-        columns = dict(zip(_COLUMNS, zip(*flat, strict=True), strict=True))
         try:
-            self._file.write_table(pa.Table.from_pydict(columns, schema=_schema()))
+            self._file.write_batch(batch_of(rows))
         except self._errors:
             self.drop()
 

@@ -1,13 +1,12 @@
 """Read and check the files of records; many of them in several processes.
 
-A worker is a plain Python process that reads its task from stdin and answers with one line of JSON
-per record. A forked process would copy the locks of its parent's threads. `multiprocessing` would
+A worker is a plain Python process that reads its task from stdin and answers with rows as a stream
+of Arrow. A forked process would copy the locks of its parent's threads. `multiprocessing` would
 run a user's script again if it lacks ``if __name__ == "__main__"``.
 """
 
 from __future__ import annotations
 
-import base64
 import gc
 import json
 import os
@@ -17,66 +16,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final
 
 from susx_bench.errors import BenchError
-from susx_bench.records.cells import data_of
-from susx_bench.records.files import canonical_json
 from susx_bench.records.record import Record
+from susx_bench.records.rows import Row, State, batch_of, rows_of, schema
 
-HEAVY: Final = ("right", "classes", "confusions")
-"""Fields of a record with one value per image or class."""
 MANY: Final = 4000
 """Fewest files that several processes read: fewer are read before these have started."""
 
 _MOST = 8  # processes: more would only wait for the one that gathers their results
-
-
-class State(NamedTuple):
-    """Facts that show whether a file has changed.
-
-    Any program can set the time of modification. Only the system sets the time of the last change,
-    and a file that replaces another under its name has another number.
-
-    Attributes:
-        size: Bytes.
-        modified: Time at which the content was written, nanoseconds.
-        changed: Time at which content or attributes were changed, nanoseconds.
-        number: Inode number.
-    """
-
-    size: int
-    modified: int
-    changed: int
-    number: int
-
-    @classmethod
-    def of(cls, path: str) -> State | None:
-        """The present state of a file; None if it is gone, which reading it will report."""
-        try:
-            status = os.stat(path)  # noqa: PTH116 - a Path takes longer to make than this
-        except OSError:
-            return None
-        number = status.st_ino & (2**63 - 1)  # as large as a column of integers can hold
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, number)
-
-
-class Row(NamedTuple):
-    """The part of a checked record file that the index keeps.
-
-    Attributes:
-        name: Path relative to the folder.
-        state: State of the file before it was read; None if it was gone.
-        text: JSON of its record, without the fields in `HEAVY`.
-        bits: The bits of `Record.right`, eight per byte.
-        data: `susx_bench.records.cells.data_of` the record.
-    """
-
-    name: str
-    state: State | None
-    text: str
-    bits: bytes
-    data: str
+_ROWS = 256  # that a worker sends at once
 
 
 def read_row(root: str, name: str) -> Row:
@@ -87,9 +37,7 @@ def read_row(root: str, name: str) -> Row:
     """
     path = f"{root}/{name}"
     state = State.of(path)
-    record = Record.read(Path(path))
-    text = canonical_json(record.as_dict(HEAVY))
-    return Row(name, state, text, base64.b64decode(record.right), data_of(record))
+    return Row.of(name, state, Record.read(Path(path)))
 
 
 def cores() -> int:
@@ -121,19 +69,24 @@ def read_rows(root: Path, names: Sequence[str], many: int | None = None) -> Iter
 
 def _by_workers(root: str, parts: Sequence[Sequence[str]]) -> Iterator[Row]:
     """Rows that workers read, one worker per part; no rows if no worker can be started."""
+    import pyarrow as pa
+
+    same: dict[Any, Any] = {}
     with ExitStack() as stack:
         try:
-            streams = [_start(stack, {"root": root, "names": part}) for part in parts]
+            pipes = [_start(stack, {"root": root, "names": part}) for part in parts]
         except OSError:
             return
+        streams: dict[IO[bytes], Any] = dict.fromkeys(pipes)
         while streams:
-            for stream in list(streams):
-                # A killed worker leaves an incomplete line.
-                if not (line := stream.readline()).endswith(b"\n"):
-                    streams.remove(stream)
-                    continue
-                name, state, text, bits, data = json.loads(line)
-                yield Row(name, state and State(*state), text, base64.b64decode(bits), data)
+            for pipe, stream in list(streams.items()):
+                try:
+                    streams[pipe] = stream = stream or pa.ipc.open_stream(pipe)
+                    batch = stream.read_next_batch()
+                except (StopIteration, OSError, pa.ArrowException):  # it has ended, or was killed
+                    del streams[pipe]
+                else:
+                    yield from rows_of(batch, same)
 
 
 def _start(stack: ExitStack, task: dict[str, Any]) -> IO[bytes]:
@@ -158,14 +111,21 @@ def _start(stack: ExitStack, task: dict[str, Any]) -> IO[bytes]:
 
 
 def _work() -> None:
-    """Read the records that stdin names and print a line for each; stop at a damaged one."""
+    """Read the records that stdin names and write their rows to stdout; stop at a damaged one."""
+    import pyarrow as pa
+
     gc.disable()  # no record is part of a reference cycle
     task = json.load(sys.stdin)
-    with suppress(BenchError, BrokenPipeError):
-        for name in task["names"]:
-            row = read_row(task["root"], name)
-            answer = [*row[:3], base64.b64encode(row.bits).decode(), row.data]
-            sys.stdout.write(json.dumps(answer) + "\n")
+    rows: list[Row] = []
+    with suppress(BrokenPipeError), pa.ipc.new_stream(sys.stdout.buffer, schema()) as stream:
+        with suppress(BenchError):
+            for name in task["names"]:
+                rows.append(read_row(task["root"], name))
+                if len(rows) == _ROWS:
+                    stream.write_batch(batch_of(rows))
+                    rows.clear()
+        if rows:
+            stream.write_batch(batch_of(rows))
 
 
 if __name__ == "__main__":

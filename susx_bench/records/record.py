@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection
 from operator import gt
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -223,9 +222,9 @@ class Record(Extras):
         """The same record with its checksum."""
         return self.model_copy(update={"checksum": self._digest()})
 
-    def as_dict(self, without: Collection[str] = ()) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, with ``schema`` under its own name."""
-        return self.model_dump(mode="json", by_alias=True, exclude={*self._unset(), *without})
+        return self.model_dump(mode="json", by_alias=True, exclude=self._unset())
 
     def _unset(self) -> set[str]:
         """Fields that the file is written without: options not given, numbers not counted."""

@@ -133,9 +133,9 @@ def test_a_damaged_record_is_noticed_and_the_old_index_stays(folder: Path) -> No
 def forge(folder: Path) -> None:
     """Let the index say other numbers of files that have not changed."""
     table = pq.read_table(folder / INDEX)
-    texts = [text.replace('"seed":1', '"seed":5') for text in table["record"].to_pylist()]
-    place = table.schema.get_field_index("record")
-    pq.write_table(table.set_column(place, table.schema.field(place), [texts]), folder / INDEX)
+    seeds = [5 if seed == 1 else seed for seed in table["seed"].to_pylist()]
+    place = table.schema.get_field_index("seed")
+    pq.write_table(table.set_column(place, table.schema.field(place), [seeds]), folder / INDEX)
 
 
 def test_content_is_read_where_the_index_is_not_to_be_believed(folder: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from susx_bench.errors import RecordError
 from susx_bench.records import reading
 from susx_bench.records.index import names_in, read_records
-from susx_bench.records.reading import Row, read_row, read_rows
+from susx_bench.records.reading import read_row, read_rows
+from susx_bench.records.rows import Row
 from tests.records.test_index import sealed
 
 
