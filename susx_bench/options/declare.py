@@ -7,7 +7,7 @@ flag in the command that a record prints, and the text in a table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -142,16 +142,8 @@ class Options(BaseModel):
     def asked(cls, record: Record) -> dict[str, Any]:
         """The options that request a record's cell, by name."""
         values = {}
-        defaults = _defaults_of(cls)
-        for name, option in cls.declared().items():
-            if option.asked:
-                value = option.asked(record)
-            elif option.given:
-                value = record.given.get(name)
-            else:
-                value = getattr(record, name, None)
-                value = None if value == defaults[name] else value
-            if value is not None:
+        for name, value_of in _askers(cls, type(record)):
+            if (value := value_of(record)) is not None:
                 values[name] = value
         return values
 
@@ -168,10 +160,22 @@ def options_of(model: type[BaseModel]) -> Mapping[str, Option]:
     return declared
 
 
-@cache
-def _defaults_of(model: type[Options]) -> Mapping[str, Any]:
-    """The default of each option; shared, so that nobody may change it."""
-    return {name: model.default(name) for name in model.declared()}
+@cache  # thousands of records are asked
+def _askers(
+    model: type[Options], record: type[Record]
+) -> Sequence[tuple[str, Callable[[Record], Any]]]:
+    """For each option that can request a cell, what gives its value for a record; None for none."""
+    return [
+        (name, option.asked or _asker(name, option, model.default(name)))
+        for name, option in model.declared().items()
+        if option.asked or option.given or name in record.model_fields
+    ]
+
+
+def _asker(name: str, option: Option, default: Any) -> Callable[[Record], Any]:
+    if option.given:
+        return lambda record: record.given.get(name)
+    return lambda record: None if (value := getattr(record, name)) == default else value
 
 
 def convert(option: Option, value: Any) -> Any:

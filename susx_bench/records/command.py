@@ -27,12 +27,10 @@ def command(record: Record) -> str:
 
 def command_line(asked: Mapping[str, Any]) -> str:
     """``susx-bench run`` with these options, quoted for a shell."""
-    words = ["susx-bench", "run"]
-    for name, value in asked.items():
-        words.append(RunOptions.declared()[name].spelling(name))
-        if value is not True:
-            words.append(str(value))
-    return " ".join(map(_quoted, words))
+    return " ".join(["susx-bench run", *(_words(*option) for option in asked.items())])
 
 
-_quoted = lru_cache(10_000)(shlex.quote)  # thousands of commands share most of their words
+@lru_cache(10_000, typed=True)  # thousands of commands share most of their options
+def _words(name: str, value: Any) -> str:
+    spelling = RunOptions.declared()[name].spelling(name)
+    return shlex.join([spelling] if value is True else [spelling, str(value)])

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, Final
 
 from susx_bench.console import printable_lines
@@ -289,8 +290,10 @@ def _record(path: str, r: Record, versions: int) -> list[Any]:
         **{key: getattr(r.search, key) for key in ("settings", "images", "score", "space")},
         **{key: getattr(r.search, key) for key in ("note", "ties", "near")},
     }  # fmt: skip
-    fields = (value[field] for field in FIELDS)
-    return [round(field, 9) if isinstance(field, float) else field for field in fields]
+    return [round(field, 9) if isinstance(field, float) else field for field in _fields(value)]
+
+
+_fields = itemgetter(*FIELDS)
 
 
 def _round(value: Any) -> Any:
@@ -311,8 +314,7 @@ def _shown(value: Any) -> Any:
     return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_dumped = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def _compact(value: Any) -> str:
