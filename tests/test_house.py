@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import susx_bench
 from susx_bench.registry import METHODS
 
 ROOT = Path(susx_bench.__file__).parent
+BENCHMARKS = ROOT.parent / "benchmarks"
 FILES = sorted(ROOT.rglob("*.py"))
 
 # Lower floors first; a file imports from its own floor and from those below.
@@ -114,3 +117,12 @@ def test_the_readme_lists_no_method_that_is_not_there() -> None:
 
     assert asked
     assert {name for names in asked for name in names.split(",")} <= set(METHODS.names())
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.rglob("*.py")), ids=lambda file: file.name)
+def test_what_the_benchmarks_import_from_us_is_there(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("susx_bench"):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or find_spec(f"{node.module}.{alias.name}")

@@ -140,7 +140,7 @@ def lists(root: Path, layout: str, *, drawn: bool = True) -> None:
     import torch
 
     from susx_bench.data.images import Subset
-    from susx_bench.support.fewshot import Pool, draw, tiers
+    from susx_bench.support.fewshot import Pool, draw, draw_in_parts
 
     train, test = dataset.split("train"), dataset.split("test")
     pool = Pool(torch.from_numpy(train.labels), train.classnames, "train")
@@ -148,7 +148,7 @@ def lists(root: Path, layout: str, *, drawn: bool = True) -> None:
         for shots in (1, 2, 4, 8, 16):
             positions = draw(pool, shots, seed)
             Subset(train, positions.tolist()).state(train.samples[:1])
-            tiers(pool, shots, seed)
+            draw_in_parts(pool, shots, seed)
     sys.stderr.write(f"{train.sha256} {test.sha256} {len(train.samples)} {len(test.labels)}\n")
 
 

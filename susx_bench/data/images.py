@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from susx_bench.data.sources.base import Sample, labels_of, pairs_of
-from susx_bench.records.files import sha256_json_list
+from susx_bench.data.sources.base import Sample, Samples, labels_of, pairs_of
+from susx_bench.records.files import sha256_json_pairs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +63,7 @@ class Images(ABC):
 
     def list_sha256(self, samples: Sequence[Sample]) -> str:
         """Hash of a list of samples: the name of the list, keys, labels and order."""
-        return sha256_json_list(self.name, pairs_of(samples))
+        return sha256_json_pairs(self.name, pairs_of(samples))
 
     def state(self, samples: Sequence[Sample]) -> Any:
         """Describe the current state of the images as JSON, without reading them.
@@ -99,7 +99,11 @@ class Subset(Images):
         self.whole = whole
         self.name = whole.name
         self.classnames = whole.classnames
-        self._samples = [whole.samples[i] for i in positions]
+        samples = whole.samples
+        if isinstance(samples, Samples):
+            self._samples = samples.take(positions)
+        else:
+            self._samples = [samples[i] for i in positions]
 
     @property
     def samples(self) -> Sequence[Sample]:

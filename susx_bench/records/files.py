@@ -36,13 +36,19 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def sha256_json_list(name: str, items: Iterable[Any]) -> str:
-    """`sha256_json` of ``[name, [*items]]``, without holding all items in memory."""
+def sha256_json_pairs(name: str, pairs: Iterable[tuple[str, int]]) -> str:
+    """`sha256_json` of ``[name, [*pairs]]``, without holding all pairs in memory."""
     digest = hashlib.sha256(f"[{canonical_json(name)},[".encode())
     comma = b""
-    remaining = iter(items)
+    remaining = iter(pairs)
     while chunk := list(islice(remaining, 10_000)):
-        digest.update(comma + canonical_json(chunk)[1:-1].encode())
+        texts = "".join([text for text, _ in chunk])
+        if texts.isascii() and texts.isprintable() and '"' not in texts and "\\" not in texts:
+            # JSON has them unchanged, and this takes a quarter of the time.
+            items = ",".join([f'["{text}",{number}]' for text, number in chunk])
+        else:
+            items = canonical_json(chunk)[1:-1]
+        digest.update(comma + items.encode())
         comma = b","
     digest.update(b"]]")
     return digest.hexdigest()

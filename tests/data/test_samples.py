@@ -16,7 +16,7 @@ from susx_bench.data.sources.splits import read_split_file
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import DatasetError
 from susx_bench.records import kept
-from susx_bench.records.files import sha256_json, sha256_json_list
+from susx_bench.records.files import sha256_json, sha256_json_pairs
 
 PAIRS = [("a/1.png", 0), ("ü/日本.jpg", 2), ("", 1), ("a/1 2.png", 0)]
 
@@ -42,10 +42,27 @@ def test_a_compact_list_is_the_list(pairs: list[tuple[str, int]]) -> None:
     assert list(pairs_of(compact)) == pairs
     assert labels_of(compact).tolist() == labels_of(plain).tolist()
     assert Samples.unpacked(compact.packed("x"), "x") == compact
-    assert sha256_json_list("n", pairs_of(compact)) == sha256_json(["n", [[*p] for p in pairs]])
+    assert sha256_json_pairs("n", pairs_of(compact)) == sha256_json(["n", [[*p] for p in pairs]])
+    assert compact.take(range(len(plain))[::-1]) == plain[::-1]
     with pytest.raises(IndexError):
         compact[len(plain)]
     assert compact != [*plain, Sample("more", 0)]
+
+
+@pytest.mark.parametrize("character", [chr(i) for i in (*range(128), 0x85, 0xA0, 0x2028, 0x1F600)])
+def test_the_hash_of_a_list_is_that_of_its_json(character: str) -> None:
+    pairs = [("plain", 3), (f"a{character}b", 0), ("", -1)]
+
+    assert sha256_json_pairs("n", pairs) == sha256_json(["n", [[*pair] for pair in pairs]])
+
+
+@pytest.mark.parametrize("number", [0, 1, 9, 10, 11, 99, 101, 10_001, 100_001])
+def test_rows_of_a_table_are_named_by_their_numbers(number: int) -> None:
+    labels = [None if row % 7 == 3 else row % 5 for row in range(number)]
+
+    assert Samples.numbered("é/", labels) == Samples.of(
+        (f"é/{row}", label) for row, label in enumerate(labels) if label is not None
+    )
 
 
 SPEC = DatasetSpec(

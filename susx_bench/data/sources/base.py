@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+_CHUNK = 10_000  # images whose keys are Python's texts at the same time
+
+
 def reason(error: BaseException) -> str:
     """The message of a library's error, as one line that ends with a full stop."""
     text = textwrap.shorten(str(error), 300, placeholder=" ...") or repr(error)
@@ -57,13 +60,26 @@ class Samples(Sequence[Sample]):
         """Collect pairs of keys and labels."""
         text, lengths, labels = bytearray(), array("q"), array("i")
         left = iter(samples)
-        while chunk := list(islice(left, 10_000)):
+        while chunk := list(islice(left, _CHUNK)):
             keys = [key.encode() for key, _ in chunk]
             text += b"".join(keys)
             lengths.extend(map(len, keys))
             labels.extend([label for _, label in chunk])
         ends = np.cumsum(np.array(lengths, np.int64))
         return cls(bytes(text), ends, np.array(labels, np.int32))
+
+    @classmethod
+    def numbered(cls, prefix: str, labels: Sequence[int | None]) -> Samples:
+        """The rows of a table that have a label. Their keys are a prefix and the row's number."""
+        rows = np.flatnonzero(np.array([label is not None for label in labels], bool))
+        parts = (
+            "".join([f"{prefix}{row}" for row in rows[i : i + _CHUNK].tolist()]).encode()
+            for i in range(0, len(rows), _CHUNK)
+        )
+        digits = np.searchsorted(10 ** np.arange(1, 19), rows, side="right") + 1
+        ends = np.cumsum(len(prefix.encode()) + digits)
+        own = np.array([label for label in labels if label is not None], np.int32)
+        return cls(b"".join(parts), ends, own)
 
     @classmethod
     def unpacked(cls, arrays: Mapping[str, NDArray[Any]], name: str) -> Samples:
@@ -81,6 +97,14 @@ class Samples(Sequence[Sample]):
         """The keys alone."""
         text, ends = self.text, self.ends.tolist()
         return (text[start:end].decode() for start, end in pairwise(chain((0,), ends)))
+
+    def take(self, places: Sequence[int]) -> list[Sample]:
+        """The images at some places, each from 0 on."""
+        at = np.array(places, np.int64)
+        ends = self.ends[at]
+        begins = np.where(at > 0, self.ends[at - 1], 0)
+        spans = zip(begins.tolist(), ends.tolist(), self.labels[at].tolist(), strict=True)
+        return [Sample(self.text[begin:end].decode(), label) for begin, end, label in spans]
 
     def __len__(self) -> int:
         return len(self.ends)

@@ -235,7 +235,9 @@ class TableCopy:
                     f"{self.name}: column '{column}' of {self.where} holds numbers with a fraction "
                     f"({labels[0]}), and a class is a whole number or a name."
                 )
-            if wrong := no_label(value for value in values if isinstance(value, str)):
+            if wrong := no_label(
+                value for value in dict.fromkeys(values) if isinstance(value, str)
+            ):
                 raise DatasetError(
                     f"{self.name}: column '{column}' of {self.where} has the label '{wrong}' in "
                     f"row {labels.index(wrong) + 1} of {split}, and a class is a whole number or a "
@@ -419,11 +421,7 @@ class TableSource(Source):
             return self._joined(self._published)
         labels = self._labels(list(self._copy.splits.values()))
         rows = {
-            split: Samples.of(
-                (f"{self._prefix}{name}/{row}", label)
-                for row, label in enumerate(labels[name])
-                if label is not None
-            )
+            split: Samples.numbered(f"{self._prefix}{name}/", labels[name])
             for split, name in self._copy.splits.items()
         }
         if "test" not in rows:
