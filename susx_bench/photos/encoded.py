@@ -13,7 +13,7 @@ from susx_bench.data.images import Images
 from susx_bench.encoders.base import Encoder
 from susx_bench.events import Job, Listener, ignore
 from susx_bench.features.contents import Contents
-from susx_bench.features.launch import Launch
+from susx_bench.features.launch import Launch, warn_of_slow_half
 from susx_bench.features.rows import ImageRows, encode, encode_texts, encoder_recipe, text_recipe
 from susx_bench.features.store import FeatureStore, rows_in
 from susx_bench.photos.photographs import Photos
@@ -48,6 +48,8 @@ class Studio:
             rows_in([i for i, shard in enumerate(shards) if shard is None], image_rows.rows)
             for image_rows, shards in zip(work, stored, strict=True)
         )
+        if missing:
+            warn_of_slow_half(self.encoder.precision, self.launch, self.listen)
         # No progress is reported if the store has everything.
         with Job(self.listen if missing else ignore, what, "images", missing) as job:
             rows = [

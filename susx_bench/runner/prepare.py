@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from susx_bench.errors import BenchError, OptionError, OutputError, RetrievalError, SupportError
 from susx_bench.events import Job, Listener, Note, ignore
-from susx_bench.features.launch import Launch
+from susx_bench.features.launch import Launch, warn_of_slow_half
 from susx_bench.features.task import Need, Task, TaskFeatures, part_key
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.plan import Plan, plan, plan_suite
@@ -89,10 +89,12 @@ def encoded(task: Task, need: Need, launch: Launch, listen: Listener) -> TaskFea
         launch: Where to encode.
         listen: Told of progress.
     """
+    missing = {unit: total for unit, total in task.missing(need).items() if total}
+    if missing:
+        warn_of_slow_half(task.precision, launch, listen)
     with ExitStack() as stack:
         jobs = {
             unit: stack.enter_context(Job(listen, f"encoding {task.called}", unit, total))
-            for unit, total in task.missing(need).items()
-            if total
+            for unit, total in missing.items()
         }
         return task.features(need, launch, lambda unit, count: jobs[unit].advance(count))

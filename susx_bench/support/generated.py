@@ -8,6 +8,7 @@ from functools import partial
 from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import UnknownNameError
 from susx_bench.events import Listener, ignore
+from susx_bench.features.launch import warn_of_slow_half
 from susx_bench.support.build import Built, Request, begun, progress, recipe_of, refuse, valid, warn
 from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline, Preset
 from susx_bench.support.places import BLOCK, finish, missing_blocks, wanted
@@ -78,6 +79,7 @@ def generated(request: Request, listen: Listener) -> Built:
                     f"{cut} of {len(texts)} prompts are longer than {pipeline.name} reads; it "
                     "draws what stands before",
                 )
+            warn_of_slow_half(request.precision, request.launch, listen)
             missing = min(total, len(blocks) * BLOCK)
             title = f"generating {spec.name}"
             with progress(listen, title, total, done=total - missing) as advance:

@@ -12,6 +12,7 @@ from susx_bench.data.spec import DatasetSpec
 from susx_bench.encoders.named import encoder_name, open_encoder
 from susx_bench.errors import OptionError
 from susx_bench.events import Listener
+from susx_bench.features.launch import warn_of_slow_half
 from susx_bench.records.files import sha256_arrays
 from susx_bench.support.build import (
     Built,
@@ -62,6 +63,8 @@ def retrieved(request: Request, listen: Listener) -> Built:
         # Another rank may not have cleared the old content yet.
         if not anew and folder.finished:
             return Built(folder.path, recipe, folder.rows(), False, request.whose)
+        if request.pool is not None:
+            warn_of_slow_half(request.precision, request.launch, listen)
         candidates = origin.candidates(recipe, folder, partial(progress, listen))
         if not request.launch.is_main:
             return built_elsewhere(request, folder, recipe, parent)
