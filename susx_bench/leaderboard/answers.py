@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,9 +196,10 @@ def compared_columns(rows: Sequence[Row], columns: Sequence[int] | None = None) 
         k: {i for i, row in enumerate(rows) if (c := row.cells[k]) and c.ranked} for k in among
     }
     order = sorted(among, key=lambda k: (-len(ranked[k]), k))
+    on_all: list[set[int]] = list(accumulate((ranked[k] for k in order), set.intersection))
 
     def numbers(size: int) -> int:
-        return size * len(set.intersection(*(ranked[k] for k in order[:size])))
+        return size * len(on_all[size - 1])
 
     best = max(range(1, len(order) + 1), key=lambda size: (numbers(size), size))
     return sorted(order[:best])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from susx_bench.console import counted
@@ -243,11 +244,11 @@ class Row:
         parts += [f"sees {self.saw}"] if self.saw else []
         return ", ".join(parts)
 
-    @property
+    @cached_property  # a table of thousands of columns asks for each of its cells
     def repeats(self) -> bool:
         """Whether several columns show the same measurement, as for a method without support."""
-        first, *others = [cell.records for cell in self.cells if cell] or [()]
-        return bool(others) and all(records == first for records in others)
+        measured = [cell for cell in self.cells if cell]
+        return len(measured) > 1 and all(c.records == measured[0].records for c in measured)
 
     @property
     def saw(self) -> str:

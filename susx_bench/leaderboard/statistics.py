@@ -136,16 +136,19 @@ def paired_counts(
 ) -> float:
     """`paired`, from the counts ``(N,)`` of `how_often` and the number of runs of each method."""
     common = math.gcd(first_runs, second_runs)
-    lead = first.astype(np.int64) * (second_runs // common)
-    lead -= second.astype(np.int64) * (first_runs // common)
-    counts = np.bincount(np.abs(lead))  # images by how far the methods differ
-    total = abs(int(lead.sum()))
+    most = first_runs * second_runs // common
+    lead = first.astype(small := np.min_scalar_type(-2 * most - 1)) * (second_runs // common)
+    lead -= second.astype(small) * (first_runs // common)
+    images_by_lead = np.bincount(lead + most, minlength=2 * most + 1)
+    behind, ahead = images_by_lead[:most][::-1], images_by_lead[most + 1 :]
+    counts = behind + ahead  # images by how far the methods differ, from 1
+    total = abs(int(np.arange(1, most + 1) @ (ahead - behind)))
     if not total:
         return 1.0
     # Probability of each sum of signed leads of one size, in steps of 2, with 0 in the middle.
     parts = []
-    for size, images in enumerate(counts.tolist()):
-        if size and images:
+    for size, images in enumerate(counts.tolist(), start=1):
+        if images:
             coins = _fair_coins(images)
             won = np.zeros(size * (len(coins) - 1) + 1)
             won[::size] = coins
