@@ -104,6 +104,11 @@ def settle_meeting(num_nodes: int) -> None:
             os.environ.pop(name, None)
 
 
+def starts_others(devices: int, num_nodes: int) -> bool:
+    """Whether this process starts all others that were asked for, and has not done so yet."""
+    return num_nodes == 1 and devices > 1 and _starter().own and _LOCAL not in os.environ
+
+
 class NobodyCameError(OptionError):
     """Not all requested processes have connected to the address at which they meet."""
 

@@ -184,8 +184,8 @@ class DatasetTask(Task):
         recipe = encoder_recipe(self._encoder)
         return ImageRows(images, self.views, recipe, self._contents.sha256(images))
 
-    def _look(self, need: Need) -> list[str]:
-        """Load the shards that the store has, once, before the first launch and on every rank."""
+    def _list(self, need: Need) -> list[str]:
+        """Make the lists of images, and look for their patches in the store."""
         names = [name for name in self._splits if need.val or name != "val"]
         for name in names:
             if name not in self._images:
@@ -198,13 +198,24 @@ class DatasetTask(Task):
             names.append(name)
             if name not in self._images:
                 self._images[name] = self._support_rows(positions)
+        for name in need.patches - self._lacking.keys():
+            self._patches[name] = work = self._rows(name, patches=True)
+            self._lacking[name] = self._store.lacks(work.recipe, work.rows)
+        return names
+
+    def is_encoded(self, need: Need) -> bool:
+        lists = [(self._images[name].recipe, self._images[name].rows) for name in self._list(need)]
+        lists.append((self._text_recipe, len(self._prompts)))
+        patches = any(self._lacking[name] for name in need.patches)
+        return not patches and not any(self._store.lacks(*rows) for rows in lists)
+
+    def _look(self, need: Need) -> list[str]:
+        """Load the shards that the store has, once, before the first launch and on every rank."""
+        names = self._list(need)
         for name in names:
             if name not in self._shards:
                 work = self._images[name]
                 self._shards[name] = self._store.load(work.recipe, work.rows)
-        for name in need.patches - self._lacking.keys():
-            self._patches[name] = work = self._rows(name, patches=True)
-            self._lacking[name] = self._store.lacks(work.recipe, work.rows)
         if self._text_shards is None:
             self._text_shards = self._store.load(self._text_recipe, len(self._prompts))
         return names

@@ -210,6 +210,10 @@ class Task(ABC):
             them) or ``prompts``, and a hash: tasks that share a list have one key for it.
         """
 
+    def is_encoded(self, need: Need) -> bool:
+        """Whether no row is missing. Nothing stays in memory, unlike after `lacking`."""
+        return not self.lacking(need)
+
     def missing(self, need: Need) -> dict[str, int]:
         """How many ``images`` (views of them) and ``prompts`` are not encoded yet."""
         counts = {"images": 0, "prompts": 0}

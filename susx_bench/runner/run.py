@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from susx_bench.features.task import Task, TaskFeatures
 from susx_bench.methods.base import UnfitError
 from susx_bench.methods.ties import first_same
 from susx_bench.program import unnamed
+from susx_bench.ranks import starts_others
 from susx_bench.records.failures import clear_failure, reason_of, write_failure
 from susx_bench.records.files import make_folder
 from susx_bench.records.record import UNSAID, Record
@@ -37,8 +38,13 @@ from susx_bench.records.store import (
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.measure import Measured, Shared, measure
 from susx_bench.runner.plan import Part
-from susx_bench.runner.prepare import encode
+from susx_bench.runner.prepare import encode, need_of
 from susx_bench.runner.tasks import FEW_SHOT
+
+_ONE = (
+    "nothing is left to encode, and one process, with a thread on each core, measures faster on "
+    "this machine's CPUs than several do: one is started."
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,9 @@ def run(
         from susx_bench.features.predict import trainer  # Lightning, which takes seconds to import
 
         trainer(launch)  # refuses a missing device before anything is encoded
+    if not force and _is_for_one([cells[i] for i in todo], launch):
+        listen(Note(f"--devices {launch.devices}: {_ONE}"))
+        launch = replace(launch, devices=1)
     if launch.is_main:
         if todo:
             make_folder(out)
@@ -126,6 +135,23 @@ def run(
             done = worker.measure_all([(cells[i], paths[i]) for i in places])
             outcomes |= {places[place]: outcome for place, outcome in done.items()}
     return [outcomes[i] for i in range(len(cells)) if i in outcomes]
+
+
+def _is_for_one(cells: Sequence[Cell], launch: Launch) -> bool:
+    """Whether one process is faster: with features that are all there, and processes on CPUs.
+
+    Every process chooses hyper-parameters by itself, and predictions from features take less time
+    than the start of a process. Processes that exist already are used, as one of them alone would
+    leave the others waiting.
+    """
+    if not cells or not starts_others(launch.devices, launch.num_nodes):
+        return False
+    for task in dict.fromkeys(cell.task for cell in cells):
+        if not task.is_encoded(need_of([cell for cell in cells if cell.task is task])):
+            return False
+    from susx_bench.features.predict import on_cpu
+
+    return on_cpu(launch)
 
 
 def path_of(cell: Cell, out: Path) -> Path:

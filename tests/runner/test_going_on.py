@@ -225,7 +225,7 @@ def test_all_ranks_fail_where_one_does(bundle: Bundle, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "susx_bench", "run", "--suite", str(suite), "--out", "out"),
-            *("--accelerator", "cpu", "--devices", "2"),
+            *("--accelerator", "cpu", "--devices", "2", "--force"),
         ],
         capture_output=True,
         text=True,

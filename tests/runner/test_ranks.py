@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from lightning.pytorch import Trainer
 
 from susx_bench.errors import OptionError
 from susx_bench.features.launch import Launch
-from susx_bench.ranks import meeting_seconds, rank_of, settle_meeting
+from susx_bench.features.predict import Meeting
+from susx_bench.ranks import meeting_seconds, rank_of, settle_meeting, starts_others
+from susx_bench.runner import run as run_module
+from susx_bench.runner.cell import Cell
 from tests.conftest import Bundle, Command
 
 SLURM = {
@@ -238,3 +242,66 @@ def test_where_something_else_met_is_forgotten_on_one_node(
     settle_meeting(1)
 
     assert not {"MASTER_ADDR", "MASTER_PORT"} & set(os.environ)
+
+
+def test_features_that_are_there_need_one_process_on_cpus(
+    bundle: Bundle, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second process would take seconds to start, and then do the same work again."""
+    met: list[Meeting] = []
+    monkeypatch.setattr(Meeting, "setup_distributed", met.append)
+    words = [*("run", "--setting", "few-shot", "--features", bundle(), "--method", "tipx,tda")]
+    words += ["--shots", "1,2", "--tune", "fixed", "--accelerator", "cpu", "--json"]
+
+    one = command(*words, "--out", "one")
+    two = command(*words, "--out", "two", "--devices", 2)
+
+    assert one.code == two.code == 0, two.err
+    assert "--devices 2: nothing is left to encode, and one process" in " ".join(two.err.split())
+    assert "nothing is left to encode" not in one.err
+    same = ("input_sha256", "predictions_sha256", "accuracy", "device")
+    assert [[r[name] for name in same] for r in one.records] == [
+        [r[name] for name in same] for r in two.records
+    ]
+    assert not met
+
+
+def test_images_to_encode_are_shared_out_and_their_features_are_not(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = []
+    real = run_module._is_for_one
+
+    def for_one(cells: Sequence[Cell], launch: Launch) -> bool:
+        decided.append(real(cells, launch))
+        return True  # so that this test needs one process alone
+
+    monkeypatch.setattr(run_module, "_is_for_one", for_one)
+    words = ["run", "--setting", "few-shot", "--method", "tip-adapter", "--shots", "1"]
+    words += ["--seed", "1", "--tune", "fixed", "--accelerator", "cpu", "--devices", "2"]
+
+    for out in ("first", "second"):
+        assert command(*words, "--out", out).code == 0
+
+    assert decided == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("variables", "nodes", "starts"),
+    [
+        ({}, 1, True),
+        ({"LOCAL_RANK": "0"}, 1, False),  # it has started them
+        ({"LOCAL_RANK": "1", "MASTER_PORT": "1"}, 1, False),
+        ({"TORCHELASTIC_RUN_ID": "job", "RANK": "0", "LOCAL_RANK": "0"}, 1, False),
+        (SLURM, 1, False),
+        (SLURM | {"SLURM_JOB_NAME": "bash"}, 1, True),
+        ({}, 2, False),
+    ],
+)
+def test_who_starts_the_other_processes(
+    variables: dict[str, str], nodes: int, starts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several(monkeypatch, variables)
+
+    assert starts_others(2, nodes) == starts
+    assert not starts_others(1, nodes)
