@@ -24,6 +24,29 @@ def render(report: Report) -> RenderableType:
             f"split {report.protocol}, {len(spec.classnames)} classes matched by name",
         ]
     )
+    lines: list[RenderableType] = [heading, _table(report)]
+    lines += [one_line((remark, "yellow")) for remark in report.remarks]
+    if any(p.published not in (None, p.images) for p in report.splits):
+        verdict = (
+            ("not the published sizes", "red")
+            if report.protocol == spec.protocol
+            else ("not the published split: do not compare with published numbers", "yellow")
+        )
+        lines.append(one_line(verdict))
+    lines += _faults(report)
+    if report.wrong:
+        lines.append(one_line(("wrong: " + "; ".join(report.wrong), "bold red")))
+        if report.train_alone_is_wrong:
+            lines.append(one_line((f"{SPARED}.", "yellow")))
+    else:
+        images = counted(report.read, "image")
+        read = f"the {images} that are read" if report.remarks else images
+        lines.append(one_line((f"nothing wrong with {read}", "bold green")))
+    return Group(*lines)
+
+
+def _table(report: Report) -> Table:
+    """A row for each split: its size, the published one, and the hash of its list."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
     for column in ("images", "published", "per class", "classes"):
@@ -37,20 +60,16 @@ def render(report: Report) -> RenderableType:
             one_line((f"{part.images:,}", style)),
             "–" if part.published is None else f"{part.published:,}",
             few,
-            f"{len(spec.classnames) - len(part.empty)}",
+            f"{len(report.spec.classnames) - len(part.empty)}",
             part.sha256[:16],
         )
-    lines: list[RenderableType] = [heading, table]
-    lines += [one_line((remark, "yellow")) for remark in report.remarks]
-    if any(p.published not in (None, p.images) for p in report.splits):
-        verdict = (
-            ("not the published sizes", "red")
-            if report.protocol == spec.protocol
-            else ("not the published split: do not compare with published numbers", "yellow")
-        )
-        lines.append(one_line(verdict))
+    return table
+
+
+def _faults(report: Report) -> list[RenderableType]:
+    """Images that cannot be read, show nothing, or are there twice."""
     unreadable = [f"{place}: {why}" for place, why in report.unreadable]
-    lines += _section("cannot be read", unreadable, "red")
+    lines = _section("cannot be read", unreadable, "red")
     plain = [str(place) for place in report.plain]
     lines += _section(f"of one colour (within {FAINT} of 255 levels)", plain, "yellow")
     leaks = report.leaks
@@ -73,15 +92,7 @@ def render(report: Report) -> RenderableType:
         lines.append(f"pairs that look alike within a split: {inside:,}")
     if report.crowded:
         lines.append(f"images too much alike to be compared in pairs: {report.crowded:,}")
-    if report.wrong:
-        lines.append(one_line(("wrong: " + "; ".join(report.wrong), "bold red")))
-        if report.train_alone_is_wrong:
-            lines.append(one_line((f"{SPARED}.", "yellow")))
-    else:
-        images = counted(report.read, "image")
-        read = f"the {images} that are read" if report.remarks else images
-        lines.append(one_line((f"nothing wrong with {read}", "bold green")))
-    return Group(*lines)
+    return lines
 
 
 def _section(title: str, items: list[str], style: str) -> list[RenderableType]:

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from susx_bench.console import counted
 from susx_bench.errors import OptionError
-from susx_bench.leaderboard.board import MARKS, Board, Cell, Column, Row
+from susx_bench.leaderboard.board import MARKS, Board, Cell, Column, Group, Row, Task
 from susx_bench.leaderboard.grid import (
+    RowKey,
+    Runs,
     columns_of,
     distinct_runs,
     grid_of,
@@ -84,29 +86,14 @@ def arrange(
 
     The arguments are those of `make`; `left_out` has the notes on records that do not count.
     """
-    kept = dict(records)
-    names = dataset_names(kept.values())
-    called = {(r.dataset_given, names[r.dataset, data_of(r)]): None for r in kept.values()}
-    called |= {(r.dataset, names[r.dataset, data_of(r)]): None for r in kept.values()}
-    datasets = [name for requested in datasets for given, name in called if given == requested]
-    own_data = {names[r.dataset, data_of(r)] for r in kept.values() if is_own(r)}
-    kept = {
-        path: r if name == r.dataset else r.model_copy(update={"dataset": name})
-        for path, r in kept.items()
-        for name in (names[r.dataset, data_of(r)],)
-    }
-    split = said_by_rows(kept.values())
-    tasks = columns_of(kept.values(), split, datasets)
-    grid = grid_of(kept, split, tasks)
+    named, datasets, own_data = _with_unique_names(records, datasets)
+    split = said_by_rows(named.values())
+    tasks = columns_of(named.values(), split, datasets)
+    grid = grid_of(named, split, tasks)
     methods = sorted({method for method, _ in grid}, key=lambda m: (place_in(m, order), m))
     kinds = kinds_of(grid)
     keys = sorted(grid, key=lambda row: (kinds[row], methods.index(row[0]), row[1]))
-    if baseline is None:
-        baseline = next((method for method in BASELINES if method in methods), "")
-    elif baseline not in methods:
-        raise OptionError(
-            f"{name}: no record of the baseline '{baseline}'. There are: {', '.join(methods)}."
-        )
+    baseline = _baseline(name, baseline, methods)
     sections = sections_of([kinds[key] for key in keys])
     free = {key for key in keys if not is_tunable(grid[key])}
     bases = [baseline_row(key, keys, baseline, kinds, free) for key in keys]
@@ -121,30 +108,12 @@ def arrange(
         )
     ]
     groups = groups_of(tasks)
-    rows = []
-    for key, base, cells in zip(keys, bases, table, strict=True):
-        first = next(record for runs in grid[key].values() for _, record in runs.values())
-        fill_published(cells, grid[key], tasks, [f for f in figures if f.method == first.method])
-        rows.append(
-            Row(
-                method=first.method,
-                tuned_on=first.tuned_on,
-                tunable=is_tunable(grid[key]),
-                official=first.official,
-                regime=first.regime,
-                trained=first.trained,
-                own=bool(first.method_source),
-                batches=first.batches,
-                prompts=key[1].prompts,
-                support=key[1].support,
-                marks="".join(
-                    mark for mark in MARKS if all(mark in cell.marks for cell in cells if cell)
-                ),
-                baseline=base,
-                cells=tuple(cells),
-                averages=tuple(average_of(cells, group) for group in groups),
-            )
-        )
+    for key, cells in zip(keys, table, strict=True):
+        fill_published(cells, grid[key], tasks, [f for f in figures if f.method == key[0]])
+    rows = [
+        _row(key, grid[key], cells, base, groups)
+        for key, cells, base in zip(keys, table, bases, strict=True)
+    ]
     rows, ranks = rank_over_datasets(rows, sections, tasks)
     shown = {mark for row in rows for cell in row.cells if cell for mark in cell.marks}
     shown |= {mark for column in columns for mark in column.marks}
@@ -160,8 +129,75 @@ def arrange(
         sections=sections,
         ranks=ranks,
         marks=tuple(mark for mark in MARKS if mark in shown),
-        records=len(kept),
+        records=len(records),
         left_out=left_out,
+    )
+
+
+def _with_unique_names(
+    records: Mapping[str, Record], datasets: Sequence[str]
+) -> tuple[dict[str, Record], list[str], set[str]]:
+    """Name each dataset by a name that no other one has, see `dataset_names`.
+
+    Args:
+        records: The records by their paths.
+        datasets: Datasets, as requested.
+
+    Returns:
+        The records under these names; the names of the requested datasets, in their order; and the
+        names of the user's own data.
+    """
+    names = dataset_names(records.values())
+    name_of = {path: names[r.dataset, data_of(r)] for path, r in records.items()}
+    called = {(r.dataset_given, name_of[path]): None for path, r in records.items()}
+    called |= {(r.dataset, name_of[path]): None for path, r in records.items()}
+    named = {
+        path: r if r.dataset == name_of[path] else r.model_copy(update={"dataset": name_of[path]})
+        for path, r in records.items()
+    }
+    requested = [name for asked in datasets for given, name in called if given == asked]
+    return named, requested, {name_of[path] for path, r in records.items() if is_own(r)}
+
+
+def _baseline(board: str, asked: str | None, methods: Sequence[str]) -> str:
+    """The method to compare with; empty if none is asked for and there is no usual one.
+
+    Raises:
+        OptionError: If the one that is asked for has no record.
+    """
+    if asked is None:
+        return next((method for method in BASELINES if method in methods), "")
+    if asked not in methods:
+        raise OptionError(
+            f"{board}: no record of the baseline '{asked}'. There are: {', '.join(methods)}."
+        )
+    return asked
+
+
+def _row(
+    key: RowKey,
+    runs: Mapping[Task, Runs],
+    cells: Sequence[Cell | None],
+    baseline: int | None,
+    groups: Sequence[Group],
+) -> Row:
+    """A row of the table, not yet ranked over datasets."""
+    first = next(record for runs_of_task in runs.values() for _, record in runs_of_task.values())
+    return Row(
+        method=first.method,
+        tuned_on=first.tuned_on,
+        tunable=is_tunable(runs),
+        official=first.official,
+        regime=first.regime,
+        trained=first.trained,
+        own=bool(first.method_source),
+        batches=first.batches,
+        prompts=key[1].prompts,
+        support=key[1].support,
+        marks="".join(mark for mark in MARKS if all(mark in cell.marks for cell in cells if cell)),
+        baseline=baseline,
+        cells=tuple(cells),
+        averages=tuple(average_of(cells, group) for group in groups),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 import torch
@@ -33,9 +33,6 @@ from susx_bench.photos.material import (
 from susx_bench.photos.photographs import Photos
 from susx_bench.registry import load_method
 from susx_bench.tuning.choose import Tune
-
-if TYPE_CHECKING:
-    pass
 
 PER_CLASS, ENOUGH = 5, 100
 """Fewest photographs, per class and in all, for which `tag-u` is the default. With fewer it was
@@ -229,18 +226,7 @@ def _answer(
         untuned = classifier.note.removeprefix("fixed: ")
         listen(Note(f"{method} is not tuned and uses its fixed setting: {untuned}", "warning"))
     classifier, logits, as_sure = _probable(classifier, material, unlabelled, labelled)
-
-    label = torch.zeros(len(bad), dtype=torch.int64)
-    second = torch.full((len(bad),), -1, dtype=torch.int64)
-    numbers = torch.full((len(bad), 3), torch.nan)
-    label[list(material.given)] = torch.tensor(list(material.given.values()), dtype=torch.int64)
-    if len(unlabelled):
-        predictions = answers(logits, classifier.temperature, classifier.first_alike)
-        is_predicted = ~bad & ~is_given
-        label[is_predicted], second[is_predicted] = predictions.label, predictions.second
-        numbers[is_predicted] = torch.stack(
-            [predictions.probability, predictions.second_probability, predictions.margin], dim=-1
-        )
+    label, second, numbers = _columns(classifier, logits, material, ~bad & ~is_given)
     places = (~bad).nonzero().flatten().tolist()
     low = (numbers[:, 0] < reject).tolist()
     return Classified(
@@ -255,6 +241,35 @@ def _answer(
         photos=photos,
         matched=as_sure,
     )
+
+
+def _columns(
+    classifier: Classifier, logits: Tensor, material: Material, is_predicted: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The class of every photograph, the second one, and the numbers about both.
+
+    Args:
+        classifier: The fitted classifier.
+        logits: Logits of the photographs to predict, ``(U, K)``.
+        material: The material, with the given labels.
+        is_predicted: Which photographs are predicted, ``(N,)``; U of them.
+
+    Returns:
+        Classes ``(N,)``, second classes ``(N,)``, and ``(N, 3)``: probability, that of the second
+        class, and margin. -1 and NaN stand where there is no prediction.
+    """
+    n = len(is_predicted)
+    label = torch.zeros(n, dtype=torch.int64)
+    label[list(material.given)] = torch.tensor(list(material.given.values()), dtype=torch.int64)
+    second = torch.full((n,), -1, dtype=torch.int64)
+    numbers = torch.full((n, 3), torch.nan)
+    if len(logits):
+        predictions = answers(logits, classifier.temperature, classifier.first_alike)
+        label[is_predicted], second[is_predicted] = predictions.label, predictions.second
+        numbers[is_predicted] = torch.stack(
+            [predictions.probability, predictions.second_probability, predictions.margin], dim=-1
+        )
+    return label, second, numbers
 
 
 def _fit(material: Material, name: str, tune: Tune) -> Classifier:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from susx_bench.data.named import names_alone, read_classes, texts_of
+from susx_bench.encoders.base import Encoder
 from susx_bench.encoders.named import open_encoder
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.events import Listener, Note
@@ -85,19 +86,7 @@ def of_photographs(
     inputs: ClassifyInputs, launch: Launch, listen: Listener
 ) -> tuple[Material, Photos, list[tuple[str, str]]]:
     """Check the inputs, then encode photographs, labelled images and prompts."""
-    if lost := next((item for item in inputs.labelled if not item.exists()), None):
-        raise OptionError(f"--labelled {lost}: there is no such file or folder.")
-    if inputs.support and inputs.labelled:
-        raise OptionError("--support is for names alone: give either it or --labelled.")
-    if not inputs.places:
-        raise OptionError("Missing argument 'PHOTOS': folders, files, patterns or hf:ORG/NAME.")
-    classnames = inputs.classnames()
-    if inputs.encoder is None:
-        raise OptionError(
-            "give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list encoders` has them "
-            "all."
-        )
-    encoder = open_encoder(inputs.encoder, inputs.precision)
+    classnames, encoder = _opened(inputs)
     texts: tuple[tuple[str, ...], ...] = ()
     if encoder.has_text:
         texts = texts_of(
@@ -146,6 +135,27 @@ def of_photographs(
         },
     )
     return material, opened, [*opened.skipped, *skipped]
+
+
+def _opened(inputs: ClassifyInputs) -> tuple[tuple[str, ...], Encoder]:
+    """The class names and the encoder.
+
+    Raises:
+        OptionError: If an input is missing, or two do not fit.
+    """
+    if lost := next((item for item in inputs.labelled if not item.exists()), None):
+        raise OptionError(f"--labelled {lost}: there is no such file or folder.")
+    if inputs.support and inputs.labelled:
+        raise OptionError("--support is for names alone: give either it or --labelled.")
+    if not inputs.places:
+        raise OptionError("Missing argument 'PHOTOS': folders, files, patterns or hf:ORG/NAME.")
+    classnames = inputs.classnames()
+    if inputs.encoder is None:
+        raise OptionError(
+            "give --encoder, as in --encoder ViT-B-32:openai; `susx-bench list encoders` has them "
+            "all."
+        )
+    return classnames, open_encoder(inputs.encoder, inputs.precision)
 
 
 def _labelled(labels: Labels, studio: Studio) -> tuple[Labelled | None, list[tuple[str, str]]]:

@@ -19,7 +19,7 @@ from susx_bench.data.sources.base import Sample
 from susx_bench.errors import OptionError
 from susx_bench.photos.classified import COLUMNS, GIVEN, UNSURE, Classified
 from susx_bench.photos.page.build import Gallery, Item, write_page
-from susx_bench.photos.photographs import Photo
+from susx_bench.photos.photographs import Photo, Photos
 from susx_bench.photos.tables import as_csv, as_parquet, unescaped
 from susx_bench.records.files import make_folder, unwritable, write_atomic
 from susx_bench.records.paths import read_bytes
@@ -132,29 +132,7 @@ def write_gallery(
     if answers.photos is None:
         raise OptionError("--page needs photographs, and a bundle has only features.")
     begin(folder)
-    items, samples = [], []
-    for file, label, second, (p, q, _), status in zip(
-        answers.files,
-        answers.labels.tolist(),
-        answers.seconds.tolist(),
-        answers.probabilities.tolist(),
-        answers.statuses,
-        strict=True,
-    ):
-        photo = answers.photos.photo(file)
-        is_predicted = status != GIVEN
-        items.append(
-            Item(
-                name=file,
-                label=label,
-                probability=p if is_predicted else None,
-                second=second,
-                second_probability=q if is_predicted else None,
-                status=status,
-                path=photo.path if photo else None,
-            )
-        )
-        samples.append(Sample(file, 0))
+    items = _items(answers, answers.photos)
     classifier = answers.classifier
     why = f" ({answers.why})" if answers.why else ""
     gallery = Gallery(
@@ -172,7 +150,35 @@ def write_gallery(
         reject=reject,
         again=again,
     )
+    samples = [Sample(item.name, 0) for item in items]
     return write_page(gallery, answers.photos, samples, folder, advance)
+
+
+def _items(answers: Classified, photos: Photos) -> list[Item]:
+    """The answers as items of a page, in their order."""
+    items = []
+    for file, label, second, (p, q, _), status in zip(
+        answers.files,
+        answers.labels.tolist(),
+        answers.seconds.tolist(),
+        answers.probabilities.tolist(),
+        answers.statuses,
+        strict=True,
+    ):
+        photo = photos.photo(file)
+        is_predicted = status != GIVEN
+        items.append(
+            Item(
+                name=file,
+                label=label,
+                probability=p if is_predicted else None,
+                second=second,
+                second_probability=q if is_predicted else None,
+                status=status,
+                path=photo.path if photo else None,
+            )
+        )
+    return items
 
 
 def _write_mark(folder: Path, says: dict[str, Any]) -> None:

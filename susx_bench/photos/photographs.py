@@ -212,13 +212,17 @@ def open_photos(places: Sequence[str], leave_out: Sequence[Path] = ()) -> Photos
             f"PHOTOS {where}: there is no image that can be read, there is "
             f"{unread or looked or 'nothing'}."
         )
+    return Photos(_each_once(photographs, alone), where, sorted(skipped), " ".join(states))
+
+
+def _each_once(photographs: Sequence[Photo], alone: bool) -> list[Photo]:
+    """The photographs without those that are reached twice, of one place or of several."""
     if not alone:
-        once: dict[str, Photo] = {}
+        by_identity: dict[str, Photo] = {}
         for photo in photographs:
-            once.setdefault(_identity(photo), photo)
-        photographs = list(once.values())
-    photographs = list({photo.name: photo for photo in photographs}.values())
-    return Photos(photographs, where, sorted(skipped), " ".join(states))
+            by_identity.setdefault(_identity(photo), photo)
+        photographs = list(by_identity.values())
+    return list({photo.name: photo for photo in photographs}.values())
 
 
 def _identity(photo: Photo) -> str:

@@ -11,7 +11,7 @@ from susx_bench.photos.classifier import Classifier, answers
 from susx_bench.photos.output import begin
 from susx_bench.photos.page.build import Gallery, Item, write_page
 from susx_bench.records.record import Record
-from susx_bench.runner.verify import Named, refit
+from susx_bench.runner.verify import Named, Refitted, refit
 
 
 def show(path: Path, named: Named, folder: Path) -> Path:
@@ -32,23 +32,17 @@ def show(path: Path, named: Named, folder: Path) -> Path:
         OptionError: If the folder holds something else.
     """
     refitted = refit(path, named)
-    record, cell, _, features = refitted.inputs
+    record, cell = refitted.inputs.record, refitted.inputs.cell
     task = cell.task
     if not isinstance(task, DatasetTask) or task.test_labels is None:
         raise RecordError(f"{path} was measured on features, and there is no image to look at.")
     images = task.test_images
-    sure: list[float | None] = [None] * len(images)
-    second = [-1] * len(images)
-    other = list(sure)
     plain = not (cell.order or cell.batches or {"spatial", "norms"} & cell.method.needs)
-    if plain:
-        classifier = Classifier(
-            task.classnames, refitted.method, refitted.context, record.hparams, "fixed",
-            record.method, record.encoder,
-        )  # fmt: skip
-        best = answers(classifier.logits(features.test), 1.0, classifier.first_alike)
-        sure, other = best.probability.tolist(), best.second_probability.tolist()
-        second = best.second.tolist()
+    sure, second, other = (
+        _probabilities(refitted)
+        if plain
+        else ([None] * len(images), [-1] * len(images), [None] * len(images))
+    )
     items = [
         Item(
             name=sample.key,
@@ -95,3 +89,16 @@ def _open_set(record: Record) -> Iterator[str]:
             "Telling them from the others by the confidence in the answer: "
             f"AUROC {record.auroc:.1f} %, FPR95 {record.fpr95:.1f} %."
         )
+
+
+def _probabilities(
+    refitted: Refitted,
+) -> tuple[list[float | None], list[int], list[float | None]]:
+    """The probability of each answer, the second class, and its probability."""
+    record, cell, _, features = refitted.inputs
+    classifier = Classifier(
+        cell.task.classnames, refitted.method, refitted.context, record.hparams, "fixed",
+        record.method, record.encoder,
+    )  # fmt: skip
+    best = answers(classifier.logits(features.test), 1.0, classifier.first_alike)
+    return best.probability.tolist(), best.second.tolist(), best.second_probability.tolist()

@@ -233,16 +233,7 @@ def read_table(
             f"folder with {file}, as in {example}."
         )
     path = folder / file
-    try:
-        table = read_json(path)
-    except (OSError, ValueError) as error:
-        raise PromptsError(f"{spec.name}: {path} cannot be read: {error}.") from error
-    good = isinstance(table, dict) and all(
-        isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-        for texts in table.values()
-    )
-    if not good:
-        raise PromptsError(f"{spec.name}: {path} is not of the form {{class name: [{item}]}}.")
+    table = _texts_by_name(path, spec.name, item)
     served, left = serve(list(table), spec, str(path))
     if left:
         say(
@@ -272,6 +263,26 @@ def read_table(
             f"prompt is the bare name: {quoted(empty)}."
         )
     return table_texts
+
+
+def _texts_by_name(path: Path, dataset: str, item: str) -> dict[str, list[str]]:
+    """The content of a file of the form ``{class name: [text, ...]}``.
+
+    Raises:
+        PromptsError: If it cannot be read or is of another form.
+    """
+    try:
+        table = read_json(path)
+    except (OSError, ValueError) as error:
+        raise PromptsError(f"{dataset}: {path} cannot be read: {error}.") from error
+    good = isinstance(table, dict) and all(
+        isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        for texts in table.values()
+    )
+    if not good:
+        raise PromptsError(f"{dataset}: {path} is not of the form {{class name: [{item}]}}.")
+    by_name: dict[str, list[str]] = table
+    return by_name
 
 
 KINDS: dict[str, PromptKind] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -82,28 +82,14 @@ def cells_of(
     chosen = None
     if request.shots_file:
         chosen = read_shots(request.shots_file, task.pool_keys, task.where)
-    if request.seed and not request.shots and (request.features or request.setting != FEW_SHOT):
-        line = "--seed has no effect: without --shots the support set is used whole."
-        opened.say(listen, line)
     drawn = any("support" in asked.method.needs for asked in methods)
-    if drawn and request.setting != FEW_SHOT and task.support == UNSAID:
-        opened.say(
-            listen,
-            f"{task.dataset}: the bundle does not say what its support is. If it holds labelled "
-            "images, numbers with it are not name-only, and tables mark them. Say it with the "
-            "metadata support_from, such as sus-sd-photo or few-shot.",
-        )
+    for line in _remarks(request, task, methods):
+        opened.say(listen, line)
     draws = _draws(request, task, opened, listen) if drawn else WHOLE
     texts = _Texts(request, task, lambda line: opened.say(listen, line))
     given_options, cells = request.given(), dict[str, Cell]()
     for asked in methods:
         method = asked.method
-        for path in edited(method) if asked.source else ():
-            opened.say(
-                listen,
-                f"{path} was edited after it was imported. What was imported is what runs: reload "
-                "the module, or start Python again, to run the file as it is now.",
-            )
         own_task, no_prompts = texts.of(method)
         method_draws = draws if "support" in method.needs else WHOLE
         # If there is nothing to choose, one record serves all tunings.
@@ -134,6 +120,25 @@ def cells_of(
             cell.check()
             cells.setdefault(cell.input_sha256, cell)
     return list(cells.values())
+
+
+def _remarks(request: Request, task: Task, methods: Sequence[Asked]) -> Iterator[str]:
+    """What a user should know about a request that is carried out all the same."""
+    if request.seed and not request.shots and (request.features or request.setting != FEW_SHOT):
+        yield "--seed has no effect: without --shots the support set is used whole."
+    takes_support = any("support" in asked.method.needs for asked in methods)
+    if takes_support and request.setting != FEW_SHOT and task.support == UNSAID:
+        yield (
+            f"{task.dataset}: the bundle does not say what its support is. If it holds labelled "
+            "images, numbers with it are not name-only, and tables mark them. Say it with the "
+            "metadata support_from, such as sus-sd-photo or few-shot."
+        )
+    for asked in methods:
+        for path in edited(asked.method) if asked.source else ():
+            yield (
+                f"{path} was edited after it was imported. What was imported is what runs: reload "
+                "the module, or start Python again, to run the file as it is now."
+            )
 
 
 def _chooses(method: type[Method], tune: Tune, task: Task) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from susx_bench.errors import OptionError
 from susx_bench.events import Listener, ignore
 from susx_bench.features.convert.give import Content
-from susx_bench.features.task import Need
+from susx_bench.features.task import Need, Task, TaskFeatures
 from susx_bench.runner.prepare import encoded
 from susx_bench.runner.request import Request
 from susx_bench.runner.tasks import Opened, Unbuilt, open_task
@@ -38,15 +38,7 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
             must be built first.
         BenchError: If data or an encoder is not available.
     """
-    for option in ("dataset", "shots", "seed"):
-        values = getattr(request, option) or ()
-        if len(values) > 1:
-            listed = ", ".join(map(str, values))
-            raise OptionError(
-                f"--{option} {listed}: one export holds one of them. Export each alone."
-            )
-    if request.seed and not request.shots:
-        raise OptionError("--seed draws images of each class: say how many, --shots.")
+    _check_single(request)
     opened = Opened()
     try:
         task = open_task(request, opened, listen)
@@ -62,7 +54,44 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
         (shots,), (seed,) = request.shots, request.seed or (SEED,)
         parts, positions = draws.draw_in_parts(shots, seed), draws.balanced(shots, seed)
     features = encoded(task, Need(parts), request.launch, listen)
+    tensors = _tensors(task, features, parts, positions)
+    meta: dict[str, Any] = {
+        "dataset": task.dataset,
+        "encoder": task.encoder,
+        "logit_scale": task.logit_scale,
+        "classnames": list(task.classnames),
+    }
+    return Content(tensors, meta | ({"support_from": task.support} if parts else {}))
 
+
+def _check_single(request: Request) -> None:
+    """Check that a request asks for one dataset and one support set.
+
+    Raises:
+        OptionError: If it asks for several, or for a seed without shots.
+    """
+    for option in ("dataset", "shots", "seed"):
+        values = getattr(request, option) or ()
+        if len(values) > 1:
+            listed = ", ".join(map(str, values))
+            raise OptionError(
+                f"--{option} {listed}: one export holds one of them. Export each alone."
+            )
+    if request.seed and not request.shots:
+        raise OptionError("--seed draws images of each class: say how many, --shots.")
+
+
+def _tensors(
+    task: Task, features: TaskFeatures, parts: list[Tensor], positions: Tensor
+) -> dict[str, Tensor]:
+    """The tensors of a bundle by name.
+
+    Args:
+        task: The task.
+        features: Its features.
+        parts: The lists of positions in the pool that cover the support; none without support.
+        positions: Positions of the support in the pool.
+    """
     tensors: dict[str, Tensor] = {}
     if len(features.text):
         tensors["text"] = features.text
@@ -79,23 +108,14 @@ def features_of(request: Request, listen: Listener = ignore) -> Content:
     tensors["test"] = features.test
     if task.test_labels is not None:
         tensors["test_labels"] = task.test_labels
-    if (norms := features.norms) is not None:
-        lengths: dict[str, Tensor | None] = {
-            "text": norms.text,
-            "val": norms.val,
-            "test": norms.test,
-        }
-        if parts:
-            lengths["support"] = dataclasses.replace(features, parts=norms.parts).support(
-                parts, positions
-            )
-        for part, rows in lengths.items():
-            if rows is not None and part in tensors:
-                tensors[f"{part}_norms"] = rows
-    meta: dict[str, Any] = {
-        "dataset": task.dataset,
-        "encoder": task.encoder,
-        "logit_scale": task.logit_scale,
-        "classnames": list(task.classnames),
-    }
-    return Content(tensors, meta | ({"support_from": task.support} if parts else {}))
+    norms = features.norms
+    if norms is None:
+        return tensors
+    lengths: dict[str, Tensor | None] = {"text": norms.text, "val": norms.val, "test": norms.test}
+    if parts:
+        of_support = dataclasses.replace(features, parts=norms.parts)
+        lengths["support"] = of_support.support(parts, positions)
+    for part, rows in lengths.items():
+        if rows is not None and part in tensors:
+            tensors[f"{part}_norms"] = rows
+    return tensors

@@ -174,16 +174,10 @@ def orient(
     least -= min((int(each.min()) for each in labels_by_part.values() if len(each)), default=0) >= 1
 
     def fits(part: str, width: int, least: int) -> list[Layout]:
-        array, layouts = features[part], list[Layout]()
-        labels_ = labels_by_part.get(LABELS.get(part, ""))
-        for place, (rows, columns) in (("rows", array.shape), ("columns", array.T.shape)):
-            count = len(labels_) if labels_ is not None else classes if part == "text" else None
-            if columns != width or (count is not None and rows != count):
-                continue
-            if (part == "text" and rows < least) or layout.get(part, place) != place:
-                continue
-            layouts.append("rows" if place == "rows" else "columns")
-        return layouts
+        labels = labels_by_part.get(LABELS.get(part, ""))
+        count = len(labels) if labels is not None else classes if part == "text" else None
+        layouts = _layouts(features[part], width, count, least if part == "text" else 0)
+        return [each for each in layouts if layout.get(part, each) == each]
 
     widths = sorted({side for array in features.values() for side in array.shape})
     choices: list[dict[str, Layout]] = []
@@ -204,14 +198,23 @@ def orient(
             f"the lengths of its rows say which side is the width. Say which: --layout "
             f"{unsure}=rows (a row for each image or class) or --layout {unsure}=columns."
         )
-    turned = {}
-    for part, array in features.items():
-        if choices[0][part] == "columns":
+    turned = dict(features)
+    for part, chosen in choices[0].items():
+        if chosen == "columns":
             unit = "class" if part == "text" else "image"
             notes.mend(part, f"transposed, as it had a column for each {unit} and not a row")
-            array = array.T
-        turned[part] = array
+            turned[part] = features[part].T
     return turned
+
+
+def _layouts(array: Tensor, width: int, count: int | None, least: int) -> list[Layout]:
+    """The layouts in which an array has vectors of a width, `count` of them, or `least` or more."""
+    shapes: dict[Layout, torch.Size] = {"rows": array.shape, "columns": array.T.shape}
+    return [
+        layout
+        for layout, (rows, columns) in shapes.items()
+        if columns == width and count in (None, rows) and rows >= least
+    ]
 
 
 def _kind(array: Tensor) -> str:

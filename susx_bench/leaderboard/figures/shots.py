@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from susx_bench.leaderboard.board import Board, Section
@@ -46,25 +47,7 @@ def shots_pictures(
         return []
     columns = [c for shots in by_task.values() for c in shots.values()]
     rows, note = chosen_rows(board, section, columns)
-    panels: list[tuple[str, dict[int, list[Any]]]] = []
-    common = set.intersection(*(set(shots) for shots in by_task.values()))
-    if len(by_task) > 1 and len(common) > 1:
-        lines: dict[int, Any] = {}
-        for i in rows:
-            points = []
-            for s in sorted(common):
-                cells = [board.rows[i].cells[shots[s]] for shots in by_task.values()]
-                if len(full := measured(cells)) == len(cells):
-                    points.append([s, math.fsum(c.mean for c in full) / len(full), None, None])
-            lines[i] = points
-        panels.append((f"mean of {len(by_task)} datasets", lines))
-    for key, shots in by_task.items():
-        lines = {}
-        for i in rows:
-            cells_by_shots = [(s, board.rows[i].cells[shots[s]]) for s in sorted(shots)]
-            lines[i] = [[s, c.mean, c.low, c.high] for s, c in cells_by_shots if c]
-        panels.append((shortened(str(key[0]), 30), lines))
-    panels = [panel for panel in panels if any(panel[1].values())]
+    panels = _panels(board, rows, by_task)
     floors = [
         floor_of(
             point[1] if point[2] is None else point[2]
@@ -107,6 +90,40 @@ def shots_pictures(
             str(data["heading"]).partition("\n")[0], text, width, height, data, _draw_over_shots,
         )
     ]  # fmt: skip
+
+
+def _panels(
+    board: Board,
+    rows: Sequence[int],
+    by_task: Mapping[tuple[object, ...], Mapping[int, int]],
+) -> list[tuple[str, dict[int, list[Any]]]]:
+    """The panels that have a line: the mean of several datasets, and each dataset.
+
+    Args:
+        board: The board.
+        rows: The rows to show.
+        by_task: By task, whose first item is the dataset, the column of each number of shots.
+
+    Returns:
+        For each panel its title, and the points of each row: shots, mean, and the ends of the
+        interval, None for a mean of datasets.
+    """
+    panels: list[tuple[str, dict[int, list[Any]]]] = []
+    common = set.intersection(*(set(shots) for shots in by_task.values()))
+    if len(by_task) > 1 and len(common) > 1:
+        means: dict[int, list[Any]] = {i: [] for i in rows}
+        for i, s in product(rows, sorted(common)):
+            cells = [board.rows[i].cells[shots[s]] for shots in by_task.values()]
+            if len(full := measured(cells)) == len(cells):
+                means[i].append([s, math.fsum(c.mean for c in full) / len(full), None, None])
+        panels.append((f"mean of {len(by_task)} datasets", means))
+    for task, shots in by_task.items():
+        lines = {}
+        for i in rows:
+            cells_by_shots = [(s, board.rows[i].cells[shots[s]]) for s in sorted(shots)]
+            lines[i] = [[s, c.mean, c.low, c.high] for s, c in cells_by_shots if c]
+        panels.append((shortened(str(task[0]), 30), lines))
+    return [panel for panel in panels if any(panel[1].values())]
 
 
 def _draw_over_shots(figure: Figure, data: Any) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from susx_bench.leaderboard.answers import compared_columns, seconds_of
-from susx_bench.leaderboard.board import Board, Row, Section
+from susx_bench.leaderboard.board import Board, Section
 from susx_bench.leaderboard.figures.drawing import Look, draw_heading, marker_style, shortened
 from susx_bench.leaderboard.figures.picture import Picture
 from susx_bench.leaderboard.figures.rows import (
@@ -28,46 +28,29 @@ if TYPE_CHECKING:
 NAMED: Final = 14
 """Most points that are all named; of more points those on the front and zero-shot are named."""
 
+_Point = tuple[str, float, float, Look]
+"""A row's name, its seconds, its mean accuracy, and its look."""
+
 
 def time_pictures(
     board: Board, names: Sequence[str], section: Section, records: Mapping[str, Record]
 ) -> list[Picture]:
     """A picture of accuracy against seconds; none if several devices or few rows were measured."""
-    points: list[tuple[str, float, float, Look]] = []
-    devices: set[str] = set()
-    rows: list[Row] = []
     places = with_zero_shot(board, section)
     columns = compared_columns([board.rows[i] for i in places])
-    for i in places:
-        row = board.rows[i]
-        cells = measured(row.cells[c] for c in columns)
-        if len(cells) < len(columns):
-            continue
-        runs = [records[path] for path in sorted({path for c in cells for path in c.records})]
-        devices |= {r.device for r in runs}
-        seconds = seconds_of(runs)
-        if seconds > 0:
-            mean = math.fsum(c.mean for c in cells) / len(cells)
-            look = look_of(board, row)._replace(hollow=not all(c.ranked for c in cells))
-            points.append((names[i], seconds, mean, look))
-            rows.append(row)
+    points, devices = _points(board, names, places, columns, records)
     if len(points) < 3 or len(devices) != 1 or all(look.hollow for *_, look in points):
         return []
-    front: list[str] = []
-    best = -math.inf
-    for name, _, mean, look in sorted(points, key=lambda point: (point[1], -point[2])):
-        if mean > best and not look.hollow:
-            front.append(name)
-            best = mean
     lowest = floor_of(point[2] for point in points)
     shown = [point for point in points if point[2] >= lowest]
     hidden = [point[0] for point in points if point[2] < lowest]
     below = f" Below the picture: {', '.join(hidden)}." if hidden else ""
-    front = [name for name in front if name not in hidden]
+    front = [name for name in _front(points) if name not in hidden]
     zero = names[board.zero_shot] if board.zero_shot is not None else ""
     named = [point[0] for point in shown]
     if len(shown) > NAMED:
-        own_names = [point[0] for point, row in zip(points, rows, strict=True) if row.own]
+        own = {names[i] for i in places if board.rows[i].own}
+        own_names = [point[0] for point in points if point[0] in own]
         best_of_all = max(shown, key=lambda point: point[2])[0]
         candidates = dict.fromkeys([*front, *own_names, best_of_all, zero])
         named = [name for name in candidates if name and name not in hidden]
@@ -99,6 +82,42 @@ def time_pictures(
             _draw_time,
         )
     ]
+
+
+def _points(
+    board: Board,
+    names: Sequence[str],
+    places: Sequence[int],
+    columns: Sequence[int],
+    records: Mapping[str, Record],
+) -> tuple[list[_Point], set[str]]:
+    """The points of the rows that have all of these columns, and the devices they ran on."""
+    points: list[_Point] = []
+    devices: set[str] = set()
+    for i in places:
+        row = board.rows[i]
+        cells = measured(row.cells[c] for c in columns)
+        if len(cells) < len(columns):
+            continue
+        runs = [records[path] for path in sorted({path for c in cells for path in c.records})]
+        devices |= {r.device for r in runs}
+        seconds = seconds_of(runs)
+        if seconds > 0:
+            mean = math.fsum(c.mean for c in cells) / len(cells)
+            look = look_of(board, row)._replace(hollow=not all(c.ranked for c in cells))
+            points.append((names[i], seconds, mean, look))
+    return points, devices
+
+
+def _front(points: Sequence[_Point]) -> list[str]:
+    """Names of the ranked points that no other ranked one beats in both, fastest first."""
+    front: list[str] = []
+    best = -math.inf
+    for name, _, mean, look in sorted(points, key=lambda point: (point[1], -point[2])):
+        if mean > best and not look.hollow:
+            front.append(name)
+            best = mean
+    return front
 
 
 def _mean_of(columns: Sequence[int], board: Board) -> str:
