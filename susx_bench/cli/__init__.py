@@ -24,7 +24,7 @@ from susx_bench.cli import (
     support,
 )
 from susx_bench.cli.completion import install_completion
-from susx_bench.options import Group
+from susx_bench.options.commands import Group
 
 
 @click.group(

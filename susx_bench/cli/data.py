@@ -10,7 +10,8 @@ import click
 from susx_bench.cli.shared import DATA_ROOT
 from susx_bench.console import print_whole, stderr, stdout
 from susx_bench.errors import CheckError
-from susx_bench.options import NAME, Group
+from susx_bench.options import NAME
+from susx_bench.options.commands import Group
 from susx_bench.options.run import OWN_DATA, RunOptions
 
 

@@ -9,7 +9,7 @@ import click
 from susx_bench.cli.shared import DATA_ROOT
 from susx_bench.console import print_whole, stderr, stdout
 from susx_bench.errors import CheckError
-from susx_bench.options import Command
+from susx_bench.options.commands import Command
 
 
 @click.command(cls=Command)

@@ -12,7 +12,8 @@ import click
 from susx_bench.cli.shared import is_given, said
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import OptionError
-from susx_bench.options import ANY_PATH, FILE_PATH, IMAGES, NAME, SCALE, TEXT, Group
+from susx_bench.options import ANY_PATH, FILE_PATH, IMAGES, NAME, SCALE, TEXT
+from susx_bench.options.commands import Group
 from susx_bench.options.run import OWN_DATA, RunOptions
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import click
 
 from susx_bench.cli.shared import metric_option, print_all
 from susx_bench.console import counted, printable_lines, some, stdout
-from susx_bench.options import ANY_PATH, FOLDER_PATH, NAME, Group
+from susx_bench.options import ANY_PATH, FOLDER_PATH, NAME
+from susx_bench.options.commands import Group
 from susx_bench.options.run import DEMO
 
 

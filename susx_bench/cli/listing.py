@@ -8,7 +8,7 @@ import click
 
 from susx_bench.cli.shared import DATA_ROOT
 from susx_bench.console import print_whole, stdout
-from susx_bench.options import Command
+from susx_bench.options.commands import Command
 
 LISTS = ("methods", "datasets", "encoders", "prompts", "support", "formats", "logs", "suites")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from susx_bench.console import stdout
-from susx_bench.options import NAME, Group
+from susx_bench.options import NAME
+from susx_bench.options.commands import Group
 
 
 @click.group(cls=Group)

@@ -10,7 +10,8 @@ import click
 from susx_bench.cli.shared import own_data
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import OptionError
-from susx_bench.options import FOLDER_PATH, NAME, NAMES, PRICE, Count, Group, Number, Text
+from susx_bench.options import FOLDER_PATH, NAME, NAMES, PRICE, Count, Number, Text
+from susx_bench.options.commands import Group
 from susx_bench.options.run import OWN_DATA
 
 if TYPE_CHECKING:

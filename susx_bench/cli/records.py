@@ -12,7 +12,8 @@ import click
 from susx_bench.cli.shared import named_inputs, names_inputs, quiet_option
 from susx_bench.console import counted, stderr, stdout
 from susx_bench.errors import BenchError, CheckError, RecordError
-from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, Group
+from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME
+from susx_bench.options.commands import Group
 
 if TYPE_CHECKING:
     from susx_bench.records.exchange import Pushed

@@ -13,7 +13,8 @@ import click
 from susx_bench.cli.shared import is_given, metric_option, print_all, quiet_option, said
 from susx_bench.console import counted, own_rank, some, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
-from susx_bench.options import ANY_PATH, FILE_PATH, SHARD, WORDS, Command, Grouped
+from susx_bench.options import ANY_PATH, FILE_PATH, SHARD, WORDS
+from susx_bench.options.commands import Command, Grouped
 from susx_bench.options.run import BASELINES, LAUNCH, ON_THE_DEMO, RunOptions
 from susx_bench.options.shared import MEASURED, OUTPUT, PLACE
 

@@ -12,7 +12,8 @@ import click
 from susx_bench.cli.shared import own_data, quiet_option, said
 from susx_bench.console import own_rank, print_whole, stderr, stdout
 from susx_bench.errors import CheckError, OptionError
-from susx_bench.options import FILE_PATH, NAME, Group, Grouped
+from susx_bench.options import FILE_PATH, NAME
+from susx_bench.options.commands import Group, Grouped
 from susx_bench.options.run import DEMO
 from susx_bench.options.support import BUILT, SupportOptions
 

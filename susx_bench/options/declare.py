@@ -24,7 +24,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from susx_bench.errors import OptionError
-from susx_bench.options import Grouped, NameList
+from susx_bench.options import NameList
+from susx_bench.options.commands import Grouped
 from susx_bench.options.given import checked
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Option:
         type: Checks and converts a value: of the command line, of a suite or of a Python call.
         help: One or two sentences for ``--help``.
         group: Heading under which ``--help`` lists it, one of
-            `susx_bench.options.GROUPS`.
+            `susx_bench.options.commands.GROUPS`.
         flag: The flag on the command line, if it is not ``--`` and the name.
         variable: Environment variable that sets it if the command line does not.
         required: Whether the command line must set it, unless a file does.
