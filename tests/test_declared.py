@@ -22,9 +22,10 @@ from susx_bench.cli.shared import said
 from susx_bench.cli.support import build_support
 from susx_bench.errors import OptionError, UnknownNameError
 from susx_bench.methods.zero_shot import ZeroShot
+from susx_bench.options.asked import BUNDLE, LIST
 from susx_bench.options.declare import options_of
 from susx_bench.options.recorded import Extras, Tuning
-from susx_bench.options.run import BUNDLE, LIST, RunOptions
+from susx_bench.options.run import RunOptions
 from susx_bench.options.shared import SPLIT
 from susx_bench.options.support import SupportOptions
 from susx_bench.records.command import command as command_of

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from susx_bench.leaderboard.results import boards
-from susx_bench.options.run import DEMO, METHOD, SHOTS
+from susx_bench.options.asked import METHOD
+from susx_bench.options.run import DEMO, SHOTS
 from susx_bench.records.command import command_line, options
 from susx_bench.records.record import Record
 

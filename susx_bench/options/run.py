@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import click
 from pydantic import field_validator, model_validator
 
-from susx_bench.errors import OptionError, UnknownNameError
+from susx_bench.errors import OptionError
 from susx_bench.options import (
     BUNDLE_PATH,
     FILE_PATH,
@@ -28,10 +28,21 @@ from susx_bench.options import (
     WORDS,
     Count,
 )
-from susx_bench.options.batches import ALL, Batches
+from susx_bench.options.asked import (
+    BUNDLE,
+    LIST,
+    is_drawn,
+    method_of,
+    order_of,
+    support_of,
+    val_shots_of,
+    views_of,
+)
+from susx_bench.options.batches import ALL
 from susx_bench.options.declare import Option, Options
 from susx_bench.options.given import checked
-from susx_bench.options.recorded import NO_PROMPTS, Extras, Setting, Tuning
+from susx_bench.options.recorded import NO_PROMPTS, Extras, Setting
+from susx_bench.options.rules import check
 from susx_bench.options.shared import (
     DATA,
     ENCODER,
@@ -57,9 +68,6 @@ from susx_bench.options.shared import (
 )
 from susx_bench.options.templates import read_templates
 from susx_bench.registry import METHODS as REGISTERED_METHODS
-
-if TYPE_CHECKING:
-    from susx_bench.records.record import Record
 
 DEMO = "digits"
 """Default dataset, which is embedded."""
@@ -90,47 +98,6 @@ ON_THE_DEMO = (
 )
 """Methods shown if no data is requested: the inductive ones, without variants and without methods
 that read prompt files."""
-
-FEW_VAL = 4
-"""Default for the most images per class that ``few-val`` looks at, as in CoOp."""
-
-BUNDLE, METHOD, LIST = "FILE.safetensors", "./FILE.py:CLASS", "SHOTS.json"
-"""Placeholders in a printed command for files that a record does not name."""
-
-PACKAGES = ("susx-bench", "torch", "lightning", "open_clip_torch", "safetensors")
-"""Packages on which the numbers of every method depend."""
-
-
-def _method(record: Record) -> str:
-    # A plugin's method is found by its name; its package is then among the versions.
-    from_file = record.method_source and set(record.versions) <= {*PACKAGES, "python"}
-    return METHOD if from_file else record.method
-
-
-def _support(record: Record) -> str | None:
-    named = record.setting == "name-only" and not is_bundle(record) and record.support != "none"
-    return record.support if named else None
-
-
-def _views(record: Record) -> int | None:
-    few = record.setting == "few-shot" and not is_bundle(record)
-    return record.views if few and record.views else None
-
-
-def _is_drawn(record: Record) -> bool:
-    return record.draw not in ("", "file")
-
-
-def _val_shots(record: Record) -> int | None:
-    if record.tuned_on != "few-val":
-        return None
-    per_class, remainder = divmod(record.search.images, record.num_classes)
-    default = min(record.shots or FEW_VAL, FEW_VAL) if record.setting == "few-shot" else None
-    return None if remainder or per_class == default else per_class
-
-
-def _order(record: Record) -> int | None:
-    return record.order if record.regime == "streaming" or record.batches else None
 
 
 OWN_DATA = ("image_column", "label_column", "classnames")
@@ -169,7 +136,7 @@ class RunOptions(Options, Extras):
             required=True,
             decides=True,
             suite="one",
-            asked=_method,
+            asked=method_of,
         ),
     ]
     setting: Annotated[
@@ -292,7 +259,7 @@ class RunOptions(Options, Extras):
             decides=True,
             data=True,
             suite="one",
-            asked=_views,
+            asked=views_of,
             words="{} views",
         ),
     ] = None
@@ -305,7 +272,7 @@ class RunOptions(Options, Extras):
             decides=True,
             data=True,
             suite="each",
-            asked=_support,
+            asked=support_of,
         ),
     ] = None
     shots_file: Annotated[
@@ -330,7 +297,7 @@ class RunOptions(Options, Extras):
             group=SUPPORT,
             decides=True,
             suite="one",
-            asked=lambda r: r.shots if _is_drawn(r) else None,
+            asked=lambda r: r.shots if is_drawn(r) else None,
             words="S = {}",
         ),
     ] = None
@@ -342,7 +309,7 @@ class RunOptions(Options, Extras):
             group=SUPPORT,
             decides=True,
             suite="one",
-            asked=lambda r: r.seed if _is_drawn(r) else None,
+            asked=lambda r: r.seed if is_drawn(r) else None,
         ),
     ] = None
     draw: Annotated[
@@ -353,7 +320,7 @@ class RunOptions(Options, Extras):
             group=SUPPORT,
             decides=True,
             suite="one",
-            asked=lambda r: r.draw if _is_drawn(r) and r.draw != "balanced" else None,
+            asked=lambda r: r.draw if is_drawn(r) and r.draw != "balanced" else None,
             words="drawn by {}",
         ),
     ] = "balanced"
@@ -377,7 +344,7 @@ class RunOptions(Options, Extras):
             group=TUNING,
             decides=True,
             suite="one",
-            asked=_val_shots,
+            asked=val_shots_of,
         ),
     ] = None
     allow_test_tuning: Annotated[
@@ -399,7 +366,7 @@ class RunOptions(Options, Extras):
             group=MEASURED,
             decides=True,
             suite="one",
-            asked=_order,
+            asked=order_of,
         ),
     ] = None
     batches: Annotated[
@@ -481,68 +448,5 @@ class RunOptions(Options, Extras):
 
     @model_validator(mode="after")
     def _fits(self) -> RunOptions:
-        """Refuse options that contradict each other, whatever the data."""
-        self._tuning_fits()
-        self._support_fits()
-        if self.features:
-            self._bundle_fits()
-        elif self.logit_scale is not None:
-            raise OptionError("--logit-scale goes with --features only.")
-        if self.unknown:
-            self._unknown_fits()
-        for batches in self.batches or ():
-            if batches != ALL:
-                Batches.read(batches)
+        check(self)
         return self
-
-    def _tuning_fits(self) -> None:
-        tunes = self.tune or ()
-        for tune in tunes:
-            if tune not in get_args(Tuning):
-                raise UnknownNameError("tuning", tune, get_args(Tuning))
-        if "test" in tunes and not self.allow_test_tuning:
-            raise OptionError(
-                "--tune test chooses on the test labels, which makes its accuracy an upper bound "
-                "and no result. Add --allow-test-tuning if that is what you want."
-            )
-        if "few-val" in tunes and self.setting != "few-shot" and not self.val_shots:
-            raise OptionError("--tune few-val in the name-only setting needs --val-shots.")
-        if self.val_shots and "few-val" not in tunes:
-            raise OptionError("--val-shots goes with --tune few-val only.")
-
-    def _support_fits(self) -> None:
-        if self.shots_file and (self.shots or self.seed or self.draw != "balanced"):
-            raise OptionError("--shots-file says which images: not with --shots, --seed or --draw.")
-        if self.shots_file and self.setting != "few-shot":
-            raise OptionError("--shots-file goes with --setting few-shot only.")
-        if self.support and self.features:
-            raise OptionError(
-                "--support does not go with --features: the bundle has its own support."
-            )
-        if self.support and self.setting == "few-shot":
-            raise OptionError(
-                "--support goes with --setting name-only; in few-shot the support is drawn from "
-                "the train split."
-            )
-
-    def _unknown_fits(self) -> None:
-        if self.support:
-            raise OptionError(
-                "--support does not go with --unknown: the set was built for all classes."
-            )
-        if "test" in (self.tune or ()) or any(batches != ALL for batches in self.batches or ()):
-            option = "--tune test" if "test" in (self.tune or ()) else "--batches"
-            raise OptionError(
-                f"{option} does not go with --unknown: it looks at test labels, which unknown "
-                "images have none of."
-            )
-
-    def _bundle_fits(self) -> None:
-        if "prompts" in self.model_fields_set:
-            raise OptionError("--prompts does not go with --features: a bundle has its text.")
-        for name in ("views", "split_file", "image_column", "label_column", "prompts_dir"):
-            if getattr(self, name) is not None:
-                flag = self.declared()[name].spelling(name)
-                raise OptionError(f"{flag} does not go with --features.")
-        if self.dataset and len(self.dataset) > 1:
-            raise OptionError(f"--features is one dataset, --dataset names {len(self.dataset)}.")

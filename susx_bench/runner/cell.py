@@ -13,8 +13,9 @@ from torch import Tensor
 from susx_bench.features.blocks import BLOCK
 from susx_bench.features.task import Task
 from susx_bench.methods.base import Method, Setting
+from susx_bench.options.asked import FEW_VAL
 from susx_bench.options.recorded import Extras
-from susx_bench.options.run import FEW_VAL, RunOptions
+from susx_bench.options.run import RunOptions
 from susx_bench.records.files import sha256_json
 from susx_bench.records.record import SCHEMA, Record
 from susx_bench.runner.draws import Draws

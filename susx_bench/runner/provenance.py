@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from susx_bench.features.launch import Launch
-from susx_bench.options.run import PACKAGES
+from susx_bench.options.asked import PACKAGES
 
 
 @cache

@@ -19,7 +19,7 @@ from susx_bench.events import Listener, ignore
 from susx_bench.features.task import TaskFeatures
 from susx_bench.hub import downloads
 from susx_bench.methods.base import Context, Method
-from susx_bench.options.run import METHOD
+from susx_bench.options.asked import METHOD
 from susx_bench.records.command import command, options
 from susx_bench.records.record import Record, unpack
 from susx_bench.records.store import predictions_path, read, read_predictions

@@ -27,7 +27,7 @@ from susx_bench.leaderboard.metrics import METRICS
 from susx_bench.leaderboard.page import build
 from susx_bench.leaderboard.page.build import INDEX, Shown, differences, files
 from susx_bench.leaderboard.robustness import drops
-from susx_bench.options.run import BUNDLE
+from susx_bench.options.asked import BUNDLE
 from susx_bench.records.command import command as command_of
 from susx_bench.records.record import UNSAID, Record
 from tests.conftest import Bundle, Command

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from susx_bench.options.run import BUNDLE, METHOD
+from susx_bench.options.asked import BUNDLE, METHOD
 from susx_bench.records.command import command as command_of
 from susx_bench.records.record import Record
 from susx_bench.records.store import predictions_path, read_predictions, write
