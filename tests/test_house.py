@@ -20,7 +20,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lower floors first; a file imports from its own floor and from those below.
 FLOORS = [
     {"errors", "console", "events", "hub", "process", "progress", "ranks"}
-    | {"logs", "registry", "program", "reads", "options", "records", "scaffold", "stated"},
+    | {"loading", "logs", "registry", "program", "reads", "stated"}
+    | {"options", "records", "scaffold"},
     {"data", "prompts", "encoders", "demo"},
     {"methods"},
     {"features"},

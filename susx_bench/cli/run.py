@@ -362,7 +362,7 @@ def _print_json(outcomes: Sequence[Outcome], notes: Console) -> None:
 
 def _one_record(outcomes: Sequence[Outcome], request: Request, *, suite: bool) -> str:
     """A line with the path of a record of the last requested method; empty without records."""
-    from susx_bench.registry import load_method
+    from susx_bench.loading import load_method
 
     shown = [outcome for outcome in outcomes if outcome.record is not None]
     if not suite and shown:

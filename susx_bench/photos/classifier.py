@@ -15,6 +15,7 @@ from torch import Tensor
 
 from susx_bench.errors import OptionError
 from susx_bench.features.blocks import BLOCK
+from susx_bench.loading import load_method
 from susx_bench.methods.base import Context, Method
 from susx_bench.methods.checks import check_rows
 from susx_bench.methods.ties import first_alike, top1
@@ -24,7 +25,6 @@ from susx_bench.photos.calibration import Calibration
 from susx_bench.records.files import canonical_json, write_atomic
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.text import safetensors_note
-from susx_bench.registry import load_method
 from susx_bench.tuning.choose import Tune, choose
 
 FORMAT = 1
@@ -60,7 +60,7 @@ class Classifier:
         context: Text and support features.
         hparams: The chosen hyper-parameters.
         tuned_on: The labels that chose them.
-        asked: The method as given to `susx_bench.registry.load_method`.
+        asked: The method as given to `susx_bench.loading.load_method`.
         encoder: Name of the encoder whose features are read.
         weights_sha256: Hash of its weights; empty if only features were given.
         precision: Precision of the encoder.

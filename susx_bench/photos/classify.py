@@ -15,6 +15,7 @@ from susx_bench.console import counted
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.events import Listener, Note, ignore
 from susx_bench.features.launch import Launch
+from susx_bench.loading import load_method
 from susx_bench.methods.base import Context, Method, UnfitError
 from susx_bench.methods.zero_shot import clip_logits
 from susx_bench.options import ANY_PATH, FILE_PATH, FOLDER_PATH, NAME, PROMPTS, Number, shown
@@ -31,7 +32,6 @@ from susx_bench.photos.material import (
     why_unread,
 )
 from susx_bench.photos.photographs import Photos
-from susx_bench.registry import load_method
 from susx_bench.tuning.choose import Tune
 
 PER_CLASS, ENOUGH = 5, 100

@@ -17,6 +17,7 @@ from susx_bench.errors import (
 from susx_bench.events import Listener
 from susx_bench.features.dataset_task import DatasetTask
 from susx_bench.features.task import Task
+from susx_bench.loading import is_registered, load_method
 from susx_bench.methods.base import Method, fault
 from susx_bench.options.batches import ALL, Batches
 from susx_bench.options.run import ORDER, SEEDS, SHOTS
@@ -24,7 +25,7 @@ from susx_bench.program import edited
 from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.record import UNSAID
-from susx_bench.registry import METHODS, is_registered, load_method
+from susx_bench.registry import METHODS
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.request import Request
 from susx_bench.runner.tasks import FEW_SHOT, Opened, open_task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from susx_bench.loading import load_method
 from susx_bench.methods.base import Method
-from susx_bench.registry import load_method
 from susx_bench.testing.contract import MethodContract
 
 
