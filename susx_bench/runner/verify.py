@@ -26,10 +26,10 @@ from susx_bench.records.store import predictions_path, read, read_predictions
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.measure import Shared, context_of, measure, tuning_images
+from susx_bench.runner.needs import unmet_need
 from susx_bench.runner.plan import plan
 from susx_bench.runner.prepare import complete, encode
 from susx_bench.runner.request import Request
-from susx_bench.runner.run import unmet_need
 from susx_bench.runner.tasks import Opened
 from susx_bench.tuning.choose import TUNES
 
