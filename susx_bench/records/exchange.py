@@ -10,26 +10,29 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 import re
-import sys
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 from susx_bench.console import counted
 from susx_bench.errors import RecordError
 from susx_bench.events import Job, Listener, ignore
-from susx_bench.hub import unwritable_cache, why_offline
+from susx_bench.hub import why_offline
 from susx_bench.records.frame import table_of
 from susx_bench.records.merge import Found, Merged, gather, merge, place_in
 from susx_bench.records.paths import read_bytes
 from susx_bench.records.public import public_form
 from susx_bench.records.record import Record
+from susx_bench.records.repository import (
+    commit_of,
+    errors_in_one_line,
+    make_repository,
+    parsed_name,
+    silence_client,
+)
 from susx_bench.records.store import predictions_path
 
 BATCH: Final = 1000
@@ -41,7 +44,6 @@ _TEXT: Final = "json"  # the column of that table with each record's file
 START, END = "<!-- susx-bench: records -->", "<!-- susx-bench: end of records -->"
 """Marks around the part of a card that every push rewrites."""
 
-_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>\w[\w./-]*))?", re.A)
 _PLACE = re.compile(rf"{FOLDER}/(?:[A-Za-z0-9_][A-Za-z0-9._-]*/){{2}}[A-Za-z0-9_][A-Za-z0-9._-]*")
 _MOST: Final = {".json": 16 << 20, ".safetensors": 256 << 20}
 """Bytes of a file at most, by its kind: a record of 100,000 classes, predictions of 30 million
@@ -92,15 +94,15 @@ def push(
         RecordError: If the name is invalid, a record cannot be believed, two records contradict, a
             record holds something private, or the hub refuses.
     """
-    repo, revision = _named(name)
+    repo, revision = parsed_name(name)
     if revision:
         raise RecordError(f"{name}: a push adds to the main branch; name {repo} alone.")
     if why := why_offline():
         raise RecordError(f"{repo}: a push needs the hub, and {why}.")
-    _silence()
+    silence_client()
     for _ in range(_TRIES):
-        with _asking(repo):
-            commit = _commit_of(repo)
+        with errors_in_one_line(repo):
+            commit = commit_of(repo)
         done = _push_onto(repo, commit, folder, card, public, listen)
         if done is not None:
             return done
@@ -122,11 +124,11 @@ def pull(name: str, into: Path) -> tuple[Merged, str]:
             Nothing is written then.
         OutputError: If `into` cannot be written.
     """
-    repo, revision = _named(name)
+    repo, revision = parsed_name(name)
     revision = revision or "main"
-    _silence()
-    with _asking(repo):
-        commit = None if why_offline() else _commit_of(repo, revision)
+    silence_client()
+    with errors_in_one_line(repo):
+        commit = None if why_offline() else commit_of(repo, revision)
         if commit and not _has_records(_files_of(repo, commit)):
             raise RecordError(f"{repo}@{commit} holds no records: no folder {FOLDER}.")
         # By the name that was given, under which the client finds it again without a connection.
@@ -140,38 +142,6 @@ def pull(name: str, into: Path) -> tuple[Merged, str]:
         if path.is_file() and path.stat().st_size > _MOST.get(path.suffix, 0):
             raise RecordError(f"{path} is too large for a record or its predictions.")
     return merge([copy], into), copy.parent.name
-
-
-def _named(name: str) -> tuple[str, str | None]:
-    match = _NAME.fullmatch(name)
-    if match is None or ".." in name:
-        raise RecordError(
-            f"'{name[:100]}' names no repository: write ORG/NAME, without the hub's address."
-        )
-    return match["repo"], match["revision"]
-
-
-def _silence() -> None:
-    """Silence the client but for bars on a terminal: a failure becomes one error of ours."""
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every retry
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-
-
-def _commit_of(repo: str, revision: str | None = None) -> str | None:
-    """The newest commit; None if no revision was named and the repository does not exist."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    try:
-        info = HfApi().repo_info(repo, repo_type="dataset", revision=revision or "main")
-    except RepositoryNotFoundError as error:
-        if revision or isinstance(error, GatedRepoError):
-            raise
-        return None
-    return str(info.sha)
 
 
 def _files_of(repo: str, commit: str) -> dict[str, str]:
@@ -284,7 +254,7 @@ def _push_onto(
     copy, text = None, ""
     with TemporaryDirectory() as temporary:
         if commit:
-            with _asking(repo):
+            with errors_in_one_line(repo):
                 files = _files_of(repo, commit)
                 if CARD in files or _has_records(files):
                     text = _read_into(Path(temporary), repo, commit, files)
@@ -300,8 +270,10 @@ def _push_onto(
             batch = wanted[start : start + BATCH]
             in_repository |= {one.place: one.record for one in batch}
             text = _with_table(text, *card(in_repository))
-            with _asking(repo):
-                commit = _send(repo, commit or _make(repo, public), batch, in_repository, text)
+            with errors_in_one_line(repo):
+                commit = _send(
+                    repo, commit or make_repository(repo, public), batch, in_repository, text
+                )
             if commit is None:
                 return None
             written += sum(one.is_new for one in batch)
@@ -352,14 +324,6 @@ def _compare(
             place = place_in(Path(FOLDER), shared).as_posix()
             wanted.append(_Wanted(place, local.path, shared, is_new=True))
     return in_repository, wanted, count
-
-
-def _make(repo: str, public: bool) -> str:
-    """Make a repository; its first commit."""
-    from huggingface_hub import HfApi
-
-    HfApi().create_repo(repo, repo_type="dataset", private=not public)
-    return _commit_of(repo, "main") or ""
 
 
 def _send(
@@ -422,45 +386,3 @@ def _with_table(text: str, head: str, part: str) -> str:
     if not text:
         return f"{head}\n{START}\n\n{part}\n\n{END}\n"
     return f"{text[: text.index(START)]}{START}\n\n{part}\n\n{text[text.index(END) :]}"
-
-
-@contextmanager
-def _asking(repo: str) -> Iterator[None]:
-    """Turn the exceptions of the client and its transport into one-line errors."""
-    from huggingface_hub import constants, errors
-
-    try:
-        yield
-    except RecordError:
-        raise
-    except errors.GatedRepoError as error:
-        raise RecordError(
-            f"{repo} asks for consent. Accept its terms on the hub and set HF_TOKEN."
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise RecordError(f"{repo} has no such branch, tag or commit.") from error
-    except errors.RepositoryNotFoundError as error:
-        raise RecordError(
-            f"the hub has no dataset {repo}, or it is private. Check the name, or set HF_TOKEN."
-        ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        why = why_offline() or f"{constants.ENDPOINT} cannot be reached"
-        reason = unwritable_cache(error) or (
-            f"not in the hub's cache, or not all of it, and {why}. Run once with a connection."
-        )
-        raise RecordError(f"{repo}: {reason}") from error
-    except Exception as error:
-        raise RecordError(f"{repo}: {_reason(error)}") from error
-
-
-def _reason(error: Any) -> str:
-    """The reason of a failed request to the hub, in one line."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if full := unwritable_cache(error):
-        return full
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
-    if status in (401, 403):
-        return "the hub refuses. Set HF_TOKEN to a token that may write there."
-    summary = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
-    return f"{summary} What is done is kept; give the same command again."
