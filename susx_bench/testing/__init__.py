@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("susx_bench.testing.contract")
+pytest.register_assert_rewrite("susx_bench.testing.contract", "susx_bench.testing.probes")
 
 from susx_bench.testing.contract import MethodContract  # noqa: E402
 

@@ -17,7 +17,7 @@ from susx_bench.methods.tip_adapter import TipAdapter
 from susx_bench.methods.tipx import TipX
 from susx_bench.methods.zero_shot import ZeroShot
 from susx_bench.registry import METHODS
-from susx_bench.testing.contract import seen, shown
+from susx_bench.testing.probes import seen, shown
 from susx_bench.testing.task import make_context, unit
 from susx_bench.tuning.choose import choose
 

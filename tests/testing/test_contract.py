@@ -29,7 +29,7 @@ from susx_bench import Axis, Context, LinearMethod, Method, SearchSpace, Terms
 from susx_bench.features.task import Task
 from susx_bench.methods.base import Need, Regime
 from susx_bench.testing import MethodContract
-from susx_bench.testing.contract import TASKS
+from susx_bench.testing.probes import TASKS
 
 
 class Good(Method):
