@@ -94,7 +94,8 @@ def import_features(
     if out.suffix != ".safetensors":
         raise OptionError(f"--out {out}: a feature bundle ends in .safetensors.")
     with stderr().status("loading"):
-        from susx_bench.features.convert.bring import Request, read, write
+        from susx_bench.features.convert.bring import read, write
+        from susx_bench.features.convert.collect import Request
     part_values = {name.replace("-", "_"): options.pop(name.replace("-", "_")) for name in _PARTS}
     request = Request(
         source=source,

@@ -12,14 +12,11 @@ from susx_bench.options.shared import is_bundle
 if TYPE_CHECKING:
     from susx_bench.records.record import Record
 
-
 FEW_VAL = 4
 """Default for the most images per class that ``few-val`` looks at, as in CoOp."""
 
-
 BUNDLE, METHOD, LIST = "FILE.safetensors", "./FILE.py:CLASS", "SHOTS.json"
 """Placeholders in a printed command for files that a record does not name."""
-
 
 PACKAGES = ("susx-bench", "torch", "lightning", "open_clip_torch", "safetensors")
 """Packages on which the numbers of every method depend."""

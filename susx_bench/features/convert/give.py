@@ -15,7 +15,8 @@ from torch import Tensor
 
 from susx_bench.errors import BundleError
 from susx_bench.features.bundle import BundleTask
-from susx_bench.features.convert.bring import META, as_bundle
+from susx_bench.features.convert.bring import as_bundle
+from susx_bench.features.convert.collect import META
 from susx_bench.features.convert.layouts import EXTRAS
 from susx_bench.features.convert.read import MOST, read_arrays
 from susx_bench.records.files import canonical_json, make_folder, write_atomic

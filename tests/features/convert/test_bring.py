@@ -19,7 +19,8 @@ from torch import Tensor
 
 from susx_bench.errors import BundleError
 from susx_bench.features.bundle import BundleTask
-from susx_bench.features.convert.bring import Imported, Request, read, write
+from susx_bench.features.convert.bring import Imported, read, write
+from susx_bench.features.convert.collect import Request
 from susx_bench.testing.task import unit
 from tests.conftest import META, Bundle, Command
 from tests.features.convert.layouts import (

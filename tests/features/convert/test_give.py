@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from susx_bench.features.bundle import BundleTask
-from susx_bench.features.convert.bring import Request, read
+from susx_bench.features.convert.bring import read
+from susx_bench.features.convert.collect import Request
 from susx_bench.features.convert.give import read_bundle, write
 from susx_bench.testing.task import unit
 from tests.conftest import Bundle, Command
