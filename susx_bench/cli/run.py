@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from susx_bench.runner.planfile import Stage
     from susx_bench.runner.request import Request
     from susx_bench.runner.run import Outcome
-    from susx_bench.support.build import Request as Build
+    from susx_bench.support.request import Request as Build
 
 
 @click.command(
@@ -303,8 +303,8 @@ def requests_of(
 
 def _builds(supports: list[dict[str, Any]], request: Request) -> list[Build]:
     """The support sets that a suite names."""
-    from susx_bench.support.build import Request as Build
     from susx_bench.support.places import BLOCK
+    from susx_bench.support.request import Request as Build
 
     names = (*LAUNCH, "data_root", "source", "split_file", "prompts_dir")
     shared = {name: getattr(request, name) for name in names} | {"batch_size": BLOCK}

@@ -46,11 +46,12 @@ def build_support(recipe: Path | None, **_: Any) -> None:
     notes = stderr()
     with notes.status("loading"):
         from susx_bench.progress import Reporter
-        from susx_bench.support.build import Request, build
+        from susx_bench.support.build import build
         from susx_bench.support.images import unusable
         from susx_bench.support.manifest import without_images
         from susx_bench.support.recipe import Recipe
         from susx_bench.support.report import summary
+        from susx_bench.support.request import Request
 
     options, declared = said(SupportOptions), SupportOptions.declared()
     if recipe is None:
@@ -99,10 +100,10 @@ def show_support(
     **own: Any,
 ) -> None:
     """Show a support set, NAME or PATH: counts, provenance, and a sheet of its images."""
-    from susx_bench.support.build import Request
     from susx_bench.support.folder import SupportFolder, default_root
     from susx_bench.support.home import find
     from susx_bench.support.report import draw_sheet, render
+    from susx_bench.support.request import Request
 
     classes_of = {"classes": classes} if classes else {"dataset": dataset or DEMO}
     given = {name: value for name, value in own.items() if value is not None}

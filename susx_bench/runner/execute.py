@@ -13,7 +13,7 @@ from susx_bench.runner.plan import Part, lost_lines, plan, plan_suite
 from susx_bench.runner.prepare import complete
 from susx_bench.runner.request import Request
 from susx_bench.runner.run import Outcome, mark_parts, run
-from susx_bench.support.build import Request as Build
+from susx_bench.support.request import Request as Build
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from susx_bench.runner.cells import cells_of, load_methods
 from susx_bench.runner.request import Request as Request
 from susx_bench.runner.tasks import Opened, Unbuilt, data_of
 from susx_bench.support.build import Outstanding, outstanding
-from susx_bench.support.build import Request as Build
+from susx_bench.support.request import Request as Build
 
 UNAVAILABLE = (BundleError, DatasetError, EncoderError, PromptsError, SupportError)
 """Errors of some data, which leave the rest of a suite intact."""

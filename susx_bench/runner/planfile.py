@@ -26,8 +26,8 @@ from susx_bench.runner.prepare import complete, encode, need_of
 from susx_bench.runner.request import Request
 from susx_bench.runner.run import Outcome, path_of, run
 from susx_bench.runner.tasks import Opened
-from susx_bench.support.build import Request as Build
 from susx_bench.support.build import build, outstanding
+from susx_bench.support.request import Request as Build
 
 LAYOUT = 1
 Stage = Literal["generate", "encode", "measure"]

@@ -30,12 +30,12 @@ from susx_bench.registry import DATASETS, PROMPTS
 from susx_bench.runner.draws import Draws
 from susx_bench.runner.request import Request, as_given
 from susx_bench.support.build import Outstanding, outstanding
-from susx_bench.support.build import Request as Build
 from susx_bench.support.folder import default_root
 from susx_bench.support.home import find, home
 from susx_bench.support.images import BuiltSupport
 from susx_bench.support.none import NoSupport
 from susx_bench.support.places import BLOCK
+from susx_bench.support.request import Request as Build
 
 FEW_SHOT = "few-shot"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,23 +15,19 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from susx_bench.data.custom import open_dataset
 from susx_bench.data.dataset import Dataset
-from susx_bench.data.named import names_alone, read_classes
-from susx_bench.data.spec import DatasetSpec, Where
+from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import OptionError, SupportError
 from susx_bench.events import Job, Listener, Note, ignore
-from susx_bench.features.launch import Launch
-from susx_bench.options.support import SupportOptions
 from susx_bench.prompts.base import Say
 from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import make_folder
-from susx_bench.registry import DATASETS, SUPPORT
+from susx_bench.registry import SUPPORT
 from susx_bench.support.folder import SupportFolder, default_root
 from susx_bench.support.home import home, place
 from susx_bench.support.manifest import Row
-from susx_bench.support.pipelines import DEMO
 from susx_bench.support.recipe import Recipe
+from susx_bench.support.request import SHARED, Request
 
 CUPL_RETRIEVED = 10
 """Number of sentences per class, drawn at random, to retrieve images for, as in SuS-LC."""
@@ -40,93 +35,6 @@ CUPL_RETRIEVED = 10
 
 _GLANCE = 0.2
 """Seconds between two checks of another rank's build."""
-
-_SHARED = ("dataset", "kind", "prompts", "per_class", "seed")
-
-
-class Request(SupportOptions):
-    """The options of ``support build``, with the launch and the places of images that follow.
-
-    Attributes:
-        expected: Recipe that the set must have; None for any.
-    """
-
-    expected: Recipe | None = None
-
-    @property
-    def launch(self) -> Launch:
-        """Where to run."""
-        return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
-
-    @property
-    def opened(self) -> Dataset:
-        """The dataset of the set's classes; without images if only names were given.
-
-        Raises:
-            BenchError: If there is no such dataset, or the names are not valid.
-        """
-        if self.dataset is None:
-            names = self.expected.classnames if self.expected else read_classes(self.classes or "")
-            return names_alone(names)
-        return open_dataset(self.dataset, self.where)
-
-    @property
-    def whose(self) -> str:
-        """The option that gives the set's classes, as on the command line."""
-        if self.dataset is None:
-            return f"--classes {shlex.quote(self.classes or '')}"
-        return f"--dataset {shlex.quote(self.dataset)}"
-
-    @property
-    def looks_for_copies(self) -> bool:
-        """Whether copies of test images are left out; class names alone have no test images."""
-        return self.test_check and self.dataset is not None
-
-    @property
-    def where(self) -> Where:
-        """Where to search for the dataset's images."""
-        return Where(
-            root=self.data_root,
-            source=self.source,
-            split_file=self.split_file,
-            image_column=self.image_column,
-            label_column=self.label_column,
-            classnames=self.classnames,
-        )
-
-    @staticmethod
-    def is_own(recipe: Recipe) -> bool:
-        """Whether a recipe is for the user's own data: it has their name but not their place."""
-        names_only = recipe.dataset == names_alone(recipe.classnames).spec.name
-        return not names_only and recipe.dataset not in DATASETS.names()
-
-    @classmethod
-    def of(cls, recipe: Recipe, **changes: Any) -> Request:
-        """The request that builds a recipe again."""
-        how, where = recipe.generation, recipe.retrieval
-        fields: dict[str, Any] = {}
-        if how:
-            hub = not how.model.startswith((".", "/", "~")) and how.model != DEMO
-            fields |= {
-                "model": f"{how.model}@{how.revision}" if hub else how.model,
-                "steps": how.steps,
-                "guidance": how.guidance,
-                "precision": how.precision,
-            }
-        if where:
-            option = where.source if where.source in ("pool", "backend") else "from_folder"
-            fields |= {
-                option: Path(where.place) if option == "from_folder" else where.place,
-                "index": where.search if where.source == "backend" else None,
-                "encoder": where.encoder or None,
-                "precision": where.precision or "fp32",
-                "search": where.search if where.source == "pool" else "exact",
-                "test_check": bool(where.test_sha256),
-            }
-        shared = {name: getattr(recipe, name) for name in _SHARED}
-        if recipe.dataset == names_alone(recipe.classnames).spec.name:
-            shared = shared | {"dataset": None, "classes": ",".join(recipe.classnames)}
-        return cls(**(shared | fields | {"expected": recipe} | changes))
 
 
 @dataclass(frozen=True)
@@ -199,7 +107,7 @@ def _missing(request: Request, spec: DatasetSpec, folder: SupportFolder, total: 
         existing, classes = folder.recipe, len(spec.classnames)
         expected = {"dataset": spec.name}  # the request may give it by another name
         differs = [
-            n for n in _SHARED if getattr(existing, n) != expected.get(n, getattr(request, n))
+            n for n in SHARED if getattr(existing, n) != expected.get(n, getattr(request, n))
         ]
         if recipe := SUPPORT.get(request.kind)().foretold(request, spec):
             differs = [name for name in existing.differs(recipe) if name != "per_class"]

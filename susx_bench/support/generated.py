@@ -9,10 +9,11 @@ from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import UnknownNameError
 from susx_bench.events import Listener, ignore
 from susx_bench.features.launch import warn_of_slow_half
-from susx_bench.support.build import Built, Request, begun, progress, recipe_of, refuse, valid, warn
+from susx_bench.support.build import Built, begun, progress, recipe_of, refuse, valid, warn
 from susx_bench.support.pipelines import DEMO, PRESETS, Pipeline, Preset
 from susx_bench.support.places import BLOCK, finish, missing_blocks, wanted
 from susx_bench.support.recipe import Generation, Recipe
+from susx_bench.support.request import Request
 
 
 def preset_of(request: Request, spec: DatasetSpec) -> Preset:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from susx_bench.data.spec import DatasetSpec
     from susx_bench.events import Listener
-    from susx_bench.support.build import Built, Request
+    from susx_bench.support.build import Built
     from susx_bench.support.recipe import Recipe
+    from susx_bench.support.request import Request
 
 
 @dataclass(frozen=True)

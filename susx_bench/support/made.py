@@ -11,21 +11,14 @@ from susx_bench.data.spec import DatasetSpec
 from susx_bench.errors import SupportError
 from susx_bench.events import Listener
 from susx_bench.registry import SUPPORT
-from susx_bench.support.build import (
-    Built,
-    Request,
-    begun,
-    built_elsewhere,
-    progress,
-    recipe_of,
-    refuse,
-)
+from susx_bench.support.build import Built, begun, built_elsewhere, progress, recipe_of, refuse
 from susx_bench.support.copies import looked_at, test_split
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.kinds import SupportKind, Wanted
 from susx_bench.support.manifest import KEPT, Row
 from susx_bench.support.places import seed_from
 from susx_bench.support.recipe import Recipe
+from susx_bench.support.request import Request
 from susx_bench.support.retrieve import COPY_OF_TEST, suffix_of
 
 

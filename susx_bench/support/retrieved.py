@@ -16,7 +16,6 @@ from susx_bench.features.launch import warn_of_slow_half
 from susx_bench.records.files import sha256_arrays
 from susx_bench.support.build import (
     Built,
-    Request,
     begun,
     built_elsewhere,
     progress,
@@ -30,6 +29,7 @@ from susx_bench.support.origins import BackendOrigin, FolderOrigin, PoolOrigin
 from susx_bench.support.places import wanted
 from susx_bench.support.published import read_published
 from susx_bench.support.recipe import Retrieval
+from susx_bench.support.request import Request
 from susx_bench.support.retrieve import UNREADABLE, Origin, settle
 
 RETRIEVED = 16

@@ -30,11 +30,11 @@ from susx_bench.prompts.kinds import class_prompts
 from susx_bench.records.files import sha256_bytes, sha256_json
 from susx_bench.records.record import Record
 from susx_bench.records.store import Predictions, write
-from susx_bench.support.build import Request
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.images import BuiltSupport
 from susx_bench.support.manifest import KEPT, Row
 from susx_bench.support.recipe import Recipe
+from susx_bench.support.request import Request
 from tests.conftest import META, Bundle, Command, Finished
 from tests.data.made import encoded, photo
 from tests.prompts.test_build import SPEC

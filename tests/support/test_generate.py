@@ -22,13 +22,14 @@ from susx_bench.data.facts.digits import SPEC
 from susx_bench.errors import SupportError
 from susx_bench.events import Advanced, Event, Finished, Started
 from susx_bench.support import build as builds
-from susx_bench.support.build import Request, build
+from susx_bench.support.build import build
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.generate import BLANK, TRIES
 from susx_bench.support.manifest import KEPT, Row
 from susx_bench.support.pipelines import PRESETS, Pipeline
 from susx_bench.support.places import BLOCK, Place, place_at, prompt_of, seed_of
 from susx_bench.support.recipe import Recipe
+from susx_bench.support.request import Request
 from tests.conftest import Command
 from tests.support.conftest import untrained
 

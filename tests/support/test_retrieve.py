@@ -28,6 +28,7 @@ from susx_bench.support.download import Limits
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.manifest import KEPT, Row
 from susx_bench.support.recipe import Recipe, Retrieval
+from susx_bench.support.request import Request
 from susx_bench.support.retrieve import (
     COPY_IN_SET,
     COPY_OF_TEST,
@@ -898,8 +899,8 @@ def two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def imported(tmp_path: Path) -> builds.Request:
-    return builds.Request(
+def imported(tmp_path: Path) -> Request:
+    return Request(
         dataset="digits",
         kind="sus-lc",
         from_folder=digit_folder(tmp_path / "mine", WORDS),

@@ -20,10 +20,11 @@ from safetensors.torch import save
 
 from susx_bench.errors import OptionError, SupportError
 from susx_bench.records.files import sha256_bytes
-from susx_bench.support.build import Request, build
+from susx_bench.support.build import build
 from susx_bench.support.folder import SupportFolder
 from susx_bench.support.images import BuiltSupport
 from susx_bench.support.manifest import KEPT, Row, feature_sha256
+from susx_bench.support.request import Request
 from susx_bench.testing.task import unit
 from tests.conftest import Command
 from tests.support.test_folder import NAMES, folder, picture, recipe, spec
