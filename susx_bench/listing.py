@@ -96,7 +96,9 @@ def datasets(root: Path | None) -> Table:
         root: Folder of local data.
     """
     table = _table("dataset", "classes", "train", "val", "test", "images", "licence", "package")
-    table.caption = "also ./FOLDER (a folder a class) and hf:ORG/NAME; --data-root DIR looks there"
+    table.caption = (
+        "also ./FOLDER (a folder per class) and hf:ORG/NAME; --data-root DIR looks there"
+    )
     _fill(table, DATASETS, partial(_dataset, root))
     return table
 

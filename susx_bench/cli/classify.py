@@ -43,7 +43,7 @@ Try:
 @click.option(
     "--classes",
     type=Text(1_000_000),
-    help="Names of the classes, a,b,c, or a file with one a line. [default: the folders of "
+    help="Names of the classes, a,b,c, or a file with one per line. [default: the folders of "
     "--labelled]",
 )
 @click.option(

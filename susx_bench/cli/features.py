@@ -64,7 +64,7 @@ Try:
 )
 @click.option("--shots", type=IMAGES, help="Which support set of several, by its images per class.")
 @click.option(
-    "--classnames", type=FILE_PATH, help="Names of the classes in their order, one a line."
+    "--classnames", type=FILE_PATH, help="Names of the classes in their order, one per line."
 )
 @click.option("--dataset", type=NAME, help="Name of the dataset. [default: the folder's]")
 @click.option("--encoder", type=NAME, help="Name of the encoder, as in RN50:openai.")

@@ -130,7 +130,7 @@ Try:
 @click.argument("folder", type=FOLDER_PATH, nargs=-1, required=True)
 @click.option("--parquet", type=FILE_PATH, required=True, help="The file to write.")
 def export_records(folder: tuple[Path, ...], parquet: Path) -> None:
-    """Write the records in FOLDERs into one Parquet file, a row each.
+    """Write the records in FOLDERs into one Parquet file, one row per record.
 
     Values per image and per class are left out.
     """

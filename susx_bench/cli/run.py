@@ -77,7 +77,7 @@ Try:
     cls=Grouped,
     group=OUTPUT,
     is_flag=True,
-    help="One record a line on stdout, no table.",
+    help="One record per line on stdout, no table.",
 )
 @click.option(
     "--dry-run",

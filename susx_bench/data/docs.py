@@ -55,7 +55,7 @@ def _layout(spec: DatasetSpec) -> str:
         files = "`, `".join(layout.lists.values())
         return f"{also}: `{files}` and the images below `{layout.images}`"
     if isinstance(layout, ClassFolders):
-        return f"{also}: a folder a class in `{'`, `'.join(layout.splits.values())}`"
+        return f"{also}: a folder per class in `{'`, `'.join(layout.splits.values())}`"
     return f"{also}: Parquet files as on the hub"
 
 

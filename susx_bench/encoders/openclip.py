@@ -246,7 +246,7 @@ class OpenClip(Encoder):
                 open_clip.load_checkpoint(model, str(parts.weights))
             tokenize = _tokenizer(parts)
         model = model.eval().requires_grad_(False)
-        # On a CPU a ResNet encodes a third more images a second so, and a ViT the same number.
+        # On a CPU a ResNet encodes a third more images per second so, and a ViT the same number.
         model.visual.to(memory_format=torch.channels_last)
         transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
         return OpenClipTowers(model, transform, tokenize, PRECISIONS[self.precision])

@@ -246,7 +246,7 @@ class _Rows:
         if labels is None or not labels.numel() or labels.is_floating_point():
             raise BundleError(
                 f"{path}: it has no 'text', and neither class names nor 'support_labels' say how "
-                "many classes there are. Give --classnames FILE with one name a line."
+                "many classes there are. Give --classnames FILE with one name per line."
             )
         return int(labels.max()) + 1, width
 
@@ -269,7 +269,7 @@ class _Rows:
         if not isinstance(names, list) or len(names) != self.classes:
             raise BundleError(
                 f"--unknown {unknown}: {self.path} has no names for its {self.classes} classes. "
-                "Give --classnames FILE with one name a line."
+                "Give --classnames FILE with one name per line."
             )
         numbers = torch.tensor(renumbered(unknown, [str(name) for name in names]))
         is_known = numbers != UNKNOWN

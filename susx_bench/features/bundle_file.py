@@ -247,7 +247,7 @@ def checked_names(path: Path | Features, names: Any, classes: int) -> tuple[str,
     if len(names) != classes:
         raise BundleError(
             f"{path}: {len(names)} class names for {classes} rows of 'text'. "
-            "Give --classnames FILE with one name a line."
+            "Give --classnames FILE with one name per line."
         )
     for i, name in enumerate(names):
         if isinstance(name, bool) or not isinstance(name, str | int):

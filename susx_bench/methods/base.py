@@ -30,7 +30,7 @@ class Labelled:
 
     Raises:
         TypeError: If one is no tensor, or not of floats and integers.
-        ValueError: If they are not one label a row, or a label is below 0.
+        ValueError: If they are not one label per row, or a label is below 0.
     """
 
     features: Tensor
@@ -61,7 +61,7 @@ class Context:
     """Everything a method may look at. There is no test image and no test label in it.
 
     Attributes:
-        text: L2-normalised text features :math:`W`, one a class, ``(K, D)``; ``(0, D)`` where the
+        text: L2-normalised text features :math:`W`, one per class, ``(K, D)``; ``(0, D)`` where the
             encoder reads no text.
         support: L2-normalised support features :math:`F`, ``(M, D)``; ``(0, D)`` where there are
             none.
@@ -157,7 +157,7 @@ class Context:
 
     @property
     def shots(self) -> float:
-        """Mean number of support images a class, M / K."""
+        """Mean number of support images per class, M / K."""
         return self.support.shape[0] / self.num_classes
 
     def to(self, device: torch.device) -> Context:
@@ -504,7 +504,7 @@ class LinearMethod(Method):
     """
 
     def prepare(self, images: Tensor) -> tuple[Tensor, ...]:
-        """What `terms` needs of image features ``(B, D)``: tensors with a row an image.
+        """What `terms` needs of image features ``(B, D)``: tensors with a row per image.
 
         By default the features themselves.
         """

@@ -154,6 +154,6 @@ def cache_sweep(
             logits = by_shot.sum(1)
         if uneven:
             logits *= weights
-        # Relative: beta roundings of the exponent, one a step of the product, one a summand.
+        # Relative: beta roundings of the exponent, one per step of the product, one per summand.
         rounding = (4 * abs(beta) + 2 * _RESTART + shots + 8) * unit
         yield logits, rounding * logits.amax(-1)

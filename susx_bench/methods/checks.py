@@ -90,14 +90,16 @@ def check_labels(name: str, value: object, of: Tensor, named: str) -> Tensor:
 
     Raises:
         TypeError: If they are no tensor of integers.
-        ValueError: If they are on another device, not one a row, or below 0.
+        ValueError: If they are on another device, not one per row, or below 0.
     """
     labels = check_tensor(name, value)
     got = f"{str(labels.dtype).removeprefix('torch.')} {tuple(labels.shape)}"
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"{name} is {got}; labels are integers. Give {name}.long().")
     if labels.shape != of.shape[:1]:
-        raise ValueError(f"{name} is {got} for {len(of)} rows of {named}; it has one label a row.")
+        raise ValueError(
+            f"{name} is {got} for {len(of)} rows of {named}; it has one label per row."
+        )
     if labels.device != of.device:
         raise ValueError(
             f"{name} is on {labels.device}, {named} on {of.device}. Give {name}.to('{of.device}')."

@@ -42,7 +42,7 @@ class DMN(Method):
         dynamic_weight: :math:`a_d`, >= 0.
         static_weight: :math:`a_s`, >= 0; no effect without support.
         beta: :math:`\beta`, > 0: sharpness of the attention.
-        capacity: Test images a class in the dynamic memory, >= 1.
+        capacity: Test images per class in the dynamic memory, >= 1.
 
     Source:
         Zhang et al., *Dual Memory Networks: A Versatile Adaptation Approach for Vision-Language

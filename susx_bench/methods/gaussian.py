@@ -39,7 +39,7 @@ def log_likelihood(images: Tensor, means: Tensor, variances: Tensor) -> Tensor:
 
 
 class Moments(NamedTuple):
-    """Weighted sums over images, one row a class. Those of two sets of images add up.
+    """Weighted sums over images, one row per class. Those of two sets of images add up.
 
     Attributes:
         centre: Point they are taken around, because the large common part of CLIP features would

@@ -121,7 +121,7 @@ def discriminant(images: Tensor, labels: Tensor, num_classes: int) -> tuple[Tens
     trace = scatter.diagonal().sum()
     if float(trace) <= _NO_SPREAD * len(images):
         raise UnfitError(
-            "the support images of each class are alike (one a class?), which has no covariance. "
+            "the support images of each class are alike (one per class?), which has no covariance. "
             "Give more shots, or augmented views of each image"
         )
     scatter.diagonal().add_(trace / (len(images) - 1))

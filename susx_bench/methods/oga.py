@@ -43,7 +43,7 @@ class OGA(Method):
         tau: :math:`\tau`, >= 0; 0 is zero-shot. The authors' function has 0.01, their script gives
             it 0.05. Of the two we took the first with an eye on Caltech101, DTD and WHU-RS19: on
             part of Caltech101 the other lies 2 points below CLIP, where the paper has it above.
-        capacity: Images a class in the memory, >= 1.
+        capacity: Images per class in the memory, >= 1.
 
     Source:
         Fuchs, Zanella et al., *Online Gaussian Test-Time Adaptation of Vision-Language Models*,

@@ -191,7 +191,7 @@ class Sums:
 
     Attributes:
         text: ``(K, D)``; all 0 where there is none, which tells no class from another.
-        count: Images a class, ``(K,)``; a sum of probabilities where labels are guesses.
+        count: Images per class, ``(K,)``; a sum of probabilities where labels are guesses.
         means: Their mean, ``(K, D)``; 0 for a class without any.
         within: Scatter around the means, ``(D, D)``.
     """

@@ -34,8 +34,8 @@ class TagU(Method):
         n = \tfrac NK
 
     with :math:`G` the Gaussians of the round before. They count the more, the more images a class
-    has on average: of two images a class whose labels are guesses little is to be learnt, and CLIP
-    decides. Past a hundred they count as they do in TAG, whose labels are known.
+    has on average: of two images per class whose labels are guesses little is to be learnt, and
+    CLIP decides. Past a hundred they count as they do in TAG, whose labels are known.
 
     :math:`\pi` are the shares of the classes. They have a Dirichlet prior whose concentration
     :math:`a` makes the counts of CLIP's surest answers likeliest, see `concentration`; an image

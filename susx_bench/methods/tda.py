@@ -49,10 +49,10 @@ class TDA(Method):
     Attributes:
         alpha: :math:`\alpha^+`, >= 0: weight of the positive cache.
         beta: :math:`\beta^+`, > 0: its sharpness.
-        capacity: Images a class in it, >= 1.
+        capacity: Images per class in it, >= 1.
         negative_alpha: :math:`\alpha^-`, >= 0: weight of the negative cache.
         negative_beta: :math:`\beta^-`, > 0: its sharpness.
-        negative_capacity: Images a class in it, >= 1.
+        negative_capacity: Images per class in it, >= 1.
         entropy_low: Least entropy in the negative cache, over :math:`\log_2 K`.
         entropy_high: Largest one.
         mask_low: :math:`p_l`.

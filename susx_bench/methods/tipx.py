@@ -31,7 +31,9 @@ from susx_bench.methods.cache import (
 from susx_bench.methods.zero_shot import clip_logits
 
 TEMPERATURE = 0.5
-OFFICIAL_BATCH = 100  # rows a batch in the public code's KL loop, which drops the last part of one
+OFFICIAL_BATCH = (
+    100  # rows per batch in the public code's KL loop, which drops the last part of one
+)
 _CHUNK = 512  # rows of a support x support block, so that fit never holds (M, M) at once
 
 

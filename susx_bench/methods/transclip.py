@@ -14,7 +14,7 @@ from susx_bench.methods.gaussian import TEMPERATURE, assign, log_likelihood, mom
 from susx_bench.methods.graph import edges, kinship, nearest
 from susx_bench.methods.zero_shot import clip_logits
 
-_CONFIDENT = 8  # images a class that the first means are taken from
+_CONFIDENT = 8  # images per class that the first means are taken from
 
 
 @dataclass

@@ -293,7 +293,7 @@ class RunOptions(Options, Extras):
         tuple[int, ...] | None,
         Option(
             type=SHOT_LIST,
-            help="Labelled images a class. [default: 1,2,4,8,16; a bundle whole]",
+            help="Labelled images per class. [default: 1,2,4,8,16; a bundle whole]",
             group=SUPPORT,
             decides=True,
             suite="one",
@@ -340,7 +340,7 @@ class RunOptions(Options, Extras):
         int | None,
         Option(
             type=IMAGES,
-            help="Images a class for few-val.",
+            help="Images per class for few-val.",
             group=TUNING,
             decides=True,
             suite="one",

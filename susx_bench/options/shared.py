@@ -108,7 +108,7 @@ Classnames = Annotated[
     Path | None,
     Option(
         type=FILE_PATH,
-        help="Names of the classes in their order, one a line, of a bundle or of data of yours.",
+        help="Names of the classes in their order, one per line, of a bundle or of data of yours.",
         group=DATA,
         decides=True,
         data=True,

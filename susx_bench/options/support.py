@@ -60,7 +60,7 @@ class SupportOptions(Options):
         str | None,
         Option(
             type=Text(1_000_000),
-            help="Classes of no dataset: names a,b,c, or a file with one a line.",
+            help="Classes of no dataset: names a,b,c, or a file with one per line.",
             group=BUILT,
         ),
     ] = None
@@ -90,7 +90,7 @@ class SupportOptions(Options):
         int | None,
         Option(
             type=Count(1, 10_000),
-            help="Images a class. [default: the preset's; retrieved 16]",
+            help="Images per class. [default: the preset's; retrieved 16]",
             group=BUILT,
             decides=True,
             suite="one",
@@ -128,7 +128,7 @@ class SupportOptions(Options):
         str | None,
         Option(
             type=click.Choice(["published", "fast", "demo"]),
-            help="Pipeline, steps, guidance and images a class: published is Stable Diffusion "
+            help="Pipeline, steps, guidance and images per class: published is Stable Diffusion "
             "v1-4, 85 steps, 9.5, 100; fast is SD-Turbo, 1 step, 0, 16. [default: published; "
             "digits demo]",
             group=GENERATION,
@@ -201,7 +201,7 @@ class SupportOptions(Options):
         Path | None,
         Option(
             type=ANY_PATH,
-            help="Take images you have, in a folder a class; or SuS-X's features, ..._f_m....pt.",
+            help="Take images you have, in a folder per class; or SuS-X's features, ..._f_m....pt.",
             group=RETRIEVAL,
             flag="--import",
             decides=True,

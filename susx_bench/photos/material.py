@@ -78,7 +78,7 @@ class ClassifyInputs:
             return read_classes(self.classes)
         folders = [folder for folder in self.labelled if folder.is_dir()]
         if not folders:
-            raise OptionError("Missing option '--classes': cat,dog,... or a file, one a line.")
+            raise OptionError("Missing option '--classes': cat,dog,... or a file, one per line.")
         return read_classes(sorted({name for folder in folders for name in classes_of(folder)}))
 
 

@@ -123,7 +123,7 @@ class Record(Extras):
         skipped: Images left out because they cannot be decoded, as ``split/key``.
         order: Seed of the order in which a streaming method, or one that gets the test set in
             batches, met the images; 0 for the order of the split, and where it changes nothing.
-        batches: Size, and classes a batch, of the batches in which a transductive method got the
+        batches: Size, and classes per batch, of the batches in which a transductive method got the
             test set, ``64:4``; empty for the whole of it, and where it changes nothing.
         accuracy: Top-1, micro.
         mean_per_class: Mean over classes of the accuracy in each.
@@ -139,7 +139,7 @@ class Record(Extras):
         n_unknown: Number of unknown test images; `n_test` and all else counts the known ones.
         blank: Why there is none of these numbers, by name. Records measured before they were
             counted have neither.
-        right: Which test images were right: `pack` of a bit an image, in the order of the split.
+        right: Which test images were right: `pack` of a bit per image, in the order of the split.
             Two records with one `split_sha256` are compared image by image with it.
         classes: For each class in order its name, how many of its test images were right, and how
             many it has.
@@ -346,7 +346,7 @@ def _is_sealed(content: bytes) -> bool:
 
 
 def pack(right: NDArray[np.bool_]) -> str:
-    """Bits as text: eight a byte, the first one highest, in base64."""
+    """Bits as text: eight per byte, the first one highest, in base64."""
     return base64.b64encode(np.packbits(right).tobytes()).decode()
 
 

@@ -27,7 +27,7 @@ _SEARCH = "search"
 class Predictions:
     """What a method answered for every test image, in the order of the split.
 
-    A file of them takes 6 bytes an image, or 8 where there are more than 32,768 classes.
+    A file of them takes 6 bytes per image, or 8 where there are more than 32,768 classes.
 
     Attributes:
         top1: Class of the highest logit, ``(N,)`` int64; in a file int16, or int32.

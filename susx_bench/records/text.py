@@ -78,7 +78,7 @@ def trimmed(text: str) -> str:
 
 
 def read_names(path: Path) -> list[str]:
-    """Read names, one a line, in the order of their numbers. Two may be the same.
+    """Read names, one per line, in the order of their numbers. Two may be the same.
 
     Raises:
         OSError: If the file cannot be read.

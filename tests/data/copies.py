@@ -22,7 +22,7 @@ from tests.data.made import encoded, parquet, webdataset, write
 NAMES = [name for name in DATASETS.names() if name != "digits"]
 FACTS = {name: DATASETS.get(name) for name in NAMES}
 EACH: Mapping[Split, int] = {"train": 2, "val": 1, "test": 2}
-"""Images a class."""
+"""Images per class."""
 
 # Where the field keeps the images: CoOp's or SuS-X's name of the dataset's folder, the folder of
 # the images in it, and the split file.
@@ -394,7 +394,7 @@ def lay_out(
 
 
 def lay_out_folders(spec: DatasetSpec, folder: Path) -> None:
-    """Write a folder a split and in it a folder a class, called as in the distribution."""
+    """Write a folder per split and in it a folder per class, called as in the distribution."""
     for i, one in enumerate(images(spec, spec.sizes)):
         classname = re.sub("^[a-z]/", "", one.folder).replace("/", "_")  # SUN397's are nested
         write(folder / one.split / classname / f"{i}.jpg", picture(one.label, one.split))

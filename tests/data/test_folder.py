@@ -289,7 +289,7 @@ def test_an_image_that_changes_changes_the_state(tmp_path: Path, same: str) -> N
 
 
 def class_folders(folder: Path, names: Sequence[str] = ("cat", "Dog", "003.night_owl")) -> Path:
-    """Six pictures of train and three of test, in a folder a class."""
+    """Six pictures of train and three of test, in a folder per class."""
     for place, name in enumerate(names):
         images(folder / "train" / name, [f"{10 * place + 1}.png", f"{10 * place}.png"])
         images(folder / "test" / name, [f"{10 * place + 100}.png"])

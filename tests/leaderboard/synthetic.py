@@ -36,7 +36,7 @@ def synthetic(
         suite: Name of the suite.
         methods: Methods, each a little better than the one before it.
         datasets: Datasets, the next always a little easier.
-        shots: Labelled images a class.
+        shots: Labelled images per class.
         seeds: Draws.
         images: Test images of each dataset.
         classes: Classes of each dataset.

@@ -56,7 +56,7 @@ def plain_numpy(method: OGA, c: Context, images: Tensor) -> Tensor:
     "method", [OGA(tau=0.05), OGA(tau=0.5, capacity=3), OGA(tau=0.05, capacity=20)]
 )
 def test_matches_the_public_procedure(method: OGA) -> None:
-    """With 20 images a class the memory outgrows 4 D, and the covariance is inverted as it is."""
+    """With 20 images per class the memory outgrows 4 D, and the covariance is inverted as it is."""
     c = make_context(classes=4)
     images = clustered(torch.arange(120) % 4, c.text, seed=7, noise=0.6)
     method.fit(c)

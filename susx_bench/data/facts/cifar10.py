@@ -37,7 +37,7 @@ SPEC = DatasetSpec(
     ),
     fetch=(
         "Put the Parquet files of uoft-cs/cifar10, which is on the hub, into cifar10 under the "
-        "data root, or make a folder a split and class there, as in cifar10/test/dog."
+        "data root, or make a folder per split and class there, as in cifar10/test/dog."
     ),
     aliases={"airplane": ("plane",), "car": ("automobile",)},
 )

@@ -38,7 +38,7 @@ SPEC = DatasetSpec(
     ),
     fetch=(
         "Put the Parquet files of uoft-cs/cifar100, which is on the hub, into cifar100 under "
-        "the data root, or make a folder a split and class there, as in cifar100/test/apple."
+        "the data root, or make a folder per split and class there, as in cifar100/test/apple."
     ),
     aliases={"cra": ("crab",)},  # the misspelling is CIFAR's own
 )

@@ -43,7 +43,7 @@ SPEC = DatasetSpec(
     folders=("objectnet-1.0",),
     fetch=(
         "Unpack objectnet-1.0.zip, which objectnet.dev links, and put its folder objectnet-1.0 "
-        "under the data root as objectnet, so that objectnet/images has a folder a class."
+        "under the data root as objectnet, so that objectnet/images has a folder per class."
     ),
     aliases={
         name: (*codes.split(), *([_FOLDERS[name]] if name in _FOLDERS else ()))

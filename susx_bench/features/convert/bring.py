@@ -191,7 +191,7 @@ def _mended(request: Request, collected: Collected) -> Imported:
         if isinstance(array, Tensor):
             tensors[part] = array
     meta |= _metadata(request, collected, notes)
-    doubts = _doubts(tensors, meta)
+    doubts = _doubts(tensors)
     return Imported(tensors, meta, _lines(collected, notes, shapes), doubts)
 
 
@@ -209,7 +209,7 @@ def _classes_without_text(
     if support_labels is None:
         raise BundleError(
             "without text, class names or labels of the support say how many classes there are. "
-            "Give --classnames FILE with one name a line, or --support-labels FILE."
+            "Give --classnames FILE with one name per line, or --support-labels FILE."
         )
     least = min(int(part_labels.min()) for part_labels in labels_by_part.values())
     classes = int(support_labels.max()) + 1 - (least == 1)  # labels may be numbered from 1
@@ -266,7 +266,7 @@ def _lines(collected: Collected, notes: ImportNotes, shapes: Mapping[str, str]) 
     return lines + notes.lines
 
 
-def _doubts(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> list[str]:
+def _doubts(tensors: Mapping[str, Tensor]) -> list[str]:
     doubts = [
         f"check: {shared}; {'`run` refuses that' if shared.is_leak else 'they stay'}"
         for shared in shared_rows(tensors)

@@ -81,7 +81,7 @@ def shots_pictures(
         "floors": floors,
     }
     text = (
-        "Top-1 accuracy in % over labelled images a class; bands and bars are 95 % intervals."
+        "Top-1 accuracy in % over labelled images per class; bands and bars are 95 % intervals."
         f"{note}"
     )
     return [
@@ -171,7 +171,7 @@ def _draw_over_shots(figure: Figure, data: Any) -> None:
     lowest = axes[-data["across"] :]
     for ax in axes:
         if ax in lowest:
-            ax.set_xlabel("labelled images a class")
+            ax.set_xlabel("labelled images per class")
         elif shots.count(shots[0]) == len(shots):
             ax.tick_params(labelbottom=False)
     figure.supylabel("top-1 accuracy in %", x=0.08 / width, ha="left", fontsize=9)

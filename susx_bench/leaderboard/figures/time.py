@@ -157,7 +157,7 @@ def _draw_time(figure: Figure, data: Any) -> None:
         elif not look.marker:
             marks |= {"marker": "o", "markerfacecolor": "white"}
         ax.plot(x, y, linestyle="None", zorder=3, **marks)
-    ax.set_xlabel("seconds a cell, from features in memory (logarithmic)")
+    ax.set_xlabel("seconds per cell, from features in memory (logarithmic)")
     ax.set_ylabel(data["ylabel"])
     # Names keep off the line as well.
     steps = [((a[1], a[2]), (b[1], a[2])) for a, b in pairwise(front)]
