@@ -35,10 +35,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from susx_bench.data.spec import Split
 
 SUITES = (
     *("few-shot", "few-shot-coop", "test-time", "name-only", "name-only-published", "ablations"),
@@ -66,7 +69,7 @@ class Cut:
 
     full: bool
     classes: int
-    images: dict[str, int]
+    images: dict[Split, int]
     generated: int
     pool: int
     datasets: tuple[str, ...] = ()
@@ -83,7 +86,7 @@ def small_models() -> None:
     for name in (*(f"{model}-quickgelu" for model in OPENAI), *(model for model, _ in LAION)):
         config = factory._MODEL_CONFIGS[name]
         resnet = isinstance(config["vision_cfg"]["layers"], list)
-        vision = {"image_size": 32, "width": 32, "head_width": 16}
+        vision: dict[str, Any] = {"image_size": 32, "width": 32, "head_width": 16}
         vision |= {"layers": [1, 1, 1, 1], "width": 8} if resnet else {"layers": 2, "patch_size": 8}
         text = config["text_cfg"] | {"width": 32, "heads": 2, "layers": 1}
         factory._MODEL_CONFIGS[name] = config | {
@@ -341,7 +344,7 @@ def as_command(cut: Cut, words: list[str]) -> None:
     published, demo = PRESETS["published"], PRESETS["demo"]
     PRESETS["published"] = replace(published, steps=1, per_class=cut.generated)
     PRESETS["demo"] = replace(demo, steps=2, per_class=min(demo.per_class, cut.generated))
-    read = Suite.read.__func__
+    read: Any = Suite.read.__func__  # type: ignore[attr-defined]
 
     def kept(said: tuple[str, ...] | None, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
         found = said and tuple(name for name in said if not wanted or name in wanted)
@@ -378,10 +381,11 @@ def as_command(cut: Cut, words: list[str]) -> None:
                 for each in suite.run
             ],
         }
-        return suite.model_copy(update={name: tuple(some) for name, some in parts.items()})
+        cut_to = {name: tuple(some) for name, some in parts.items()}
+        return cast(Suite, suite.model_copy(update=cut_to))
 
     if cut.full or cut.datasets or cut.encoders or cut.generated < GENERATED:
-        Suite.read = classmethod(cut_suite)  # type: ignore[method-assign]
+        Suite.read = classmethod(cut_suite)  # type: ignore[method-assign, assignment]
     sys.argv = ["susx-bench", *words]
     main()
 
@@ -562,7 +566,7 @@ def main() -> None:
         case ["--lay-out", cut_to]:
             return lay_out(Path("DATA"), Path("PROMPTS"), Cut(**json.loads(cut_to)))
     args = arguments()
-    images = {"train": 16, "val": 4, "test": 4}
+    images: dict[Split, int] = {"train": 16, "val": 4, "test": 4}
     generated = args.generated or (2 if args.full else GENERATED)
     pool = 64 if args.full else 64 * args.classes
     cut = Cut(
@@ -615,8 +619,8 @@ def main() -> None:
     Console(width=200).print(table)
     if args.write:
         mark = "full size" if args.full else "small models"
-        words = shlex.join(["python", "-m", "benchmarks.rehearsal", *sys.argv[1:]])
-        write(args.write, mark, lines, f"{machine()}: `{words}`")
+        said = shlex.join(["python", "-m", "benchmarks.rehearsal", *sys.argv[1:]])
+        write(args.write, mark, lines, f"{machine()}: `{said}`")
     sys.exit(3 if failed else 0)
 
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -66,8 +66,9 @@ class Row(NamedTuple):
 def read(path: Path) -> sb.Features:
     """A bundle's features."""
     tensors, said, _ = read_bundle(path)
+    arrays: dict[str, Any] = dict(tensors)
     return sb.Features(
-        **tensors, dataset=path.stem, encoder=said["encoder"], logit_scale=said["logit_scale"]
+        **arrays, dataset=path.stem, encoder=said["encoder"], logit_scale=said["logit_scale"]
     )
 
 

@@ -35,8 +35,7 @@ from susx_bench.data.custom import open_dataset
 from susx_bench.data.dataset import DatasetSplit
 from susx_bench.data.images import Subset
 from susx_bench.data.spec import Where
-from susx_bench.encoders.base import Towers
-from susx_bench.encoders.openclip import OpenClip
+from susx_bench.encoders.openclip import OpenClip, OpenClipTowers
 from susx_bench.features.blocks import BLOCK
 from susx_bench.features.encode import fill
 from susx_bench.features.launch import Launch
@@ -49,7 +48,7 @@ CELLS = 5 * KINDS
 prompts of a kind once; clip_benchmark encodes both for each."""
 
 
-def limit(bare: Towers, data: DatasetSplit, images: int) -> float:
+def limit(bare: OpenClipTowers, data: DatasetSplit, images: int) -> float:
     """Seconds of open_clip's model alone, on tensors in memory."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pixels = torch.stack([bare.transform(data.image(s)) for s in data.samples[:images]])
@@ -65,7 +64,7 @@ def limit(bare: Towers, data: DatasetSplit, images: int) -> float:
     return time.perf_counter() - started
 
 
-def ours(towers: Towers, data: DatasetSplit, launch: Launch, images: int) -> float:
+def ours(towers: OpenClipTowers, data: DatasetSplit, launch: Launch, images: int) -> float:
     """Seconds from files to a new store."""
     part = Subset(data, range(images))
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +75,7 @@ def ours(towers: Towers, data: DatasetSplit, launch: Launch, images: int) -> flo
         return time.perf_counter() - started
 
 
-def texts(towers: Towers, data: DatasetSplit) -> float:
+def texts(towers: OpenClipTowers, data: DatasetSplit) -> float:
     """Seconds of the text classifier that clip_benchmark makes, too."""
     started = time.perf_counter()
     towers.texts([[data.spec.template.format(name)] for name in data.classnames])
@@ -103,7 +102,7 @@ def write_shards(data: DatasetSplit, folder: Path, images: int, shards: int) -> 
     (folder / "zeroshot_classification_templates.txt").write_text(template)
 
 
-def clip_benchmark(bare: Towers, launch: Launch, images: int, shards: Path) -> float:
+def clip_benchmark(bare: OpenClipTowers, launch: Launch, images: int, shards: Path) -> float:
     """Seconds of one zero-shot evaluation by clip_benchmark, its text classifier included."""
     from clip_benchmark.datasets.builder import build_dataset
     from clip_benchmark.metrics.zeroshot_classification import (
@@ -135,13 +134,13 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def plain(towers: Towers) -> Towers:
+def plain(towers: OpenClipTowers) -> OpenClipTowers:
     """The same model as open_clip makes it, in memory order as torch has it."""
     model = copy.deepcopy(towers.model).to(memory_format=torch.contiguous_format)
     return dataclasses.replace(towers, model=model)
 
 
-def agreement(one: Towers, other: Towers, data: DatasetSplit) -> float:
+def agreement(one: OpenClipTowers, other: OpenClipTowers, data: DatasetSplit) -> float:
     """Smallest cosine between two encoders' features of the same 64 images."""
     pixels = torch.stack([one.transform(data.image(s)) for s in data.samples[:BLOCK]])
     with torch.inference_mode():

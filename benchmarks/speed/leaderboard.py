@@ -215,7 +215,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         # Elsewhere: a child's peak starts at its parent's, so this process stays small.
-        made = ["--write", folder, "--encoders", str(options.encoders)]
+        made = ["--write", temporary, "--encoders", str(options.encoders)]
         subprocess.run([sys.executable, __file__, *made], check=True)
         paths = list(folder.rglob("*.json"))
         size = sum(path.stat().st_size for path in paths) / 1e6

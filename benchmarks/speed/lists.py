@@ -116,7 +116,7 @@ def make_webdataset(root: Path, sizes: dict[str, int]) -> None:
                         member = tarfile.TarInfo(f"{name.removesuffix('.JPEG')}.{ending}")
                         member.size = len(held)
                         tar.addfile(member, io.BytesIO(held))
-                    tar.members = []
+                    tar.members = []  # type: ignore[attr-defined]  # they would fill the memory
 
 
 def walk(root: Path, layout: str) -> None:

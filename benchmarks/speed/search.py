@@ -16,6 +16,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -135,7 +136,9 @@ def main() -> None:
         "k1000": lambda: synthetic_task(1000, 2000, 2000, 1024, 3.0, device),
         "v50000": lambda: synthetic_task(1000, 50_000, 16_000, 1024, 5.0, device),
     }
-    tasks = [lambda path=path: bundle_task(path, device) for path in arguments.bundle]
+    tasks: list[Callable[[], tuple[str, Context]]] = [
+        partial(bundle_task, path, device) for path in arguments.bundle
+    ]
     tasks += [sizes[name] for name in arguments.size or ([] if arguments.bundle else ["small"])]
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     table = Table(title=f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}")
