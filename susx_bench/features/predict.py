@@ -15,7 +15,6 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed
 from torch.distributed.rendezvous import rendezvous
@@ -98,15 +97,6 @@ def trainer(launch: Launch) -> Trainer:
             f"--accelerator {launch.accelerator} --devices {launch.devices}: "
             f"{' '.join(str(error).split())}"
         ) from error
-
-
-def on_cpu(launch: Launch) -> bool:
-    """Whether the devices of a launch are CPUs, so that its processes share the cores.
-
-    Raises:
-        OptionError: As by `trainer`.
-    """
-    return isinstance(trainer(launch).accelerator, CPUAccelerator)
 
 
 class _Started(Callback):

@@ -144,14 +144,12 @@ def _is_for_one(cells: Sequence[Cell], launch: Launch) -> bool:
     than the start of a process. Processes that exist already are used, as one of them alone would
     leave the others waiting.
     """
-    if not cells or not starts_others(launch.devices, launch.num_nodes):
+    if not cells or not launch.on_cpu or not starts_others(launch.devices, launch.num_nodes):
         return False
-    for task in dict.fromkeys(cell.task for cell in cells):
-        if not task.is_encoded(need_of([cell for cell in cells if cell.task is task])):
-            return False
-    from susx_bench.features.predict import on_cpu
-
-    return on_cpu(launch)
+    return all(
+        task.is_encoded(need_of([cell for cell in cells if cell.task is task]))
+        for task in dict.fromkeys(cell.task for cell in cells)
+    )
 
 
 def path_of(cell: Cell, out: Path) -> Path:
