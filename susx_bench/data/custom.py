@@ -16,7 +16,8 @@ from susx_bench.data.sources.guess import advice, guess
 from susx_bench.data.sources.hub import copy_named
 from susx_bench.data.sources.listed import ListedSource, read_listed
 from susx_bench.data.sources.splits import split_file_classes
-from susx_bench.data.sources.table import TableCopy, TableSource, read_classnames
+from susx_bench.data.sources.table import TableSource
+from susx_bench.data.sources.tablecopy import TableCopy, read_classnames
 from susx_bench.data.sources.tree import LISTS, described, image_files, lists_in, read_tree
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Where
 from susx_bench.data.wording import wording_hints

@@ -10,7 +10,8 @@ from susx_bench.data.sources.datafiles import has_tables, walk
 from susx_bench.data.sources.folder import FolderSource
 from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.lent import LentSource
-from susx_bench.data.sources.table import TableCopy, TableSource
+from susx_bench.data.sources.table import TableSource
+from susx_bench.data.sources.tablecopy import TableCopy
 from susx_bench.data.sources.tree import class_folders
 from susx_bench.data.spec import ClassFolders, DatasetSpec, Hub, Layout, SplitFile, Tables, Where
 from susx_bench.data.splitnames import named_splits, one_each
