@@ -81,3 +81,20 @@ def test_a_bundle_with_nothing_to_do_needs_no_lightning(bundle: Bundle, command:
     assert command(*words).code == 0
 
     assert not set(HEAVY) & imported(*words)
+
+
+@pytest.mark.parametrize(("needs_torch", "is_left"), [(True, False), (False, True)])
+def test_objects_are_left_to_the_system_only_without_torch(
+    needs_torch: bool, is_left: bool
+) -> None:
+    """Compiled modules that come with torch print the objects that are left as leaks."""
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count()))\n"
+        + "import torch\n" * needs_torch
+        + "from susx_bench.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert (int(done.stdout.split()[-1]) > 0) is is_left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 
 import click
 
@@ -62,6 +63,14 @@ for _command in (
 
 def main() -> None:
     """Run the command line; see `susx_bench.errors` for the exit codes."""
-    # At its end Python looks through all objects again, which takes a second if they are many.
-    atexit.register(gc.freeze)
+    atexit.register(_leave_objects)
     process.run(lambda: app(standalone_mode=False))
+
+
+def _leave_objects() -> None:
+    """Let Python end without a last look through all objects: it takes a second for many records.
+
+    With torch come compiled modules that take the objects left for leaks, and print them.
+    """
+    if "torch" not in sys.modules:
+        gc.freeze()
