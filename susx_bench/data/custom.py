@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 
 from susx_bench.data.classes import squash
 from susx_bench.data.dataset import Dataset
 from susx_bench.data.sources.base import Source
 from susx_bench.data.sources.datafiles import has_tables
-from susx_bench.data.sources.find import hub_copy, pinned
+from susx_bench.data.sources.find import Lend, find_source, hub_copy, pinned
 from susx_bench.data.sources.folder import FolderSource, UnsplitSource
 from susx_bench.data.sources.guess import advice, guess
 from susx_bench.data.sources.hub import copy_named
@@ -27,12 +26,13 @@ from susx_bench.records.text import trimmed
 from susx_bench.registry import DATASETS
 
 
-def open_dataset(name: str, where: Where | None = None) -> Dataset:
+def open_dataset(name: str, where: Where | None = None, lend: Lend | None = None) -> Dataset:
     """Open ``./folder``, ``./list.csv``, ``hf:ORG/NAME[:CONFIG][@REVISION]`` or a known name.
 
     Args:
         name: The name.
         where: Where to search for the images, and the columns and class names of a table.
+        lend: See `find_source`.
 
     Raises:
         UnknownNameError: If no such dataset is registered.
@@ -43,10 +43,10 @@ def open_dataset(name: str, where: Where | None = None) -> Dataset:
         return _from_hub(name.removeprefix("hf:"), where)
     if name.startswith(OWN):
         return _from_folder(Path(name).expanduser(), where)
-    return _registered(name, where)
+    return _registered(name, where, lend)
 
 
-def _registered(name: str, where: Where) -> Dataset:
+def _registered(name: str, where: Where, lend: Lend | None) -> Dataset:
     """A registered dataset; options that describe the user's own data are refused."""
     spec = DATASETS.get(name)
     if where.classnames:
@@ -55,13 +55,8 @@ def _registered(name: str, where: Where) -> Dataset:
         )
     if spec.source is not None:
         _refuse_columns(where, f"{name} has no table")
-    return _opened(spec, where)
-
-
-@cache
-def _opened(spec: DatasetSpec, where: Where) -> Dataset:
-    """The dataset, cached, because a table is read as a whole."""
-    return Dataset(spec, where)
+        return Dataset(spec, where)
+    return Dataset(spec, where, lambda: find_source(spec, where, lend))
 
 
 def _refuse_columns(where: Where, why: str) -> None:

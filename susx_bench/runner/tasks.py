@@ -11,7 +11,7 @@ from susx_bench.data.classes import same_names
 from susx_bench.data.custom import open_dataset, own_encoder
 from susx_bench.data.dataset import Dataset
 from susx_bench.data.images import Images
-from susx_bench.data.spec import DatasetSpec
+from susx_bench.data.spec import DatasetSpec, Where
 from susx_bench.data.unknown import open_set
 from susx_bench.encoders.base import Encoder
 from susx_bench.encoders.named import encoder_name, encoder_package, open_encoder
@@ -54,16 +54,18 @@ class Unbuilt(Exception):
 
 @dataclass(frozen=True)
 class Opened:
-    """Objects that several requests share: each encoder and each task is opened once.
+    """Objects that several requests share: each is opened once, and its files are listed once.
 
     Attributes:
         encoders: Encoders by name and precision.
+        datasets: Datasets by name and by where their images are searched for.
         tasks: Tasks by the part of a request that `data_of` keeps.
         draws: Draws of each task.
         said: Notes that were sent already.
     """
 
     encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
+    datasets: dict[tuple[str, Where], Dataset] = field(default_factory=dict)
     tasks: dict[Request, Task] = field(default_factory=dict)
     draws: dict[Task, Draws] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
@@ -85,6 +87,12 @@ class Opened:
         if (name, precision) not in self.encoders:
             self.encoders[name, precision] = open_encoder(name, precision)
         return self.encoders[name, precision]
+
+    def dataset(self, name: str, where: Where) -> Dataset:
+        """A dataset by its name; all that borrow the train images of another share its list."""
+        if (name, where) not in self.datasets:
+            self.datasets[name, where] = open_dataset(name, where, self.dataset)
+        return self.datasets[name, where]
 
 
 def data_of(request: Request) -> Request:
@@ -155,7 +163,7 @@ def _dataset_task(
     (name,) = request.dataset or (DEMO,)
     named = encoder_name(request.encoder, own_encoder(name), f"--dataset {name}")
     encoder, store = opened.encoder(named, request.precision), FeatureStore(cache_url())
-    dataset = open_dataset(name, request.where)
+    dataset = opened.dataset(name, request.where)
     if request.unknown:
         dataset = open_set(dataset, request.unknown)
     spec = dataset.spec

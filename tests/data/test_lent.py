@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from susx_bench.data.dataset import Dataset
+from susx_bench.data.sources.tree import Tree, class_folders, read_tree
 from susx_bench.data.spec import Where
 from susx_bench.errors import DatasetError
 from susx_bench.records import store
+from susx_bench.runner.tasks import Opened
 from tests.conftest import Command
 from tests.data.copies import EACH, FACTS, lay_out, seen
 from tests.data.made import write
@@ -116,6 +119,17 @@ def test_without_training_images_there_is_no_few_shot(
     assert "unless imagenet/train lies beside it" in " ".join(done.err.split())
 
 
+def test_an_empty_folder_lends_nothing_and_leaves_the_test_set_usable(
+    name: str, tmp_path: Path
+) -> None:
+    from susx_bench.registry import DATASETS
+
+    shutil.rmtree(tmp_path / "data/imagenet")
+    (tmp_path / "data/imagenet/train").mkdir(parents=True)
+
+    assert Dataset(DATASETS.get(name), Where(tmp_path / "data")).splits == ("test",)
+
+
 def test_a_class_that_imagenet_has_not_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,3 +141,27 @@ def test_a_class_that_imagenet_has_not_is_refused(
 
     with pytest.raises(DatasetError, match=f"'{first}' is no class of imagenet"):
         _ = Dataset(wrong, Where(tmp_path / "data")).splits
+
+
+def test_one_plan_walks_the_lender_once_and_the_next_looks_again(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    walked: list[Path] = []
+
+    def counted(folder: Path) -> Tree:
+        walked.append(folder)
+        return read_tree(folder)
+
+    monkeypatch.setattr("susx_bench.data.sources.folder.read_tree", counted)
+    where, train = Where(tmp_path / "data"), tmp_path / "data/imagenet/train"
+
+    opened = Opened()
+    before = [
+        list(opened.dataset(each, where).split("train").samples) for each in ("imagenet", name)
+    ]
+
+    assert sorted(path for path in walked if path.parent == train) == class_folders(train)
+    lent = before[1][-1].key
+    (train.parent / lent.removeprefix("imagenet:")).unlink()
+    after = Opened().dataset(name, where).split("train").samples
+    assert [sample for sample in before[1] if sample.key != lent] == list(after)

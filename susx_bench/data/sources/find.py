@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from susx_bench.data.sources.base import Source
 from susx_bench.data.sources.datafiles import has_tables, walk
@@ -18,6 +20,12 @@ from susx_bench.data.splitnames import named_splits, one_each
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.registry import DATASETS
 
+if TYPE_CHECKING:
+    from susx_bench.data.dataset import Dataset
+
+Lend = Callable[[str, Where], "Dataset"]
+"""Opens the dataset that lends its train images, by name; perhaps one that is open already."""
+
 
 def local_folder(spec: DatasetSpec, root: Path | None) -> Path | None:
     """The dataset's folder under the data root, under its own or the field's other names."""
@@ -28,8 +36,13 @@ def local_folder(spec: DatasetSpec, root: Path | None) -> Path | None:
     return next(fitting, folders[0] if folders else None)
 
 
-def find_source(spec: DatasetSpec, where: Where) -> Source:
+def find_source(spec: DatasetSpec, where: Where, lend: Lend | None = None) -> Source:
     """Find a dataset's images: in its folder, else on the hub; add train images of its lender.
+
+    Args:
+        spec: The facts of the dataset.
+        where: Where to search.
+        lend: Opens the lender, so that those who borrow from it list it once; None to open it anew.
 
     Raises:
         DatasetError: If they are in neither; the message says how to get them.
@@ -42,9 +55,12 @@ def find_source(spec: DatasetSpec, where: Where) -> Source:
     folder = local_folder(lent, where.root)
     if folder is None or not isinstance(lent.layout, ClassFolders):
         return source
-    if not (folder / lent.layout.splits["train"]).is_dir():
+    if not (folder / lent.layout.splits["train"]).is_dir() or not _has(lent.layout, folder):
         return source
-    return LentSource(source, FolderSource(folder, lent, lent.layout), spec, lent)
+    # The other options tell how to read the copy of the test images.
+    there = replace(where, source="auto", split_file=None, image_column=None, label_column=None)
+    lender = lend(lent.name, there).source if lend else find_source(lent, there)
+    return LentSource(source, lender, spec, lent)
 
 
 def _own_source(spec: DatasetSpec, where: Where) -> Source:
