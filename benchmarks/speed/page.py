@@ -59,7 +59,7 @@ def build(folder: Path) -> Path:
     records = synthetic(repeat_zero_shot=True)
     board = make("many", "Many", "", METHODS, DATASETS, records)
     home = folder / "leaderboards"
-    for name, content in files([Shown(board, records)]).items():
+    for name, content in files([Shown.of(board, records)]).items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_bytes(content)
     page = home / INDEX

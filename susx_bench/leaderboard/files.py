@@ -13,7 +13,6 @@ from typing import NamedTuple
 from susx_bench.errors import CheckError, DriftError, RecordError, SuiteError
 from susx_bench.leaderboard.absent import absent
 from susx_bench.leaderboard.board import Board
-from susx_bench.leaderboard.figures import pictures
 from susx_bench.leaderboard.formats.kinds import KINDS
 from susx_bench.leaderboard.make import by_metric, make
 from susx_bench.leaderboard.metrics import ACCURACY, Metric
@@ -185,8 +184,9 @@ def write(built: Leaderboard, folder: Path) -> list[Path]:
         for name, data in content.items():
             write_atomic(folder / name, data)
         return [folder / name for name in content]
-    content |= page_files([Shown(built.board, built.records)], _reader(folder))
-    stale = _stale(built, folder)  # from the old list, before it is rewritten
+    shown = Shown.of(built.board, built.records)
+    content |= page_files([shown], _reader(folder))
+    stale = _stale(shown, folder)  # from the old list, before it is rewritten
     stale += [path for path in _data(folder) if path not in content]
     for name, data in content.items():
         write_atomic(folder / name, data)
@@ -224,9 +224,9 @@ def check(
         )
     if not built.paged:
         return built
-    shown = [Shown(built.board, built.records)]
-    off = page_differences(shown, _reader(folder), _data(folder))
-    off += [f"{name} is drawn no more" for name in _stale(built, folder)]
+    shown = Shown.of(built.board, built.records)
+    off = page_differences([shown], _reader(folder), _data(folder))
+    off += [f"{name} is drawn no more" for name in _stale(shown, folder)]
     if off:
         raise CheckError(
             f"{folder}: {'; '.join(off)}. Run `susx-bench leaderboard build` and look at the "
@@ -235,11 +235,11 @@ def check(
     return built
 
 
-def _stale(built: Leaderboard, folder: Path) -> list[str]:
+def _stale(shown: Shown, folder: Path) -> list[str]:
     """Pictures of an earlier build, by path relative to the leaderboards' folder."""
     return listed.stale(
-        built.board.name,
-        pictures(built.board, built.records),
+        shown.board.name,
+        shown.pictures,
         _reader(folder),
         [f"{listed.PICTURES}/{path.name}" for path in (folder / listed.PICTURES).glob("*.*")],
         [path.name for path in (folder / "records").iterdir()],

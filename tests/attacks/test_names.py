@@ -345,8 +345,8 @@ def check_files(name: str) -> None:
     assert page.seen == plain.seen
     assert sum(what in text for text in page.texts) >= 2
 
-    whole = Tags(files([Shown(made, records)], lambda path: None)[INDEX].decode())
-    assert whole.seen == Tags(files([Shown(*board("x"))])[INDEX].decode()).seen
+    whole = Tags(files([Shown.of(made, records)], lambda path: None)[INDEX].decode())
+    assert whole.seen == Tags(files([Shown.of(*board("x"))])[INDEX].decode()).seen
     (text,) = (text for text in whole.texts if text.startswith('{"name":"x","title":'))
     assert json.loads(text)["title"] == "\n".join(map(shown, name.split("\n")))
     check_lines("".join(whole.texts))

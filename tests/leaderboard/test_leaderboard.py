@@ -8,6 +8,8 @@ import pytest
 
 from susx_bench.errors import SuiteError
 from susx_bench.leaderboard import files as boards
+from susx_bench.leaderboard.board import Board
+from susx_bench.leaderboard.figures.rows import row_names
 from susx_bench.leaderboard.files import check
 from susx_bench.records.record import Record
 from susx_bench.runner.suite import Suite
@@ -160,6 +162,24 @@ def test_half_a_picture_and_one_that_is_drawn_no_more(
         assert path.name not in checked.err
     now = {path: path.read_bytes() for path in pictures.iterdir()}
     assert now == before | {mine: b"<svg/>", other: before[one]}
+
+
+def test_pictures_are_computed_once(
+    command: Command, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(command, suite, tmp_path)
+    computed: list[str] = []
+
+    def counted(board: Board) -> list[str]:
+        computed.append(board.name)
+        return row_names(board)
+
+    monkeypatch.setattr("susx_bench.leaderboard.figures.row_names", counted)
+
+    for verb in ("build", "check"):
+        computed.clear()
+        command("leaderboard", verb, suite)
+        assert computed == ["toy"]
 
 
 def test_a_suite_without_records_says_so(command: Command, suite: Path) -> None:

@@ -68,7 +68,7 @@ def evil_records() -> dict[str, Record]:
 
 
 def show(name: str, records: dict[str, Record], text: str = "") -> Shown:
-    return Shown(make(name, f"The {name} table", text, METHODS, (), records), records)
+    return Shown.of(make(name, f"The {name} table", text, METHODS, (), records), records)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def parts(folder: Path) -> Parts:
 
 
 def test_the_page_holds_every_record_as_it_is(shown: list[Shown], parts: Parts) -> None:
-    for board, records in shown:
+    for board, records, _ in shown:
         held = json.loads(parts.texts[f"records-{board.name}"])
         found = [dict(zip(held["fields"], values, strict=True)) for values in held["records"]]
         assert sorted(record["path"] for record in found) == sorted(records)
@@ -165,7 +165,8 @@ def test_the_same_records_give_the_same_page(shown: list[Shown], folder: Path) -
         return (folder / path).read_bytes() if (folder / path).is_file() else None
 
     again = [
-        show(board.name, dict(list(records.items())[::-1]), board.text) for board, records in shown
+        show(board.name, dict(list(records.items())[::-1]), board.text)
+        for board, records, _ in shown
     ]
     assert files(again, there)[INDEX] == there(INDEX)
 
@@ -490,7 +491,7 @@ def answer_of(board: Board, records: Mapping[str, Record], shots: int) -> Answer
 
 def test_the_page_answers_before_it_shows_a_table(shown: list[Shown], visit: Visit) -> None:
     """Which method is best, by how much and how surely: as the board's answers say."""
-    board, records = shown[0]
+    board, records, _ = shown[0]
     page = visit("#main?labels=4")
     answer = answer_of(board, records, 4)
     best, second = answer.rows[:2]
@@ -516,7 +517,7 @@ def test_the_page_answers_before_it_shows_a_table(shown: list[Shown], visit: Vis
 
 
 def test_the_picture_follows_the_chooser(shown: list[Shown], visit: Visit) -> None:
-    board, records = shown[0]
+    board, records, _ = shown[0]
     page = visit("#main")
     for shots in (1, 16):
         page.select_option("[name=labels]", str(shots))
@@ -588,7 +589,7 @@ def test_the_page_knows_the_marks_of_the_tables() -> None:
 def test_what_was_not_measured_is_answered_by_its_neighbours(
     shown: list[Shown], visit: Visit
 ) -> None:
-    board, records = shown[0]
+    board, records, _ = shown[0]
     page = visit("#main?labels=8")
     summary = page.locator("#answers .summary").inner_text()
 
@@ -702,7 +703,7 @@ def test_differences_from_a_baseline(shown: list[Shown], visit: Visit) -> None:
 
 def details_of(page: Page, shown: Shown) -> None:
     """Check the dialog of the first row with labelled images, first column."""
-    board, records = shown
+    board, records, _ = shown
     row = 1
     column = board.groups[0].columns[0]
     cell = board.rows[row].cells[column]

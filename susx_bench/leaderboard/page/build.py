@@ -38,10 +38,17 @@ class Shown(NamedTuple):
     Attributes:
         board: The board to show.
         records: Its records by path relative to the leaderboards' folder.
+        pictures: Its pictures, in the order of the page.
     """
 
     board: Board
     records: Mapping[str, Record]
+    pictures: Sequence[Picture]
+
+    @classmethod
+    def of(cls, board: Board, records: Mapping[str, Record]) -> Shown:
+        """A leaderboard with all pictures that its records allow."""
+        return cls(board, records, pictures_of(board, records))
 
 
 def nothing(path: str) -> bytes | None:
@@ -60,9 +67,8 @@ def files(shown: Sequence[Shown], read_file: FileReader = nothing) -> dict[str, 
         read_file: Reads existing files of the folder. A whole picture of the same data is kept, see
             `listed`.
     """
-    drawn = [pictures_of(board, records) for board, records in shown]
-    content = _written(shown, drawn, read_file)
-    for (board, _), pictures in zip(shown, drawn, strict=True):
+    content = _written(shown, read_file)
+    for board, _, pictures in shown:
         content |= listed.draw(board.name, pictures, read_file)
     return content
 
@@ -79,16 +85,15 @@ def differences(
         read_file: Reads existing files of the leaderboards' folder.
         data: Paths of its data folder.
     """
-    drawn = [pictures_of(board, records) for board, records in shown]
     wrong = []
-    written = _written(shown, drawn, read_file)
+    written = _written(shown, read_file)
     for path, content in written.items():
         if (lies := read_file(path)) is None:
             wrong.append(f"{path} is missing")
         elif lies != content:
             wrong.append(f"{path} is not what the records give")
     wrong += [f"{path} is read no more" for path in sorted(data) if path not in written]
-    for (board, _), pictures in zip(shown, drawn, strict=True):
+    for board, _, pictures in shown:
         wrong += listed.differences(board.name, pictures, read_file)
     return wrong
 
@@ -104,12 +109,10 @@ _ELEMENT: Final = '<script type="application/json" id="{}">{}</script>'
 _CALL: Final = 'hold("{}",\n{});\n'
 
 
-def _written(
-    shown: Sequence[Shown], drawn: Sequence[Sequence[Picture]], read_file: FileReader
-) -> dict[str, bytes]:
+def _written(shown: Sequence[Shown], read_file: FileReader) -> dict[str, bytes]:
     """The page and the data files beside it, for all of its leaderboards, by path."""
-    boards = _kept(read_file, {board.name for board, _ in shown})
-    for (board, records), pictures in zip(shown, drawn, strict=True):
+    boards = _kept(read_file, {one.board.name for one in shown})
+    for board, records, pictures in shown:
         boards[board.name] = _Data(
             board_json(board, records, pictures), records_json(board, records)
         )
