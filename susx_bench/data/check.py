@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from filecmp import cmp
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -171,8 +173,7 @@ def _to_read(
 ) -> tuple[list[tuple[Split, Sample]], list[str]]:
     """The images to read, and a remark on those that are not read.
 
-    Of train images that another dataset lends, only possible copies of the dataset's own images
-    are read: those with a file of equal length.
+    Of train images that another dataset lends, only copies of the dataset's own files are read.
     """
     of_dataset: list[tuple[Split, Sample]] = []
     lent: list[tuple[Split, Sample]] = []
@@ -181,21 +182,36 @@ def _to_read(
         kind += [(split.split, sample) for sample in samples]
     if not lent:
         return of_dataset, []
-    lengths = {_length(source, sample) for _, sample in of_dataset} - {None}
-    alike = [(split, sample) for split, sample in lent if _length(source, sample) in lengths]
-    return [*alike, *of_dataset], [
-        f"train is of {source.lender}: of its {len(lent):,} images those {len(alike):,} are read "
-        "whose files are as long as one of this dataset; `susx-bench data check "
-        f"{source.lender}` reads all"
+    own: dict[int | None, list[Path]] = defaultdict(list)
+    for _, sample in of_dataset:
+        if path := source.path(sample):
+            own[_length(path)].append(path)
+    copies = [(split, sample) for split, sample in lent if _is_copy(source.path(sample), own)]
+    return [*copies, *of_dataset], [
+        f"train is of {source.lender}: of its {len(lent):,} images those {len(copies):,} are read "
+        f"whose files are copies of this dataset's; `susx-bench data check {source.lender}` reads "
+        "all"
     ]
 
 
-def _length(source: Source, sample: Sample) -> int | None:
-    """Bytes of an image's own file; None if it has none."""
-    path = source.path(sample)
+def _is_copy(path: Path | None, own: Mapping[int | None, Sequence[Path]]) -> bool:
+    """Whether a lent file has the content of one of the dataset's own, which are given by length.
+
+    A file that cannot be read is none: it is reported as the dataset's own, or as the lender's.
+    """
+    if path is None:
+        return False
     try:
-        return path.stat().st_size if path else None
-    except OSError:  # reported when the image is read
+        return any(cmp(path, other, shallow=False) for other in own.get(_length(path), ()))
+    except OSError:
+        return False
+
+
+def _length(path: Path) -> int | None:
+    """Bytes of a file; None if it cannot be read."""
+    try:
+        return path.stat().st_size
+    except OSError:
         return None
 
 

@@ -86,13 +86,14 @@ def test_few_shot_from_imagenet(name: str, command: Command, tmp_path: Path) -> 
 
 
 def test_a_check_reads_what_is_its_own(name: str, command: Command, tmp_path: Path) -> None:
-    """And of ImageNet's images those that may be copies; one that cannot be read is ImageNet's."""
+    """And of ImageNet's images those that are copies; one that cannot be read is ImageNet's."""
     from susx_bench.registry import DATASETS
 
     dataset = Dataset(DATASETS.get(name), Where(tmp_path / "data"))
-    first, second, *_ = dataset.split("train").samples
-    own = dataset.split("test").samples[0]
-    for sample, content in ((first, dataset.source.read(own)), (second, b"no image")):
+    samples = dataset.split("train").samples
+    own = dataset.source.read(dataset.split("test").samples[0])
+    of_its_length = b"x" * len(own)
+    for sample, content in zip(samples, (own, b"no image", of_its_length), strict=False):
         path = dataset.source.path(sample)
         assert path is not None
         path.write_bytes(content)
@@ -102,6 +103,7 @@ def test_a_check_reads_what_is_its_own(name: str, command: Command, tmp_path: Pa
     said = " ".join(done.out.split())
     assert done.code == 0, done.err
     assert "train is of imagenet: of its" in said
+    assert "images those 1 are read" in said
     assert "the same image in several splits: 1" in said
     assert "cannot be read" not in said
 
