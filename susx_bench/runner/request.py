@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from susx_bench.data.spec import Where
-from susx_bench.features.launch import Launch
+from susx_bench.features.placed import Placed
 from susx_bench.options.run import RunOptions
 
 
-class Request(RunOptions):
+class Request(Placed, RunOptions):
     """The options of ``run``, with the devices and the data folder that they select."""
 
     @property
-    def launch(self) -> Launch:
-        """The devices to run on."""
-        return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
-
-    @property
     def where(self) -> Where:
-        """The folders in which images are looked for."""
-        return Where(
-            self.data_root,
-            self.source,
-            self.split_file,
-            self.on_bad_image == "skip",
-            self.image_column,
-            self.label_column,
-            self.classnames,
-            self.limit,
-        )
+        """Where the images of a dataset are searched for, and which of them are left out."""
+        return replace(super().where, skip_bad=self.on_bad_image == "skip", limit=self.limit)
 
     def given(self) -> dict[str, str]:
         """The options about the place and format of data, as given, for the record."""

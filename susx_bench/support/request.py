@@ -9,8 +9,7 @@ from typing import Any
 from susx_bench.data.custom import open_dataset
 from susx_bench.data.dataset import Dataset
 from susx_bench.data.named import names_alone, read_classes
-from susx_bench.data.spec import Where
-from susx_bench.features.launch import Launch
+from susx_bench.features.placed import Placed
 from susx_bench.options.support import SupportOptions
 from susx_bench.registry import DATASETS
 from susx_bench.support.pipelines import DEMO
@@ -19,7 +18,7 @@ from susx_bench.support.recipe import Recipe
 SHARED = ("dataset", "kind", "prompts", "per_class", "seed")
 
 
-class Request(SupportOptions):
+class Request(Placed, SupportOptions):
     """The options of ``support build``, with the launch and the places of images that follow.
 
     Attributes:
@@ -27,11 +26,6 @@ class Request(SupportOptions):
     """
 
     expected: Recipe | None = None
-
-    @property
-    def launch(self) -> Launch:
-        """Where to run."""
-        return Launch(self.devices, self.num_nodes, self.accelerator, self.batch_size, self.workers)
 
     @property
     def opened(self) -> Dataset:
@@ -56,18 +50,6 @@ class Request(SupportOptions):
     def looks_for_copies(self) -> bool:
         """Whether copies of test images are left out; class names alone have no test images."""
         return self.test_check and self.dataset is not None
-
-    @property
-    def where(self) -> Where:
-        """Where to search for the dataset's images."""
-        return Where(
-            root=self.data_root,
-            source=self.source,
-            split_file=self.split_file,
-            image_column=self.image_column,
-            label_column=self.label_column,
-            classnames=self.classnames,
-        )
 
     @staticmethod
     def is_own(recipe: Recipe) -> bool:
