@@ -20,7 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lower floors first; a file imports from its own floor and from those below.
 FLOORS = [
     {"errors", "console", "events", "hub", "process", "progress", "ranks"}
-    | {"loading", "logs", "registry", "program", "reads", "stated"}
+    | {"loading", "logs", "registry", "program", "reads", "stated", "webpage"}
     | {"options", "records", "scaffold"},
     {"data", "prompts", "encoders", "demo"},
     {"methods"},

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from importlib.resources import files as package_files
 from typing import Final, NamedTuple
 
 from susx_bench.leaderboard.board import Board
@@ -18,6 +15,7 @@ from susx_bench.leaderboard.page import listed
 from susx_bench.leaderboard.page.data import board_json, index_json, records_json
 from susx_bench.leaderboard.page.listed import FileReader
 from susx_bench.records.record import Record
+from susx_bench.webpage import assembled
 
 INDEX: Final = "index.html"
 
@@ -131,30 +129,14 @@ def _written(shown: Sequence[Shown], read_file: FileReader) -> dict[str, bytes]:
             else:  # perhaps hundreds of megabytes, of which formatting would make two more copies
                 head, tail = _CALL.format(f"{what}-{name}", "\0").encode().split(b"\0")
                 beside[_path(what, name)] = b"".join([head, content, tail])
-    return {INDEX: _page(elements, bool(beside)), **beside}
+    page = assembled(
+        "susx_bench.leaderboard.page", SCRIPTS, "\n".join(elements), beside=bool(beside)
+    )
+    return {INDEX: page, **beside}
 
 
 def _path(what: str, name: str) -> str:
     return f"{DATA}/{what}-{name}.js"
-
-
-def _page(elements: Sequence[str], beside: bool) -> bytes:
-    style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
-    # Images and data lie beside the page: `self` allows them over HTTP, and `file:` on a disk.
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            "img-src 'self' file:",
-            f"style-src {_source(style)}",
-            f"script-src {_source(script)}" + (" 'self' file:" if beside else ""),
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-    # The data come last, so that their text is not searched for the places of other parts.
-    head, tail = _asset("page.html").split("@DATA@")
-    head = head.replace("@POLICY@", policy).replace("@STYLE@", style)
-    return "".join([head, "\n".join(elements), tail.replace("@SCRIPT@", script)]).encode()
 
 
 def _kept(read_file: FileReader, anew: Collection[str]) -> dict[str, _Data]:
@@ -186,12 +168,3 @@ def _beside(what: str, name: str, read_file: FileReader) -> str:
     head, tail = _CALL.format(f"{what}-{name}", "\0").split("\0")
     whole = text.startswith(head) and text.endswith(tail)
     return text[len(head) : -len(tail)] if whole else ""
-
-
-def _asset(name: str) -> str:
-    return (package_files("susx_bench.leaderboard.page") / name).read_text(encoding="utf-8")
-
-
-def _source(text: str) -> str:
-    """The one inline style or script that the policy allows."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

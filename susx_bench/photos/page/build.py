@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 import io
 import json
 import os
@@ -12,7 +9,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +17,7 @@ from susx_bench.data.images import Images
 from susx_bench.data.sources.base import Sample
 from susx_bench.errors import DatasetError
 from susx_bench.records.files import make_folder, sha256_json, unwritable, write_atomic
+from susx_bench.webpage import assembled
 
 INDEX, THUMBS = "index.html", "thumbs"
 SIDE = 256
@@ -132,22 +129,7 @@ def page(gallery: Gallery, thumbs: Sequence[str], folder: Path) -> bytes:
         "items": rows,
     }
     data = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-    style, script = _asset("page.css"), _asset("page.js")
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            "img-src 'self' file:",
-            f"style-src {_source(style)}",
-            f"script-src {_source(script)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-    # Insert the data last, so that no placeholder is replaced within them.
-    head, tail = _asset("page.html").split("@DATA@")
-    head = head.replace("@POLICY@", policy).replace("@STYLE@", style)
-    head = head.replace("@TITLE@", html.escape(gallery.title))
-    return "".join([head, data, tail.replace("@SCRIPT@", script)]).encode()
+    return assembled("susx_bench.photos.page", ["page.js"], data, title=gallery.title)
 
 
 def thumbnails(
@@ -219,12 +201,3 @@ def _link(path: Path | None, folder: Path) -> str:
     except ValueError:  # on another drive
         return ""
     return quote(Path(relative).as_posix())
-
-
-def _asset(name: str) -> str:
-    return (package_files("susx_bench.photos.page") / name).read_text(encoding="utf-8")
-
-
-def _source(text: str) -> str:
-    """The one inline style or script that the policy allows."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
