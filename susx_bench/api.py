@@ -20,8 +20,8 @@ from susx_bench.options.given import checked, several
 from susx_bench.records.store import read_predictions
 from susx_bench.results import Predicted, Results
 from susx_bench.runner.execute import execute
+from susx_bench.runner.outcome import Outcome
 from susx_bench.runner.request import Request
-from susx_bench.runner.run import Outcome
 
 Name = str | Path
 MethodName = str | type[Method]

@@ -20,6 +20,9 @@ from susx_bench.cli import main
 from susx_bench.methods.base import Context
 from susx_bench.testing.task import clustered, make_context, unit
 
+AS_ON_GPUS = str(Path(__file__).with_name("as_on_gpus.py"))
+"""A program to start in place of ``-m susx_bench``."""
+
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     # Processes that share the cores: threads beyond one per core would wait for each other.
     threads = max(1, (os.cpu_count() or 1) // int(workers))

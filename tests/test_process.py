@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle
+from tests.conftest import AS_ON_GPUS, Bundle
 
 PROGRAM = f"{sys.executable} -m susx_bench"
 FULL = "the output cannot be written: No space left on device."
@@ -141,11 +141,26 @@ def test_signals_stop_and_keep_what_is_whole(
     how: signal.Signals, moment: str, devices: int, bundle: Bundle, tmp_path: Path
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
+    program = ["-m", "susx_bench"] if devices == 1 else [AS_ON_GPUS]
     words = ["run", "--setting", "few-shot", "--features", str(bundle()), "--accelerator", "cpu"]
     words += ["--method", "zero-shot,./slow.py:Slow", "--devices", str(devices)]
-    words += ["--force"] if devices > 1 else []  # else one process would do what features allow
+    stop([*program, *words], how, moment, devices)
+    assert {path.name.split("-")[0] for path in Path("results").rglob("*.json")} == {"zero", "tip"}
+
+
+@pytest.mark.enable_socket
+def test_processes_that_wait_for_the_first_one_end_with_it(tmp_path: Path) -> None:
+    """On CPUs one of two measures what both have encoded."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = ["run", "--setting", "few-shot", "--dataset", "digits", "--shots", "1", "--seed", "1"]
+    words += ["--method", "./slow.py:Slow", "--accelerator", "cpu", "--devices", "2"]
+    stop(["-m", "susx_bench", *words], signal.SIGTERM, "fit", 1)
+
+
+def stop(words: list[str], how: signal.Signals, moment: str, reaching: int) -> None:
+    """Stop a command where this many of its processes have reached a moment of the slow method."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "susx_bench", *words],
+        [sys.executable, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -153,7 +168,7 @@ def test_signals_stop_and_keep_what_is_whole(
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    while len(list(Path().glob("reached-*"))) < devices:  # the first process writes the records
+    while len(list(Path().glob("reached-*"))) < reaching:  # the first process writes the records
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
 
@@ -164,7 +179,6 @@ def test_signals_stop_and_keep_what_is_whole(
     assert out == ""
     lines = [line for line in err.splitlines() if line and not line.startswith("cells: ")]
     assert lines == ["susx-bench: stopped; the next run continues from here."]
-    assert {path.name.split("-")[0] for path in Path("results").rglob("*.json")} == {"zero", "tip"}
     with pytest.raises(ProcessLookupError):  # nobody of the group is left
         os.killpg(process.pid, 0)
 

@@ -93,7 +93,7 @@ def slow(function: Callable[..., Any], out: Callable[[], str], line: str) -> Cal
     [
         (
             (*ONE_CELL, "--dataset", "digits"),
-            "susx_bench.runner.run.measure",
+            "susx_bench.runner.worker.measure",
             "cells: . of 2 done, 0 failed.*; now .* digits demo few-shot ",
         ),
         (

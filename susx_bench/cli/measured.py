@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from susx_bench.runner.outcome import Outcome
     from susx_bench.runner.request import Request
-    from susx_bench.runner.run import Outcome
 
 
 def draw_searches(outcomes: Sequence[Outcome], notes: Console) -> list[Path]:

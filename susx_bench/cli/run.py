@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from susx_bench.progress import Reporter
+    from susx_bench.runner.outcome import Outcome
     from susx_bench.runner.plan import Part
     from susx_bench.runner.planfile import Stage
     from susx_bench.runner.request import Request
-    from susx_bench.runner.run import Outcome
     from susx_bench.support.request import Request as Build
 
 
@@ -174,9 +174,9 @@ def _dry_run(
     """Print the work of a run, and refuse everything that the run would refuse."""
     from susx_bench.cli.dry_run import print_outlook, print_outlook_json
     from susx_bench.runner.execute import share
+    from susx_bench.runner.outcome import path_of
     from susx_bench.runner.outlook import check_place, look_ahead
     from susx_bench.runner.plan import plan_suite
-    from susx_bench.runner.run import path_of
 
     force, out = requests[0].force, requests[0].out
     planned = plan_suite(requests, builds or (), listen)
@@ -197,7 +197,7 @@ def _dry_run(
 
 def _raise_failures(outcomes: Sequence[Outcome], lost: Sequence[Part], out: Path) -> None:
     """Exit 3 if cells failed, or could not be listed because their data is missing."""
-    from susx_bench.runner.run import title
+    from susx_bench.runner.outcome import title
 
     failed = [outcome for outcome in outcomes if outcome.failed]
     faults = []

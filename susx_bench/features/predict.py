@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import signal
 import threading
 import warnings
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -17,6 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
 from susx_bench.errors import BenchError, OptionError
@@ -30,7 +33,12 @@ class Meeting(DDPStrategy):
     """Lightning's ``ddp`` with a time limit for the processes to meet; torch waits half an hour.
 
     Only the meeting has this limit. Afterwards processes wait for each other as in Lightning.
+
+    Attributes:
+        store: Where the processes have met; None before.
     """
+
+    store: ClassVar[Store | None] = None
 
     def setup_distributed(self) -> None:
         """Meet the other processes.
@@ -53,6 +61,7 @@ class Meeting(DDPStrategy):
             except (distributed.DistError, ValueError) as error:
                 raise NobodyCameError(size, seconds) from error
             store.set_timeout(self._timeout)
+            Meeting.store = store
             backend, device = self._get_process_group_backend(), self.root_device
             distributed.init_process_group(
                 backend,
@@ -65,6 +74,33 @@ class Meeting(DDPStrategy):
             if backend == "nccl":  # as Lightning: torch warns of a group that is left
                 atexit.register(distributed.destroy_process_group)
         super().setup_distributed()
+
+
+_texts = itertools.count()
+"""Numbers of the texts of `from_first`, the same on every rank."""
+
+
+def from_first(launch: Launch, make: Callable[[], str]) -> str:
+    """A text that rank 0 makes alone, on every rank.
+
+    The others wait for it, for as long as it takes and without using a core. They end where rank 0
+    ends.
+
+    Args:
+        launch: The launch that has started all processes.
+        make: Makes the text, on rank 0.
+    """
+    if Meeting.store is None:  # a scheduler has started them, and nothing has run on them yet
+        trainer(launch).strategy.setup_environment()
+    store, name = Meeting.store, f"susx_bench/{next(_texts)}"
+    assert store is not None
+    if launch.is_main:
+        text = make()
+        store.set(name, text)
+        return text
+    store.wait([name], timedelta(days=365))
+    told: bytes = store.get(name)
+    return told.decode()
 
 
 def trainer(launch: Launch) -> Trainer:

@@ -9,10 +9,11 @@ from pathlib import Path
 from susx_bench.console import counted
 from susx_bench.events import Listener, Note, ignore
 from susx_bench.runner.cell import Cell
+from susx_bench.runner.outcome import Outcome
 from susx_bench.runner.plan import Part, lost_lines, plan, plan_suite
 from susx_bench.runner.prepare import complete
 from susx_bench.runner.request import Request
-from susx_bench.runner.run import Outcome, mark_parts, run
+from susx_bench.runner.run import mark_parts, run
 from susx_bench.support.request import Request as Build
 
 

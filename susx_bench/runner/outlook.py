@@ -12,9 +12,9 @@ from susx_bench.events import Listener, ignore
 from susx_bench.features.launch import Launch
 from susx_bench.features.task import Task
 from susx_bench.runner.cell import Cell
+from susx_bench.runner.outcome import Outcome, settled_outcomes
 from susx_bench.runner.plan import PURE, Part, Plan, Waiting
 from susx_bench.runner.prepare import need_of
-from susx_bench.runner.run import Outcome, settled_outcomes
 from susx_bench.support.build import Outstanding
 
 FLOAT = 4

@@ -20,11 +20,12 @@ from susx_bench.records.files import canonical_json, write_atomic
 from susx_bench.records.text import read_json
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.needs import unmet_need
+from susx_bench.runner.outcome import Outcome, path_of
 from susx_bench.runner.plan import UNAVAILABLE, by_dataset, lost_lines, plan_suite
 from susx_bench.runner.plan import Part as Lost
 from susx_bench.runner.prepare import complete, encode, need_of
 from susx_bench.runner.request import Request
-from susx_bench.runner.run import Outcome, path_of, run
+from susx_bench.runner.run import run
 from susx_bench.runner.tasks import Opened
 from susx_bench.support.build import build, outstanding
 from susx_bench.support.request import Request as Build

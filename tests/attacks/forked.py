@@ -49,6 +49,7 @@ _MODULES = (
     "susx_bench.support.report",
     "susx_bench.runner.plan",
     "susx_bench.runner.run",
+    "susx_bench.runner.worker",
     "susx_bench.runner.suite",
     "susx_bench.support.build",
     "transformers.models.clip.modeling_clip",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from susx_bench.events import Job
 from susx_bench.progress import Reporter
-from tests.conftest import Bundle, Command
+from tests.conftest import AS_ON_GPUS, Bundle, Command
 
 METHOD = """
 import os
@@ -224,8 +224,8 @@ def test_all_ranks_fail_where_one_does(bundle: Bundle, tmp_path: Path) -> None:
 
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "susx_bench", "run", "--suite", str(suite), "--out", "out"),
-            *("--accelerator", "cpu", "--devices", "2", "--force"),
+            *(sys.executable, AS_ON_GPUS, "run", "--suite", str(suite), "--out", "out"),
+            *("--accelerator", "cpu", "--devices", "2"),
         ],
         capture_output=True,
         text=True,

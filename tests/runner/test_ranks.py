@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +17,8 @@ from susx_bench.errors import OptionError
 from susx_bench.features.launch import Launch
 from susx_bench.features.predict import Meeting
 from susx_bench.ranks import meeting_seconds, rank_of, settle_meeting, starts_others
-from susx_bench.runner import run as run_module
-from susx_bench.runner.cell import Cell
-from tests.conftest import Bundle, Command
+from susx_bench.records.store import read
+from tests.conftest import AS_ON_GPUS, Bundle, Command
 
 SLURM = {
     "SLURM_NTASKS": "8",
@@ -266,24 +268,126 @@ def test_features_that_are_there_need_one_process_on_cpus(
     assert not met
 
 
-def test_images_to_encode_are_shared_out_and_their_features_are_not(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+ONE_DRAW = ("--setting", "few-shot", "--shots", "1", "--seed", "1", "--tune", "fixed")
+TWO = ("--accelerator", "cpu", "--devices", "2")
+
+
+def both(words: Sequence[object], *program: str) -> str:
+    """The standard error of a command on two CPUs, which must succeed."""
+    done = subprocess.run(
+        [sys.executable, *(program or ("-m", "susx_bench")), *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+COUNTS = """
+import os
+from susx_bench.methods.zero_shot import ZeroShot
+
+class Counts(ZeroShot):
+    name = "counts"
+
+    def fit(self, context):
+        open(f"fitted-{os.environ.get('LOCAL_RANK')}-{os.getpid()}", "w").close()
+        super().fit(context)
+"""
+
+
+@pytest.mark.enable_socket
+def test_one_of_two_processes_on_cpus_measures_what_both_have_encoded(tmp_path: Path) -> None:
+    """A search in every process would take the cores from the one that writes."""
+    (tmp_path / "counts.py").write_text(COUNTS)
+    words = ["run", "--dataset", "digits", "--method", "./counts.py:Counts,tip-adapter"]
+
+    told = both([*words, *ONE_DRAW, *TWO, "--out", "out"])
+
+    assert "nothing is left to encode" not in told
+    fitted = [path.name.split("-")[1] for path in tmp_path.glob("fitted-*")]
+    assert fitted == ["0"]
+    records = [read(path) for path in Path("out").rglob("*.json")]
+    assert {record.method for record in records} == {"counts", "tip-adapter", "zero-shot"}
+    assert sum(record.seconds.encode > 0 for record in records) == 1
+
+
+SCRIPT = """
+import json, os
+from pathlib import Path
+import susx_bench as sb
+from susx_bench.methods.base import UnfitError
+from susx_bench.methods.zero_shot import ZeroShot
+
+class Never(ZeroShot):
+    name = "never"
+
+    def fit(self, context):
+        raise UnfitError("it fits nothing")
+
+for number, out in enumerate(("out", None)):
+    results = sb.evaluate(
+        ["zero-shot", "tda", Never], setting="few-shot", shots=1, seed=1, tune="fixed",
+        out=out, devices=2, accelerator="cpu", progress=False,
+    )
+    said = [record.to_json() for record in results.records] + list(results.blank)
+    Path(f"{number}-{os.environ['LOCAL_RANK']}.json").write_text(json.dumps(said))
+"""
+
+
+@pytest.mark.enable_socket
+def test_every_process_of_a_script_gets_what_the_first_one_measures(tmp_path: Path) -> None:
+    """The second call finds all features stored, and the other process waiting."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+
+    both([], "script.py")
+
+    for number in range(2):
+        first, other = (json.loads(Path(f"{number}-{rank}.json").read_text()) for rank in range(2))
+        assert first == other
+        assert len(first) == 3
+        assert "it fits nothing" in first[2]
+
+
+@pytest.mark.enable_socket
+def test_processes_of_torchrun_on_cpus_meet_though_nothing_is_left_to_encode(
+    bundle: Bundle, tmp_path: Path
 ) -> None:
-    decided = []
-    real = run_module._is_for_one
+    """They exist already, so each of them gets to know what the first one measures."""
+    (tmp_path / "counts.py").write_text(COUNTS)
+    words = ["run", "--features", bundle(), "--method", "./counts.py:Counts", *ONE_DRAW, *TWO]
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
-    def for_one(cells: Sequence[Cell], launch: Launch) -> bool:
-        decided.append(real(cells, launch))
-        return True  # so that this test needs one process alone
+    told = both([*words, "--out", "out"], *torchrun, "-m", "susx_bench")
 
-    monkeypatch.setattr(run_module, "_is_for_one", for_one)
-    words = ["run", "--setting", "few-shot", "--method", "tip-adapter", "--shots", "1"]
-    words += ["--seed", "1", "--tune", "fixed", "--accelerator", "cpu", "--devices", "2"]
+    assert "nothing is left to encode" not in told
+    assert [path.name.split("-")[1] for path in tmp_path.glob("fitted-*")] == ["0"]
+    assert len(list(Path("out").rglob("*.json"))) == 3
 
-    for out in ("first", "second"):
-        assert command(*words, "--out", out).code == 0
 
-    assert decided == [False, True]
+@pytest.mark.enable_socket
+def test_processes_with_a_device_each_predict_together(
+    bundle: Bundle, command: Command, tmp_path: Path
+) -> None:
+    """As on GPUs, each of which has its part of the test images."""
+    (tmp_path / "counts.py").write_text(COUNTS)
+    words = ["run", "--features", bundle(), "--method", "./counts.py:Counts,tipx,transclip,dmn"]
+
+    both([*words, *ONE_DRAW, *TWO, "--out", "two"], AS_ON_GPUS)
+
+    fitted = {path.name.split("-")[1] for path in tmp_path.glob("fitted-*")}
+    assert fitted == {"0", "1"}
+    assert command(*words, *ONE_DRAW, "--accelerator", "cpu", "--out", "one").code == 0
+    same = ("input_sha256", "predictions_sha256", "accuracy")
+    one, two = (
+        sorted([getattr(read(path), name) for name in same] for path in Path(out).rglob("*.json"))
+        for out in ("one", "two")
+    )
+    assert len(one) == 6  # with those that are shown beside them
+    assert one == two
 
 
 @pytest.mark.parametrize(
