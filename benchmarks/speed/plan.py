@@ -1,6 +1,6 @@
 """How long it takes to plan the suite `few-shot` over all 19 datasets at full size.
 
-    python -m benchmarks.speed.plan [--folder DIR] [--divide 100] [--keep]
+    python -m benchmarks.speed.plan [--folder DIR] [--keep]
 
 The datasets are laid out as they are distributed, with as many files as they have: hard links to a
 few tiny images, split files, and for CIFAR rows of Parquet files. The suite's methods, shots and
@@ -65,7 +65,7 @@ def linker(folder: Path) -> Callable[[Path], None]:
     return link
 
 
-def lay_out(spec: Any, folder: Path, link: Callable[[Path], None], divide: int) -> int:
+def lay_out(spec: Any, folder: Path, link: Callable[[Path], None]) -> int:
     """Write a dataset as `tests.data.copies.lay_out` does, with all of its images.
 
     Returns:
@@ -79,7 +79,7 @@ def lay_out(spec: Any, folder: Path, link: Callable[[Path], None], divide: int) 
     rows: dict[str, list[tuple[str, int, str]]] = {split: [] for split in spec.sizes}
     number = 0
     for split, images in spec.sizes.items():
-        for classname, some in zip(classes, dealt(images // divide, len(classes)), strict=True):
+        for classname, some in zip(classes, dealt(images, len(classes)), strict=True):
             for _ in range(some):
                 number += 1
                 file = copies.file_name(name, folders[classname], split, number)
@@ -133,7 +133,7 @@ def facts() -> Iterator[Any]:
     return map(DATASETS.get, sorted(names))
 
 
-def make(root: Path, divide: int) -> None:
+def make(root: Path) -> None:
     """Write the datasets, their prompt files and the suite."""
     before = dict(os.environ)
     from tests.data import copies
@@ -144,7 +144,7 @@ def make(root: Path, divide: int) -> None:
     clock, total, names = time.perf_counter(), 0, []
     for spec in facts():
         folder = root / "DATA" / copies.OTHERWISE.get(spec.name, spec.name)
-        total += lay_out(spec, folder, link, divide)
+        total += lay_out(spec, folder, link)
         said = {name: [f"A {name}."] for name in spec.classnames}
         (root / "PROMPTS" / f"CuPL_prompts_{spec.name}.json").write_text(json.dumps(said))
         names.append(spec.name)
@@ -176,7 +176,6 @@ def main() -> None:
     """Lay out the datasets, measure, and remove them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="where to make the files")
-    parser.add_argument("--divide", type=int, default=1, help="make so many times fewer images")
     parser.add_argument("--keep", action="store_true", help="leave the files for the next time")
     args = parser.parse_args()
     root = args.folder if args.keep else Path(tempfile.mkdtemp(dir=args.folder, prefix="plan-"))
@@ -187,7 +186,7 @@ def main() -> None:
         if not (root / "suite.toml").exists():
             root.mkdir(parents=True, exist_ok=True)
             made = "from benchmarks.speed.plan import make; from pathlib import Path;"
-            made += f"make(Path({str(root)!r}), {args.divide})"  # elsewhere: it takes memory
+            made += f"make(Path({str(root)!r}))"  # elsewhere: it takes memory
             subprocess.run([sys.executable, "-c", made], check=True)
         shutil.rmtree(root / "cache", ignore_errors=True)
         for title, words in (
