@@ -18,7 +18,7 @@ from susx_bench.data.sources.splits import split_file_classes
 from susx_bench.data.sources.table import TableSource
 from susx_bench.data.sources.tablecopy import TableCopy, read_classnames
 from susx_bench.data.sources.tree import LISTS, described, image_files, lists_in, read_tree
-from susx_bench.data.spec import ClassFolders, DatasetSpec, Where
+from susx_bench.data.spec import ClassFolders, DatasetSpec, Where, own_spec
 from susx_bench.data.wording import wording_hints
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.options.shared import OWN
@@ -101,18 +101,7 @@ def _spec(name: str, title: str, own: Sequence[str], where: Where) -> DatasetSpe
                 "classes apart by their names: give each its own."
             )
         classnames = tuple(user_names)
-    return DatasetSpec(
-        name=name,
-        title=title,
-        classnames=classnames,
-        aliases=aliases,
-        sizes={},
-        template="a photo of a {}.",
-        photo="A photo of a {}.",
-        licence="yours to know",
-        protocol="custom",
-        bibtex_key="",
-    )
+    return own_spec(name, title, classnames, aliases)
 
 
 def _in_order(own: Sequence[str], option: str, title: str) -> Sequence[str]:

@@ -9,7 +9,7 @@ from susx_bench.console import printable
 from susx_bench.data.classes import quoted, squash
 from susx_bench.data.dataset import Dataset
 from susx_bench.data.sources.base import Source
-from susx_bench.data.spec import DatasetSpec
+from susx_bench.data.spec import own_spec
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.options import shortened, shown
 from susx_bench.options.given import several
@@ -101,17 +101,8 @@ def names_alone(classnames: Sequence[str]) -> Dataset:
 
     Its name contains the hash of the names, so that equal lists of names are one dataset.
     """
-    spec = DatasetSpec(
-        name=f"names-{sha256_json(list(classnames))[:10]}",
-        title="photographs",
-        classnames=tuple(classnames),
-        sizes={},
-        template="a photo of a {}.",
-        photo="A photo of a {}.",
-        licence="yours to know",
-        protocol="custom",
-        bibtex_key="",
-    )
+    name = f"names-{sha256_json(list(classnames))[:10]}"
+    spec = own_spec(name, "photographs", tuple(classnames))
 
     def nothing() -> Source:
         raise DatasetError("class names alone have no images.")

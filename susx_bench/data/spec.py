@@ -190,6 +190,26 @@ class DatasetSpec:
     merged: bool = False
 
 
+def own_spec(
+    name: str,
+    title: str,
+    classnames: tuple[str, ...],
+    aliases: Mapping[str, tuple[str, ...]] | None = None,
+) -> DatasetSpec:
+    """The facts of the user's own data: no published sizes, and prompts that fit any image."""
+    return DatasetSpec(
+        name=name,
+        title=title,
+        classnames=classnames,
+        aliases=aliases or {},
+        sizes={},
+        template="a photo of a {}.",
+        licence="yours to know",
+        protocol="custom",
+        bibtex_key="",
+    )
+
+
 def read_classnames(name: str) -> tuple[str, ...]:
     """Read the canonical class names of the package, one per line."""
     return tuple(line.split("\t")[-1] for line in _lines(name))
