@@ -17,8 +17,8 @@ from susx_bench.data.images import Images, Subset
 from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.sources.datafiles import inside, walk
 from susx_bench.data.sources.rows import ArrowTable, ParquetTable, SavedTable
-from susx_bench.data.sources.shards import members, read_member
 from susx_bench.data.sources.tablecopy import IMAGE_COLUMNS
+from susx_bench.data.sources.tar import members, read_member
 from susx_bench.data.sources.tree import LISTS, UNREAD, as_option, image_names, is_image
 from susx_bench.errors import DatasetError
 from susx_bench.records.paths import read_bytes

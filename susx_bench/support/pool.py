@@ -16,8 +16,8 @@ from susx_bench.data.sources.base import Sample, reason
 from susx_bench.data.sources.datafiles import inside, of_config, walk
 from susx_bench.data.sources.hub import copy_named, snapshot
 from susx_bench.data.sources.rows import ArrowTable, ParquetTable, SavedTable
-from susx_bench.data.sources.shards import members, read_member
 from susx_bench.data.sources.tablecopy import IMAGE_COLUMNS
+from susx_bench.data.sources.tar import members, read_member
 from susx_bench.data.sources.tree import image_names, is_image
 from susx_bench.errors import DatasetError, SupportError
 from susx_bench.records.paths import read_bytes
