@@ -68,6 +68,10 @@ def _letters(name: str) -> str:
 _SHOWN = 200  # characters of an unknown name
 
 
+class MetByFirstError(Exception):
+    """The cause of an error on another rank: rank 0 has met the same one, and reports it."""
+
+
 class UnknownNameError(BenchError):
     """A name that is not registered; the message suggests `near`, else the nearest known names."""
 

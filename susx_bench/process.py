@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 import click
 
 from susx_bench.console import own_rank, print_error
-from susx_bench.errors import BenchError, OutputError
+from susx_bench.errors import BenchError, MetByFirstError, OutputError
 
 children: list[subprocess.Popen[bytes]] = []
 """Child processes that would wait for this one. They are ended if it fails."""
@@ -62,6 +62,8 @@ def run(command: Callable[[], object]) -> None:
         except click.ClickException as error:
             _fail(error.format_message(), 2)
         except BenchError as error:
+            if isinstance(error.__cause__, MetByFirstError):
+                sys.exit(error.exit_code)
             _fail(str(error), error.exit_code)
         except _ReaderGoneError:
             _end_children()
@@ -73,8 +75,10 @@ def run(command: Callable[[], object]) -> None:
             what = error.filename or "this machine"
             advice = _ADVICE.get(error.errno, "What was done is kept.")
             _fail(f"{what}: {error.strerror}. {advice}", 2)
-        except BaseException:
+        except BaseException as error:
             _end_children()
+            if isinstance(error.__cause__, MetByFirstError):
+                sys.exit(1)
             raise
     if isinstance(code, int) and code:  # --help and --version end with a code of 0
         sys.exit(code)

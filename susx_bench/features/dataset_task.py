@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -235,6 +236,23 @@ class DatasetTask(Task):
         absent = _none(self._text_shards or [])
         rows["prompts", sha256_json(self._text_recipe)] = rows_in(absent, len(self._prompts))
         return {key: count for key, count in rows.items() if count}
+
+    def agree(self, need: Need, tell: Callable[[Callable[[], str]], str]) -> None:
+        names, patches = self._look(need), sorted(need.patches)
+
+        def lacking() -> str:
+            absent = [_none(self._shards[name]) for name in names]
+            return json.dumps([absent, [self._lacking[name] for name in patches]])
+
+        absent, unpatched = json.loads(tell(lacking))
+        for name, missing in zip(names, absent, strict=True):
+            recipe = self._images[name].recipe
+            for i, shard in enumerate(self._shards[name]):
+                if i in missing:
+                    self._shards[name][i] = None
+                elif shard is None:  # rank 0 has found it since
+                    self._shards[name][i] = self._store.get(recipe, i)
+        self._lacking.update(zip(patches, unpatched, strict=True))
 
     def features(self, need: Need, launch: Launch, advance: Advance) -> TaskFeatures:
         started = time.perf_counter()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import itertools
 import logging
 import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -24,6 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from susx_bench.errors import BenchError, OptionError
 from susx_bench.features.datamodules import BlockDataModule
+from susx_bench.features.first import early
 from susx_bench.features.launch import Launch
 from susx_bench.process import children
 from susx_bench.ranks import NobodyCameError, answers, meeting_seconds, settle_meeting
@@ -62,6 +61,10 @@ class Meeting(DDPStrategy):
                 raise NobodyCameError(size, seconds) from error
             store.set_timeout(self._timeout)
             Meeting.store = store
+            if not rank:
+                for name, text in early.items():
+                    store.set(name, text)
+                early.clear()
             backend, device = self._get_process_group_backend(), self.root_device
             distributed.init_process_group(
                 backend,
@@ -76,31 +79,16 @@ class Meeting(DDPStrategy):
         super().setup_distributed()
 
 
-_texts = itertools.count()
-"""Numbers of the texts of `from_first`, the same on every rank."""
-
-
-def from_first(launch: Launch, make: Callable[[], str]) -> str:
-    """A text that rank 0 makes alone, on every rank.
-
-    The others wait for it, for as long as it takes and without using a core. They end where rank 0
-    ends.
-
-    Args:
-        launch: The launch that has started all processes.
-        make: Makes the text, on rank 0.
-    """
-    if Meeting.store is None:  # a scheduler has started them, and nothing has run on them yet
-        trainer(launch).strategy.setup_environment()
-    store, name = Meeting.store, f"susx_bench/{next(_texts)}"
-    assert store is not None
-    if launch.is_main:
-        text = make()
-        store.set(name, text)
-        return text
-    store.wait([name], timedelta(days=365))
-    told: bytes = store.get(name)
-    return told.decode()
+def met(launch: Launch) -> Store:
+    """The store at which all processes of a launch have met; else they meet now."""
+    if Meeting.store is None:
+        strategy = trainer(launch).strategy
+        assert isinstance(strategy, Meeting)
+        assert strategy.launcher is not None
+        strategy.launcher.launch(strategy.setup_environment)
+        children.extend(getattr(strategy.launcher, "procs", ()))
+    assert Meeting.store is not None
+    return Meeting.store
 
 
 def trainer(launch: Launch) -> Trainer:

@@ -210,6 +210,18 @@ class Task(ABC):
             them) or ``prompts``, and a hash: tasks that share a list have one key for it.
         """
 
+    def agree(  # noqa: B027 - a task of stored features has nothing to agree on
+        self, need: Need, tell: Callable[[Callable[[], str]], str]
+    ) -> None:
+        """Take the rows that rank 0 lacks as those to encode, before `features` on several ranks.
+
+        Another run may have made some of them between the looks of two ranks.
+
+        Args:
+            need: The features that are needed.
+            tell: Returns the text that a function makes on rank 0, on every rank.
+        """
+
     def is_encoded(self, need: Need) -> bool:
         """Whether no row is missing. Nothing stays in memory, unlike after `lacking`."""
         return not self.lacking(need)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,32 +133,31 @@ def failed(cell: Cell, path: Path, error: BaseException, *, mark: bool) -> Outco
     return Outcome(cell, path, None, fresh=False, reason=reason, failed=True)
 
 
-def as_json(tasks: Sequence[Mapping[int, Outcome]]) -> str:
-    """The outcomes of the cells of several tasks, with their records, for another process."""
+def as_json(outcomes: Iterable[Outcome]) -> str:
+    """Outcomes with their records, for another process."""
     return json.dumps(
-        [
-            {
-                place: [o.record and o.record.to_json(), o.fresh, o.reason, o.failed]
-                for place, o in outcomes.items()
-            }
-            for outcomes in tasks
-        ]
+        {
+            o.cell.input_sha256: [o.record and o.record.to_json(), o.fresh, o.reason, o.failed]
+            for o in outcomes
+        }
     )
 
 
-def from_json(text: str, tasks: Sequence[Pairs]) -> list[dict[int, Outcome]]:
+def from_json(text: str, cells: Sequence[Cell], paths: Sequence[Path]) -> dict[int, Outcome]:
     """Read `as_json`.
 
     Args:
         text: The outcomes.
-        tasks: The cells of each task.
+        cells: The cells of this process.
+        paths: Paths of their records.
+
+    Returns:
+        The outcomes by the cells' places, without cells that have none.
     """
-    outcomes = []
-    for pairs, told in zip(tasks, json.loads(text), strict=True):
-        of_task = {}
-        for place, (content, fresh, reason, failing) in told.items():
-            cell, path = pairs[int(place)]
+    told, outcomes = json.loads(text), {}
+    for i, (cell, path) in enumerate(zip(cells, paths, strict=True)):
+        if cell.input_sha256 in told:
+            content, fresh, reason, failing = told[cell.input_sha256]
             record = content and Record.model_validate_json(content)
-            of_task[int(place)] = Outcome(cell, path, record, fresh, reason, failing)
-        outcomes.append(of_task)
+            outcomes[i] = Outcome(cell, path, record, fresh, reason, failing)
     return outcomes

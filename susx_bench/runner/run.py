@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from susx_bench.events import Job, Listener, Note, ignore
+from susx_bench.features.first import from_first
 from susx_bench.features.launch import Launch
 from susx_bench.features.task import Task
 from susx_bench.ranks import starts_others
@@ -18,7 +22,6 @@ from susx_bench.records.store import folder_name
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.outcome import (
     Outcome,
-    Pairs,
     as_json,
     from_json,
     path_of,
@@ -65,6 +68,7 @@ def run(
     Returns:
         One outcome per cell, in the order of `cells`.
     """
+    number = next(_runs)
     paths = [path_of(cell, out) for cell in cells]
     outcomes = settled_outcomes(cells, out, listen, force=force, keep_search=keep_search)
     todo = [i for i in range(len(cells)) if i not in outcomes]
@@ -77,10 +81,6 @@ def run(
             make_folder(out)
         for i in outcomes:
             clear_failure(paths[i])
-    places: dict[Task, list[int]] = {}
-    for i in todo:
-        places.setdefault(cells[i].task, []).append(i)
-    tasks = [[(cells[i], paths[i]) for i in of_task] for of_task in places.values()]
     with Job(listen, "cells", "cells", len(cells), len(outcomes)) as job:
         worker = Worker(
             job,
@@ -91,56 +91,82 @@ def run(
             keep_going=keep_going,
             wait=wait,
         )
-        if tasks and launch.processes > 1 and launch.on_cpu:
-            done = _by_one(worker, tasks, listen)
+        if launch.processes > 1 and launch.on_cpu:
+            outcomes |= _by_one(worker, cells, paths, todo, f"run {number}", listen)
         else:
-            done = [worker.measure_all(pairs) for pairs in tasks]
-    for of_task, measured in zip(places.values(), done, strict=True):
-        outcomes |= {of_task[number]: outcome for number, outcome in measured.items()}
+            for places in _by_task(cells, todo):
+                done = worker.measure_all([(cells[i], paths[i]) for i in places])
+                outcomes |= {places[place]: outcome for place, outcome in done.items()}
     return [outcomes[i] for i in range(len(cells)) if i in outcomes]
 
 
-def _by_one(worker: Worker, tasks: Sequence[Pairs], listen: Listener) -> list[dict[int, Outcome]]:
+_runs = itertools.count()
+"""Numbers of the calls of `run`, the same on every rank."""
+
+
+def _by_task(cells: Sequence[Cell], todo: Sequence[int]) -> list[list[int]]:
+    """The places of some cells, those of each task together."""
+    places: dict[Task, list[int]] = {}
+    for i in todo:
+        places.setdefault(cells[i].task, []).append(i)
+    return list(places.values())
+
+
+def _by_one(
+    worker: Worker,
+    cells: Sequence[Cell],
+    paths: Sequence[Path],
+    todo: Sequence[int],
+    name: str,
+    listen: Listener,
+) -> dict[int, Outcome]:
     """Encode with all processes; then the first one measures alone, and the others wait for it.
 
     Together, every process would choose all hyper-parameters by itself, on the same cores. One
-    process, with a thread on each core, is done sooner.
+    process, with a thread on each core, is done sooner. What there is to do is for the first one to
+    say: another run may have changed the files before the others look at them.
 
     Args:
         worker: Of this process.
-        tasks: The cells of each task.
+        cells: The cells of the run.
+        paths: Paths of their records.
+        todo: Places of those to measure, on rank 0.
+        name: Name of the run, the same on every rank.
         listen: Told of progress, and that one process is enough.
 
     Returns:
-        What `Worker.measure_all` returns of each task, on every rank.
+        The outcomes by the cells' places, the same on every rank, without cells that another run is
+        measuring.
     """
     launch, threads = worker.launch, torch.get_num_threads()
-    if not all(
-        pairs[0][0].task.is_encoded(need_of([cell for cell, _ in pairs])) for pairs in tasks
-    ):
-        for pairs in tasks:
-            worker.encode(pairs)
-    elif starts_others(launch.devices, launch.num_nodes):
-        listen(Note(f"--devices {launch.devices}: {_ONE}"))
 
-    def measured() -> list[dict[int, Outcome]]:
+    def lacking() -> str:
+        """The hashes of the cells to encode for, of each task: of all tasks, or none."""
+        needs = [(of_task, need_of([cells[i] for i in of_task])) for of_task in tasks]
+        if all(cells[of_task[0]].task.is_encoded(need) for of_task, need in needs):
+            return json.dumps([])
+        return json.dumps([[cells[i].input_sha256 for i in of_task] for of_task in tasks])
+
+    def measured() -> str:
         torch.set_num_threads(threads)  # Lightning has left this process its part of them
         worker.launch = replace(launch, devices=1, num_nodes=1)
-        return [worker.measure_all(pairs) for pairs in tasks]
+        for of_task in tasks:
+            done = worker.measure_all([(cells[i], paths[i]) for i in of_task])
+            mine.update({of_task[place]: outcome for place, outcome in done.items()})
+        return as_json(mine.values())
 
-    if starts_others(launch.devices, launch.num_nodes):
-        return measured()  # none was needed
-
-    from susx_bench.features.predict import from_first
-
-    mine: list[dict[int, Outcome]] = []
-
-    def text() -> str:
-        mine.extend(measured())
-        return as_json(mine)
-
-    told = from_first(launch, text)
-    return mine or from_json(told, tasks)
+    tasks, mine = _by_task(cells, todo), dict[int, Outcome]()
+    place = {cell.input_sha256: i for i, cell in enumerate(cells)}
+    to_encode = json.loads(from_first(launch, f"{name}: to encode", lacking))
+    for k, hashes in enumerate(to_encode):
+        pairs = [(cells[place[sha256]], paths[place[sha256]]) for sha256 in hashes]
+        need = need_of([cell for cell, _ in pairs])
+        pairs[0][0].task.agree(need, partial(from_first, launch, f"{name}: rows of task {k}"))
+        worker.encode(pairs)
+    if todo and not to_encode and starts_others(launch.devices, launch.num_nodes):
+        listen(Note(f"--devices {launch.devices}: {_ONE}"))
+    told = from_first(launch, f"{name}: outcomes", measured)
+    return mine if launch.is_main else from_json(told, cells, paths)
 
 
 def mark_parts(parts: Sequence[Part], out: Path, launch: Launch) -> list[Part]:

@@ -352,6 +352,71 @@ def test_every_process_of_a_script_gets_what_the_first_one_measures(tmp_path: Pa
         assert "it fits nothing" in first[2]
 
 
+STORED_FIRST = """
+import json, os
+from pathlib import Path
+import susx_bench as sb
+from susx_bench.errors import OptionError
+from susx_bench.methods.zero_shot import ZeroShot
+
+class Refuses(ZeroShot):
+    name = "refuses"
+
+    def fit(self, context):
+        raise OptionError("it fits nothing")
+
+calls = [(["tda"], 1), ([Refuses], 1), ([Refuses], 2), (["tda"], 3)]
+for number, (methods, seed) in enumerate(calls):
+    try:
+        said = sb.evaluate(
+            ["tip-adapter", *methods], setting="few-shot", shots=1, seed=seed, tune="fixed",
+            devices=2, accelerator="cpu",
+        ).records[0].to_json()
+    except OptionError as error:
+        said = str(error)
+    Path(f"{number}-{os.environ.get('LOCAL_RANK', 0)}").write_text(said)
+"""
+
+
+@pytest.mark.enable_socket
+def test_processes_that_a_later_call_starts_get_what_earlier_ones_measured(
+    command: Command, tmp_path: Path
+) -> None:
+    """And an error of the first process, so that the script may go on in all of them."""
+    (tmp_path / "script.py").write_text(STORED_FIRST)
+    words = ["run", "--method", "tip-adapter,tda", *ONE_DRAW, "--accelerator", "cpu"]
+    assert command(*words).code == 0
+
+    both([], "script.py")
+
+    first, other = ([Path(f"{n}-{rank}").read_text() for n in range(4)] for rank in range(2))
+    assert first == other
+    assert first[1] == first[2] == "it fits nothing"
+
+
+OTHER_RUN = """
+import os, subprocess, sys
+import susx_bench as sb
+
+kept = {"method": "tip-adapter", "shots": "1", "seed": "1", "tune": "fixed", "out": "out"}
+if "LOCAL_RANK" in os.environ:  # rank 0 has looked, and this process has not
+    words = [word for name, value in kept.items() for word in (f"--{name}", value)]
+    env = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH")}
+    env |= {name: value for name, value in os.environ.items() if name.startswith("SUSX")}
+    command = [sys.executable, "-m", "susx_bench", "run", "--setting", "few-shot", *words]
+    subprocess.run(command, env=env, check=True, stdout=sys.stderr)
+results = sb.evaluate(**kept, devices=2, accelerator="cpu")
+assert "tip-adapter" in {record.method for record in results.records}
+"""
+
+
+@pytest.mark.enable_socket
+def test_another_run_may_do_all_the_work_before_the_second_process_looks(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(OTHER_RUN)
+
+    both([], "script.py")
+
+
 @pytest.mark.enable_socket
 def test_processes_of_torchrun_on_cpus_meet_though_nothing_is_left_to_encode(
     bundle: Bundle, tmp_path: Path
