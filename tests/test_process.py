@@ -157,6 +157,12 @@ def test_processes_that_wait_for_the_first_one_end_with_it(tmp_path: Path) -> No
     stop(["-m", "susx_bench", *words], signal.SIGTERM, "fit", 1)
 
 
+def _heeding() -> None:
+    """Heed signals as in a terminal, whatever started the tests: nohup ignores one of them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def stop(words: list[str], how: signal.Signals, moment: str, reaching: int) -> None:
     """Stop a command where this many of its processes have reached a moment of the slow method."""
     process = subprocess.Popen(
@@ -166,7 +172,7 @@ def stop(words: list[str], how: signal.Signals, moment: str, reaching: int) -> N
         text=True,
         env=os.environ | {"MOMENT": moment, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_heeding,
     )
     while len(list(Path().glob("reached-*"))) < reaching:  # the first process writes the records
         assert process.poll() is None, process.communicate()
