@@ -10,8 +10,9 @@ diffusion pipeline have random weights, in the files and at the commits of their
 come from a hub on loopback. With `--full` they have their real sizes, and the pipeline draws in
 half precision, fp16 on a GPU and bf16 on a CPU; otherwise they are small. It takes one step in
 place of 85, the demo's own pipeline two in place of 20. A suite that asks for more generated images
-per class than `--generated` gets as many as that, and one that has none of `--datasets` keeps its
-first. Nothing else is changed: each suite is what `susx-bench run --suite NAME` runs.
+per class than `--generated`, or draws more labelled ones than `--shots`, gets as many as that, and
+one that has none of `--datasets` keeps its first. Nothing else is changed: each suite is what
+`susx-bench run --suite NAME` runs.
 
 For each suite: the dry run, the run, the run again (which must find nothing to do), the table.
 `--write FILE` puts the figures into a page.
@@ -50,6 +51,7 @@ SUITES = (
 OPENAI = ("RN50", "RN101", "ViT-B-32", "ViT-B-16", "ViT-L-14")
 LAION = (("ViT-B-32", "laion2b_s34b_b79k"), ("ViT-B-16", "laion2b_s34b_b88k"))
 GENERATED = 100  # images per class, as the published recipe has
+SHOTS = 16  # the most that a suite draws
 STAGES = ("dry run", "run", "again", "table")
 
 
@@ -62,6 +64,7 @@ class Cut:
         classes: Per data set.
         images: Of each split, per class.
         generated: Per class.
+        shots: The most per class in a draw of labelled images.
         pool: Images to retrieve from.
         datasets: Those that suites keep; all where it is empty.
         encoders: Likewise.
@@ -71,6 +74,7 @@ class Cut:
     classes: int
     images: dict[Split, int]
     generated: int
+    shots: int
     pool: int
     datasets: tuple[str, ...] = ()
     encoders: tuple[str, ...] = ()
@@ -350,8 +354,8 @@ def as_command(cut: Cut, words: list[str]) -> None:
         found = said and tuple(name for name in said if not wanted or name in wanted)
         return found or (said and said[:1])
 
-    def fewer(said: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        return said and tuple(dict.fromkeys(min(shots, cut.generated) for shots in said))
+    def fewer(said: tuple[int, ...] | None, most: int) -> tuple[int, ...] | None:
+        return said and tuple(dict.fromkeys(min(shots, most) for shots in said))
 
     def cut_suite(kind: type[Suite], path: Path) -> Suite:
         """The suite with some of its data sets and encoders."""
@@ -375,7 +379,9 @@ def as_command(cut: Cut, words: list[str]) -> None:
                     update={
                         "dataset": kept(each.dataset, cut.datasets),
                         "encoder": kept(each.encoder, cut.encoders),
-                        "shots": fewer(each.shots) if each.setting == "name-only" else each.shots,
+                        "shots": fewer(
+                            each.shots, cut.generated if each.setting == "name-only" else cut.shots
+                        ),
                     }
                 )
                 for each in suite.run
@@ -384,7 +390,7 @@ def as_command(cut: Cut, words: list[str]) -> None:
         cut_to = {name: tuple(some) for name, some in parts.items()}
         return cast(Suite, suite.model_copy(update=cut_to))
 
-    if cut.full or cut.datasets or cut.encoders or cut.generated < GENERATED:
+    if cut.full or cut.datasets or cut.encoders or cut.generated < GENERATED or cut.shots < SHOTS:
         Suite.read = classmethod(cut_suite)  # type: ignore[method-assign, assignment]
     sys.argv = ["susx-bench", *words]
     main()
@@ -551,6 +557,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--encoders", nargs="*", default=(), help="of the suites; all")
     parser.add_argument("--classes", type=int, default=4, help="per data set")
     parser.add_argument("--generated", type=int, help="per class; 100, or 2 with --full")
+    parser.add_argument("--shots", type=int, default=SHOTS, help="the most per class in a draw")
     parser.add_argument("--folder", type=Path, help="empty folder to work in; it is kept")
     parser.add_argument("--write", type=Path, help="page that takes the figures")
     return parser.parse_args()
@@ -566,11 +573,18 @@ def main() -> None:
         case ["--lay-out", cut_to]:
             return lay_out(Path("DATA"), Path("PROMPTS"), Cut(**json.loads(cut_to)))
     args = arguments()
-    images: dict[Split, int] = {"train": 16, "val": 4, "test": 4}
+    images: dict[Split, int] = {"train": args.shots, "val": 4, "test": 4}
     generated = args.generated or (2 if args.full else GENERATED)
     pool = 64 if args.full else 64 * args.classes
     cut = Cut(
-        args.full, args.classes, images, generated, pool, tuple(args.datasets), tuple(args.encoders)
+        full=args.full,
+        classes=args.classes,
+        images=images,
+        generated=generated,
+        shots=args.shots,
+        pool=pool,
+        datasets=tuple(args.datasets),
+        encoders=tuple(args.encoders),
     )
     home = (args.folder or Path(tempfile.mkdtemp(prefix="rehearsal-"))).absolute()
     home.mkdir(exist_ok=True, parents=True)
