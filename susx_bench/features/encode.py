@@ -111,10 +111,17 @@ class _Writer(Callback):
 
 
 def _workers(launch: Launch, rows: int) -> int:
-    """Processes that decode: the cores of this rank, at most `_MOST_WORKERS`; none for few rows."""
+    """Processes that decode: the cores of this rank, at most `_MOST_WORKERS`; none for few rows.
+
+    None either in one of several processes on CPUs: where one of torch's threads that join them
+    starts in the moment of a fork, Python before 3.11.10 leaves the new process waiting for a lock
+    for ever (python/cpython, issue 112275).
+    """
     if launch.workers is not None:
         return launch.workers
     if rows <= SHARD or sys.platform != "linux":  # elsewhere there is no fork to rely on
+        return 0
+    if launch.processes > 1 and launch.on_cpu:
         return 0
     return min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // launch.devices))
 

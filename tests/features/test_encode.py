@@ -20,7 +20,7 @@ from susx_bench.data.sources.base import Sample
 from susx_bench.encoders.base import Towers
 from susx_bench.encoders.openclip import OpenClip
 from susx_bench.features.blocks import BLOCK
-from susx_bench.features.encode import STEP
+from susx_bench.features.encode import STEP, _workers
 from susx_bench.features.encode import fill as fill_shards
 from susx_bench.features.launch import Launch
 from susx_bench.features.rows import ImageRows, encode
@@ -313,3 +313,16 @@ def test_a_killed_process_leaves_its_shards_to_the_others(tmp_path: Path) -> Non
 
     work, _ = shared(FeatureStore(str(tmp_path)), 1)
     assert next(work) == [0]
+
+
+def test_no_process_is_forked_beside_the_threads_that_join_several_on_cpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python before 3.11.10 may leave it waiting for a lock for ever."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+
+    assert _workers(Launch(accelerator="cpu"), 1000) == 8
+    assert _workers(Launch(devices=2, accelerator="cpu"), 1000) == 0
+    assert _workers(Launch(devices=2, accelerator="cpu", workers=3), 1000) == 3
+    assert _workers(Launch(devices=2, accelerator="gpu"), 1000) == 4
