@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.status import Status
@@ -127,6 +127,12 @@ class PlainConsole(Console):
                 yield segment
             else:
                 yield Segment(printable_lines(segment.text), segment.style)
+
+    @property  # type: ignore[misc] # read-only here
+    def size(self) -> ConsoleDimensions:
+        """Never of no width, at which nothing would be printed: ``COLUMNS`` may be 0."""
+        width, height = super().size
+        return ConsoleDimensions(width or _WIDE, height)
 
     def status(self, status: RenderableType, **options: Any) -> Status:
         """Show a status; a string is one line here too."""

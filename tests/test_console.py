@@ -15,6 +15,7 @@ from susx_bench.console import broken, counted, print_error, print_whole
 from susx_bench.leaderboard.formats import terminal
 from susx_bench.leaderboard.results import terminal_table
 from susx_bench.records.record import Record
+from tests.conftest import Command
 from tests.leaderboard.test_board import Records
 from tests.records.example import make_record
 
@@ -178,3 +179,13 @@ def test_an_error_is_one_line_but_on_a_terminal(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == (5 if terminal else 1)
     assert all(len(line) <= 40 for line in lines) == terminal
+
+
+def test_an_error_is_printed_where_columns_is_0(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+
+    done = command("support", "show", "sus-sd")
+
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
