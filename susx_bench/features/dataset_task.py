@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +30,7 @@ from susx_bench.data.spec import SPLITS, DatasetSpec
 from susx_bench.encoders.base import Encoder
 from susx_bench.errors import DatasetError, OptionError
 from susx_bench.features.contents import Contents
+from susx_bench.features.first import from_first
 from susx_bench.features.launch import Launch
 from susx_bench.features.rows import (
     ImageRows,
@@ -237,14 +238,14 @@ class DatasetTask(Task):
         rows["prompts", sha256_json(self._text_recipe)] = rows_in(absent, len(self._prompts))
         return {key: count for key, count in rows.items() if count}
 
-    def agree(self, need: Need, tell: Callable[[Callable[[], str]], str]) -> None:
+    def agree(self, need: Need, launch: Launch) -> None:
         names, patches = self._look(need), sorted(need.patches)
 
         def lacking() -> str:
             absent = [_none(self._shards[name]) for name in names]
             return json.dumps([absent, [self._lacking[name] for name in patches]])
 
-        absent, unpatched = json.loads(tell(lacking))
+        absent, unpatched = json.loads(from_first(launch, f"rows of {self.called}", lacking))
         for name, missing in zip(names, absent, strict=True):
             recipe = self._images[name].recipe
             for i, shard in enumerate(self._shards[name]):

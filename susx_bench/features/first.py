@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import susx_bench.errors as errors
@@ -14,22 +15,29 @@ from susx_bench.ranks import starts_others
 early: dict[str, str] = {}
 """Texts by name, made before rank 0 has started the others. They get them when they meet it."""
 
+_asked: Counter[str] = Counter()
+"""How often each name was asked for, the same on every rank."""
+
 
 def from_first(launch: Launch, name: str, make: Callable[[], str]) -> str:
     """A text that rank 0 makes alone, on every rank.
 
     The others wait for it, for as long as it takes and without using a core. Rank 0 starts no
-    process for it, and waits for none that it starts itself.
+    process for it, and waits for none that it starts itself. A single process makes it.
 
     Args:
         launch: The launch of all processes.
-        name: Name of the text, the same on every rank and of no other text.
+        name: Name of the text. Every rank asks for the texts of a name in the same order.
         make: Makes the text, on rank 0.
 
     Raises:
         BenchError: The one that `make` raised, on every rank.
         RuntimeError: On the other ranks, if `make` raised any other error, or rank 0 has ended.
     """
+    if launch.processes == 1:
+        return make()
+    _asked[name] += 1
+    name = f"{name} {_asked[name]}"
     if not launch.is_main:
         return _told(launch, name)
     try:

@@ -211,15 +211,15 @@ class Task(ABC):
         """
 
     def agree(  # noqa: B027 - a task of stored features has nothing to agree on
-        self, need: Need, tell: Callable[[Callable[[], str]], str]
+        self, need: Need, launch: Launch
     ) -> None:
-        """Take the rows that rank 0 lacks as those to encode, before `features` on several ranks.
+        """Take the rows that rank 0 lacks as those to encode; every rank calls this.
 
         Another run may have made some of them between the looks of two ranks.
 
         Args:
             need: The features that are needed.
-            tell: Returns the text that a function makes on rank 0, on every rank.
+            launch: Where they are to be encoded.
         """
 
     def is_encoded(self, need: Need) -> bool:

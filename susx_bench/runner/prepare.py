@@ -89,6 +89,8 @@ def encoded(task: Task, need: Need, launch: Launch, listen: Listener) -> TaskFea
         launch: Where to encode.
         listen: Told of progress.
     """
+    if launch.processes > 1:
+        task.agree(need, launch)
     missing = {unit: total for unit, total in task.missing(need).items() if total}
     if missing:
         warn_of_slow_half(task.precision, launch, listen)

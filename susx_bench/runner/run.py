@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,10 +48,11 @@ def run(
 ) -> list[Outcome]:
     """Measure the cells that have no record yet.
 
-    Before the first launch every rank decides from the same files which cells are missing, so that
-    all ranks make the same predictions together; on CPUs they only encode together. Only rank 0
-    writes. A record is written whole or not at all, so that a killed run loses at most its current
-    cell. Several runs may share one folder: each measures cells that no other run is measuring.
+    Rank 0 says which cells are missing, because another run may have changed the files before the
+    others look at them. All ranks make the same predictions together; on CPUs they only encode
+    together. Only rank 0 writes. A record is written whole or not at all, so that a killed run
+    loses at most its current cell. Several runs may share one folder: each measures cells that no
+    other run is measuring.
 
     Args:
         cells: The cells.
@@ -68,10 +67,9 @@ def run(
     Returns:
         One outcome per cell, in the order of `cells`.
     """
-    number = next(_runs)
     paths = [path_of(cell, out) for cell in cells]
     outcomes = settled_outcomes(cells, out, listen, force=force, keep_search=keep_search)
-    todo = [i for i in range(len(cells)) if i not in outcomes]
+    todo = _missing(cells, outcomes, launch)
     if todo and launch.accelerator != "auto":
         from susx_bench.features.predict import trainer  # Lightning, which takes seconds to import
 
@@ -92,7 +90,7 @@ def run(
             wait=wait,
         )
         if launch.processes > 1 and launch.on_cpu:
-            outcomes |= _by_one(worker, cells, paths, todo, f"run {number}", listen)
+            outcomes |= _by_one(worker, cells, paths, todo, listen)
         else:
             for places in _by_task(cells, todo):
                 done = worker.measure_all([(cells[i], paths[i]) for i in places])
@@ -100,8 +98,14 @@ def run(
     return [outcomes[i] for i in range(len(cells)) if i in outcomes]
 
 
-_runs = itertools.count()
-"""Numbers of the calls of `run`, the same on every rank."""
+def _missing(cells: Sequence[Cell], settled: Collection[int], launch: Launch) -> list[int]:
+    """The places of the cells to measure, the same on every rank."""
+
+    def missing() -> str:
+        return json.dumps([cell.input_sha256 for i, cell in enumerate(cells) if i not in settled])
+
+    hashes = set(json.loads(from_first(launch, "cells to measure", missing)))
+    return [i for i, cell in enumerate(cells) if cell.input_sha256 in hashes]
 
 
 def _by_task(cells: Sequence[Cell], todo: Sequence[int]) -> list[list[int]]:
@@ -117,21 +121,18 @@ def _by_one(
     cells: Sequence[Cell],
     paths: Sequence[Path],
     todo: Sequence[int],
-    name: str,
     listen: Listener,
 ) -> dict[int, Outcome]:
     """Encode with all processes; then the first one measures alone, and the others wait for it.
 
     Together, every process would choose all hyper-parameters by itself, on the same cores. One
-    process, with a thread on each core, is done sooner. What there is to do is for the first one to
-    say: another run may have changed the files before the others look at them.
+    process, with a thread on each core, is done sooner.
 
     Args:
         worker: Of this process.
         cells: The cells of the run.
         paths: Paths of their records.
-        todo: Places of those to measure, on rank 0.
-        name: Name of the run, the same on every rank.
+        todo: Places of those to measure.
         listen: Told of progress, and that one process is enough.
 
     Returns:
@@ -139,13 +140,11 @@ def _by_one(
         measuring.
     """
     launch, threads = worker.launch, torch.get_num_threads()
+    tasks, mine = _by_task(cells, todo), dict[int, Outcome]()
 
-    def lacking() -> str:
-        """The hashes of the cells to encode for, of each task: of all tasks, or none."""
-        needs = [(of_task, need_of([cells[i] for i in of_task])) for of_task in tasks]
-        if all(cells[of_task[0]].task.is_encoded(need) for of_task, need in needs):
-            return json.dumps([])
-        return json.dumps([[cells[i].input_sha256 for i in of_task] for of_task in tasks])
+    def to_encode() -> str:
+        needs = [(cells[some[0]].task, need_of([cells[i] for i in some])) for some in tasks]
+        return json.dumps(not all(task.is_encoded(need) for task, need in needs))
 
     def measured() -> str:
         torch.set_num_threads(threads)  # Lightning has left this process its part of them
@@ -155,17 +154,12 @@ def _by_one(
             mine.update({of_task[place]: outcome for place, outcome in done.items()})
         return as_json(mine.values())
 
-    tasks, mine = _by_task(cells, todo), dict[int, Outcome]()
-    place = {cell.input_sha256: i for i, cell in enumerate(cells)}
-    to_encode = json.loads(from_first(launch, f"{name}: to encode", lacking))
-    for k, hashes in enumerate(to_encode):
-        pairs = [(cells[place[sha256]], paths[place[sha256]]) for sha256 in hashes]
-        need = need_of([cell for cell, _ in pairs])
-        pairs[0][0].task.agree(need, partial(from_first, launch, f"{name}: rows of task {k}"))
-        worker.encode(pairs)
-    if todo and not to_encode and starts_others(launch.devices, launch.num_nodes):
+    if json.loads(from_first(launch, "whether to encode", to_encode)):
+        for of_task in tasks:
+            worker.encode([(cells[i], paths[i]) for i in of_task])
+    elif todo and starts_others(launch.devices, launch.num_nodes):
         listen(Note(f"--devices {launch.devices}: {_ONE}"))
-    told = from_first(launch, f"{name}: outcomes", measured)
+    told = from_first(launch, "outcomes", measured)
     return mine if launch.is_main else from_json(told, cells, paths)
 
 

@@ -397,7 +397,10 @@ def test_processes_that_a_later_call_starts_get_what_earlier_ones_measured(
 OTHER_RUN = """
 import os, subprocess, sys
 import susx_bench as sb
+from susx_bench.features.launch import Launch
 
+if "a GPU each" in sys.argv:
+    Launch.on_cpu = property(lambda self: False)
 kept = {"method": "tip-adapter", "shots": "1", "seed": "1", "tune": "fixed", "out": "out"}
 if "LOCAL_RANK" in os.environ:  # rank 0 has looked, and this process has not
     words = [word for name, value in kept.items() for word in (f"--{name}", value)]
@@ -411,10 +414,13 @@ assert "tip-adapter" in {record.method for record in results.records}
 
 
 @pytest.mark.enable_socket
-def test_another_run_may_do_all_the_work_before_the_second_process_looks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("on", ["CPUs", "a GPU each"])
+def test_another_run_may_do_all_the_work_before_the_second_process_looks(
+    on: str, tmp_path: Path
+) -> None:
     (tmp_path / "script.py").write_text(OTHER_RUN)
 
-    both([], "script.py")
+    both([on], "script.py")
 
 
 @pytest.mark.enable_socket
