@@ -7,11 +7,10 @@ from pathlib import Path
 
 from susx_bench.errors import RecordError
 from susx_bench.features.dataset_task import DatasetTask
-from susx_bench.photos.classifier import Classifier, answers
 from susx_bench.photos.output import begin
 from susx_bench.photos.page.build import Gallery, Item, write_page
 from susx_bench.records.record import Record
-from susx_bench.runner.verify import Named, Refitted, refit
+from susx_bench.runner.verify import Named, refit
 
 
 def show(path: Path, named: Named, folder: Path) -> Path:
@@ -37,24 +36,24 @@ def show(path: Path, named: Named, folder: Path) -> Path:
     if not isinstance(task, DatasetTask) or task.test_labels is None:
         raise RecordError(f"{path} was measured on features, and there is no image to look at.")
     images = task.test_images
-    plain = not (cell.order or cell.batches or {"spatial", "norms"} & cell.method.needs)
-    sure, second, other = (
-        _probabilities(refitted)
-        if plain
-        else ([None] * len(images), [-1] * len(images), [None] * len(images))
+    said, no_logits = refitted.predictions, cell.method.no_logits
+    nothing = [None] * len(images)
+    sure, lead = (
+        (nothing, said.margin.tolist())
+        if said.confidence is None
+        else (said.confidence.tolist(), nothing)
     )
     items = [
         Item(
             name=sample.key,
             label=label,
             probability=p,
-            second=next_,
-            second_probability=q,
+            margin=margin,
             truth=sample.label,
             path=images.dataset.source.path(sample),
         )
-        for sample, label, p, next_, q in zip(
-            images.samples, refitted.top1.tolist(), sure, second, other, strict=True
+        for sample, label, p, margin in zip(
+            images.samples, said.top1.tolist(), sure, lead, strict=True
         )
     ]
     begin(folder)
@@ -66,7 +65,9 @@ def show(path: Path, named: Named, folder: Path) -> Path:
             f"{record.prompts}",
             f"{len(items):,} test images; the record is {path.name}",
             *_open_set(record),
-            "Percentages are the softmax of the logits and are not calibrated." * plain,
+            f"No percentages: {no_logits}. An answer is surer the more its score leads."
+            if no_logits
+            else "Percentages are the softmax of the logits and are not calibrated.",
         ),
         classnames=task.classnames,
         items=items,
@@ -89,16 +90,3 @@ def _open_set(record: Record) -> Iterator[str]:
             "Telling them from the others by the confidence in the answer: "
             f"AUROC {record.auroc:.1f} %, FPR95 {record.fpr95:.1f} %."
         )
-
-
-def _probabilities(
-    refitted: Refitted,
-) -> tuple[list[float | None], list[int], list[float | None]]:
-    """The probability of each answer, the second class, and its probability."""
-    record, cell, _, features = refitted.inputs
-    classifier = Classifier(
-        cell.task.classnames, refitted.method, refitted.context, record.hparams, "fixed",
-        record.method, record.encoder,
-    )  # fmt: skip
-    best = answers(classifier.logits(features.test), 1.0, classifier.first_alike)
-    return best.probability.tolist(), best.second.tolist(), best.second_probability.tolist()

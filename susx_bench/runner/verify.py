@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from susx_bench.console import counted
 from susx_bench.errors import BenchError, NotNamedError, RecordError
@@ -22,7 +20,7 @@ from susx_bench.methods.base import Context, Method
 from susx_bench.options.asked import METHOD
 from susx_bench.records.command import command, options
 from susx_bench.records.record import Record, unpack
-from susx_bench.records.store import predictions_path, read, read_predictions
+from susx_bench.records.store import Predictions, predictions_path, read, read_predictions
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.cell import Cell
 from susx_bench.runner.measure import Shared, context_of, measure, tuning_images
@@ -162,13 +160,13 @@ class Refitted(NamedTuple):
         inputs: The inputs that it was fitted on.
         method: The fitted method, with its hyper-parameters set.
         context: The context that it was fitted on.
-        top1: Its answers on the test images, ``(N,)``.
+        predictions: Its answers on the test images.
     """
 
     inputs: Inputs
     method: Method
     context: Context
-    top1: Tensor
+    predictions: Predictions
 
 
 def refit(path: Path, named: Named, listen: Listener = ignore) -> Refitted:
@@ -192,7 +190,7 @@ def refit(path: Path, named: Named, listen: Listener = ignore) -> Refitted:
     method.official = cell.official
     method.fit(context)
     method.set(again.choice.hparams)
-    return Refitted(inputs, method, context, torch.as_tensor(again.predictions.top1).long())
+    return Refitted(inputs, method, context, again.predictions)
 
 
 def _find(

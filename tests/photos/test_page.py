@@ -17,6 +17,7 @@ from susx_bench.data.decode import decode
 from susx_bench.photos.labels import read_labels
 from susx_bench.photos.page.build import INDEX, SIDE, Gallery, Item, write_page
 from susx_bench.photos.photographs import Photos, open_photos
+from susx_bench.records.store import read_predictions
 from tests.conftest import Bundle, Command
 from tests.data.made import encoded, photo
 from tests.leaderboard.test_page import Visit, browser  # noqa: F401 - a fixture
@@ -320,6 +321,36 @@ def test_a_record_of_the_demo_is_shown_and_one_of_features_refused(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "is_logits"), [("tip-adapter", True), ("tda", True), ("dmn", False)]
+)
+def test_percentages_are_those_of_the_record_or_there_are_none(
+    method: str, is_logits: bool, command: Command
+) -> None:
+    """Sums of probabilities have a softmax that says nothing."""
+    words = ("--setting", "few-shot", "--shots", 1, "--seed", 1, "--tune", "fixed")
+    ran = command("run", "--method", method, *words, "--json")
+    assert ran.code == 0, ran.err
+    (path,) = (Path(r["record"]) for r in ran.records if r["method"].startswith(method))
+    said = read_predictions(path)
+
+    done = command("records", "show", path, "--out", "mistakes")
+
+    assert done.code == 0, done.err
+    data = json.loads(re.findall(r'id="data">([^<]*)<', Path("mistakes/index.html").read_text())[0])
+    label, probability, margin = ([row[at] for row in data["items"]] for at in (2, 3, 9))
+    assert label == said.top1.tolist()
+    if is_logits:
+        assert said.confidence is not None
+        assert probability == pytest.approx(said.confidence.tolist(), abs=1e-3)
+        assert set(margin) == {None}
+        assert "Percentages are the softmax" in data["facts"][-1]
+    else:
+        assert set(probability) == {None}
+        assert margin == pytest.approx(said.margin.tolist(), rel=1e-3)
+        assert data["facts"][-1].startswith("No percentages: its scores are sums of probabilities.")
+
+
 def test_a_record_with_unknown_classes_is_shown_with_all_its_numbers(
     command: Command,
 ) -> None:
@@ -342,6 +373,25 @@ def test_a_record_with_unknown_classes_is_shown_with_all_its_numbers(
     assert "of: three,eight. " in facts
     assert f"Of the other {record['n_test']:,} {record['accuracy']:.1f} % are right." in facts
     assert f"AUROC {record['auroc']:.1f} %, FPR95 {record['fpr95']:.1f} %" in facts
+
+
+def test_without_percentages_the_score_that_leads_most_is_the_surest(
+    browser: Browser,  # noqa: F811
+    photos: Photos,
+    tmp_path: Path,
+) -> None:
+    known = gallery(photos, truth=True)
+    items = [
+        replace(item, probability=None, margin=lead)
+        for item, lead in zip(known.items, (5.0, 0.5, 3.0, 2.0, 0.1, 40.0, 0.2), strict=True)
+    ]
+    write_page(replace(known, items=items), photos, photos.samples, tmp_path / "record")
+    visit = Visit(browser, tmp_path / "record")
+    page = visit("")
+
+    assert cards(page) == [items[place].name for place in (5, 2, 3, 1, 4)]
+    assert not page.locator(".answer", has_text="%").count()
+    visit.close()
 
 
 def test_a_record_of_a_folder_links_to_its_files(command: Command, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ class Item:
         probability: Probability of that class; None if unknown.
         second: The next class; -1 for none.
         second_probability: Probability of the next class, or None.
+        margin: By how much its score leads, which says how sure it is if no probability does.
         status: ``predicted``, ``unsure`` or ``given``.
         truth: Its label in a benchmark; -1 if it has none, or is of an unknown class.
         path: The file to link to.
@@ -46,6 +48,7 @@ class Item:
     probability: float | None = None
     second: int = -1
     second_probability: float | None = None
+    margin: float | None = None
     status: str = "predicted"
     truth: int = -1
     path: Path | None = None
@@ -113,7 +116,7 @@ def page(gallery: Gallery, thumbs: Sequence[str], folder: Path) -> bytes:
         [
             item.name, thumb, item.label, _rounded(item.probability), item.second,
             _rounded(item.second_probability), _STATUS[item.status], item.truth,
-            _link(item.path, folder),
+            _link(item.path, folder), _rounded(item.margin, 9),
         ]
         for item, thumb in zip(gallery.items, thumbs, strict=True)
     ]  # fmt: skip
@@ -189,8 +192,8 @@ def _small(images: Images, sample: Sample) -> bytes:
     return out.getvalue()
 
 
-def _rounded(p: float | None) -> float | None:
-    return None if p is None or p != p else round(p, 4)
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
 def _link(path: Path | None, folder: Path) -> str:

@@ -1,6 +1,6 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const [FILE, THUMB, LABEL, P, SECOND, Q, STATUS, TRUTH, LINK] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+const [FILE, THUMB, LABEL, P, SECOND, Q, STATUS, TRUTH, LINK, MARGIN] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 const CHUNK = 120;
 const judged = data.truth;
 // In a benchmark, an image of a class that the method was not told of.
@@ -82,7 +82,7 @@ function save() {
 // Which photographs, in which order.
 const bounds = () => Number(byId("below").value) || 0;
 const isUnsure = (item) => item[P] !== null && item[P] < bounds();
-const sure = (place) => data.items[place][P] ?? 2;
+const sure = (place) => data.items[place][P] ?? data.items[place][MARGIN] ?? 2;
 const rising = (a, b) => sure(a) - sure(b) || a - b;
 
 function chosen() {
