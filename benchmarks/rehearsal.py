@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -293,10 +293,14 @@ def facts(cut: Cut) -> Iterator[Any]:
 
     os.environ.update(before)  # tests keep their caches elsewhere
 
-    for name in copies.NAMES:
-        if name in copies.CLEAN:  # they lie in ImageNet's folder, which is cut to its own classes
-            continue
-        yield copies.cut(name, cut.classes, cut.classes, cut.images)
+    def small(name: str, lends: Collection[str] = ()) -> Any:
+        return copies.cut(name, cut.classes, cut.classes, cut.images, lends)
+
+    # CLEAN lie in ImageNet's folder, which is cut to its own classes.
+    names = set(copies.NAMES) - {"imagenet", *copies.CLEAN}
+    others = [small(name) for name in sorted(names)]
+    yield small("imagenet", copies.codes(others, "imagenet"))
+    yield from others
 
 
 def lay_out(root: Path, prompts: Path, cut: Cut) -> None:

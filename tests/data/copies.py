@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -327,7 +327,12 @@ def images(
 
 
 def cut(
-    name: str, most: int = 1000, few: int = 12, each: Mapping[Split, int] = EACH, **changes: Any
+    name: str,
+    most: int = 1000,
+    few: int = 12,
+    each: Mapping[Split, int] = EACH,
+    lends: Collection[str] = (),
+    **changes: Any,
 ) -> DatasetSpec:
     """The facts of a dataset with small splits, its classes in another order.
 
@@ -336,10 +341,13 @@ def cut(
         most: Classes that it may have to keep them all.
         few: Classes that are left of a larger one.
         each: Images per class.
+        lends: Codes of classes that are left as well, see `codes`.
         changes: Other facts.
     """
     spec = FACTS[name]
     names = list(spec.classnames[:few] if len(spec.classnames) > most else spec.classnames)
+    later = spec.classnames[len(names) :]
+    names += [known for known in later if not set(lends).isdisjoint(spec.aliases.get(known, ()))]
     if not spec.numbered:
         random.Random(name).shuffle(names)
 
@@ -354,6 +362,12 @@ def cut(
         hub=tuple(replace(hub, sizes=sizes(hub.sizes)) for hub in spec.hub),
     )
     return replace(small, **changes)
+
+
+def codes(specs: Iterable[DatasetSpec], lender: str) -> set[str]:
+    """Codes of the classes whose training images another dataset lends."""
+    borrowing = (spec for spec in specs if spec.train_of == lender)
+    return {code for spec in borrowing for aliases in spec.aliases.values() for code in aliases}
 
 
 def facts_of(name: str) -> str:
