@@ -57,6 +57,11 @@ class Generate(LightningModule):
     def on_predict_start(self) -> None:
         self._pipe = self._pipeline.loaded.to(self.device)
 
+    def on_predict_end(self) -> None:
+        # The Trainer and this module refer to each other, so they stay until some later collection
+        # of garbage, and with them would the pipeline, which takes gigabytes.
+        del self._pipe, self._pipeline
+
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> list[Drawn]:
         """Draw each block of places of the batch on its own."""
         drawn: list[Drawn] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from susx_bench.events import Advanced, Event, Finished, Started
 from susx_bench.support import build as builds
 from susx_bench.support.build import build
 from susx_bench.support.folder import SupportFolder
-from susx_bench.support.generate import BLANK, TRIES
+from susx_bench.support.generate import BLANK, TRIES, Generate
 from susx_bench.support.manifest import KEPT, Row
 from susx_bench.support.pipelines import PRESETS, Pipeline
 from susx_bench.support.places import BLOCK, Place, place_at, prompt_of, seed_of
@@ -440,6 +442,27 @@ def test_progress_ends_at_the_number_of_images(pipeline: Path, tmp_path: Path) -
     assert (first.job.what, first.job.total, last.complete) == ("generating digits", 20, True)
     counts = [event.count for event in advances if isinstance(event, Advanced)]
     assert sum(counts) == pytest.approx(20)
+
+
+def test_no_pipeline_stays_in_memory(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next data set, or an encoder, needs the gigabytes that it takes."""
+    drawn: list[weakref.ref[Any]] = []
+
+    def told(generate: Generate) -> None:
+        begin(generate)
+        drawn.append(weakref.ref(generate._pipe))
+
+    begin = Generate.on_predict_start
+    monkeypatch.setattr(Generate, "on_predict_start", told)
+    gc.collect()
+    gc.disable()
+    try:
+        build(twenty(pipeline, tmp_path))
+        assert [made() for made in drawn] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_full_disk_loses_nothing(
