@@ -88,9 +88,10 @@ def find(name: str, dataset: Dataset, root: Path, option: str) -> Path:
     hint = f"It has {', '.join(sorted(sets))}. " if sets else ""
     if dataset.own and (other := _of_other_data(name, dataset, root)):
         hint += f"{other} is of other data called {called}; given as a path it is used as it is. "
+    kind = "sus-lc --pool FOLDER" if f"{name}-".startswith("sus-lc-") else "sus-sd"
     raise SupportError(
         f"--support {name}: there is no such support set of {called} in {root}. {hint}"
-        f"`susx-bench support build {option} --kind sus-sd` builds one; a path to one "
+        f"`susx-bench support build {option} --kind {kind}` builds one; a path to one "
         "has a slash."
     )
 

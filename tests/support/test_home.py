@@ -58,6 +58,9 @@ def test_names_kinds_and_paths_are_found(tmp_path: Path) -> None:
         find("sus-sd", PETS, root, whose)
     with pytest.raises(SupportError, match=r"support build --dataset pets --kind sus-sd"):
         find("sus-sd", PETS, root, whose)
+    for name in ("sus-lc", "sus-lc-photo"):
+        with pytest.raises(SupportError, match=r"--kind sus-lc --pool FOLDER` builds one"):
+            find(name, PETS, tmp_path / "empty", whose)
     SupportFolder(root / "pets/sus-lc-cupl").begin(recipe())
     with pytest.raises(SupportError, match=r"2 such sets: sus-lc-cupl, sus-lc-photo\. Name"):
         find("sus-lc", PETS, root, whose)
