@@ -239,14 +239,14 @@ class DatasetTask(Task):
         return {key: count for key, count in rows.items() if count}
 
     def agree(self, need: Need, launch: Launch) -> None:
-        names, patches = self._look(need), sorted(need.patches)
+        patches = sorted(need.patches)
 
         def lacking() -> str:
-            absent = [_none(self._shards[name]) for name in names]
+            absent = [_none(self._shards[name]) for name in self._look(need)]
             return json.dumps([absent, [self._lacking[name] for name in patches]])
 
         absent, unpatched = json.loads(from_first(launch, f"rows of {self.called}", lacking))
-        for name, missing in zip(names, absent, strict=True):
+        for name, missing in zip(self._look(need), absent, strict=True):
             recipe = self._images[name].recipe
             for i, shard in enumerate(self._shards[name]):
                 if i in missing:

@@ -10,13 +10,13 @@ from susx_bench.features.dataset_task import DatasetTask
 from susx_bench.photos.output import begin
 from susx_bench.photos.page.build import Gallery, Item, write_page
 from susx_bench.records.record import Record
-from susx_bench.runner.verify import Named, refit
+from susx_bench.runner.verify import Named, remeasure
 
 
 def show(path: Path, named: Named, folder: Path) -> Path:
     """Write a page of a record's test images with their predicted classes.
 
-    The method is fitted again, and every answer is compared with the record's.
+    The cell is measured again, and every answer is compared with the record's.
 
     Args:
         path: The record.
@@ -27,16 +27,15 @@ def show(path: Path, named: Named, folder: Path) -> Path:
         The page.
 
     Raises:
-        RecordError: See `susx_bench.runner.verify.refit`; also if the record has features only.
+        RecordError: See `susx_bench.runner.verify.remeasure`; also if the record has features only.
         OptionError: If the folder holds something else.
     """
-    refitted = refit(path, named)
-    record, cell = refitted.inputs.record, refitted.inputs.cell
-    task = cell.task
+    inputs, again = remeasure(path, named)
+    record, task = inputs.record, inputs.cell.task
     if not isinstance(task, DatasetTask) or task.test_labels is None:
         raise RecordError(f"{path} was measured on features, and there is no image to look at.")
     images = task.test_images
-    said, no_logits = refitted.predictions, cell.method.no_logits
+    said, no_logits = again.predictions, inputs.cell.method.no_logits
     nothing = [None] * len(images)
     sure, lead = (
         (nothing, said.margin.tolist())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from susx_bench.console import counted
+from susx_bench.errors import CheckError
 from susx_bench.events import Job, Listener, Note, ignore
 from susx_bench.features.first import from_first
 from susx_bench.features.launch import Launch
@@ -68,8 +71,8 @@ def run(
         One outcome per cell, in the order of `cells`.
     """
     paths = [path_of(cell, out) for cell in cells]
-    outcomes = settled_outcomes(cells, out, listen, force=force, keep_search=keep_search)
-    todo = _missing(cells, outcomes, launch)
+    settle = partial(settled_outcomes, cells, out, listen, force=force, keep_search=keep_search)
+    outcomes, todo = _settled(cells, settle, launch)
     if todo and launch.accelerator != "auto":
         from susx_bench.features.predict import trainer  # Lightning, which takes seconds to import
 
@@ -98,14 +101,31 @@ def run(
     return [outcomes[i] for i in range(len(cells)) if i in outcomes]
 
 
-def _missing(cells: Sequence[Cell], settled: Collection[int], launch: Launch) -> list[int]:
-    """The places of the cells to measure, the same on every rank."""
+def _settled(
+    cells: Sequence[Cell], settle: Callable[[], dict[int, Outcome]], launch: Launch
+) -> tuple[dict[int, Outcome], list[int]]:
+    """Outcomes of the cells with nothing to do, and the places of those to measure.
+
+    Rank 0 says which these are. The others look after it, and find whatever it has found.
+
+    Raises:
+        CheckError: If rank 0 has cells that this process has not.
+    """
+    outcomes: dict[int, Outcome] = {}
 
     def missing() -> str:
-        return json.dumps([cell.input_sha256 for i, cell in enumerate(cells) if i not in settled])
+        outcomes.update(settle())
+        return json.dumps([c.input_sha256 for i, c in enumerate(cells) if i not in outcomes])
 
     hashes = set(json.loads(from_first(launch, "cells to measure", missing)))
-    return [i for i, cell in enumerate(cells) if cell.input_sha256 in hashes]
+    if not launch.is_main:
+        outcomes.update(settle())
+    if unknown := hashes - {cell.input_sha256 for cell in cells}:
+        raise CheckError(
+            f"{counted(len(unknown), 'cell')} of rank 0 cannot be found by another process: data, "
+            "prompts, methods and weights must be the same for all of them."
+        )
+    return outcomes, [i for i, cell in enumerate(cells) if cell.input_sha256 in hashes]
 
 
 def _by_task(cells: Sequence[Cell], todo: Sequence[int]) -> list[list[int]]:

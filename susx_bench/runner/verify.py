@@ -23,7 +23,7 @@ from susx_bench.records.record import Record, unpack
 from susx_bench.records.store import Predictions, predictions_path, read, read_predictions
 from susx_bench.registry import DATASETS, METHODS
 from susx_bench.runner.cell import Cell
-from susx_bench.runner.measure import Shared, context_of, measure, tuning_images
+from susx_bench.runner.measure import Measured, Shared, context_of, measure, tuning_images
 from susx_bench.runner.needs import unmet_need
 from susx_bench.runner.plan import plan
 from susx_bench.runner.prepare import complete, encode
@@ -169,20 +169,26 @@ class Refitted(NamedTuple):
     predictions: Predictions
 
 
-def refit(path: Path, named: Named, listen: Listener = ignore) -> Refitted:
-    """Fit a record's method again, and compare every prediction with the record's.
+def remeasure(path: Path, named: Named, listen: Listener = ignore) -> tuple[Inputs, Measured]:
+    """Measure a record's cell again, and compare every prediction with the record's.
 
     Raises:
         RecordError: As `find` does, or if an image has another answer now.
     """
     inputs = find(path, named, listen)
-    cell, features = inputs.cell, inputs.features
-    again = measure(cell, features, Shared(inputs.request.launch), 0.0)
+    again = measure(inputs.cell, inputs.features, Shared(inputs.request.launch), 0.0)
     if again.predictions.sha256 != inputs.record.predictions_sha256:
         raise RecordError(
-            f"{path}: measured again, {cell.method.name} does not answer as the record says. "
-            "`susx-bench records verify` counts the images."
+            f"{path}: measured again, {inputs.cell.method.name} does not answer as the record "
+            "says. `susx-bench records verify` counts the images."
         )
+    return inputs, again
+
+
+def refit(path: Path, named: Named, listen: Listener = ignore) -> Refitted:
+    """Fit a record's method again; raises as `remeasure` does."""
+    inputs, again = remeasure(path, named, listen)
+    cell, features = inputs.cell, inputs.features
     if "norms" in cell.method.needs:
         features = features.in_full()
     context = context_of(cell, features, tuning_images(cell, features) if cell.sees_val else None)

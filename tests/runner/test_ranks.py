@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -410,6 +411,7 @@ if "LOCAL_RANK" in os.environ:  # rank 0 has looked, and this process has not
     subprocess.run(command, env=env, check=True, stdout=sys.stderr)
 results = sb.evaluate(**kept, devices=2, accelerator="cpu")
 assert "tip-adapter" in {record.method for record in results.records}
+open(f"done-{os.environ.get('LOCAL_RANK', 0)}", "w").close()
 """
 
 
@@ -421,6 +423,24 @@ def test_another_run_may_do_all_the_work_before_the_second_process_looks(
     (tmp_path / "script.py").write_text(OTHER_RUN)
 
     both([on], "script.py")
+
+    for _ in range(600):  # rank 0 does not wait for the other at the end
+        if (tmp_path / "done-1").exists():
+            break
+        time.sleep(0.1)
+    assert {path.name for path in tmp_path.glob("done-*")} == {"done-0", "done-1"}
+
+
+def test_a_process_with_other_data_than_rank_0_says_so(
+    bundle: Bundle, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 0 would wait for it for ever where cells are predicted together."""
+    monkeypatch.setattr("susx_bench.runner.run.from_first", lambda *_: '["of-rank-0"]')
+
+    done = command("run", "--features", bundle(), "--method", "tipx", *ONE_DRAW)
+
+    assert done.code == 3
+    assert "1 cell of rank 0 cannot be found by another process" in done.err
 
 
 @pytest.mark.enable_socket

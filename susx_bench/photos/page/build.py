@@ -116,7 +116,7 @@ def page(gallery: Gallery, thumbs: Sequence[str], folder: Path) -> bytes:
         [
             item.name, thumb, item.label, _rounded(item.probability), item.second,
             _rounded(item.second_probability), _STATUS[item.status], item.truth,
-            _link(item.path, folder), _rounded(item.margin, 9),
+            _link(item.path, folder), _rounded(item.margin),
         ]
         for item, thumb in zip(gallery.items, thumbs, strict=True)
     ]  # fmt: skip
@@ -192,8 +192,9 @@ def _small(images: Images, sample: Sample) -> bytes:
     return out.getvalue()
 
 
-def _rounded(value: float | None, digits: int = 4) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(value, digits)
+def _rounded(value: float | None) -> float | None:
+    """A number of four digits; None if it is none or not finite, which JSON has no word for."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
 
 
 def _link(path: Path | None, folder: Path) -> str:
