@@ -472,7 +472,7 @@ def test_filters_leave_what_fits(visit: Visit) -> None:
     assert names(page) == ["zlap, sees all test images ᵗ val"]
     page.get_by_role("button", name="Reset").click()
     # A form tells of its reset before it is done, so the page follows a moment later.
-    page.wait_for_function("document.querySelector('#status').innerText.startsWith('5 of 5')")
+    page.locator("#status", has_text="5 of 5").wait_for()
     assert status.inner_text().startswith("5 of 5 rows, 6 of 6 columns")
     page.select_option("[name=tuning]", "test")
     assert names(page) == ["zero-shot –", "tipx test †"]
@@ -798,7 +798,7 @@ def test_pictures_are_there_with_a_text_for_each(shown: list[Shown], visit: Visi
     assert images.count() == 5
     for image in images.all():
         image.scroll_into_view_if_needed()
-        page.wait_for_function("image => image.complete", arg=image.element_handle())
+        image.evaluate("image => image.decode()")  # which waits until it is there
         assert image.evaluate("image => image.naturalWidth") > 100
         assert len(image.get_attribute("alt") or "") > 40
 

@@ -203,7 +203,7 @@ def test_labels_are_set_by_keyboard_and_pointer_and_read_back(
     assert "susx-bench classify . --labelled labels.csv" in status.inner_text()
     copy = status.get_by_role("button", name="Copy")
     copy.click()
-    page.wait_for_function("document.querySelector('#status .copy').textContent !== 'Copy'")
+    page.locator("#status .copy").filter(has_not_text=re.compile("^Copy$")).wait_for()
     selected = page.evaluate("String(getSelection())")  # nothing, where the browser let it copy
     assert selected in ("", "susx-bench classify . --labelled labels.csv")
     assert status.locator("button").inner_text() in ("Copied", "Selected: press Ctrl+C")
@@ -281,7 +281,7 @@ def test_thousands_of_photographs_are_drawn_as_they_are_asked_for(
     page.locator(".more").first.click()
 
     assert first == 3 * 120
-    page.wait_for_function("document.querySelectorAll('.card').length > 360")
+    page.locator(".card").nth(360).wait_for(state="attached")
     assert page.locator(".card").count() == first + 120
     visit.close()
 
