@@ -6,10 +6,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -84,11 +84,23 @@ def judged(
     browser: Browser,  # noqa: F811
     photos: Photos,
     tmp_path: Path,
-) -> Iterator[Visit]:
-    write_page(gallery(photos, truth=True), photos, photos.samples, tmp_path / "record")
-    visit = Visit(browser, tmp_path / "record")
-    yield visit
-    visit.close()
+) -> Iterator[Callable[[Gallery], Page]]:
+    """Opens the page of a record's gallery."""
+    visits: list[Visit] = []
+
+    def opened(record: Gallery) -> Page:
+        write_page(record, photos, photos.samples, tmp_path / "record")
+        visits.append(Visit(browser, tmp_path / "record"))
+        return visits[-1]("")
+
+    yield opened
+    for each in visits:
+        each.close()
+
+
+def content(folder: Path) -> Any:
+    """What the page in a folder shows."""
+    return json.loads(re.findall(r'id="data">([^<]*)<', (folder / INDEX).read_text())[0])
 
 
 def cards(page: Page, section: str = "") -> list[str]:
@@ -124,9 +136,7 @@ def test_what_is_of_no_use_goes_and_an_unreadable_photograph_has_none(tmp_path: 
     write_page(Gallery("x", [], CLASSES, items), photos, photos.samples, tmp_path / "out")
 
     assert len(list((tmp_path / "out" / "thumbs").glob("*/*.jpg"))) == 1
-    text = (tmp_path / "out" / INDEX).read_text()
-    rows = json.loads(re.findall(r'id="data">([^<]*)<', text)[0])["items"]
-    assert [bool(row[1]) for row in rows] == [True, False]
+    assert [bool(row[1]) for row in content(tmp_path / "out")["items"]] == [True, False]
 
 
 # ---- in a browser
@@ -222,8 +232,10 @@ def test_labels_outlive_the_page(browser: Browser, folder: Path) -> None:  # noq
     context.close()
 
 
-def test_a_record_is_looked_at_and_not_labelled(judged: Visit) -> None:
-    page = judged("")
+def test_a_record_is_looked_at_and_not_labelled(
+    judged: Callable[[Gallery], Page], photos: Photos
+) -> None:
+    page = judged(gallery(photos, truth=True))
 
     # The surest mistake first: 0.99 of class 2 is of class 1.
     assert cards(page)[0] == "g.png"
@@ -236,15 +248,11 @@ def test_a_record_is_looked_at_and_not_labelled(judged: Visit) -> None:
 
 
 def test_photographs_of_unknown_classes_are_neither_right_nor_wrong(
-    browser: Browser,  # noqa: F811
-    photos: Photos,
-    tmp_path: Path,
+    judged: Callable[[Gallery], Page], photos: Photos
 ) -> None:
     known = gallery(photos, truth=True)
     items = [replace(item, truth=-1 if item.truth == 0 else item.truth) for item in known.items]
-    write_page(replace(known, items=items), photos, photos.samples, tmp_path / "open")
-    visit = Visit(browser, tmp_path / "open")
-    page = visit("")
+    page = judged(replace(known, items=items))
 
     assert cards(page) == ["g.png", "c,d.png", "a b.png", "h#i?.png"]
     page.select_option("#show", "unknown")
@@ -261,7 +269,6 @@ def test_photographs_of_unknown_classes_are_neither_right_nor_wrong(
     page.fill("#search", "owl")
     page.get_by_text("4 photographs of 7").wait_for()
     assert cards(page) == ["h#i?.png", 'e"f.png', "c,d.png", "g.png"]
-    visit.close()
 
 
 def test_thousands_of_photographs_are_drawn_as_they_are_asked_for(
@@ -294,8 +301,7 @@ def test_the_command_writes_the_page(command: Command, photos: Photos, tmp_path:
 
     assert done.code == 0, done.err
     assert "look at answers/index.html" in done.out
-    text = (tmp_path / "answers" / INDEX).read_text()
-    data = json.loads(re.findall(r'id="data">([^<]*)<', text)[0])
+    data = content(tmp_path / "answers")
     assert data["again"].endswith("--labelled labels.csv")
     assert all((tmp_path / "answers" / row[1]).is_file() for row in data["items"])
 
@@ -309,7 +315,7 @@ def test_a_record_of_the_demo_is_shown_and_one_of_features_refused(
     done = command("records", "show", record["record"], "--out", "mistakes")
 
     assert done.code == 0, done.err
-    data = json.loads(re.findall(r'id="data">([^<]*)<', Path("mistakes/index.html").read_text())[0])
+    data = content(Path("mistakes"))
     right = sum(row[2] == row[7] for row in data["items"])
     assert 100 * right / len(data["items"]) == pytest.approx(record["accuracy"])
     assert data["truth"]
@@ -337,7 +343,7 @@ def test_percentages_are_those_of_the_record_or_there_are_none(
     done = command("records", "show", path, "--out", "mistakes")
 
     assert done.code == 0, done.err
-    data = json.loads(re.findall(r'id="data">([^<]*)<', Path("mistakes/index.html").read_text())[0])
+    data = content(Path("mistakes"))
     label, probability, margin = ([row[at] for row in data["items"]] for at in (2, 3, 9))
     assert label == said.top1.tolist()
     if is_logits:
@@ -362,7 +368,7 @@ def test_a_record_with_unknown_classes_is_shown_with_all_its_numbers(
     done = command("records", "show", record["record"], "--out", "mistakes")
 
     assert done.code == 0, done.err
-    data = json.loads(re.findall(r'id="data">([^<]*)<', Path("mistakes/index.html").read_text())[0])
+    data = content(Path("mistakes"))
     assert len(data["classes"]) == 8
     truths = [row[7] for row in data["items"]]
     assert truths.count(-1) == record["n_unknown"]
@@ -376,22 +382,17 @@ def test_a_record_with_unknown_classes_is_shown_with_all_its_numbers(
 
 
 def test_without_percentages_the_score_that_leads_most_is_the_surest(
-    browser: Browser,  # noqa: F811
-    photos: Photos,
-    tmp_path: Path,
+    judged: Callable[[Gallery], Page], photos: Photos
 ) -> None:
     known = gallery(photos, truth=True)
     items = [
         replace(item, probability=None, margin=lead)
         for item, lead in zip(known.items, (5.0, 0.5, 3.0, 2.0, 0.1, 40.0, 0.2), strict=True)
     ]
-    write_page(replace(known, items=items), photos, photos.samples, tmp_path / "record")
-    visit = Visit(browser, tmp_path / "record")
-    page = visit("")
+    page = judged(replace(known, items=items))
 
     assert cards(page) == [items[place].name for place in (5, 2, 3, 1, 4)]
     assert not page.locator(".answer", has_text="%").count()
-    visit.close()
 
 
 def test_a_record_of_a_folder_links_to_its_files(command: Command, tmp_path: Path) -> None:
@@ -407,7 +408,7 @@ def test_a_record_of_a_folder_links_to_its_files(command: Command, tmp_path: Pat
     done = command("records", "show", path, "--dataset", "./mine", "--out", "mistakes")
 
     assert done.code == 0, done.err
-    data = json.loads(re.findall(r'id="data">([^<]*)<', Path("mistakes/index.html").read_text())[0])
+    data = content(Path("mistakes"))
     assert data["items"]
     for row in data["items"]:
         assert (Path("mistakes") / row[8]).resolve() == (tmp_path / "mine" / row[0]).resolve()
